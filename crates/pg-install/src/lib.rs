@@ -1,0 +1,1 @@
+//! Finds PostgreSQL installations, reads pg_config, parses versions.

@@ -1,0 +1,1 @@
+//! PostgreSQL server processes: postmaster.pid, identity, signals, spawning, waiting.

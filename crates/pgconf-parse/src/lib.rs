@@ -1,0 +1,1 @@
+//! Round-trip parser and editor of postgresql.conf, exact on bytes and in the server's own reading.
