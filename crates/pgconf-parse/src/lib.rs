@@ -6,10 +6,12 @@ mod configuration;
 mod document;
 mod edit;
 mod error;
+mod list;
 mod loader;
 mod location;
 mod name;
 mod quote;
+mod reading;
 mod resolve;
 mod scan;
 mod value;
@@ -21,8 +23,13 @@ pub use crate::configuration::{
 pub use crate::document::Document;
 pub use crate::edit::{Action, Change, EditError, EditErrorKind, Removal};
 pub use crate::error::{CheckError, SyntaxError};
+pub use crate::list::{
+    ListError, join_directories, join_guc_list, split_directories, split_guc_list,
+    split_identifiers,
+};
 pub use crate::loader::{FileSystem, LoadError, Loader};
 pub use crate::name::{Directive, NameError, SettingName};
+pub use crate::reading::{BaseUnit, ValueError};
 pub use crate::resolve::{AutoConf, ResolveError, Resolver};
 pub use crate::scan::Expected;
 pub use crate::value::{Memory, Value};

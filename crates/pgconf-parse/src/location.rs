@@ -45,7 +45,7 @@ pub(crate) fn joined(directory: &[u8], mut name: &[u8], major: u16) -> Vec<u8> {
     }
 }
 
-fn cut_off(mut path: Vec<u8>) -> Vec<u8> {
+pub(crate) fn cut_off(mut path: Vec<u8>) -> Vec<u8> {
     path.truncate(LONGEST);
     path
 }
