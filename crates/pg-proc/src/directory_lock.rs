@@ -53,7 +53,10 @@ impl DirectoryLock {
             match Self::try_acquire(directory)? {
                 TryLock::Acquired(lock) => return Ok(lock),
                 TryLock::Busy if deadline.is_over() => {
-                    return Err(LockError { directory: directory.to_owned(), kind: LockErrorKind::Busy });
+                    return Err(LockError {
+                        directory: directory.to_owned(),
+                        kind: LockErrorKind::Busy,
+                    });
                 }
                 TryLock::Busy => {}
             }
@@ -68,7 +71,10 @@ impl DirectoryLock {
     ///
     /// The directory cannot be opened, or its file system has no locks.
     pub fn try_acquire(directory: &Utf8Path) -> Result<TryLock, LockError> {
-        let failed = |kind| LockError { directory: directory.to_owned(), kind };
+        let failed = |kind| LockError {
+            directory: directory.to_owned(),
+            kind,
+        };
         let file = File::open(directory).map_err(|error| failed(LockErrorKind::Open(error)))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(TryLock::Acquired(Self { _directory: file })),
@@ -98,7 +104,11 @@ pub struct LockError {
     pub kind: LockErrorKind,
 }
 
-error_with_kind!(LockError, |e, f| write!(f, "failed to lock {}: {}", e.directory, e.kind));
+error_with_kind!(LockError, |e, f| write!(
+    f,
+    "failed to lock {}: {}",
+    e.directory, e.kind
+));
 
 /// Why a lock was not had.
 #[derive(Debug, Error)]
