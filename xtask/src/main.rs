@@ -5,6 +5,7 @@
 
 mod postgres;
 mod test;
+mod workspace;
 
 use std::process::ExitCode;
 

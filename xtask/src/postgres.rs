@@ -19,7 +19,9 @@ use clap::Subcommand;
 
 pub(crate) use cache::Cache;
 pub(crate) use error::{FetchError, hint};
-pub(crate) use fetch::{Server, cached, ensure, ensure_all};
+pub(crate) use fetch::{
+    Server, all_cached, cached, default_set, ensure, ensure_all, ensure_packages,
+};
 pub(crate) use installed::installed;
 pub(crate) use pins::{Client, Package, Pins};
 
@@ -62,13 +64,16 @@ fn fetch_command(majors: &[u32], all: bool) -> Result<()> {
     let cache = Cache::open()?;
     let servers = if all {
         let packages: Vec<_> = pins.here().collect();
-        fetch::packages(&cache, &packages)?
+        ensure_packages(&cache, &packages)?
     } else if majors.is_empty() {
-        let (servers, problems) = fetch::default_set(&cache, &pins);
-        for problem in problems {
-            return Err(problem.into());
+        let mut set = default_set(&cache, &pins)?;
+        if set.servers.is_empty() && !set.missing.is_empty() {
+            return Err(set.missing.swap_remove(0).into());
         }
-        servers
+        for problem in &set.missing {
+            eprintln!("not fetched: {problem}");
+        }
+        set.servers
     } else {
         ensure_all(&cache, &pins, majors)?
     };

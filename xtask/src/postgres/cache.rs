@@ -55,11 +55,6 @@ impl Cache {
         Ok(Cache { root })
     }
 
-    #[cfg(test)]
-    pub(crate) fn at(root: Utf8PathBuf) -> Cache {
-        Cache { root }
-    }
-
     pub(crate) fn root(&self) -> &Utf8Path {
         &self.root
     }

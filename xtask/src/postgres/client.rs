@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -14,8 +15,18 @@ pub(crate) struct Found {
 }
 
 impl Client {
-    /// Looks for the client on `PATH`.
-    pub(crate) fn find(self) -> Option<Found> {
+    /// Looks for the client on `PATH`; once, since asking whether it works takes a third of a second.
+    pub(crate) fn find(self) -> Option<&'static Found> {
+        static NPM: OnceLock<Option<Found>> = OnceLock::new();
+        static PIP: OnceLock<Option<Found>> = OnceLock::new();
+        let found = match self {
+            Client::Npm => &NPM,
+            Client::Pip => &PIP,
+        };
+        found.get_or_init(|| self.search()).as_ref()
+    }
+
+    fn search(self) -> Option<Found> {
         let candidates: &[&[&str]] = match self {
             Client::Npm => &[&["npm"]],
             // `python3 -m pip` first: a `pip` on PATH may belong to some other, older Python.

