@@ -5,6 +5,7 @@
 
 mod postgres;
 mod test;
+mod tidy;
 mod workspace;
 
 use std::process::ExitCode;
@@ -24,12 +25,15 @@ enum Command {
     Postgres(postgres::Args),
     /// Run unit, doc and integration tests against fetched and installed servers
     Test(test::Args),
+    /// Check layers, dependency budgets, names, lengths, links, changelogs and licences
+    Tidy(tidy::Args),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Postgres(args) => postgres::run(args),
         Command::Test(args) => test::run(args),
+        Command::Tidy(args) => tidy::run(args),
     };
     match result {
         Ok(code) => code,
