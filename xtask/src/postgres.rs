@@ -8,6 +8,7 @@ mod client;
 mod error;
 mod fetch;
 mod installed;
+mod pin;
 mod pins;
 mod progress;
 mod unpack;
@@ -48,6 +49,8 @@ enum Command {
         /// Major version
         major: u32,
     },
+    /// Ask the registries for newer versions of what is pinned, and write them and their hashes to the pin file
+    Pin,
 }
 
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
@@ -55,6 +58,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         Command::Fetch { majors, all } => fetch_command(&majors, all)?,
         Command::List => list()?,
         Command::Path { major } => path(major)?,
+        Command::Pin => pin::run()?,
     }
     Ok(ExitCode::SUCCESS)
 }

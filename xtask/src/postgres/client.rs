@@ -66,10 +66,7 @@ impl Found {
         }
 
         let mut command = self.command();
-        command
-            .current_dir(&own)
-            .stdin(Stdio::null())
-            .env("TMPDIR", &own);
+        command.current_dir(&own).env("TMPDIR", &own);
         match package.client {
             Client::Npm => command
                 // A package's scripts never run: links are restored by `unpack`.
@@ -104,18 +101,7 @@ impl Found {
         };
 
         let shown = show(&command);
-        let output = command.output().map_err(|source| FetchError::Io {
-            action: "run",
-            path: shown.clone().into(),
-            source,
-        })?;
-        if !output.status.success() {
-            return Err(FetchError::Client {
-                command: shown,
-                status: output.status.to_string(),
-                stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-            });
-        }
+        run(&mut command)?;
 
         let entries = archives
             .read_dir_utf8()
@@ -130,11 +116,32 @@ impl Found {
         })
     }
 
-    fn command(&self) -> Command {
+    /// The client, to be told what to do.
+    pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(&self.argv[0]);
         command.args(&self.argv[1..]);
         command
     }
+}
+
+/// Runs a client to its end. What it printed is its answer.
+pub(crate) fn run(command: &mut Command) -> Result<Vec<u8>, FetchError> {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|source| FetchError::Io {
+            action: "run",
+            path: show(command).into(),
+            source,
+        })?;
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    Err(FetchError::Client {
+        command: show(command),
+        status: output.status.to_string(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    })
 }
 
 fn show(command: &Command) -> String {

@@ -1,11 +1,15 @@
 //! The pin file: which package holds which server, and the hash its archive must have.
 
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
 
 use anyhow::{Context, Result};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use camino::Utf8Path;
 use serde::Deserialize;
+use sha2::{Digest, Sha256, Sha512};
 
 use super::FetchError;
 
@@ -169,6 +173,17 @@ impl Hash {
     }
 }
 
+impl Hash {
+    /// The hash of a file, by the algorithm of this one.
+    pub(crate) fn of_same_kind(&self, path: &Utf8Path) -> io::Result<Hash> {
+        let mut file = File::open(path)?;
+        match self {
+            Hash::Sha256(_) => digest::<Sha256>(&mut file).map(Hash::Sha256),
+            Hash::Sha512(_) => digest::<Sha512>(&mut file).map(Hash::Sha512),
+        }
+    }
+}
+
 impl fmt::Display for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -186,6 +201,17 @@ fn deserialize_hash<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result
     Hash::parse(&text).ok_or_else(|| {
         serde::de::Error::custom(format!("{text:?} is not a hash of npm's or pip's"))
     })
+}
+
+fn digest<D: Digest>(file: &mut File) -> io::Result<Vec<u8>> {
+    let mut digest = D::new();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(digest.finalize().to_vec()),
+            read => digest.update(&buffer[..read]),
+        }
+    }
 }
 
 #[cfg(test)]

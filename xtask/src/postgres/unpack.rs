@@ -8,20 +8,16 @@ use std::path::Path;
 use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
 use flate2::read::GzDecoder;
 use serde::Deserialize;
-use sha2::{Digest, Sha256, Sha512};
 
-use super::pins::Hash;
 use super::progress::Task;
 use super::{Client, FetchError, Package, cache::create_open_directory};
 
 /// Compares the archive's hash with the pinned one.
 pub(crate) fn verify(archive: &Utf8Path, package: &Package) -> Result<(), FetchError> {
-    let mut file = File::open(archive).map_err(FetchError::io("read", archive))?;
-    let actual = match package.hash {
-        Hash::Sha256(_) => digest::<Sha256>(&mut file).map(Hash::Sha256),
-        Hash::Sha512(_) => digest::<Sha512>(&mut file).map(Hash::Sha512),
-    }
-    .map_err(FetchError::io("read", archive))?;
+    let actual = package
+        .hash
+        .of_same_kind(archive)
+        .map_err(FetchError::io("read", archive))?;
     if actual == package.hash {
         return Ok(());
     }
@@ -182,15 +178,4 @@ fn shared_components(a: &Utf8Path, b: &Utf8Path) -> usize {
         .zip(b.components())
         .take_while(|(a, b)| a == b)
         .count()
-}
-
-fn digest<D: Digest>(file: &mut File) -> io::Result<Vec<u8>> {
-    let mut digest = D::new();
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(digest.finalize().to_vec()),
-            read => digest.update(&buffer[..read]),
-        }
-    }
 }
