@@ -1,37 +1,29 @@
-//! Servers that the system has installed.
+//! Servers that are installed on this machine, as pg-install finds them.
 
-use camino::Utf8PathBuf;
-use std::process::Command;
+use std::collections::BTreeSet;
+
+use pg_install::{Discovery, Program};
 
 use super::fetch::{Origin, Server};
 
-/// Every installed server, newest first.
+/// Every installed server, in the order in which it was found: what was asked for by a variable comes first.
 pub(crate) fn installed() -> Vec<Server> {
-    let mut bins: Vec<Utf8PathBuf> = Vec::new();
-    if let Ok(entries) = camino::Utf8Path::new("/usr/lib/postgresql").read_dir_utf8() {
-        bins.extend(entries.flatten().map(|entry| entry.path().join("bin")));
-    }
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    bins.extend(
-        std::env::split_paths(&path).filter_map(|path| Utf8PathBuf::from_path_buf(path).ok()),
-    );
-    let mut servers: Vec<Server> = bins
-        .into_iter()
-        .filter(|bin| bin.join("initdb").exists())
-        .filter_map(|bin| {
-            let output = Command::new(bin.join("postgres"))
-                .arg("--version")
-                .output()
-                .ok()?;
-            let text = String::from_utf8(output.stdout).ok()?;
-            let version = text.split_whitespace().nth(2)?.to_owned();
-            Some(Server {
-                bin,
-                version,
-                origin: Origin::Installed,
-            })
-        })
-        .collect();
-    servers.sort_by_key(|server| std::cmp::Reverse(server.major()));
-    servers
+    let mut seen = BTreeSet::new();
+    // What is broken is no server to test with; `pg-install` tells of it where it was asked for.
+    let found = Discovery::new().all().into_iter().flatten();
+    let servers = found.filter_map(|found| {
+        let installation = found.installation();
+        let postgres = installation.program(Program::Postgres)?;
+        installation.program(Program::Initdb)?;
+        let version = installation.version();
+        let server = Server {
+            bin: postgres.parent()?.to_owned(),
+            version: format!("{}.{}", version.major(), version.minor()),
+            origin: Origin::Installed,
+        };
+        // PATH often leads to an installation by a link.
+        seen.insert(postgres.canonicalize_utf8().ok()?)
+            .then_some(server)
+    });
+    servers.collect()
 }

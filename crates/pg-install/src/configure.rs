@@ -1,0 +1,225 @@
+//! The options of the `configure` run that built an installation.
+
+use std::fmt;
+
+/// The options that PostgreSQL was configured with, as `pg_config --configure` prints them.
+///
+/// Names are normalised as py-postgresql does it: without the leading dashes, in lower case, with
+/// underscores for dashes. `--enable-debug` becomes `enable_debug`.
+///
+/// ```
+/// use pg_install::ConfigureOptions;
+///
+/// let options = ConfigureOptions::parse("'--prefix' '/opt/pg' '--with-ssl=openssl' 'CC=gcc -m64'");
+/// assert_eq!(options.value("prefix"), Some("/opt/pg"));
+/// assert_eq!(options.value("--with-ssl"), Some("openssl"));
+/// assert_eq!(options.assignment("CC"), Some("gcc -m64"));
+/// ```
+///
+/// PostgreSQL's meson builds (possible since 16) record no options: all collections are empty then.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct ConfigureOptions {
+    words: Vec<String>,
+    options: Vec<(String, Option<String>)>,
+    assignments: Vec<(String, String)>,
+}
+
+/// Options of autoconf's `configure` that may have their value in the next word.
+///
+/// Only these can: `--with-x y` and `--enable-x y` do not exist, there `y` is an operand.
+const VALUE_MAY_FOLLOW: [&str; 31] = [
+    "bindir",
+    "build",
+    "cache_file",
+    "datadir",
+    "datarootdir",
+    "docdir",
+    "dvidir",
+    "exec_prefix",
+    "host",
+    "htmldir",
+    "includedir",
+    "infodir",
+    "libdir",
+    "libexecdir",
+    "localedir",
+    "localstatedir",
+    "mandir",
+    "oldincludedir",
+    "pdfdir",
+    "prefix",
+    "program_prefix",
+    "program_suffix",
+    "program_transform_name",
+    "psdir",
+    "runstatedir",
+    "sbindir",
+    "sharedstatedir",
+    "srcdir",
+    "sysconfdir",
+    "target",
+    "x_includes",
+];
+
+impl ConfigureOptions {
+    /// Reads the options from the text after `CONFIGURE = `.
+    ///
+    /// That text is quoted for a shell: autoconf puts each word in single quotes. Double quotes and
+    /// backslashes are understood too. Any text is accepted; a quote that is never closed extends
+    /// to the end.
+    pub fn parse(text: &str) -> Self {
+        let words = shell_words(text);
+        let (mut options, mut assignments) = (Vec::new(), Vec::new());
+        let mut rest = words.iter().peekable();
+        while let Some(word) = rest.next() {
+            if let Some(option) = word.strip_prefix('-') {
+                let (name, value) = match option.split_once('=') {
+                    Some((name, value)) => (normalized(name), Some(value.to_owned())),
+                    None => (normalized(option), None),
+                };
+                let value = value.or_else(|| {
+                    let takes_next = VALUE_MAY_FOLLOW.contains(&name.as_str());
+                    rest.next_if(|_| takes_next).cloned()
+                });
+                options.push((name, value));
+            } else if let Some((name, value)) = word.split_once('=') {
+                assignments.push((name.to_owned(), value.to_owned()));
+            }
+        }
+        Self {
+            words,
+            options,
+            assignments,
+        }
+    }
+
+    /// The value of an option: `Some(None)` if it was given without a value, None if not at all.
+    ///
+    /// Of an option that was given repeatedly, the last counts, as for `configure` itself. The name
+    /// may be given in any spelling: `with_ssl`, `--with-ssl`.
+    pub fn get(&self, name: &str) -> Option<Option<&str>> {
+        self.get_all(name).last()
+    }
+
+    /// The values of an option that was given repeatedly, in order.
+    pub fn get_all<'a>(&'a self, name: &str) -> impl Iterator<Item = Option<&'a str>> + use<'a> {
+        let name = normalized(name);
+        self.iter()
+            .filter(move |(n, _)| *n == name)
+            .map(|(_, value)| value)
+    }
+
+    /// Whether an option was given, with or without a value.
+    pub fn contains(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+
+    /// The value of an option, if it was given one.
+    pub fn value(&self, name: &str) -> Option<&str> {
+        self.get(name).flatten()
+    }
+
+    /// What was decided about a feature or a package, from `--enable-`, `--disable-`, `--with-` and
+    /// `--without-NAME`. None if the options do not say, so that PostgreSQL's default holds.
+    ///
+    /// As in autoconf, `--with-NAME=no` means without and `--enable-NAME=no` means disabled, and
+    /// the last one counts.
+    pub fn is_enabled(&self, name: &str) -> Option<bool> {
+        let name = normalized(name);
+        let decision = |(option, value): (&str, Option<&str>)| {
+            let (verb, subject) = option.split_once('_')?;
+            (subject == name).then_some(())?;
+            match verb {
+                "with" | "enable" => Some(value != Some("no")),
+                "without" | "disable" => Some(false),
+                _ => None,
+            }
+        };
+        self.iter().filter_map(decision).next_back()
+    }
+
+    /// All options with their values, in the order given, repetitions included.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&str, Option<&str>)> + Clone {
+        self.options
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_deref()))
+    }
+
+    /// The value of a variable that was given to `configure` as `NAME=value`, such as `CFLAGS`.
+    ///
+    /// Names of variables are kept as they are.
+    pub fn assignment(&self, name: &str) -> Option<&str> {
+        self.assignments()
+            .rfind(|(n, _)| *n == name)
+            .map(|(_, value)| value)
+    }
+
+    /// All variables that were given to `configure`, in order.
+    pub fn assignments(&self) -> impl DoubleEndedIterator<Item = (&str, &str)> + Clone {
+        self.assignments
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// The words of the command line, unquoted.
+    pub fn words(&self) -> &[String] {
+        &self.words
+    }
+
+    /// Whether there is neither an option nor an assignment.
+    ///
+    /// So it is for meson builds, and where no `pg_config` was there to be asked.
+    pub fn is_empty(&self) -> bool {
+        self.options.is_empty() && self.assignments.is_empty()
+    }
+}
+
+impl fmt::Debug for ConfigureOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(&self.words).finish()
+    }
+}
+
+fn normalized(name: &str) -> String {
+    name.trim_start_matches('-')
+        .to_ascii_lowercase()
+        .replace('-', "_")
+}
+
+/// Splits a text into words as a shell does, as far as quoting goes.
+///
+/// `$` stays as it is: the shell has expanded what it was to expand before `configure` saw it.
+fn shell_words(text: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            c if c.is_ascii_whitespace() => words.extend(word.take()),
+            '\'' => {
+                let word = word.get_or_insert_default();
+                word.extend(chars.by_ref().take_while(|&c| c != '\''));
+            }
+            '"' => {
+                let word = word.get_or_insert_default();
+                while let Some(c) = chars.next().filter(|&c| c != '"') {
+                    match c {
+                        '\\' => match chars.next() {
+                            Some(c @ ('"' | '\\' | '$' | '`')) => word.push(c),
+                            Some('\n') => {}
+                            Some(c) => word.extend(['\\', c]),
+                            None => word.push('\\'),
+                        },
+                        c => word.push(c),
+                    }
+                }
+            }
+            '\\' => word
+                .get_or_insert_default()
+                .push(chars.next().unwrap_or('\\')),
+            c => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    words
+}

@@ -1,0 +1,166 @@
+//! What a search looked at.
+
+use std::error::Error;
+use std::fmt;
+
+use camino::Utf8PathBuf;
+
+use super::{DiscoveryError, Found, Source};
+use crate::Version;
+
+/// Every place that was searched, in order, and what was there.
+///
+/// Its text has a line for each place where there was something, and lists the others after them.
+#[derive(Clone, Debug, Default)]
+pub struct Explanation(Vec<Searched>);
+
+/// A place that was searched.
+#[derive(Clone, Debug)]
+pub struct Searched {
+    source: Source,
+    place: Box<str>,
+    outcomes: Vec<Outcome>,
+}
+
+/// What was found at a place.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The environment variable is not set, so there is nothing to look at.
+    NotSet(Box<str>),
+    /// The directory exists but has neither `postgres` nor `pg_config` in it.
+    NoPrograms(Utf8PathBuf),
+    /// An installation.
+    #[non_exhaustive]
+    Found {
+        /// Its `bin` directory.
+        path: Utf8PathBuf,
+        /// Its version.
+        version: Version,
+        /// Whether there is a server.
+        is_server: bool,
+    },
+    /// An installation that had been found before.
+    Duplicate(Utf8PathBuf),
+    /// Something that could not be examined: the error with its causes.
+    Failed(Box<str>),
+}
+
+impl Explanation {
+    pub(super) fn new(searched: Vec<Searched>) -> Self {
+        Self(searched)
+    }
+
+    /// The places, in the order of the search.
+    pub fn searched(&self) -> &[Searched] {
+        &self.0
+    }
+}
+
+impl Searched {
+    pub(super) fn new(source: Source, place: &str, outcomes: Vec<Outcome>) -> Self {
+        Self {
+            source,
+            place: place.into(),
+            outcomes,
+        }
+    }
+
+    pub(super) fn push(&mut self, outcome: Outcome) {
+        self.outcomes.push(outcome);
+    }
+
+    /// What made the search look here.
+    pub fn source(&self) -> Source {
+        self.source
+    }
+
+    /// The variable with its value, the directory on `PATH`, or the pattern.
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// What was there; nothing if no such directory exists.
+    pub fn outcomes(&self) -> &[Outcome] {
+        &self.outcomes
+    }
+
+    fn has_programs(&self) -> bool {
+        let is_program =
+            |outcome: &Outcome| !matches!(outcome, Outcome::NotSet(_) | Outcome::NoPrograms(_));
+        self.outcomes.iter().any(is_program)
+    }
+}
+
+impl Outcome {
+    pub(super) fn found(found: &Found) -> Self {
+        let installation = found.installation();
+        Self::Found {
+            path: installation.bindir().unwrap_or(found.path()).to_owned(),
+            version: installation.version().clone(),
+            is_server: installation.is_server(),
+        }
+    }
+
+    pub(super) fn failed(error: &DiscoveryError) -> Self {
+        let mut text = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        Self::Failed(text.into())
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotSet(variable) => write!(f, "{variable} is not set"),
+            Self::NoPrograms(path) => write!(f, "no programs of PostgreSQL in {path}"),
+            Self::Found {
+                path,
+                version,
+                is_server: true,
+            } => write!(f, "PostgreSQL {version} in {path}"),
+            Self::Found {
+                path,
+                version,
+                is_server: false,
+            } => {
+                write!(f, "PostgreSQL {version} without a server, in {path}")
+            }
+            Self::Duplicate(path) => write!(f, "{path} again"),
+            Self::Failed(error) => f.write_str(error),
+        }
+    }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (there, nothing): (Vec<_>, Vec<_>) = self.0.iter().partition(|s| s.has_programs());
+        for Searched {
+            source,
+            place,
+            outcomes,
+        } in &there
+        {
+            for outcome in outcomes {
+                writeln!(f, "{source}: {place}: {outcome}")?;
+            }
+        }
+        f.write_str("nothing at: ")?;
+        let mut last = None;
+        for Searched { source, place, .. } in nothing {
+            if last == Some(source) {
+                write!(f, ", {place}")?;
+            } else {
+                let separator = if last.is_some() { "; " } else { "" };
+                write!(f, "{separator}{source}: {place}")?;
+            }
+            last = Some(source);
+        }
+        Ok(())
+    }
+}

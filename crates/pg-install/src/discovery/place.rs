@@ -1,0 +1,284 @@
+//! The table of places, and reading it against a file system.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::fs;
+use std::io;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::Discovery;
+
+/// What led to an installation. The order is the order of the search.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(rename_all = "kebab-case")
+)]
+#[non_exhaustive]
+pub enum Source {
+    /// The environment variable `PGINSTALLATION`, which py-postgresql introduced.
+    Pginstallation,
+    /// The environment variable `PG_CONFIG`, which extensions' makefiles use.
+    PgConfig,
+    /// The directories on `PATH`.
+    Path,
+    /// Debian, Ubuntu and the PostgreSQL project's packages for them.
+    Debian,
+    /// Red Hat, Fedora and the PostgreSQL project's packages for them.
+    RedHat,
+    /// SUSE.
+    Suse,
+    /// Alpine.
+    Alpine,
+    /// Arch.
+    Arch,
+    /// Gentoo.
+    Gentoo,
+    /// Void.
+    Void,
+    /// Homebrew, on macOS and Linux.
+    Homebrew,
+    /// Postgres.app.
+    PostgresApp,
+    /// MacPorts.
+    MacPorts,
+    /// FreeBSD's and OpenBSD's packages, and pkgsrc.
+    Bsd,
+    /// Nix profiles and NixOS.
+    Nix,
+    /// EnterpriseDB's installers and packages.
+    Edb,
+    /// Postgres Pro.
+    PostgresPro,
+    /// Installed from source, with the default prefix.
+    SourceBuild,
+    /// asdf.
+    Asdf,
+    /// mise.
+    Mise,
+    /// cargo-pgrx.
+    Pgrx,
+    /// The crate postgresql_embedded.
+    PostgresqlEmbedded,
+}
+
+impl Source {
+    /// Whether someone asked for it by a variable that has no other purpose, so that a failure
+    /// ends the search.
+    pub fn is_explicit(self) -> bool {
+        matches!(self, Self::Pginstallation | Self::PgConfig)
+    }
+}
+
+/// What people call it: `PATH`, `Debian`, `Postgres.app`.
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Pginstallation => "PGINSTALLATION",
+            Self::PgConfig => "PG_CONFIG",
+            Self::Path => "PATH",
+            Self::Debian => "Debian",
+            Self::RedHat => "Red Hat",
+            Self::Suse => "SUSE",
+            Self::Alpine => "Alpine",
+            Self::Arch => "Arch",
+            Self::Gentoo => "Gentoo",
+            Self::Void => "Void",
+            Self::Homebrew => "Homebrew",
+            Self::PostgresApp => "Postgres.app",
+            Self::MacPorts => "MacPorts",
+            Self::Bsd => "BSD",
+            Self::Nix => "Nix",
+            Self::Edb => "EDB",
+            Self::PostgresPro => "Postgres Pro",
+            Self::SourceBuild => "source",
+            Self::Asdf => "asdf",
+            Self::Mise => "mise",
+            Self::Pgrx => "pgrx",
+            Self::PostgresqlEmbedded => "postgresql_embedded",
+        })
+    }
+}
+
+/// Listed for people in docs/platform.md, which a test compares with this.
+#[rustfmt::skip]
+pub(super) const PLACES: [(Source, &str); 40] = [
+    (Source::Debian, "/usr/lib/postgresql/*/bin"),
+    (Source::RedHat, "/usr/pgsql-*/bin"),
+    (Source::RedHat, "/usr/bin"),
+    (Source::RedHat, "/usr/lib64/pgsql/postgresql-*/bin"),
+    (Source::RedHat, "/opt/rh/rh-postgresql*/root/usr/bin"),
+    (Source::Suse, "/usr/lib/postgresql??/bin"),
+    (Source::Alpine, "/usr/libexec/postgresql*"),
+    (Source::Arch, "/opt/pgsql-*/bin"),
+    (Source::Gentoo, "/usr/lib64/postgresql-*/bin"),
+    (Source::Gentoo, "/usr/lib/postgresql-*/bin"),
+    (Source::Void, "/usr/lib/psql*/bin"),
+    (Source::Homebrew, "$HOMEBREW_PREFIX/opt/postgresql*/bin"),
+    (Source::Homebrew, "/opt/homebrew/opt/postgresql*/bin"),
+    (Source::Homebrew, "/usr/local/opt/postgresql*/bin"),
+    (Source::Homebrew, "/home/linuxbrew/.linuxbrew/opt/postgresql*/bin"),
+    (Source::PostgresApp, "/Applications/Postgres.app/Contents/Versions/*/bin"),
+    (Source::PostgresApp, "~/Applications/Postgres.app/Contents/Versions/*/bin"),
+    (Source::MacPorts, "/opt/local/lib/postgresql*/bin"),
+    (Source::Bsd, "/usr/local/bin"),
+    (Source::Bsd, "/usr/pkg/bin"),
+    (Source::Nix, "~/.nix-profile/bin"),
+    (Source::Nix, "$XDG_STATE_HOME/nix/profile/bin"),
+    (Source::Nix, "~/.local/state/nix/profile/bin"),
+    (Source::Nix, "/etc/profiles/per-user/$USER/bin"),
+    (Source::Nix, "/run/current-system/sw/bin"),
+    (Source::Nix, "/nix/var/nix/profiles/default/bin"),
+    (Source::Edb, "/opt/PostgreSQL/*/bin"),
+    (Source::Edb, "/Library/PostgreSQL/*/bin"),
+    (Source::Edb, "/usr/edb/as*/bin"),
+    (Source::Edb, "/usr/edb/pge*/bin"),
+    (Source::PostgresPro, "/opt/pgpro/*/bin"),
+    (Source::SourceBuild, "/usr/local/pgsql/bin"),
+    (Source::Asdf, "$ASDF_DATA_DIR/installs/postgres/*/bin"),
+    (Source::Asdf, "~/.asdf/installs/postgres/*/bin"),
+    (Source::Mise, "$MISE_DATA_DIR/installs/postgres/*/bin"),
+    (Source::Mise, "$XDG_DATA_HOME/mise/installs/postgres/*/bin"),
+    (Source::Mise, "~/.local/share/mise/installs/postgres/*/bin"),
+    (Source::Pgrx, "$PGRX_HOME/*/pgrx-install/bin"),
+    (Source::Pgrx, "~/.pgrx/*/pgrx-install/bin"),
+    (Source::PostgresqlEmbedded, "~/.theseus/postgresql/*/bin"),
+];
+
+/// What became of a pattern.
+pub(super) enum Expansion {
+    /// A variable in it is not set.
+    NotSet(&'static str),
+    /// The directories that exist.
+    Directories(Vec<Utf8PathBuf>, Vec<(Utf8PathBuf, io::Error)>),
+}
+
+/// The directories that a pattern stands for, the one with the highest version first.
+pub(super) fn expand(pattern: &'static str, discovery: &Discovery) -> Expansion {
+    let mut start = Utf8PathBuf::new();
+    let mut rest = pattern;
+    let named = match pattern.strip_prefix('~') {
+        Some(below) => {
+            rest = below;
+            Some("HOME")
+        }
+        None => None,
+    };
+    if let Some(variable) = named {
+        match discovery.variable(variable).and_then(|v| v.to_str()) {
+            Some(value) => start.push(value),
+            None => return Expansion::NotSet("HOME"),
+        }
+    } else if pattern.starts_with('/') {
+        start.push("/");
+    }
+    let mut directories = vec![start];
+    let mut errors = Vec::new();
+    let mut rooted = false;
+    for part in rest.split('/').filter(|part| !part.is_empty()) {
+        if let Some(variable) = part.strip_prefix('$') {
+            match discovery.variable(variable).and_then(|v| v.to_str()) {
+                Some(value) => directories.iter_mut().for_each(|d| d.push(value)),
+                None => return Expansion::NotSet(variable),
+            }
+            continue;
+        }
+        if part.contains(['*', '?']) {
+            if !rooted {
+                rooted = true;
+                directories
+                    .iter_mut()
+                    .for_each(|d| *d = discovery.rooted(d));
+            }
+            let mut matched = Vec::new();
+            for directory in directories {
+                match matches(&directory, part) {
+                    Ok(mut names) => {
+                        names.sort_by(|a, b| by_version(b, a));
+                        matched.extend(names.into_iter().map(|name| directory.join(name)));
+                    }
+                    Err(error) if is_absence(&error) => {}
+                    Err(error) => errors.push((directory, error)),
+                }
+            }
+            directories = matched;
+        } else {
+            directories.iter_mut().for_each(|d| d.push(part));
+        }
+    }
+    if !rooted {
+        directories
+            .iter_mut()
+            .for_each(|d| *d = discovery.rooted(d));
+    }
+    directories.retain(|directory| directory.is_dir());
+    Expansion::Directories(directories, errors)
+}
+
+fn is_absence(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
+}
+
+/// The names in a directory that fit a pattern. Names that are not UTF-8 fit none.
+fn matches(directory: &Utf8Path, pattern: &str) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        if let Ok(name) = entry?.file_name().into_string() {
+            if !name.starts_with('.') && fits(pattern.as_bytes(), name.as_bytes()) {
+                names.push(name);
+            }
+        }
+    }
+    Ok(names)
+}
+
+fn fits(pattern: &[u8], name: &[u8]) -> bool {
+    match (pattern, name) {
+        ([], []) => true,
+        ([b'*', rest @ ..], _) => (0..=name.len()).any(|skipped| fits(rest, &name[skipped..])),
+        ([b'?', pattern @ ..], [_, name @ ..]) => fits(pattern, name),
+        ([p, pattern @ ..], [n, name @ ..]) => p == n && fits(pattern, name),
+        _ => false,
+    }
+}
+
+/// Orders names by the numbers in them: `9.6 < 10 < 16.2 < 16.10`, and `latest` before all.
+fn by_version(one: &str, other: &str) -> Ordering {
+    let numbers = |name: &str| {
+        name.split(|c: char| !c.is_ascii_digit())
+            .filter_map(|digits| digits.parse::<u64>().ok())
+            .collect::<Vec<_>>()
+    };
+    numbers(one)
+        .cmp(&numbers(other))
+        .then_with(|| one.cmp(other))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_ordered_by_their_numbers() {
+        let mut names = ["16.2", "latest", "9.6", "16.10", "10", "16.2-beta1"];
+        names.sort_by(|a, b| by_version(a, b));
+        assert_eq!(
+            names,
+            ["latest", "9.6", "10", "16.2", "16.2-beta1", "16.10"]
+        );
+    }
+
+    #[test]
+    fn a_pattern_fits_whole_names() {
+        assert!(fits(b"postgresql*", b"postgresql@16"));
+        assert!(fits(b"postgresql*", b"postgresql"));
+        assert!(fits(b"rh-postgresql*-x", b"rh-postgresql-x-x"));
+        assert!(!fits(b"pgsql-*", b"my-pgsql-16"));
+        assert!(!fits(b"postgresql??", b"postgresql-9"[..11].as_ref()));
+    }
+}

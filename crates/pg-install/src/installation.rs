@@ -1,0 +1,497 @@
+//! One installation of PostgreSQL.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::command::{DEFAULT_TIMEOUT, ProgramErrorKind, ProgramRun, process_environment};
+use crate::layout;
+use crate::package::PackageSystem;
+use crate::ssl::{self, SslEvidence};
+use crate::{
+    ConfigureOptions, Directory, InstallationError, InstallationErrorKind, MajorVersion,
+    MissingProgramError, PgConfig, Program, ProgramError, ServerParameters, Version,
+};
+
+/// An installation of PostgreSQL: its version, how it was built, and where its parts are.
+///
+/// Cloning is cheap: clones share what has been found out. Programs and SSL are looked up at the
+/// first question and remembered; make a new value after packages have been installed or removed.
+///
+/// ```no_run
+/// use pg_install::{Installation, Program};
+///
+/// let installation = Installation::from_bin_directory("/usr/lib/postgresql/15/bin")?;
+/// println!("{} in {}", installation.version(), installation.require(Program::Postgres)?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Installation {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: PgConfig,
+    origin: Origin,
+    version: Version,
+    configure: ConfigureOptions,
+    root: Option<Utf8PathBuf>,
+    programs: OnceLock<Vec<Option<Utf8PathBuf>>>,
+    ssl: OnceLock<SslEvidence>,
+    parameters: OnceLock<ServerParameters>,
+}
+
+/// Where the data of an [`Installation`] came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Origin {
+    /// A `pg_config` program was run.
+    PgConfig,
+    /// There was no `pg_config` that belonged to the server: the version is what the server says,
+    /// the directories are where they are usually found next to it, and how it was built is not
+    /// known.
+    BinDirectory,
+    /// The caller gave the data.
+    Given,
+}
+
+impl Installation {
+    /// Takes the output of a `pg_config`, or made-up data in its form. Only the version is required.
+    ///
+    /// No program is run and no file is touched.
+    ///
+    /// # Errors
+    ///
+    /// [`InstallationError`] if there is no `version`, or if it is none of PostgreSQL's.
+    pub fn new(config: PgConfig) -> Result<Self, InstallationError> {
+        let origin = if config.program().is_some() {
+            Origin::PgConfig
+        } else {
+            Origin::Given
+        };
+        Self::with_origin(config, origin, None)
+    }
+
+    /// [`new`](Self::new) with data that the caller made up.
+    ///
+    /// ```
+    /// use pg_install::Installation;
+    ///
+    /// let installation = Installation::from_pairs([
+    ///     ("version", "PostgreSQL 9.0devel"),
+    ///     ("configure", "'--enable-debug' '--with-openssl' '--prefix=/src/build/pg90'"),
+    /// ])?;
+    /// assert_eq!(installation.version_string(), "PostgreSQL 9.0devel");
+    /// assert_eq!(installation.configure_options().value("prefix"), Some("/src/build/pg90"));
+    /// assert!(installation.ssl());
+    /// # Ok::<(), pg_install::InstallationError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`new`](Self::new).
+    pub fn from_pairs<K: AsRef<str>, V: Into<String>>(
+        pairs: impl IntoIterator<Item = (K, V)>,
+    ) -> Result<Self, InstallationError> {
+        Self::new(PgConfig::from_pairs(pairs))
+    }
+
+    /// Runs the program `pg_config` at `path`; see [`PgConfig::query`].
+    ///
+    /// The installation is the one that the program describes, which need not be where the program
+    /// is: `/usr/bin/pg_config` of Debian's libpq-dev describes the newest server.
+    ///
+    /// # Errors
+    ///
+    /// [`InstallationError`] if the program fails or describes no installation.
+    pub fn from_pg_config(path: impl AsRef<Utf8Path>) -> Result<Self, InstallationError> {
+        Finder::for_process().pg_config(path.as_ref())
+    }
+
+    /// Takes the installation whose programs are in the directory `path`.
+    ///
+    /// A `pg_config` there is asked if it says that it belongs to this directory. If there is none,
+    /// as in packages that contain the server only, `postgres --version` tells the version (8 ms), and
+    /// the other directories are looked for where they usually are, relative to this one; those
+    /// that are not found are unknown.
+    ///
+    /// # Errors
+    ///
+    /// [`InstallationError`] if there is neither `postgres` nor such a `pg_config` in the directory, or if
+    /// the one that is asked fails.
+    pub fn from_bin_directory(path: impl AsRef<Utf8Path>) -> Result<Self, InstallationError> {
+        Finder::for_process().bin_directory(path.as_ref())
+    }
+
+    fn with_origin(
+        config: PgConfig,
+        origin: Origin,
+        root: Option<&Utf8Path>,
+    ) -> Result<Self, InstallationError> {
+        let program = config.program().map(Utf8Path::to_owned);
+        let error = |kind| InstallationError::new(program.as_deref(), kind);
+        let version = config
+            .get("version")
+            .ok_or_else(|| error(InstallationErrorKind::NoVersion))?;
+        let version = version
+            .parse()
+            .map_err(|e| error(InstallationErrorKind::Version(e)))?;
+        let configure = ConfigureOptions::parse(config.get("configure").unwrap_or_default());
+        let inner = Inner {
+            config,
+            origin,
+            version,
+            configure,
+            root: root.map(Utf8Path::to_owned),
+            programs: OnceLock::new(),
+            ssl: OnceLock::new(),
+            parameters: OnceLock::new(),
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
+    }
+
+    /// The version.
+    pub fn version(&self) -> &Version {
+        &self.inner.version
+    }
+
+    /// The release series: what `PG_VERSION` of a data directory must say for this server.
+    pub fn major_version(&self) -> MajorVersion {
+        self.inner.version.major_version()
+    }
+
+    /// The version as `pg_config` prints it: `PostgreSQL 15.18 (Debian 15.18-0+deb12u1)`.
+    pub fn version_string(&self) -> &str {
+        self.inner.config.get("version").unwrap_or_default()
+    }
+
+    /// Where the data came from.
+    pub fn origin(&self) -> Origin {
+        self.inner.origin
+    }
+
+    /// All that `pg_config` said, or what takes its place.
+    pub fn pg_config(&self) -> &PgConfig {
+        &self.inner.config
+    }
+
+    /// The options of the `configure` run that built it. Empty where they are not known: for meson
+    /// builds, and without a `pg_config`.
+    pub fn configure_options(&self) -> &ConfigureOptions {
+        &self.inner.configure
+    }
+
+    /// Whether it was built with SSL.
+    ///
+    /// False also if it cannot be told; [`ssl_evidence`](Self::ssl_evidence) tells how it was decided.
+    pub fn ssl(&self) -> bool {
+        self.ssl_evidence().is_enabled()
+    }
+
+    /// How it is known whether this was built with SSL.
+    ///
+    /// The configure options decide. Where these are not known, the libraries, the header
+    /// `pg_config.h` and the executable of the server are looked at, in this order. That reads up to
+    /// 10 MB once; the result is remembered.
+    pub fn ssl_evidence(&self) -> &SslEvidence {
+        self.inner.ssl.get_or_init(|| ssl::find_evidence(self))
+    }
+
+    /// A directory as `pg_config` tells it, absolute.
+    ///
+    /// None if it is not known. Whether it exists is another question: packages for development or
+    /// documentation may not be installed.
+    pub fn directory(&self, directory: Directory) -> Option<&Utf8Path> {
+        let path = self.inner.config.get(directory.key())?;
+        (!path.is_empty()).then(|| Utf8Path::new(path))
+    }
+
+    /// [`Directory::Bin`]: the programs.
+    pub fn bindir(&self) -> Option<&Utf8Path> {
+        self.directory(Directory::Bin)
+    }
+
+    /// [`Directory::Doc`]: the documentation.
+    pub fn docdir(&self) -> Option<&Utf8Path> {
+        self.directory(Directory::Doc)
+    }
+
+    /// [`Directory::Html`]: the documentation as HTML.
+    pub fn htmldir(&self) -> Option<&Utf8Path> {
+        self.directory(Directory::Html)
+    }
+
+    /// [`Directory::Include`]: headers of the client interfaces.
+    pub fn includedir(&self) -> Option<&Utf8Path> {
+        self.directory(Directory::Include)
+    }
+
+    /// [`Directory::PkgInclude`]: other headers.
+    pub fn pkgincludedir(&self) -> Option<&Utf8Path> {
+        self.directory(Directory::PkgInclude)
+    }
+
+    /// [`Directory::IncludeServer`]: headers for building extensions.
+    pub fn includedir_server(&self) -> Option<&Utf8Path> {
+        self.directory(Directory::IncludeServer)
+    }
+
+    /// [`Directory::Lib`]: libraries to link with, such as libpq.
+    pub fn libdir(&self) -> Option<&Utf8Path> {
+        self.directory(Directory::Lib)
+    }
+
+    /// [`Directory::PkgLib`]: modules that the server loads.
+    pub fn pkglibdir(&self) -> Option<&Utf8Path> {
+        self.directory(Directory::PkgLib)
+    }
+
+    /// [`Directory::Locale`]: message catalogues.
+    pub fn localedir(&self) -> Option<&Utf8Path> {
+        self.directory(Directory::Locale)
+    }
+
+    /// [`Directory::Man`]: manual pages.
+    pub fn mandir(&self) -> Option<&Utf8Path> {
+        self.directory(Directory::Man)
+    }
+
+    /// [`Directory::Share`]: what is independent of the architecture, such as `postgres.bki` and sample files.
+    pub fn sharedir(&self) -> Option<&Utf8Path> {
+        self.directory(Directory::Share)
+    }
+
+    /// [`Directory::SysConf`]: system-wide configuration of clients.
+    pub fn sysconfdir(&self) -> Option<&Utf8Path> {
+        self.directory(Directory::SysConf)
+    }
+
+    /// [`Directory::Pgxs`]: the makefile for building extensions.
+    pub fn pgxs(&self) -> Option<&Utf8Path> {
+        self.directory(Directory::Pgxs)
+    }
+    /// The absolute path of a program, or none if the `bin` directory has no executable file of that
+    /// name.
+    ///
+    /// All programs are looked up together at the first question, in about 50 µs.
+    pub fn program(&self, program: Program) -> Option<&Utf8Path> {
+        let programs = self.inner.programs.get_or_init(|| {
+            let look_up = |program| self.bindir().and_then(|bin| executable(bin, program));
+            Program::all().map(look_up).collect()
+        });
+        programs.get(program.index())?.as_deref()
+    }
+
+    /// The absolute path of a program that the caller cannot do without.
+    ///
+    /// # Errors
+    ///
+    /// [`MissingProgramError`], which names the directory and has a hint about the package.
+    pub fn require(&self, program: Program) -> Result<&Utf8Path, MissingProgramError> {
+        self.program(program).ok_or_else(|| {
+            let path = self.bindir().map(|bin| bin.join(program.name()));
+            let not_executable = path.as_ref().is_some_and(|path| path.exists());
+            MissingProgramError {
+                program,
+                version: self.version().clone(),
+                bin_directory: self.bindir().map(Utf8Path::to_owned),
+                not_executable,
+                hint: PackageSystem::read(self.inner.root.as_deref())
+                    .hint(program.component(), Some(self.major_version())),
+            }
+        })
+    }
+
+    /// The programs that PostgreSQL of this version has, and this installation has not.
+    pub fn missing_programs(&self) -> Vec<Program> {
+        let major = self.major_version();
+        Program::all()
+            .filter(|program| program.exists_in(major) && self.program(*program).is_none())
+            .collect()
+    }
+
+    /// Whether there is a server: the program `postgres`.
+    ///
+    /// Where it is missing, only the packages for clients or for development are installed: a
+    /// `pg_config` that describes a server that is not there.
+    pub fn is_server(&self) -> bool {
+        self.program(Program::Postgres).is_some()
+    }
+
+    /// Compares what `pg_config` says with what the server itself says. Runs `postgres --version` (8 ms).
+    ///
+    /// The two come in different packages, which may have been updated at different times.
+    ///
+    /// # Errors
+    ///
+    /// [`InstallationError`] if the versions differ, or if the server is missing or cannot be run.
+    pub fn verify(&self) -> Result<(), InstallationError> {
+        let error = |kind| InstallationError::new(self.bindir(), kind);
+        let postgres = self
+            .require(Program::Postgres)
+            .map_err(|e| error(InstallationErrorKind::MissingProgram(e)))?;
+        let said = Finder::for_process().server_version(postgres)?;
+        let server: Version = said
+            .parse()
+            .map_err(|e| error(InstallationErrorKind::Version(e)))?;
+        if server == *self.version() {
+            return Ok(());
+        }
+        let pg_config = self.version().clone();
+        Err(error(InstallationErrorKind::Inconsistent {
+            pg_config,
+            server,
+        }))
+    }
+
+    /// The parameters that this server knows, from `postgres --describe-config`.
+    ///
+    /// Runs the program at the first question, which takes about 10 ms, and remembers the answer. It
+    /// needs no data directory, and root may run it.
+    ///
+    /// # Errors
+    ///
+    /// [`InstallationError`] if there is no server, or if it fails or prints something else.
+    pub fn server_parameters(&self) -> Result<&ServerParameters, InstallationError> {
+        if let Some(parameters) = self.inner.parameters.get() {
+            return Ok(parameters);
+        }
+        let error = |kind| InstallationError::new(self.bindir(), kind);
+        let postgres = self
+            .require(Program::Postgres)
+            .map_err(|e| error(InstallationErrorKind::MissingProgram(e)))?;
+        let parameters = ServerParameters::query(postgres)
+            .map_err(|e| error(InstallationErrorKind::Program(e)))?;
+        Ok(self.inner.parameters.get_or_init(|| parameters))
+    }
+}
+
+impl fmt::Debug for Installation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Installation")
+            .field("version", self.version())
+            .field("bindir", &self.bindir())
+            .field("origin", &self.origin())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the ways of making an [`Installation`] from files have in common.
+pub(crate) struct Finder {
+    pub(crate) environment: Arc<[(OsString, OsString)]>,
+    pub(crate) timeout: Duration,
+    pub(crate) root: Option<Utf8PathBuf>,
+}
+
+impl Finder {
+    fn for_process() -> Self {
+        Self {
+            environment: process_environment().into(),
+            timeout: DEFAULT_TIMEOUT,
+            root: None,
+        }
+    }
+
+    pub(crate) fn pg_config(&self, path: &Utf8Path) -> Result<Installation, InstallationError> {
+        let path = absolute(path);
+        let config = PgConfig::query_with(&path, &self.environment, self.timeout)
+            .map_err(|e| InstallationError::new(Some(&path), InstallationErrorKind::Program(e)))?;
+        Installation::with_origin(config, Origin::PgConfig, self.root.as_deref())
+    }
+
+    pub(crate) fn bin_directory(&self, path: &Utf8Path) -> Result<Installation, InstallationError> {
+        let bin = absolute(path);
+        if let Some(pg_config) = executable(&bin, Program::PgConfig) {
+            let described = self.pg_config(&pg_config);
+            let belongs = |i: &Installation| i.bindir().is_some_and(|other| is_same(other, &bin));
+            if described.as_ref().is_ok_and(belongs)
+                || executable(&bin, Program::Postgres).is_none()
+            {
+                return match described {
+                    Ok(installation) if !belongs(&installation) => Err(InstallationError::new(
+                        Some(&bin),
+                        InstallationErrorKind::NotHere {
+                            elsewhere: installation.bindir().map(Utf8Path::to_owned),
+                        },
+                    )),
+                    described => described,
+                };
+            }
+        }
+        self.server_only(&bin)
+    }
+
+    /// The installation around a `postgres` program that no `pg_config` describes.
+    pub(crate) fn server_only(&self, bin: &Utf8Path) -> Result<Installation, InstallationError> {
+        let Some(postgres) = executable(bin, Program::Postgres) else {
+            return Err(InstallationError::new(
+                Some(bin),
+                InstallationErrorKind::NothingHere,
+            ));
+        };
+        let version = self.server_version(&postgres)?;
+        let directories = layout::derive(bin);
+        let directories = directories
+            .into_iter()
+            .map(|(d, path)| (d.key(), path.into_string()));
+        let config = PgConfig::from_pairs(directories.chain([("version", version)]));
+        Installation::with_origin(config, Origin::BinDirectory, self.root.as_deref())
+            .map_err(|error| error.at(&postgres))
+    }
+
+    /// Asks the server for its version, in the form in which `pg_config` has it: the server puts its
+    /// own name in front and the product's in parentheses.
+    pub(crate) fn server_version(&self, postgres: &Utf8Path) -> Result<String, InstallationError> {
+        let arguments = ["--version"];
+        let run = ProgramRun::new(postgres, &arguments, &self.environment, self.timeout);
+        let error = |e: ProgramError| {
+            InstallationError::new(Some(postgres), InstallationErrorKind::Program(e))
+        };
+        let printed = run.stdout().map_err(error)?;
+        let line = std::str::from_utf8(&printed).map_err(|_| {
+            error(run.error(ProgramErrorKind::unexpected(
+                "its version is not UTF-8",
+                &printed,
+            )))
+        })?;
+        let line = line.trim().lines().next().unwrap_or_default();
+        let product_and_version = line
+            .split_once('(')
+            .and_then(|(_, rest)| rest.split_once(')'))
+            .filter(|(product, _)| {
+                !product.is_empty() && !product.contains(|c: char| c.is_ascii_digit())
+            });
+        Ok(match product_and_version {
+            Some((product, version)) => format!("{product}{version}"),
+            None => line.to_owned(),
+        })
+    }
+}
+
+/// The path of a program in a directory if it is a file that someone may execute.
+pub(crate) fn executable(bin: &Utf8Path, program: Program) -> Option<Utf8PathBuf> {
+    let path = bin.join(program.name());
+    let metadata = fs::metadata(&path).ok()?;
+    (metadata.is_file() && metadata.permissions().mode() & 0o111 != 0).then_some(path)
+}
+
+/// Whether two paths lead to the same directory.
+pub(crate) fn is_same(one: &Utf8Path, other: &Utf8Path) -> bool {
+    one == other || matches!((one.canonicalize(), other.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}
+
+fn absolute(path: &Utf8Path) -> Utf8PathBuf {
+    // Fails for an empty path, or without a current directory: then the path itself goes into the
+    // error that using it will give.
+    let absolute = std::path::absolute(path).ok();
+    absolute
+        .and_then(|path| Utf8PathBuf::try_from(path).ok())
+        .unwrap_or_else(|| path.to_owned())
+}

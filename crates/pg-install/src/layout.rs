@@ -1,0 +1,120 @@
+//! Where the directories are when no `pg_config` is there to tell.
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::Directory;
+
+/// A directory, the places where it may be, and what must be in it to be believed.
+struct Guess {
+    directory: Directory,
+    /// Seen from the `bin` directory. `{version}` is the part of its path that names the version.
+    places: &'static [&'static str],
+    /// Any of these.
+    proofs: &'static [&'static str],
+}
+
+/// PostgreSQL finds its own directories relative to the program that runs (`make_relative_path` in
+/// src/port/path.c); these are the relations that packagers have chosen.
+const GUESSES: [Guess; 7] = [
+    Guess {
+        directory: Directory::Share,
+        places: &[
+            "../share/postgresql",
+            "../share",
+            "../share/pgsql",
+            "../share/{bin}",
+            "../../share/{bin}",
+            "../../../share/{bin}",
+            "../../../../share/postgresql/{version}",
+            "../../share/postgresql-{version}",
+        ],
+        proofs: &["postgres.bki"],
+    },
+    Guess {
+        directory: Directory::PkgLib,
+        places: &[
+            "../lib/postgresql",
+            "../lib",
+            "../lib64",
+            "../lib/pgsql",
+            "../lib64/pgsql",
+            "../../lib/{bin}",
+        ],
+        proofs: &[
+            "plpgsql.so",
+            "plpgsql.dylib",
+            "dict_snowball.so",
+            "dict_snowball.dylib",
+        ],
+    },
+    Guess {
+        directory: Directory::Lib,
+        places: &["../lib", "../lib64"],
+        proofs: &["libpq.so", "libpq.so.5", "libpq.dylib", "libpq.5.dylib"],
+    },
+    Guess {
+        directory: Directory::IncludeServer,
+        places: &[
+            "../include/postgresql/server",
+            "../include/server",
+            "../include/pgsql/server",
+        ],
+        proofs: &["pg_config.h"],
+    },
+    Guess {
+        directory: Directory::Include,
+        places: &["../include", "../include/postgresql", "../include/pgsql"],
+        proofs: &["libpq-fe.h"],
+    },
+    Guess {
+        directory: Directory::Man,
+        places: &["../share/man", "../man"],
+        proofs: &["man1/postgres.1", "man1/postgres.1.gz"],
+    },
+    Guess {
+        directory: Directory::Pgxs,
+        places: &[
+            "../lib/pgxs/src/makefiles/pgxs.mk",
+            "../lib/postgresql/pgxs/src/makefiles/pgxs.mk",
+        ],
+        proofs: &[""],
+    },
+];
+
+/// The directories that belong to a `bin` directory, as far as they are there.
+pub(crate) fn derive(bin: &Utf8Path) -> Vec<(Directory, Utf8PathBuf)> {
+    let mut found = vec![(Directory::Bin, bin.to_owned())];
+    let name = bin.file_name().unwrap_or_default();
+    let version = bin
+        .parent()
+        .and_then(Utf8Path::file_name)
+        .unwrap_or_default();
+    let version = version.strip_prefix("postgresql-").unwrap_or(version);
+    for guess in &GUESSES {
+        let place = guess.places.iter().map(|place| {
+            resolve(
+                bin,
+                &place.replace("{bin}", name).replace("{version}", version),
+            )
+        });
+        let proven =
+            |place: &Utf8PathBuf| guess.proofs.iter().any(|proof| place.join(proof).exists());
+        if let Some(place) = place.into_iter().find(proven) {
+            found.push((guess.directory, place));
+        }
+    }
+    found
+}
+
+/// Applies `..` to the path as written, as PostgreSQL does (`canonicalize_path`).
+fn resolve(bin: &Utf8Path, relative: &str) -> Utf8PathBuf {
+    let mut path = bin.to_owned();
+    for part in relative.split('/') {
+        if part == ".." {
+            path.pop();
+        } else {
+            path.push(part);
+        }
+    }
+    path
+}

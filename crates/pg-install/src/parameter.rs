@@ -1,0 +1,295 @@
+//! What a server's own executable says about its parameters.
+
+use std::fmt;
+
+use camino::Utf8Path;
+
+use crate::command::{
+    DEFAULT_TIMEOUT, ProgramError, ProgramErrorKind, ProgramRun, process_environment,
+};
+
+/// A parameter of the server, as `postgres --describe-config` prints it.
+///
+/// The program prints no units and no values of enumerations, and the boot values of switches and
+/// numbers are not filled in (up to 18, at least), so [`boot_value`](Self::boot_value) has none.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct ServerParameter {
+    name: String,
+    context: ParameterContext,
+    group: String,
+    kind: ParameterKind,
+    boot_value: Option<String>,
+    minimum: Option<f64>,
+    maximum: Option<f64>,
+    description: String,
+    details: Option<String>,
+}
+
+/// When a parameter can be set (`GucContext_Names` in guc_tables.c).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(rename_all = "kebab-case")
+)]
+#[non_exhaustive]
+pub enum ParameterContext {
+    /// Never: it shows how the server was built or its cluster initialised.
+    Internal,
+    /// At the start of the server.
+    Postmaster,
+    /// In the configuration file, effective after a reload.
+    Sighup,
+    /// At the start of a session, by a superuser, and in the configuration file.
+    SuperuserBackend,
+    /// At the start of a session, and in the configuration file.
+    Backend,
+    /// By superusers, and in the configuration file.
+    Superuser,
+    /// By anyone.
+    User,
+}
+
+/// The type of a parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(rename_all = "lowercase")
+)]
+#[non_exhaustive]
+pub enum ParameterKind {
+    /// `BOOLEAN`
+    Boolean,
+    /// `INTEGER`, perhaps with a unit.
+    Integer,
+    /// `REAL`, perhaps with a unit.
+    Real,
+    /// `STRING`
+    String,
+    /// `ENUM`: one of a list of words, which is not printed.
+    Enum,
+}
+
+impl ServerParameter {
+    /// The name, in PostgreSQL's spelling: `DateStyle`, `work_mem`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// When it can be set.
+    pub fn context(&self) -> ParameterContext {
+        self.context
+    }
+
+    /// The section of the manual: `Resource Usage / Memory`.
+    pub fn group(&self) -> &str {
+        &self.group
+    }
+
+    /// Its type.
+    pub fn kind(&self) -> ParameterKind {
+        self.kind
+    }
+
+    /// The value that is built in, for strings and enumerations. The server or `initdb` may put
+    /// another in its place.
+    ///
+    /// None for switches and numbers: the program prints `FALSE` and 0 for all of these, since it
+    /// looks at a field that only a running server fills in (`printMixedStruct` in help_config.c).
+    pub fn boot_value(&self) -> Option<&str> {
+        self.boot_value.as_deref()
+    }
+
+    /// The smallest value of a number, in the unit that the parameter is counted in.
+    pub fn minimum(&self) -> Option<f64> {
+        self.minimum
+    }
+
+    /// The largest value of a number, in the unit that the parameter is counted in.
+    ///
+    /// Reals are printed with six digits, so a bound such as 1.79769e+308 is a rounded one.
+    pub fn maximum(&self) -> Option<f64> {
+        self.maximum
+    }
+
+    /// What it does, in a sentence.
+    pub fn description(&self) -> &str {
+        &self.description
+    }
+
+    /// More about it.
+    pub fn details(&self) -> Option<&str> {
+        self.details.as_deref()
+    }
+}
+
+/// The parameters that `postgres --describe-config` lists.
+///
+/// Not every parameter is listed. Those that are not meant for configuration files are left out, and
+/// so are those that do not belong into the sample file (flags `GUC_NO_SHOW_ALL`,
+/// `GUC_NOT_IN_SAMPLE` and `GUC_DISALLOW_IN_FILE`; `displayStruct` in help_config.c): `ssl_renegotiation_limit`,
+/// `zero_damaged_pages`, `allow_system_table_mods` and some sixty others. Nor are those of
+/// extensions, whose names have a dot in them. That a name is not listed therefore does not mean
+/// that the server rejects it; that one is listed means that it is known.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(transparent))]
+pub struct ServerParameters(Vec<ServerParameter>);
+
+impl ServerParameters {
+    pub(crate) fn query(postgres: &Utf8Path) -> Result<Self, ProgramError> {
+        let environment = process_environment();
+        let arguments = ["--describe-config"];
+        let run = ProgramRun::new(postgres, &arguments, &environment, DEFAULT_TIMEOUT);
+        let printed = run.stdout()?;
+        Self::parse(&printed)
+            .map_err(|reason| run.error(ProgramErrorKind::unexpected(reason.to_string(), &printed)))
+    }
+
+    /// Reads what the program printed: a line for each parameter, with nine columns between tabs.
+    ///
+    /// # Errors
+    ///
+    /// [`ParseParametersError`] with the number of the first line that is not like that.
+    pub fn parse(output: &[u8]) -> Result<Self, ParseParametersError> {
+        let text = String::from_utf8_lossy(output);
+        let lines = text.lines().enumerate();
+        let parameters: Result<Vec<_>, _> = lines
+            .map(|(index, line)| {
+                parse_line(line).map_err(|reason| ParseParametersError {
+                    line: index + 1,
+                    reason,
+                })
+            })
+            .collect();
+        let mut parameters = parameters?;
+        if parameters.is_empty() {
+            return Err(ParseParametersError {
+                line: 1,
+                reason: "nothing was printed",
+            });
+        }
+        parameters.sort_by_cached_key(|parameter| parameter.name.to_ascii_lowercase());
+        Ok(Self(parameters))
+    }
+
+    /// The parameter of that name, whose case does not matter, as for the server.
+    pub fn get(&self, name: &str) -> Option<&ServerParameter> {
+        let name = name.to_ascii_lowercase();
+        let found = self
+            .0
+            .binary_search_by_key(&name, |parameter| parameter.name.to_ascii_lowercase());
+        found.ok().map(|index| &self.0[index])
+    }
+
+    /// All of them, by name.
+    pub fn iter(&self) -> std::slice::Iter<'_, ServerParameter> {
+        self.0.iter()
+    }
+
+    /// How many there are: about 300 to 350 since PostgreSQL 15.
+    #[expect(clippy::len_without_is_empty, reason = "it never is")]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl<'a> IntoIterator for &'a ServerParameters {
+    type Item = &'a ServerParameter;
+    type IntoIter = std::slice::Iter<'a, ServerParameter>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+/// ```c
+/// printf("%s\t%s\t%s\t", name, GucContext_Names[context], _(config_group_names[group]));
+/// printf("INTEGER\t%d\t%d\t%d\t", reset_val, min, max);
+/// printf("%s\t%s\n", short_desc, long_desc);
+/// ```
+fn parse_line(line: &str) -> Result<ServerParameter, &'static str> {
+    let columns: Vec<&str> = line.split('\t').collect();
+    let [
+        name,
+        context,
+        group,
+        kind,
+        boot,
+        minimum,
+        maximum,
+        description,
+        details,
+    ] = columns[..]
+    else {
+        return Err("there are not nine columns");
+    };
+    if name.is_empty() {
+        return Err("there is no name");
+    }
+    let kind = match kind {
+        "BOOLEAN" => ParameterKind::Boolean,
+        "INTEGER" => ParameterKind::Integer,
+        "REAL" => ParameterKind::Real,
+        "STRING" => ParameterKind::String,
+        "ENUM" => ParameterKind::Enum,
+        _ => return Err("the type is unknown"),
+    };
+    let context = match context {
+        "internal" => ParameterContext::Internal,
+        "postmaster" => ParameterContext::Postmaster,
+        "sighup" => ParameterContext::Sighup,
+        "superuser-backend" => ParameterContext::SuperuserBackend,
+        "backend" => ParameterContext::Backend,
+        "superuser" => ParameterContext::Superuser,
+        "user" => ParameterContext::User,
+        _ => return Err("the context is unknown"),
+    };
+    let bound = |text: &str| match text {
+        "" => Ok(None),
+        text => text.parse().map(Some).map_err(|_| "a bound is no number"),
+    };
+    let has_boot_value = matches!(kind, ParameterKind::String | ParameterKind::Enum);
+    Ok(ServerParameter {
+        name: name.to_owned(),
+        context,
+        group: group.to_owned(),
+        kind,
+        boot_value: has_boot_value.then(|| boot.to_owned()),
+        minimum: bound(minimum)?,
+        maximum: bound(maximum)?,
+        description: description.to_owned(),
+        details: (!details.is_empty()).then(|| details.to_owned()),
+    })
+}
+
+/// The name that the view `pg_settings` uses: `superuser-backend`.
+impl fmt::Display for ParameterContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Internal => "internal",
+            Self::Postmaster => "postmaster",
+            Self::Sighup => "sighup",
+            Self::SuperuserBackend => "superuser-backend",
+            Self::Backend => "backend",
+            Self::Superuser => "superuser",
+            Self::User => "user",
+        })
+    }
+}
+
+/// Text that is no output of `postgres --describe-config`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line} describes no server parameter: {reason}")]
+pub struct ParseParametersError {
+    line: usize,
+    reason: &'static str,
+}
+
+impl ParseParametersError {
+    /// The line, counted from 1.
+    pub fn line(&self) -> usize {
+        self.line
+    }
+}

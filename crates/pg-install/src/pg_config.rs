@@ -1,0 +1,214 @@
+//! What `pg_config` says, as data.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::command::{
+    DEFAULT_TIMEOUT, ProgramError, ProgramErrorKind, ProgramRun, process_environment,
+};
+
+/// The output of `pg_config`, from wherever it came: running the program, a text, or pairs.
+///
+/// Keys are compared without regard to case, and dashes count as underscores: `INCLUDEDIR-SERVER`,
+/// `includedir-server` and `includedir_server` are one key. [`iter`](Self::iter) yields the last of
+/// these spellings.
+///
+/// The keys of PostgreSQL 9.2 to 18 are `bindir`, `docdir`, `htmldir`, `includedir`, `pkgincludedir`,
+/// `includedir_server`, `libdir`, `pkglibdir`, `localedir`, `mandir`, `sharedir`, `sysconfdir`,
+/// `pgxs`, `configure`, `cc`, `cppflags`, `cflags`, `cflags_sl`, `ldflags`, `ldflags_ex`,
+/// `ldflags_sl`, `libs` and `version` (src/common/config_info.c). Older versions have fewer, and any
+/// other key is kept as well.
+///
+/// ```
+/// use pg_install::PgConfig;
+///
+/// let config: PgConfig = "BINDIR = /opt/pg/bin\nVERSION = PostgreSQL 9.0devel\n".parse().unwrap();
+/// assert_eq!(config.get("bindir"), Some("/opt/pg/bin"));
+/// ```
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct PgConfig {
+    /// Bytes, since a path may be anything: `configure` wrote them, not Rust.
+    values: BTreeMap<String, Vec<u8>>,
+    program: Option<Utf8PathBuf>,
+}
+
+impl PgConfig {
+    /// Runs the program `pg_config` at `path` and reads what it prints.
+    ///
+    /// It is run without arguments, without standard input, and with the environment of this process
+    /// less every variable that begins with `PG`, under `LC_ALL=C`. It has 10 seconds; a program
+    /// that takes longer is killed with its process group. One mebibyte of output is accepted.
+    ///
+    /// PostgreSQL 8.0 and older do not print everything at once. Where running without arguments
+    /// fails, the options that `pg_config --help` names are therefore asked for one by one.
+    ///
+    /// # Errors
+    ///
+    /// [`ProgramError`] if the program cannot be run, fails, does not end, or prints no `VERSION`.
+    pub fn query(path: impl AsRef<Utf8Path>) -> Result<Self, ProgramError> {
+        Self::query_with(path.as_ref(), &process_environment(), DEFAULT_TIMEOUT)
+    }
+
+    /// [`query`](Self::query) with a time limit of the caller's choice.
+    ///
+    /// # Errors
+    ///
+    /// As for [`query`](Self::query).
+    pub fn query_within(
+        path: impl AsRef<Utf8Path>,
+        timeout: Duration,
+    ) -> Result<Self, ProgramError> {
+        Self::query_with(path.as_ref(), &process_environment(), timeout)
+    }
+
+    pub(crate) fn query_with(
+        path: &Utf8Path,
+        environment: &[(OsString, OsString)],
+        timeout: Duration,
+    ) -> Result<Self, ProgramError> {
+        let ask =
+            |arguments: &[&str]| ProgramRun::new(path, arguments, environment, timeout).stdout();
+        let (mut config, printed) = match ask(&[]) {
+            Ok(printed) => (Self::from_bytes(&printed), printed),
+            Err(error) => match Self::query_one_by_one(&ask) {
+                Some(config) => (config, Vec::new()),
+                None => return Err(error),
+            },
+        };
+        if config.get_bytes("version").is_none() {
+            let kind = ProgramErrorKind::unexpected("there is no VERSION in it", &printed);
+            return Err(ProgramRun::new(path, &[], environment, timeout).error(kind));
+        }
+        config.program = Some(path.to_owned());
+        Ok(config)
+    }
+
+    /// The protocol of 8.0 and older, where at least one option is required.
+    ///
+    /// Options that fail are left out: 7.x has some that are documented and not implemented.
+    fn query_one_by_one(ask: &impl Fn(&[&str]) -> Result<Vec<u8>, ProgramError>) -> Option<Self> {
+        let help = ask(&["--help"]).ok()?;
+        let help = String::from_utf8_lossy(&help);
+        let mut options: Vec<&str> = help
+            .split(|c: char| c.is_whitespace() || c == ',')
+            .filter(|word| word.len() > 2 && word.starts_with("--"))
+            .filter(|word| {
+                word[2..]
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b == b'-')
+            })
+            .filter(|word| !["--help", "--usage"].contains(word))
+            .collect();
+        options.sort_unstable();
+        options.dedup();
+        if !options.contains(&"--version") {
+            return None;
+        }
+        let mut values = BTreeMap::new();
+        for option in options {
+            if let Ok(printed) = ask(&[option]) {
+                values.insert(key(option.as_bytes()), printed.trim_ascii().to_vec());
+            }
+        }
+        Some(Self {
+            values,
+            program: None,
+        })
+    }
+
+    /// Reads the output of `pg_config`: lines of `KEY = value`.
+    ///
+    /// Lines without `=` are skipped; of a repeated key the last counts.
+    pub fn from_bytes(output: &[u8]) -> Self {
+        let mut values = BTreeMap::new();
+        for line in output.split(|&b| b == b'\n') {
+            if let Some(at) = line.iter().position(|&b| b == b'=') {
+                let name = key(line[..at].trim_ascii());
+                values.insert(name, line[at + 1..].trim_ascii().to_vec());
+            }
+        }
+        Self {
+            values,
+            program: None,
+        }
+    }
+
+    /// Takes any pairs of keys and values: from a configuration file, from a test.
+    ///
+    /// ```
+    /// use pg_install::PgConfig;
+    ///
+    /// let config = PgConfig::from_pairs([("version", "PostgreSQL 16.3"), ("bindir", "/opt/pg/bin")]);
+    /// assert_eq!(config.get("VERSION"), Some("PostgreSQL 16.3"));
+    /// ```
+    pub fn from_pairs<K: AsRef<str>, V: Into<String>>(
+        pairs: impl IntoIterator<Item = (K, V)>,
+    ) -> Self {
+        let pair =
+            |(name, value): (K, V)| (key(name.as_ref().as_bytes()), value.into().into_bytes());
+        Self {
+            values: pairs.into_iter().map(pair).collect(),
+            program: None,
+        }
+    }
+
+    /// The value of a key, or none if there is none or if it is not UTF-8.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.get_bytes(name)
+            .and_then(|value| std::str::from_utf8(value).ok())
+    }
+
+    /// The value of a key, byte for byte as `pg_config` printed it.
+    pub fn get_bytes(&self, name: &str) -> Option<&[u8]> {
+        self.values.get(&key(name.as_bytes())).map(Vec::as_slice)
+    }
+
+    /// All keys in alphabetical order, with those values that are UTF-8.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.values
+            .iter()
+            .filter_map(|(name, value)| Some((name.as_str(), std::str::from_utf8(value).ok()?)))
+    }
+
+    /// The program that was asked, if one was.
+    pub fn program(&self) -> Option<&Utf8Path> {
+        self.program.as_deref()
+    }
+}
+
+/// Any text: see [`PgConfig::from_bytes`].
+impl FromStr for PgConfig {
+    type Err = std::convert::Infallible;
+
+    fn from_str(output: &str) -> Result<Self, Self::Err> {
+        Ok(Self::from_bytes(output.as_bytes()))
+    }
+}
+
+impl<K: AsRef<str>, V: Into<String>> FromIterator<(K, V)> for PgConfig {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
+        Self::from_pairs(pairs)
+    }
+}
+
+impl fmt::Debug for PgConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let values = self
+            .values
+            .iter()
+            .map(|(name, value)| (name, String::from_utf8_lossy(value)));
+        f.debug_map().entries(values).finish()
+    }
+}
+
+fn key(name: &[u8]) -> String {
+    String::from_utf8_lossy(name)
+        .trim_start_matches('-')
+        .to_ascii_lowercase()
+        .replace('-', "_")
+}

@@ -1,0 +1,257 @@
+//! The programs of an installation.
+
+use std::fmt;
+
+use crate::MajorVersion;
+
+/// A program that PostgreSQL installs, or installed in the past.
+///
+/// Which major versions have it follows from PostgreSQL's release notes:
+/// [`exists_in`](Self::exists_in).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Program {
+    /// `pg_config`: tells how PostgreSQL was built and where it was installed.
+    PgConfig,
+    /// `psql`: the interactive terminal.
+    Psql,
+    /// `initdb`: creates a data directory.
+    Initdb,
+    /// `pg_resetxlog`: resets the write-ahead log, under its name up to 9.6. Up to 9.6.
+    PgResetxlog,
+    /// `pg_resetwal`: resets the write-ahead log. Since 10.
+    PgResetwal,
+    /// `pg_controldata`: shows the control file of a data directory.
+    PgControldata,
+    /// `clusterdb`: clusters tables.
+    Clusterdb,
+    /// `pg_ctl`: starts, stops and reloads servers.
+    PgCtl,
+    /// `pg_dump`: dumps a database.
+    PgDump,
+    /// `pg_dumpall`: dumps all databases.
+    PgDumpall,
+    /// `postgres`: the server.
+    Postgres,
+    /// `postmaster`: the server, under the name deprecated since 8.2 and dropped in 16. Up to 15.
+    Postmaster,
+    /// `reindexdb`: rebuilds indexes.
+    Reindexdb,
+    /// `vacuumdb`: vacuums and analyses databases.
+    Vacuumdb,
+    /// `ipcclean`: removed shared memory that a crashed server had left. Up to 8.2.
+    Ipcclean,
+    /// `createdb`: creates a database.
+    Createdb,
+    /// `ecpg`: the preprocessor for SQL in C.
+    Ecpg,
+    /// `createuser`: creates a role.
+    Createuser,
+    /// `createlang`: installed a procedural language. Up to 9.6.
+    Createlang,
+    /// `droplang`: removed a procedural language. Up to 9.6.
+    Droplang,
+    /// `dropuser`: removes a role.
+    Dropuser,
+    /// `pg_restore`: restores a dump.
+    PgRestore,
+    /// `pg_basebackup`: copies a running cluster. Since 9.1.
+    PgBasebackup,
+    /// `pg_rewind`: makes a data directory follow another one that diverged. Since 9.5.
+    PgRewind,
+    /// `pg_upgrade`: moves a cluster to a new major version. Since 9.0.
+    PgUpgrade,
+    /// `pg_isready`: asks a server whether it accepts connections. Since 9.3.
+    PgIsready,
+    /// `pg_checksums`: checks, enables or disables data checksums. Since 12.
+    PgChecksums,
+    /// `pg_waldump`: shows the write-ahead log. Since 10.
+    PgWaldump,
+    /// `pg_verifybackup`: checks a base backup against its manifest. Since 13.
+    PgVerifybackup,
+    /// `pg_combinebackup`: joins incremental backups. Since 17.
+    PgCombinebackup,
+    /// `pg_receivewal`: streams the write-ahead log to files. Since 10.
+    PgReceivewal,
+    /// `pg_recvlogical`: streams logical decoding output. Since 9.4.
+    PgRecvlogical,
+    /// `pg_amcheck`: checks tables and indexes for corruption. Since 14.
+    PgAmcheck,
+    /// `pg_createsubscriber`: turns a standby into a logical replica. Since 17.
+    PgCreatesubscriber,
+    /// `pg_walsummary`: shows summaries of the write-ahead log. Since 17.
+    PgWalsummary,
+    /// `pg_archivecleanup`: removes archived log files no longer needed. Since 9.0.
+    PgArchivecleanup,
+    /// `pg_test_fsync`: measures the ways of flushing to disk. Since 9.1.
+    PgTestFsync,
+    /// `pg_test_timing`: measures the cost of reading the clock. Since 9.2.
+    PgTestTiming,
+    /// `pgbench`: runs benchmarks.
+    Pgbench,
+    /// `dropdb`: removes a database.
+    Dropdb,
+    /// `oid2name`: resolves object numbers and file names.
+    Oid2name,
+    /// `vacuumlo`: removes orphaned large objects.
+    Vacuumlo,
+}
+
+/// Which kind of package distributions put a program into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Component {
+    /// What runs on the machine of the server: `postgresql-16` on Debian, `postgresql16-server` on
+    /// Red Hat.
+    Server,
+    /// What talks to servers: `postgresql-client-16`, `postgresql16`.
+    Client,
+    /// The additional programs, with the extensions or with the client.
+    Contrib,
+    /// What is needed to build against PostgreSQL: `postgresql-server-dev-16`, `postgresql16-devel`.
+    Development,
+}
+
+struct Row {
+    program: Program,
+    name: &'static str,
+    first: Option<MajorVersion>,
+    last: Option<MajorVersion>,
+    component: Component,
+}
+
+const fn row(
+    program: Program,
+    name: &'static str,
+    first: Option<MajorVersion>,
+    last: Option<MajorVersion>,
+    component: Component,
+) -> Row {
+    Row {
+        program,
+        name,
+        first,
+        last,
+        component,
+    }
+}
+
+/// In the order of the enumeration, which [`Program::row`] relies on.
+#[rustfmt::skip]
+const ROWS: [Row; 42] = {
+    use Component::{Client, Contrib, Development, Server};
+    use Program as P;
+    const fn v(number: u16) -> Option<MajorVersion> { Some(MajorVersion::new(number)) }
+    const fn old(first: u16, second: u16) -> Option<MajorVersion> { Some(MajorVersion::of(first, second)) }
+    [
+        row(P::PgConfig, "pg_config", None, None, Development),
+        row(P::Psql, "psql", None, None, Client),
+        row(P::Initdb, "initdb", None, None, Server),
+        row(P::PgResetxlog, "pg_resetxlog", None, old(9, 6), Server),
+        row(P::PgResetwal, "pg_resetwal", v(10), None, Server),
+        row(P::PgControldata, "pg_controldata", None, None, Server),
+        row(P::Clusterdb, "clusterdb", None, None, Client),
+        row(P::PgCtl, "pg_ctl", None, None, Server),
+        row(P::PgDump, "pg_dump", None, None, Client),
+        row(P::PgDumpall, "pg_dumpall", None, None, Client),
+        row(P::Postgres, "postgres", None, None, Server),
+        row(P::Postmaster, "postmaster", None, v(15), Server),
+        row(P::Reindexdb, "reindexdb", None, None, Client),
+        row(P::Vacuumdb, "vacuumdb", None, None, Client),
+        row(P::Ipcclean, "ipcclean", None, old(8, 2), Server),
+        row(P::Createdb, "createdb", None, None, Client),
+        row(P::Ecpg, "ecpg", None, None, Development),
+        row(P::Createuser, "createuser", None, None, Client),
+        row(P::Createlang, "createlang", None, old(9, 6), Client),
+        row(P::Droplang, "droplang", None, old(9, 6), Client),
+        row(P::Dropuser, "dropuser", None, None, Client),
+        row(P::PgRestore, "pg_restore", None, None, Client),
+        row(P::PgBasebackup, "pg_basebackup", old(9, 1), None, Client),
+        row(P::PgRewind, "pg_rewind", old(9, 5), None, Server),
+        row(P::PgUpgrade, "pg_upgrade", old(9, 0), None, Server),
+        row(P::PgIsready, "pg_isready", old(9, 3), None, Client),
+        row(P::PgChecksums, "pg_checksums", v(12), None, Server),
+        row(P::PgWaldump, "pg_waldump", v(10), None, Server),
+        row(P::PgVerifybackup, "pg_verifybackup", v(13), None, Client),
+        row(P::PgCombinebackup, "pg_combinebackup", v(17), None, Client),
+        row(P::PgReceivewal, "pg_receivewal", v(10), None, Client),
+        row(P::PgRecvlogical, "pg_recvlogical", old(9, 4), None, Client),
+        row(P::PgAmcheck, "pg_amcheck", v(14), None, Client),
+        row(P::PgCreatesubscriber, "pg_createsubscriber", v(17), None, Server),
+        row(P::PgWalsummary, "pg_walsummary", v(17), None, Server),
+        row(P::PgArchivecleanup, "pg_archivecleanup", old(9, 0), None, Server),
+        row(P::PgTestFsync, "pg_test_fsync", old(9, 1), None, Server),
+        row(P::PgTestTiming, "pg_test_timing", old(9, 2), None, Server),
+        row(P::Pgbench, "pgbench", None, None, Client),
+        row(P::Dropdb, "dropdb", None, None, Client),
+        row(P::Oid2name, "oid2name", None, None, Contrib),
+        row(P::Vacuumlo, "vacuumlo", None, None, Contrib),
+    ]
+};
+
+impl Program {
+    /// All programs, in the order of their declaration.
+    pub fn all() -> impl ExactSizeIterator<Item = Self> {
+        ROWS.iter().map(|row| row.program)
+    }
+
+    /// The program with this file name.
+    ///
+    /// ```
+    /// use pg_install::Program;
+    ///
+    /// assert_eq!(Program::from_name("pg_ctl"), Some(Program::PgCtl));
+    /// ```
+    pub fn from_name(name: &str) -> Option<Self> {
+        ROWS.iter()
+            .find(|row| row.name == name)
+            .map(|row| row.program)
+    }
+
+    /// The name of its file in the `bin` directory.
+    pub fn name(self) -> &'static str {
+        self.row().name
+    }
+
+    /// Whether PostgreSQL of that major version comes with it.
+    ///
+    /// Programs older than 9.0 count as always there.
+    pub fn exists_in(self, major: MajorVersion) -> bool {
+        let row = self.row();
+        row.first.is_none_or(|first| first <= major) && row.last.is_none_or(|last| major <= last)
+    }
+
+    /// Which kind of package it is in.
+    ///
+    /// Distributions differ in details; this is how most of them split PostgreSQL.
+    pub fn component(self) -> Component {
+        self.row().component
+    }
+
+    pub(crate) fn index(self) -> usize {
+        self as usize
+    }
+
+    fn row(self) -> &'static Row {
+        &ROWS[self.index()]
+    }
+}
+
+/// The name of its file.
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_program_is_at_its_own_row() {
+        for (index, row) in ROWS.iter().enumerate() {
+            assert_eq!(row.program.index(), index, "{}", row.name);
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! Which version is wanted.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::{Installation, MajorVersion, ParseVersionError, Version};
+
+/// Which installation is wanted: any, the newest, one of a release series, or one of a range.
+///
+/// | text | wanted |
+/// |---|---|
+/// | `any`, or nothing | the first that is found |
+/// | `newest` | the one with the highest version |
+/// | `16`, `9.6` | any of that series, the first that is found |
+/// | `15.18`, `9.6.24`, `18beta1` | exactly that version |
+/// | `>=14`, `>14`, `<=14`, `<14` | series from, after, up to, or before that one |
+/// | `>=14.2`, `<15.4` | versions from, or before that one |
+/// | `>=14,<17`, `>=14,newest` | what all parts ask for |
+///
+/// A number that names a series is compared with series: `>14` begins with 15, and `<=14` ends with
+/// the last 14.x. `newest` prefers releases: a development or test version is only taken if
+/// there is no release.
+///
+/// ```
+/// use pg_install::Request;
+///
+/// let request: Request = ">=14,<17".parse()?;
+/// assert!(request.accepts(&"16.3".parse().unwrap()));
+/// assert!(!request.accepts(&"17beta1".parse().unwrap()));
+/// # Ok::<(), pg_install::ParseRequestError>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Request {
+    conditions: Vec<Condition>,
+    newest: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Condition {
+    relation: Relation,
+    bound: Bound,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Relation {
+    Less,
+    AtMost,
+    Equal,
+    AtLeast,
+    Greater,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Bound {
+    Series(MajorVersion),
+    Version(Version),
+}
+
+impl Request {
+    /// Any version: the first installation that is found.
+    pub fn any() -> Self {
+        Self::default()
+    }
+
+    /// The newest version, which needs all installations to be looked at.
+    pub fn newest() -> Self {
+        Self {
+            newest: true,
+            ..Self::default()
+        }
+    }
+
+    /// A release series.
+    pub fn series(major: MajorVersion) -> Self {
+        Self::equal(Bound::Series(major))
+    }
+
+    /// One version, by whichever vendor.
+    pub fn exactly(version: Version) -> Self {
+        Self::equal(Bound::Version(version.without_vendor()))
+    }
+
+    fn equal(bound: Bound) -> Self {
+        Self {
+            conditions: vec![Condition {
+                relation: Relation::Equal,
+                bound,
+            }],
+            newest: false,
+        }
+    }
+
+    /// Whether a version is one of those that are wanted.
+    pub fn accepts(&self, version: &Version) -> bool {
+        self.conditions
+            .iter()
+            .all(|condition| condition.holds(version))
+    }
+
+    /// Whether the newest of those is wanted, and not the first that is found.
+    pub fn wants_newest(&self) -> bool {
+        self.newest
+    }
+
+    /// The series that is asked for, if it is one.
+    pub(crate) fn only_series(&self) -> Option<MajorVersion> {
+        self.conditions
+            .iter()
+            .find_map(|condition| match (&condition.bound, condition.relation) {
+                (Bound::Series(major), Relation::Equal | Relation::AtLeast) => Some(*major),
+                (Bound::Version(version), Relation::Equal | Relation::AtLeast) => {
+                    Some(version.major_version())
+                }
+                _ => None,
+            })
+    }
+
+    /// Which of two installations is preferred by [`newest`](Self::newest): releases, then the
+    /// higher version.
+    pub(crate) fn rank(installation: &Installation) -> (bool, &Version) {
+        let version = installation.version();
+        (version.stage() == crate::Stage::Final, version)
+    }
+}
+
+impl Condition {
+    fn holds(&self, version: &Version) -> bool {
+        let order = match &self.bound {
+            Bound::Series(major) => version.major_version().cmp(major),
+            Bound::Version(bound) => version.cmp(bound),
+        };
+        match self.relation {
+            Relation::Less => order.is_lt(),
+            Relation::AtMost => order.is_le(),
+            Relation::Equal => order.is_eq(),
+            Relation::AtLeast => order.is_ge(),
+            Relation::Greater => order.is_gt(),
+        }
+    }
+}
+
+impl FromStr for Request {
+    type Err = ParseRequestError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut request = Self::any();
+        for part in text.split(',').map(str::trim) {
+            match part {
+                "any" => {}
+                "" if text.trim().is_empty() => {}
+                "newest" | "latest" => request.newest = true,
+                part => {
+                    let condition = condition(part);
+                    let condition = condition.map_err(|source| ParseRequestError {
+                        text: text.into(),
+                        source,
+                    })?;
+                    request.conditions.push(condition);
+                }
+            }
+        }
+        Ok(request)
+    }
+}
+
+fn condition(text: &str) -> Result<Condition, ParseVersionError> {
+    let relations = [
+        (">=", Relation::AtLeast),
+        ("<=", Relation::AtMost),
+        ("==", Relation::Equal),
+        (">", Relation::Greater),
+        ("<", Relation::Less),
+        ("=", Relation::Equal),
+    ];
+    let (relation, bound) = relations
+        .iter()
+        .find_map(|(sign, relation)| Some((*relation, text.strip_prefix(sign)?.trim_start())))
+        .unwrap_or((Relation::Equal, text));
+    let bound = match bound.parse::<MajorVersion>() {
+        Ok(major) => Bound::Series(major),
+        Err(error) => match bound.parse::<Version>() {
+            // "PostgreSQL 16" and "9" are not what people mean by a version here.
+            Ok(version) if version.without_vendor().to_string() == bound => Bound::Version(version),
+            _ => return Err(error),
+        },
+    };
+    Ok(Condition { relation, bound })
+}
+
+/// A text that [`Request::from_str`] reads as the same request.
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.conditions.is_empty() && !self.newest {
+            return f.write_str("any");
+        }
+        for (index, Condition { relation, bound }) in self.conditions.iter().enumerate() {
+            let comma = if index == 0 { "" } else { "," };
+            let sign = match relation {
+                Relation::Less => "<",
+                Relation::AtMost => "<=",
+                Relation::Equal => "",
+                Relation::AtLeast => ">=",
+                Relation::Greater => ">",
+            };
+            match bound {
+                Bound::Series(major) => write!(f, "{comma}{sign}{major}")?,
+                Bound::Version(version) => write!(f, "{comma}{sign}{version}")?,
+            }
+        }
+        if self.newest {
+            f.write_str(if self.conditions.is_empty() {
+                "newest"
+            } else {
+                ",newest"
+            })?;
+        }
+        Ok(())
+    }
+}
+
+impl From<MajorVersion> for Request {
+    fn from(major: MajorVersion) -> Self {
+        Self::series(major)
+    }
+}
+
+/// A text that asks for no version.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} asks for no version of PostgreSQL")]
+pub struct ParseRequestError {
+    text: Box<str>,
+    source: ParseVersionError,
+}
+
+impl ParseRequestError {
+    /// The text.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// What can be asked for.
+    pub fn hint(&self) -> &'static str {
+        "ask for any, newest, a series such as 16, a version such as 15.18, or a range such as >=14,<17"
+    }
+}

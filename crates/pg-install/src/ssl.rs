@@ -1,0 +1,140 @@
+//! Whether an installation was built with SSL, and how that can be told.
+
+use std::fs;
+use std::io;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use memchr::memmem;
+
+use crate::{Directory, Installation, Program};
+
+/// What [`Installation::ssl`] was decided by. The variants stand in the order in which they are
+/// tried; the first that says something decides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SslEvidence {
+    /// An option of `configure`: `--with-openssl` up to 13, `--with-ssl=openssl` since 14, or
+    /// their negations.
+    #[non_exhaustive]
+    ConfigureOption {
+        /// The option, normalised, with its value: `with_ssl=openssl`.
+        option: String,
+        /// What it says.
+        enabled: bool,
+    },
+    /// `configure` was given options and none of these: SSL is off by default.
+    NotConfigured,
+    /// `pg_config` lists the library among those that programs are linked with: `-lssl`.
+    #[non_exhaustive]
+    LinkOption {
+        /// The option of the linker.
+        option: String,
+    },
+    /// The header `pg_config.h` defines `USE_OPENSSL`, or does not.
+    #[non_exhaustive]
+    Header {
+        /// The header.
+        path: Utf8PathBuf,
+        /// What it says.
+        enabled: bool,
+    },
+    /// The server's executable file names the library `libssl` or the source file
+    /// `be-secure-openssl.c`, or neither.
+    ///
+    /// The first is there when OpenSSL is linked dynamically; the second stands in every
+    /// server since 9.5 that was compiled with it, as the place of its error messages.
+    #[non_exhaustive]
+    Server {
+        /// The executable file.
+        path: Utf8PathBuf,
+        /// What it says.
+        enabled: bool,
+    },
+    /// Nothing could be found out: neither `pg_config` nor headers nor a readable server.
+    Unknown,
+}
+
+impl SslEvidence {
+    /// What it means: false if nothing is known.
+    pub fn is_enabled(&self) -> bool {
+        match self {
+            Self::ConfigureOption { enabled, .. }
+            | Self::Header { enabled, .. }
+            | Self::Server { enabled, .. } => *enabled,
+            Self::LinkOption { .. } => true,
+            Self::NotConfigured | Self::Unknown => false,
+        }
+    }
+}
+
+pub(crate) fn find_evidence(installation: &Installation) -> SslEvidence {
+    from_configure(installation)
+        .or_else(|| from_link_options(installation))
+        .or_else(|| from_header(installation))
+        .or_else(|| from_server(installation))
+        .unwrap_or(SslEvidence::Unknown)
+}
+
+fn from_configure(installation: &Installation) -> Option<SslEvidence> {
+    let options = installation.configure_options();
+    let about_ssl = |(name, value): (&str, Option<&str>)| {
+        let enabled = match name {
+            "with_openssl" | "with_ssl" => value != Some("no"),
+            "without_openssl" | "without_ssl" => false,
+            _ => return None,
+        };
+        let option = value.map_or_else(|| name.to_owned(), |value| format!("{name}={value}"));
+        Some(SslEvidence::ConfigureOption { option, enabled })
+    };
+    options
+        .iter()
+        .filter_map(about_ssl)
+        .next_back()
+        .or_else(|| (!options.is_empty()).then_some(SslEvidence::NotConfigured))
+}
+
+fn from_link_options(installation: &Installation) -> Option<SslEvidence> {
+    let libraries = installation.pg_config().get("libs")?;
+    let option = libraries
+        .split_ascii_whitespace()
+        .find(|&word| word == "-lssl")?;
+    Some(SslEvidence::LinkOption {
+        option: option.to_owned(),
+    })
+}
+
+fn from_header(installation: &Installation) -> Option<SslEvidence> {
+    [
+        Directory::IncludeServer,
+        Directory::PkgInclude,
+        Directory::Include,
+    ]
+    .into_iter()
+    .filter_map(|directory| installation.directory(directory))
+    .find_map(|directory| {
+        let path = directory.join("pg_config.h");
+        let text = fs::read(&path).ok()?;
+        // Where the real header depends on the architecture, this one only includes it.
+        memmem::find(&text, b"PG_VERSION_NUM")?;
+        let defined = |name: &[u8]| memmem::find(&text, name).is_some();
+        let enabled = defined(b"#define USE_OPENSSL 1") || defined(b"#define USE_SSL 1");
+        Some(SslEvidence::Header { path, enabled })
+    })
+}
+
+fn from_server(installation: &Installation) -> Option<SslEvidence> {
+    let path = installation.program(Program::Postgres)?.to_owned();
+    let enabled = mentions_openssl(&path).ok()?;
+    Some(SslEvidence::Server { path, enabled })
+}
+
+/// Reads the executable as a whole: about 10 MB, 3 ms from the page cache.
+fn mentions_openssl(path: &Utf8Path) -> io::Result<bool> {
+    let program = fs::read(path)?;
+    let mentions = |mark: &[u8]| memmem::find(&program, mark).is_some();
+    // A wrapper script says nothing about the program that it starts.
+    if program.starts_with(b"#!") {
+        return Err(io::Error::from(io::ErrorKind::InvalidData));
+    }
+    Ok(mentions(b"libssl.") || mentions(b"be-secure-openssl.c"))
+}

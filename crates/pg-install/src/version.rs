@@ -1,0 +1,378 @@
+//! PostgreSQL's version numbers, of both numbering schemes.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::str::FromStr;
+
+use crate::MajorVersion;
+
+/// A PostgreSQL version, such as `15.18`, `9.6.24`, `18beta1` or `15.18 (Debian 15.18-0+deb12u1)`.
+///
+/// PostgreSQL has used two schemes. Up to 9.6 the first *two* numbers name the major version and
+/// the third counts its minor releases: 9.6.24. Since 10 the first number alone is the major
+/// version: 15.18. [`major`](Self::major), [`minor`](Self::minor) and [`patch`](Self::patch) are the
+/// numbers as they are written, whatever they mean; to ask which release series a version belongs
+/// to, use [`major_version`](Self::major_version), which knows both schemes.
+///
+/// # Equality and order
+///
+/// Versions are ordered as they were released: `17devel < 17beta1 < 17beta2 < 17rc1 < 17.0 < 17.1`.
+/// What a vendor adds takes no part in comparing, ordering or hashing: Debian's build of 15.18 *is*
+/// 15.18. Compare [`vendor`](Self::vendor) as well to tell builds apart.
+///
+/// # Text
+///
+/// [`FromStr`] takes the version by itself, and any line in which PostgreSQL prints it:
+///
+/// ```
+/// use pg_install::{Stage, Version};
+///
+/// let version: Version = "postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)".parse()?;
+/// assert_eq!((version.major(), version.minor(), version.patch()), (15, 18, 0));
+/// assert_eq!(version.stage(), Stage::Final);
+/// assert_eq!(version.vendor(), Some("(Debian 15.18-0+deb12u1)"));
+/// assert_eq!(version.num(), 150_018);
+/// assert_eq!(version.to_string(), "15.18 (Debian 15.18-0+deb12u1)");
+/// assert!(version < "16beta1".parse()?);
+/// # Ok::<(), pg_install::ParseVersionError>(())
+/// ```
+#[derive(Clone)]
+pub struct Version {
+    major: u16,
+    minor: u16,
+    patch: u16,
+    stage: Stage,
+    level: u16,
+    /// What follows the version proper, verbatim, with the blank or sign that separates it.
+    suffix: Box<str>,
+}
+
+/// How far a version is on its way to release.
+///
+/// The order is the order in which PostgreSQL publishes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Stage {
+    /// `devel`: built from the development branch.
+    Devel,
+    /// `alpha`, which PostgreSQL published for 8.5 and 9.1 only.
+    Alpha,
+    /// `beta`
+    Beta,
+    /// `rc`: a release candidate.
+    Rc,
+    /// A release.
+    Final,
+}
+
+/// The largest first number, and the largest minor number since 10, in a version.
+///
+/// `PG_VERSION_NUM` leaves four digits for the minor number.
+pub(crate) const MAX_NUMBER: u16 = 9999;
+
+/// The largest second and third number before 10: `PG_VERSION_NUM` leaves two digits for each.
+pub(crate) const MAX_OLD_NUMBER: u16 = 99;
+
+impl Version {
+    /// The released version `major.minor` of the scheme that began with PostgreSQL 10.
+    ///
+    /// None if `major` is below 10 or if a number is above 9999. Versions before 10 and those that
+    /// are not released yet can be made with [`from_num`](Self::from_num) and by parsing.
+    pub fn new(major: u16, minor: u16) -> Option<Self> {
+        if major < 10 {
+            None
+        } else {
+            Self::from_parts(major, minor, 0, Stage::Final, 0, "")
+        }
+    }
+
+    /// The released version whose `PG_VERSION_NUM` or `server_version_num` this is:
+    /// 150018 is 15.18, and 90624 is 9.6.24.
+    ///
+    /// None if no version has that number. A version that is not released yet has the number of
+    /// its first release, so 160000 gives 16.0 also where it came from 16beta1.
+    pub fn from_num(num: u32) -> Option<Self> {
+        let part = |value: u32| u16::try_from(value).ok();
+        let major = part(num / 10_000)?;
+        let (minor, patch) = if major < 10 {
+            (part(num / 100 % 100)?, part(num % 100)?)
+        } else {
+            (part(num % 10_000)?, 0)
+        };
+        Self::from_parts(major, minor, patch, Stage::Final, 0, "")
+    }
+
+    pub(crate) fn from_parts(
+        major: u16,
+        minor: u16,
+        patch: u16,
+        stage: Stage,
+        level: u16,
+        suffix: &str,
+    ) -> Option<Self> {
+        let fits = if major < 10 {
+            minor <= MAX_OLD_NUMBER && patch <= MAX_OLD_NUMBER
+        } else {
+            minor <= MAX_NUMBER && patch == 0
+        };
+        (major > 0 && major <= MAX_NUMBER && fits).then(|| Self {
+            major,
+            minor,
+            patch,
+            stage,
+            level,
+            suffix: suffix.into(),
+        })
+    }
+
+    /// The first number: 15 in 15.18, 9 in 9.6.24.
+    pub fn major(&self) -> u16 {
+        self.major
+    }
+
+    /// The second number: 18 in 15.18, 6 in 9.6.24, 0 in 18beta1.
+    pub fn minor(&self) -> u16 {
+        self.minor
+    }
+
+    /// The third number of a version before 10: 24 in 9.6.24. Always 0 since 10.
+    pub fn patch(&self) -> u16 {
+        self.patch
+    }
+
+    /// Whether this is a release, and if not, what it is.
+    pub fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// Which alpha, beta or release candidate: 2 in `18beta2`. Zero for `devel` and for releases.
+    pub fn level(&self) -> u16 {
+        self.level
+    }
+
+    /// What the packager added after the version, such as `(Debian 15.18-0+deb12u1)`.
+    ///
+    /// For a version with more numbers than PostgreSQL gives it, that is the rest of them, with
+    /// the dot: `.5` in EnterpriseDB's `9.5.0.5`.
+    pub fn vendor(&self) -> Option<&str> {
+        let vendor = self.suffix.trim();
+        (!vendor.is_empty()).then_some(vendor)
+    }
+
+    /// The same version without what the packager added.
+    #[must_use]
+    pub fn without_vendor(&self) -> Self {
+        Self {
+            suffix: Box::default(),
+            ..self.clone()
+        }
+    }
+
+    /// The release series: 15 for 15.18, 9.6 for 9.6.24.
+    ///
+    /// A data directory belongs to one series; this is what its `PG_VERSION` file holds.
+    pub fn major_version(&self) -> MajorVersion {
+        MajorVersion::of(self.major, self.minor)
+    }
+
+    /// `PG_VERSION_NUM`, as `server_version_num` shows it: 150018 for 15.18, 90624 for 9.6.24.
+    ///
+    /// As in PostgreSQL, a version that is not released yet has the number of its first release:
+    /// 180000 for 18beta1 and for 18devel. Comparing numbers therefore cannot tell these apart,
+    /// which comparing versions does.
+    pub fn num(&self) -> u32 {
+        let (major, minor) = (u32::from(self.major), u32::from(self.minor));
+        if self.major < 10 {
+            major * 10_000 + minor * 100 + u32::from(self.patch)
+        } else {
+            major * 10_000 + minor
+        }
+    }
+
+    fn key(&self) -> (u16, u16, u16, Stage, u16) {
+        (self.major, self.minor, self.patch, self.stage, self.level)
+    }
+}
+
+impl PartialEq for Version {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Version {}
+
+impl PartialOrd for Version {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Version {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+impl Hash for Version {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key().hash(state);
+    }
+}
+
+/// The version as PostgreSQL writes it, vendor text included: `15.18 (Debian 15.18-0+deb12u1)`.
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let series = self.major_version();
+        match (self.stage, self.major < 10) {
+            (Stage::Final, true) => write!(f, "{series}.{}", self.patch)?,
+            (Stage::Final, false) => write!(f, "{series}.{}", self.minor)?,
+            (Stage::Devel, _) => write!(f, "{series}devel")?,
+            (stage, _) => write!(f, "{series}{stage}{}", self.level)?,
+        }
+        f.write_str(&self.suffix)
+    }
+}
+
+impl fmt::Debug for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Version({self})")
+    }
+}
+
+/// `devel`, `alpha`, `beta`, `rc` or `final`, as py-postgresql names them.
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Devel => "devel",
+            Self::Alpha => "alpha",
+            Self::Beta => "beta",
+            Self::Rc => "rc",
+            Self::Final => "final",
+        })
+    }
+}
+
+impl FromStr for Version {
+    type Err = ParseVersionError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let error = |kind| ParseVersionError::new(text, kind);
+        let line = text.trim().lines().next().unwrap_or_default();
+        let start = version_start(line).ok_or_else(|| error(VersionFault::NoNumber))?;
+        scan(&line[start..]).map_err(error)
+    }
+}
+
+/// Where the version begins in a line such as `postgres (PostgreSQL) 16.3`.
+///
+/// That is the first word that begins with a digit. Words in front of it are the program's name
+/// and the product's, neither of which begins with one.
+fn version_start(line: &str) -> Option<usize> {
+    let mut word_begins = true;
+    for (at, byte) in line.bytes().enumerate() {
+        if word_begins && byte.is_ascii_digit() {
+            return Some(at);
+        }
+        word_begins = byte.is_ascii_whitespace();
+    }
+    None
+}
+
+fn scan(text: &str) -> Result<Version, VersionFault> {
+    let (major, mut rest) = number(text)?;
+    let old_scheme = major < 10;
+    let (minor, patch, stage, level);
+    (minor, rest) = dotted_number(rest)?.unwrap_or((0, rest));
+    (stage, level, rest) = stage_and_level(rest)?;
+    (patch, rest) = match stage {
+        Stage::Final if old_scheme => dotted_number(rest)?.unwrap_or((0, rest)),
+        _ => (0, rest),
+    };
+    let suffix = rest.trim_end();
+    let separated = suffix.is_empty() || !suffix.starts_with(|c: char| c.is_ascii_alphanumeric());
+    // `16.3YB` is no version of ours, but `14.2-YB-2.15` and `9.5.0.5` are.
+    if !separated {
+        return Err(VersionFault::Trailing(suffix.into()));
+    }
+    if stage != Stage::Final && !old_scheme && minor != 0 {
+        return Err(VersionFault::StageOfMinor);
+    }
+    Version::from_parts(major, minor, patch, stage, level, suffix).ok_or(VersionFault::OutOfRange)
+}
+
+fn number(text: &str) -> Result<(u16, &str), VersionFault> {
+    let end = text
+        .bytes()
+        .position(|b| !b.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (digits, rest) = text.split_at(end);
+    if digits.is_empty() {
+        return Err(VersionFault::NoNumber);
+    }
+    digits
+        .parse()
+        .map(|n| (n, rest))
+        .map_err(|_| VersionFault::OutOfRange)
+}
+
+/// A dot and a number, or nothing if there is no number after a dot.
+fn dotted_number(text: &str) -> Result<Option<(u16, &str)>, VersionFault> {
+    match text.strip_prefix('.') {
+        Some(rest) if rest.starts_with(|c: char| c.is_ascii_digit()) => number(rest).map(Some),
+        _ => Ok(None),
+    }
+}
+
+fn stage_and_level(text: &str) -> Result<(Stage, u16, &str), VersionFault> {
+    if let Some(rest) = text.strip_prefix("devel") {
+        return Ok((Stage::Devel, 0, rest));
+    }
+    for (name, stage) in [
+        ("alpha", Stage::Alpha),
+        ("beta", Stage::Beta),
+        ("rc", Stage::Rc),
+    ] {
+        if let Some(rest) = text.strip_prefix(name) {
+            let (level, rest) = number(rest)?;
+            return Ok((stage, level, rest));
+        }
+    }
+    Ok((Stage::Final, 0, text))
+}
+
+/// A text that is no PostgreSQL version.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is no PostgreSQL version: {fault}")]
+pub struct ParseVersionError {
+    text: Box<str>,
+    fault: VersionFault,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum VersionFault {
+    #[error("no number where one is expected")]
+    NoNumber,
+    #[error("a number is too large")]
+    OutOfRange,
+    #[error("{0:?} follows without a blank or a sign")]
+    Trailing(Box<str>),
+    #[error("only a major version has development and test versions")]
+    StageOfMinor,
+    #[error("something follows the major version")]
+    NotMajor,
+}
+
+impl ParseVersionError {
+    pub(crate) fn new(text: &str, fault: VersionFault) -> Self {
+        // Whole outputs of programs end up here: keep what a person can take in.
+        let text = text.chars().take(120).collect::<String>().into();
+        Self { text, fault }
+    }
+
+    /// The text, cut after 120 characters.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+}
