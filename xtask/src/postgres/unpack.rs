@@ -179,3 +179,174 @@ fn shared_components(a: &Utf8Path, b: &Utf8Path) -> usize {
         .take_while(|(a, b)| a == b)
         .count()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::fs::MetadataExt;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+
+    use super::*;
+    use crate::postgres::progress::Progress;
+
+    const LINKS: &str = "package/native/pg-symlinks.json";
+
+    /// Unpacks files, with their modes, into `DIRECTORY/tree`.
+    fn unpack_tarball(directory: &Utf8Path, files: &[(&str, u32, &str)]) -> Result<(), FetchError> {
+        let path = directory.join("a.tgz");
+        let gzip = GzEncoder::new(File::create(&path).unwrap(), Compression::fast());
+        let mut tarball = tar::Builder::new(gzip);
+        for (name, mode, content) in files {
+            let mut header = tar::Header::new_gnu();
+            // Not `set_path`, which refuses what we want to see refused.
+            header.as_gnu_mut().unwrap().name[..name.len()].copy_from_slice(name.as_bytes());
+            header.set_mode(*mode);
+            if let Some(target) = content.strip_prefix("-> ") {
+                header.set_entry_type(tar::EntryType::Symlink);
+                header.set_link_name(target).unwrap();
+                header.set_size(0);
+                header.set_cksum();
+                tarball.append(&header, io::empty()).unwrap();
+            } else {
+                header.set_size(content.len() as u64);
+                header.set_cksum();
+                tarball.append(&header, content.as_bytes()).unwrap();
+            }
+        }
+        tarball.into_inner().unwrap().finish().unwrap();
+        let package = Package::made_up(Client::Npm, &path);
+        unpack(
+            &path,
+            &package,
+            &directory.join("tree"),
+            &Progress::new().task("test"),
+        )
+    }
+
+    fn unpack_wheel(directory: &Utf8Path, name: &str) -> Result<(), FetchError> {
+        let path = directory.join("a.whl");
+        let mut wheel = zip::ZipWriter::new(File::create(&path).unwrap());
+        wheel
+            .start_file(name, zip::write::SimpleFileOptions::default())
+            .unwrap();
+        wheel.write_all(b"content").unwrap();
+        wheel.finish().unwrap();
+        let package = Package::made_up(Client::Pip, &path);
+        unpack(
+            &path,
+            &package,
+            &directory.join("tree"),
+            &Progress::new().task("test"),
+        )
+    }
+
+    fn new_directory() -> (tempfile::TempDir, Utf8PathBuf) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = Utf8PathBuf::try_from(directory.path().to_owned()).unwrap();
+        (directory, path)
+    }
+
+    #[test]
+    fn nothing_in_an_archive_leaves_its_directory() {
+        for name in ["../out", "/out", "package/../../out", "a/../../out"] {
+            let (_guard, directory) = new_directory();
+            for result in [
+                unpack_tarball(&directory, &[(name, 0o644, "content")]),
+                unpack_wheel(&directory, name),
+            ] {
+                assert!(
+                    matches!(result, Err(FetchError::BadArchive { .. })),
+                    "{name}: {result:?}"
+                );
+            }
+            assert!(
+                !directory.join("out").exists() && !Utf8Path::new("/out").exists(),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn links_and_second_entries_in_a_tarball_are_refused() {
+        let (_guard, directory) = new_directory();
+        let link = [
+            ("package/a", 0o644, "-> /etc"),
+            ("package/a/passwd", 0o644, "root"),
+        ];
+        assert!(matches!(
+            unpack_tarball(&directory, &link),
+            Err(FetchError::BadArchive { .. })
+        ));
+        let (_guard, directory) = new_directory();
+        let twice = [("package/a", 0o644, "1"), ("package/a", 0o644, "2")];
+        assert!(matches!(
+            unpack_tarball(&directory, &twice),
+            Err(FetchError::Io { .. })
+        ));
+    }
+
+    #[test]
+    fn listed_links_are_restored_relative_to_their_place() {
+        let (_guard, directory) = new_directory();
+        let links = r#"[{"source": "native/lib/a.so.1", "target": "native/lib/a.so"},
+                        {"source": "native/lib/a.so.1", "target": "native/lib/x/y/a.so"},
+                        {"source": "native/lib/a.so.1", "target": "a.so"}]"#;
+        let files = [
+            ("package/native/lib/a.so.1", 0o644, "library"),
+            (LINKS, 0o644, links),
+        ];
+        unpack_tarball(&directory, &files).unwrap();
+        let package = directory.join("tree/package");
+        for (link, content) in [
+            ("native/lib/a.so", "a.so.1"),
+            ("native/lib/x/y/a.so", "../../a.so.1"),
+            ("a.so", "native/lib/a.so.1"),
+        ] {
+            assert_eq!(package.join(link).read_link_utf8().unwrap(), content);
+            assert_eq!(fs::read_to_string(package.join(link)).unwrap(), "library");
+        }
+    }
+
+    #[test]
+    fn a_listed_link_that_leaves_the_package_is_refused() {
+        for (source, target) in [
+            ("../../../etc/passwd", "native/a"),
+            ("/etc/passwd", "native/a"),
+            ("native/a", "../../out"),
+            ("native/a", "/out"),
+        ] {
+            let (_guard, directory) = new_directory();
+            let links = format!(r#"[{{"source": "{source}", "target": "{target}"}}]"#);
+            let result = unpack_tarball(&directory, &[(LINKS, 0o644, &links)]);
+            assert!(
+                matches!(result, Err(FetchError::BadArchive { .. })),
+                "{source} {target}"
+            );
+            assert!(!directory.join("out").is_symlink());
+        }
+    }
+
+    /// Packages come with what modes their makers' umask left; other accounts have to run them.
+    #[test]
+    fn programs_can_be_run_and_everything_be_read_by_others() {
+        let (_guard, directory) = new_directory();
+        let files = [
+            ("package/native/bin/postgres", 0o600, ""),
+            ("package/native/lib/a.so", 0o4700, ""),
+            ("package/native/share/a.sql", 0o600, ""),
+        ];
+        unpack_tarball(&directory, &files).unwrap();
+        let mode = |path: &str| {
+            fs::metadata(directory.join("tree/package/native").join(path))
+                .unwrap()
+                .mode()
+                & 0o7777
+        };
+        assert_eq!(
+            ["bin", "bin/postgres", "lib/a.so", "share/a.sql"].map(mode),
+            [0o755, 0o755, 0o755, 0o644]
+        );
+    }
+}
