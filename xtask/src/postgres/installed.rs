@@ -6,7 +6,8 @@ use pg_install::{Discovery, Program};
 
 use super::fetch::{Origin, Server};
 
-/// Every installed server, in the order in which it was found: what was asked for by a variable comes first.
+/// Every installed server, in the order in which it was found: what was asked for by a variable
+/// comes first.
 pub(crate) fn installed() -> Vec<Server> {
     let mut seen = BTreeSet::new();
     // What is broken is no server to test with; `pg-install` tells of it where it was asked for.

@@ -6,9 +6,9 @@ use anyhow::{Context, Result, bail};
 use camino::Utf8Path;
 use toml_edit::{DocumentMut, Table, value};
 
+use super::Client;
 use super::client::{Found, run as run_client};
 use super::pins::Hash;
-use super::{Client, FetchError};
 use crate::workspace;
 
 pub(crate) fn run() -> Result<()> {
@@ -43,9 +43,9 @@ fn update(package: &mut Table) -> Result<()> {
     } else {
         Client::Pip
     };
-    let found = client.find().ok_or(FetchError::NoClient {
-        wanted: Some(client),
-    })?;
+    let found = client
+        .find()
+        .with_context(|| format!("{client} was not found on PATH"))?;
     let (version, hash) = match client {
         Client::Npm => newest_by_npm(found, name, major)?,
         Client::Pip => newest_by_pip(found, name, major, platform)?,

@@ -234,7 +234,8 @@ mod tests {
 
     use super::*;
 
-    /// A slug names a directory of the shared cache: two pins with one slug would overwrite each other for ever.
+    /// A slug names a directory of the shared cache: two pins with one slug would overwrite each
+    /// other for ever.
     #[test]
     fn every_pin_has_a_directory_of_its_own() {
         let pins = Pins::load().unwrap();

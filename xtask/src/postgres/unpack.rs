@@ -93,7 +93,8 @@ impl Unpacking<'_> {
         Ok(())
     }
 
-    /// Restores the links that npm cannot pack: the package lists them in a file, for a script that we do not run.
+    /// Restores the links that npm cannot pack: the package lists them in a file, for a script that
+    /// we do not run.
     fn links(&self) -> Result<(), FetchError> {
         #[derive(Deserialize)]
         struct Link {
@@ -112,7 +113,8 @@ impl Unpacking<'_> {
         let package = Utf8Path::new("package");
         for Link { source, target } in links {
             let (source, target) = (Utf8Path::new(&source), Utf8Path::new(&target));
-            // Both are checked to be within the tree, so what one says relative to the other is too.
+            // Both are checked to be within the tree, so what one says relative to the other is
+            // too.
             self.path(package.join(source).as_std_path())?;
             let link = self.path(package.join(target).as_std_path())?;
             let depth = target.components().count().saturating_sub(1);

@@ -10,7 +10,8 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    /// The unprivileged account to run the server tests under as well; none if we are an ordinary user ourselves.
+    /// The unprivileged account to run the server tests under as well; none if we are an ordinary
+    /// user ourselves.
     pub(crate) fn choose(name: Option<&str>) -> Result<Option<Account>> {
         if !Uid::effective().is_root() {
             if name.is_some() {

@@ -33,7 +33,8 @@ impl<'a> Phase<'a> {
         }
     }
 
-    /// Unit and integration tests of the workspace as the account that we are, by nextest when there is one.
+    /// Unit and integration tests of the workspace as the account that we are, by nextest when
+    /// there is one.
     pub(crate) fn cargo_tests(&self) -> Result<Outcome> {
         let nextest = workspace::cargo()
             .args(["nextest", "--version"])

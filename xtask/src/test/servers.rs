@@ -18,14 +18,15 @@ pub(crate) fn choose(args: &Args) -> Result<Chosen> {
     let installed = if args.no_installed {
         Vec::new()
     } else {
-        postgres::installed()
+        supported()
     };
     let mut missing = Vec::new();
 
     let mut servers = if !args.majors.is_empty() {
         named(args, &cache, &pins, &installed)?
     } else if args.no_fetch {
-        postgres::all_cached(&cache, &pins)
+        let cached = postgres::all_cached(&cache, &pins);
+        if args.all { cached } else { few_of(&cached) }
     } else if args.all {
         let packages: Vec<_> = pins.here().collect();
         postgres::ensure_packages(&cache, &packages)?
@@ -46,7 +47,7 @@ pub(crate) fn choose(args: &Args) -> Result<Chosen> {
             .into());
     }
     servers.sort_by_key(|server| std::cmp::Reverse(server.order()));
-    let notes = missing.iter().map(FetchError::to_string).collect();
+    let notes = missing.iter().map(brief).collect();
     Ok(Chosen { servers, notes })
 }
 
@@ -71,6 +72,41 @@ fn named(args: &Args, cache: &Cache, pins: &Pins, installed: &[Server]) -> Resul
         }
     }
     Ok(servers)
+}
+
+/// The oldest and the newest, and the newest complete installation.
+fn few_of(servers: &[Server]) -> Vec<Server> {
+    let kind = |complete| {
+        servers
+            .iter()
+            .filter(move |server| server.is_complete() == complete)
+    };
+    let few = [
+        kind(false).min_by_key(|server| server.order()),
+        kind(false).max_by_key(|server| server.order()),
+        kind(true).max_by_key(|server| server.order()),
+    ];
+    let mut few: Vec<_> = few.into_iter().flatten().cloned().collect();
+    few.dedup_by(|a, b| a.bin == b.bin);
+    few
+}
+
+/// The installed servers of the majors that are tested at all.
+fn supported() -> Vec<Server> {
+    postgres::installed()
+        .into_iter()
+        .filter(|server| server.major() >= 10)
+        .collect()
+}
+
+/// A client's output is too long for a list.
+fn brief(problem: &FetchError) -> String {
+    problem
+        .to_string()
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .to_owned()
 }
 
 impl Chosen {

@@ -1,6 +1,6 @@
-//! Where a run's temporary files go: one directory that is ours, so that what tests leave behind is seen, and gone
-//! afterwards. For another account it also holds copies of all that the account needs, since it may not be able to read
-//! the checkout.
+//! Where a run's temporary files go: one directory that is ours, so that what tests leave behind is
+//! seen, and gone afterwards. For another account it also holds copies of all that the account
+//! needs, since it may not be able to read the checkout.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};

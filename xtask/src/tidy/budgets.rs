@@ -8,7 +8,8 @@ use anyhow::{Context, Result, bail};
 use super::Finding;
 use crate::workspace;
 
-/// The most crates that a release build without optional features may consist of, the crate itself included.
+/// The most crates that a release build without optional features may consist of, the crate itself
+/// included.
 const BUDGETS: [(&str, usize); 2] = [("pg-cluster", 30), ("pgconf-parse", 8)];
 
 pub(super) struct Budget {

@@ -1,7 +1,8 @@
 //! Who may depend on whom.
 //!
-//! The three lower crates are siblings without edges between them; the facade composes them; nothing depends on xtask or
-//! on the tests. Parsing is one crate's affair, system calls another's, and each says so by its dependencies.
+//! The three lower crates are siblings without edges between them; the facade composes them;
+//! nothing depends on xtask or on the tests. Parsing is one crate's affair, system calls another's,
+//! and each says so by its dependencies.
 
 use super::packages::{Dependency, Package, Packages};
 use super::{Finding, Tree};
@@ -115,7 +116,8 @@ fn line_of(manifest: &str, name: &str) -> Option<usize> {
 mod tests {
     use super::*;
 
-    /// Findings for a workspace given as `name [publish]: dependencies`, `dev:` before those that are for tests.
+    /// Findings for a workspace given as `name [publish]: dependencies`, `dev:` before those that
+    /// are for tests.
     fn found(workspace: &[(&str, &[&str])], manifests: &[(&str, &str)]) -> Vec<String> {
         let packages: Vec<_> = workspace
             .iter()

@@ -90,8 +90,8 @@ impl Document {
         document
     }
 
-    /// Names a heading as code forges do: lower case, hyphens for spaces, other punctuation dropped, and a number after a
-    /// name that was there before.
+    /// Names a heading as code forges do: lower case, hyphens for spaces, other punctuation
+    /// dropped, and a number after a name that was there before.
     fn add_anchor(&mut self, heading: &str) {
         let name: String = heading
             .trim()

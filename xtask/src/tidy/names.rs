@@ -6,7 +6,8 @@ const FORBIDDEN: [&str; 7] = [
     "common", "helper", "helpers", "misc", "types", "util", "utils",
 ];
 
-/// Checks the names of Rust files, of the directories that hold them, and of modules written inline.
+/// Checks the names of Rust files, of the directories that hold them, and of modules written
+/// inline.
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (path, text) in tree.with_extension("rs") {

@@ -83,8 +83,8 @@ impl Package {
     }
 }
 
-/// Checks what a published crate brings along: the files that people and lawyers look for, and the fields by
-/// which it is found.
+/// Checks what a published crate brings along: the files that people and lawyers look for, and the
+/// fields by which it is found.
 pub(super) fn check(packages: &Packages, tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for package in packages.published() {

@@ -41,8 +41,8 @@ pub(super) fn check(tree: &Tree, checkout: &Utf8Path) -> Vec<Finding> {
     findings
 }
 
-/// Hosts of package registries: which one serves a package is the affair of the client's configuration. Put together
-/// here, so that this file passes its own check.
+/// Hosts of package registries: which one serves a package is the affair of the client's
+/// configuration. Put together here, so that this file passes its own check.
 fn hosts() -> [String; 5] {
     [
         ("crates", "io"),
@@ -54,7 +54,8 @@ fn hosts() -> [String; 5] {
     .map(|(name, domain)| format!("{name}.{domain}"))
 }
 
-/// Whether `path` stands in the line and ends there. A checkout in `/tmp/a` says nothing about `/tmp/ab`.
+/// Whether `path` stands in the line and ends there. A checkout in `/tmp/a` says nothing about
+/// `/tmp/ab`.
 fn contains_path(line: &str, path: &str) -> bool {
     let ends = |rest: &str| !rest.starts_with(|c: char| c.is_alphanumeric() || "._-".contains(c));
     line.match_indices(path)

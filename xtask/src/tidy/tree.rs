@@ -13,10 +13,12 @@ pub(super) struct Tree {
 }
 
 impl Tree {
-    /// What git tracks, and what is new and not ignored: a rule is better broken before the commit than after it.
+    /// What git tracks, and what is new and not ignored: a rule is better broken before the commit
+    /// than after it.
     pub(super) fn read(root: &Utf8Path) -> Result<Tree> {
         let output = Command::new("git")
-            // Also in a checkout of another account, where git is wary of hooks and configuration. We run neither.
+            // Also in a checkout of another account, where git is wary of hooks and configuration.
+            // We run neither.
             .args(["-c", "safe.directory=*", "ls-files", "-z"])
             .args(["--cached", "--others", "--exclude-standard"])
             .current_dir(root)
