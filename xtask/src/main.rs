@@ -1,2 +1,48 @@
-//! Development tasks.
-fn main() {}
+//! Development tasks: `cargo xtask --help`.
+//!
+//! This file only dispatches; each subcommand is a file of its own.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod postgres;
+mod test;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about, version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Fetch PostgreSQL servers for tests, and say where they are
+    Postgres(postgres::Args),
+    /// Run unit, doc and integration tests against fetched and installed servers
+    Test(test::Args),
+    /// Check layers, dependency budgets, names, lengths, links, changelogs and licences
+    Tidy(tidy::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Postgres(args) => postgres::run(args),
+        Command::Test(args) => test::run(args),
+        Command::Tidy(args) => tidy::run(args),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            if let Some(hint) = postgres::hint(&error) {
+                eprintln!("hint: {hint}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! `cargo xtask test`: every test, against every server that can be had, as every kind of user.
+
+mod account;
+mod build;
+mod phase;
+mod servers;
+mod stage;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use account::Account;
+use phase::{Outcome, Phase};
+use stage::Stage;
+
+/// What tests may rely on: `PG_TESTS_BINDIRS` holds the programs' directories of all servers to
+/// test with, separated by colons, the newest first. Where a directory has `pg_config`, the
+/// installation is complete. The working directory is the package's, as always with cargo;
+/// `CARGO_MANIFEST_DIR` is to be asked when the test runs, not when it is compiled, and likewise
+/// `CARGO_BIN_EXE_NAME`: under another account both are copies.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Major versions to test with, separated by commas [default: the oldest, the newest, a
+    /// complete installation, and what is installed]
+    #[arg(long, value_delimiter = ',', conflicts_with = "all")]
+    majors: Vec<u32>,
+    /// Test with every server that is packaged or installed
+    #[arg(long)]
+    all: bool,
+    /// Download nothing: only what was fetched before, and what is installed
+    #[arg(long)]
+    no_fetch: bool,
+    /// Pass over installed servers
+    #[arg(long)]
+    no_installed: bool,
+    /// As root: the account that the server tests run under after they ran as root
+    /// [default: nobody, or the first that exists of a few like it]
+    #[arg(long)]
+    account: Option<String>,
+    /// Only tests with one of these words in their name
+    filter: Vec<String>,
+}
+
+pub(crate) fn run(args: Args) -> Result<ExitCode> {
+    let account = Account::choose(args.account.as_deref())?;
+    let chosen = servers::choose(&args)?;
+    println!("servers:");
+    for server in &chosen.servers {
+        println!("  {server}");
+    }
+    for note in &chosen.notes {
+        println!("  NOT TESTED: {note}");
+    }
+
+    let executables = build::tests()?;
+    let mut phases = Vec::new();
+    {
+        let stage = Stage::new()?;
+        let phase = Phase::new(&stage, &chosen.servers, &args.filter);
+        phases.push(phase.cargo_tests()?);
+        if args.filter.is_empty() {
+            phases.push(phase.doc_tests()?);
+        }
+        phases.push(stage.leftovers(&account::current_name()));
+    }
+    if let Some(account) = &account {
+        let stage = Stage::for_account(account, &executables)?;
+        let phase = Phase::new(&stage, &chosen.servers, &args.filter);
+        phases.push(phase.executables(account, &executables)?);
+        phases.push(stage.leftovers(&account.name));
+    }
+
+    summarise(&chosen, &phases);
+    let failed = phases.iter().any(|outcome| !outcome.passed);
+    Ok(if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+fn summarise(chosen: &servers::Chosen, phases: &[Outcome]) {
+    println!("\nxtask test, with PostgreSQL {}:", chosen.versions());
+    for note in &chosen.notes {
+        println!("  NOT TESTED  {note}");
+    }
+    for Outcome { what, passed } in phases {
+        println!(
+            "  {:<10}  {what}",
+            if *passed { "passed" } else { "FAILED" }
+        );
+    }
+}

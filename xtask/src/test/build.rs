@@ -1,0 +1,81 @@
+//! Building the tests, once for all accounts.
+
+use std::collections::BTreeMap;
+use std::process::Stdio;
+
+use anyhow::{Context, Result, bail};
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::Deserialize;
+
+use crate::workspace;
+
+/// Directories of the packages whose tests start servers.
+const SERVER_TESTS: [&str; 2] = ["tests", "crates/pg-cluster"];
+
+/// The executables of the packages that have server tests.
+#[derive(Default)]
+pub(crate) struct Executables {
+    pub(crate) tests: Vec<TestExecutable>,
+    /// Ordinary programs of these packages, which the tests start, by name.
+    pub(crate) programs: BTreeMap<String, Utf8PathBuf>,
+}
+
+pub(crate) struct TestExecutable {
+    pub(crate) path: Utf8PathBuf,
+    /// Directory of its package, relative to the workspace's.
+    pub(crate) package: &'static str,
+}
+
+/// Builds all tests of the workspace, with the flags that the runs use too.
+pub(crate) fn tests() -> Result<Executables> {
+    let output = workspace::cargo()
+        .args(["test", "--workspace", "--all-features", "--no-run"])
+        .arg("--message-format=json-render-diagnostics")
+        .stderr(Stdio::inherit())
+        .output()
+        .context("failed to run cargo")?;
+    if !output.status.success() {
+        bail!("the tests do not build");
+    }
+    let root = workspace::root();
+    let mut executables = Executables::default();
+    for line in output.stdout.split(|&byte| byte == b'\n') {
+        // Other messages lack some of the fields.
+        let Ok(artifact) = serde_json::from_slice::<Artifact>(line) else {
+            continue;
+        };
+        let Some(path) = artifact.executable.map(Utf8PathBuf::from) else {
+            continue;
+        };
+        let manifest = Utf8Path::new(&artifact.manifest_path);
+        let package = SERVER_TESTS
+            .into_iter()
+            .find(|package| manifest.parent() == Some(&root.join(package)));
+        let Some(package) = package else { continue };
+        if artifact.profile.test {
+            executables.tests.push(TestExecutable { path, package });
+        } else {
+            executables.programs.insert(artifact.target.name, path);
+        }
+    }
+    Ok(executables)
+}
+
+/// cargo's message about something it built.
+#[derive(Deserialize)]
+struct Artifact {
+    manifest_path: String,
+    target: Target,
+    profile: Profile,
+    executable: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct Profile {
+    test: bool,
+}

@@ -1,0 +1,149 @@
+//! Running tests: cargo's way, and one executable after another under another account.
+
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result};
+
+use super::account::{self, Account};
+use super::build::Executables;
+use super::stage::Stage;
+use crate::postgres::Server;
+use crate::workspace;
+
+/// A run of tests in one environment.
+pub(crate) struct Phase<'a> {
+    stage: &'a Stage,
+    bin_directories: String,
+    filter: &'a [String],
+}
+
+pub(crate) struct Outcome {
+    pub(crate) what: String,
+    pub(crate) passed: bool,
+}
+
+impl<'a> Phase<'a> {
+    pub(crate) fn new(stage: &'a Stage, servers: &[Server], filter: &'a [String]) -> Phase<'a> {
+        let bins: Vec<_> = servers.iter().map(|server| server.bin.as_str()).collect();
+        Phase {
+            stage,
+            bin_directories: bins.join(":"),
+            filter,
+        }
+    }
+
+    /// Unit and integration tests of the workspace as the account that we are, by nextest when
+    /// there is one.
+    pub(crate) fn cargo_tests(&self) -> Result<Outcome> {
+        let nextest = workspace::cargo()
+            .args(["nextest", "--version"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success());
+        let mut command = workspace::cargo();
+        if nextest {
+            command.args(["nextest", "run", "--no-tests=pass"]);
+        } else {
+            // Everything but doc tests, which have a phase of their own.
+            command.args(["test", "--lib", "--bins", "--tests", "--examples"]);
+        }
+        command.args(["--workspace", "--all-features", "--no-fail-fast"]);
+        if nextest {
+            command.args(self.filter);
+        } else {
+            command.arg("--").args(self.filter);
+        }
+        let runner = if nextest { "nextest" } else { "cargo test" };
+        self.run(
+            command,
+            format!(
+                "unit and integration tests as {} ({runner})",
+                account::current_name()
+            ),
+        )
+    }
+
+    pub(crate) fn doc_tests(&self) -> Result<Outcome> {
+        let mut command = workspace::cargo();
+        command.args([
+            "test",
+            "--doc",
+            "--workspace",
+            "--all-features",
+            "--no-fail-fast",
+        ]);
+        self.run(command, format!("doc tests as {}", account::current_name()))
+    }
+
+    /// The server tests under another account, from copies.
+    pub(crate) fn executables(
+        &self,
+        account: &Account,
+        executables: &Executables,
+    ) -> Result<Outcome> {
+        let mut passed = true;
+        for test in &executables.tests {
+            let program = self.stage.copy_of(&test.path);
+            println!("\nas {}: {program}", account.name);
+            let package = self.stage.package(test);
+            let mut command = Command::new(&program);
+            // What is ours is nothing to them; std drops our supplementary groups with the user.
+            command
+                .env_clear()
+                .args(self.filter)
+                .current_dir(&package)
+                .gid(account.gid.as_raw())
+                .uid(account.uid.as_raw())
+                .stdin(Stdio::null())
+                .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+                .env("HOME", self.stage.home())
+                .env("USER", &account.name)
+                .env("LOGNAME", &account.name)
+                .env("CARGO_MANIFEST_DIR", &package)
+                .env("INSTA_WORKSPACE_ROOT", self.stage.checkout())
+                .env("INSTA_UPDATE", "no");
+            for name in [
+                "LANG",
+                "LC_ALL",
+                "TERM",
+                "RUST_BACKTRACE",
+                "RUST_TEST_THREADS",
+                "CI",
+            ] {
+                if let Some(value) = std::env::var_os(name) {
+                    command.env(name, value);
+                }
+            }
+            for (name, path) in &executables.programs {
+                command.env(format!("CARGO_BIN_EXE_{name}"), self.stage.copy_of(path));
+            }
+            passed &= self.run(command, String::new())?.passed;
+        }
+        Ok(Outcome {
+            what: format!("server tests as {}", account.name),
+            passed,
+        })
+    }
+
+    fn run(&self, mut command: Command, what: String) -> Result<Outcome> {
+        for (name, _) in std::env::vars_os() {
+            // A test must not depend on, nor reach, the caller's server.
+            if name.to_string_lossy().starts_with("PG") {
+                command.env_remove(name);
+            }
+        }
+        command
+            .env("PG_TESTS_BINDIRS", &self.bin_directories)
+            .env("TMPDIR", self.stage.temporary());
+        let program = command.get_program().to_owned();
+        let status = command
+            .status()
+            .with_context(|| format!("failed to run {}", program.to_string_lossy()))?;
+        Ok(Outcome {
+            what,
+            passed: status.success(),
+        })
+    }
+}

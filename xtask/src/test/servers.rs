@@ -1,0 +1,120 @@
+//! Which servers to test with.
+
+use anyhow::Result;
+
+use super::Args;
+use crate::postgres::{self, Cache, FetchError, Pins, Server};
+
+pub(crate) struct Chosen {
+    /// Newest first.
+    pub(crate) servers: Vec<Server>,
+    /// What was wanted and could not be had.
+    pub(crate) notes: Vec<String>,
+}
+
+pub(crate) fn choose(args: &Args) -> Result<Chosen> {
+    let pins = Pins::load()?;
+    let cache = Cache::open()?;
+    let installed = if args.no_installed {
+        Vec::new()
+    } else {
+        supported()
+    };
+    let mut missing = Vec::new();
+
+    let mut servers = if !args.majors.is_empty() {
+        named(args, &cache, &pins, &installed)?
+    } else if args.no_fetch {
+        let cached = postgres::all_cached(&cache, &pins);
+        if args.all { cached } else { few_of(&cached) }
+    } else if args.all {
+        let packages: Vec<_> = pins.here().collect();
+        postgres::ensure_packages(&cache, &packages)?
+    } else {
+        let set = postgres::default_set(&cache, &pins)?;
+        missing = set.missing;
+        set.servers
+    };
+    if args.majors.is_empty() {
+        servers.extend(installed);
+    }
+
+    if servers.is_empty() {
+        return Err(missing
+            .into_iter()
+            .next()
+            .unwrap_or(FetchError::NoServer)
+            .into());
+    }
+    servers.sort_by_key(|server| std::cmp::Reverse(server.order()));
+    let notes = missing.iter().map(brief).collect();
+    Ok(Chosen { servers, notes })
+}
+
+/// Exactly these majors: each fetched, or else installed.
+fn named(args: &Args, cache: &Cache, pins: &Pins, installed: &[Server]) -> Result<Vec<Server>> {
+    let mut servers = Vec::new();
+    for &major in &args.majors {
+        let there = installed.iter().filter(|server| server.major() == major);
+        let fetched = match postgres::cached(cache, pins, major) {
+            cached if !cached.is_empty() || args.no_fetch => Ok(cached),
+            _ => postgres::ensure(cache, pins, major).map(|server| vec![server]),
+        };
+        let before = servers.len();
+        servers.extend(there.cloned());
+        match fetched {
+            Ok(fetched) => servers.extend(fetched),
+            Err(problem) if problem.is_for_want_of_means() && servers.len() > before => {}
+            Err(problem) => return Err(problem.into()),
+        }
+        if servers.len() == before {
+            return Err(FetchError::NotFetched { major }.into());
+        }
+    }
+    Ok(servers)
+}
+
+/// The oldest and the newest, and the newest complete installation.
+fn few_of(servers: &[Server]) -> Vec<Server> {
+    let kind = |complete| {
+        servers
+            .iter()
+            .filter(move |server| server.is_complete() == complete)
+    };
+    let few = [
+        kind(false).min_by_key(|server| server.order()),
+        kind(false).max_by_key(|server| server.order()),
+        kind(true).max_by_key(|server| server.order()),
+    ];
+    let mut few: Vec<_> = few.into_iter().flatten().cloned().collect();
+    few.dedup_by(|a, b| a.bin == b.bin);
+    few
+}
+
+/// The installed servers of the majors that are tested at all.
+fn supported() -> Vec<Server> {
+    postgres::installed()
+        .into_iter()
+        .filter(|server| server.major() >= 10)
+        .collect()
+}
+
+/// A client's output is too long for a list.
+fn brief(problem: &FetchError) -> String {
+    problem
+        .to_string()
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .to_owned()
+}
+
+impl Chosen {
+    pub(crate) fn versions(&self) -> String {
+        self.servers
+            .iter()
+            .map(Server::brief)
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+}

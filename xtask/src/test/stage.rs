@@ -1,0 +1,176 @@
+//! Where a run's temporary files go: one directory that is ours, so that what tests leave behind is
+//! seen, and gone afterwards. For another account it also holds copies of all that the account
+//! needs, since it may not be able to read the checkout.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+
+use anyhow::{Context, Result};
+use camino::{Utf8Path, Utf8PathBuf};
+use tempfile::TempDir;
+
+use super::account::Account;
+use super::build::{Executables, TestExecutable};
+use super::phase::Outcome;
+use crate::workspace;
+
+pub(crate) struct Stage {
+    _directory: TempDir,
+    root: Utf8PathBuf,
+}
+
+impl Stage {
+    /// For a run as the account that we are.
+    pub(crate) fn new() -> Result<Stage> {
+        // Short: the path of a Unix socket has to fit into some hundred bytes.
+        let directory = tempfile::Builder::new()
+            .prefix("pgt-")
+            .tempdir_in(parent())?;
+        let root = Utf8PathBuf::try_from(directory.path().canonicalize()?)?;
+        let stage = Stage {
+            _directory: directory,
+            root,
+        };
+        set_mode(&stage.root, 0o755)?;
+        // As root the tests run servers as other accounts, which create files here too.
+        create(&stage.temporary(), 0o1777)?;
+        Ok(stage)
+    }
+
+    /// For a run as another account.
+    pub(crate) fn for_account(account: &Account, executables: &Executables) -> Result<Stage> {
+        let stage = Stage::new()?;
+        create(&stage.home(), 0o700)?;
+        set_mode(&stage.temporary(), 0o700)?;
+        for path in [stage.home(), stage.temporary()] {
+            chown(
+                &path,
+                Some(account.uid.as_raw()),
+                Some(account.gid.as_raw()),
+            )
+            .with_context(|| format!("failed to give {path} to {}", account.name))?;
+        }
+        create(&stage.root.join("programs"), 0o755)?;
+        let tests = executables.tests.iter().map(|test| &test.path);
+        for path in tests.chain(executables.programs.values()) {
+            copy_file(path, &stage.copy_of(path))?;
+        }
+        for test in &executables.tests {
+            let package = stage.package(test);
+            if !package.exists() {
+                copy_sources(&workspace::root().join(test.package), &package)?;
+            }
+        }
+        Ok(stage)
+    }
+
+    pub(crate) fn temporary(&self) -> Utf8PathBuf {
+        self.root.join("tmp")
+    }
+
+    pub(crate) fn home(&self) -> Utf8PathBuf {
+        self.root.join("home")
+    }
+
+    /// The copy of an executable.
+    pub(crate) fn copy_of(&self, executable: &Utf8Path) -> Utf8PathBuf {
+        self.root
+            .join("programs")
+            .join(executable.file_name().unwrap_or_default())
+    }
+
+    pub(crate) fn checkout(&self) -> Utf8PathBuf {
+        self.root.join("checkout")
+    }
+
+    /// The copy of a test's package.
+    pub(crate) fn package(&self, test: &TestExecutable) -> Utf8PathBuf {
+        self.checkout().join(test.package)
+    }
+
+    /// Tests clean up: no process may be left that works in our directory, and no file.
+    pub(crate) fn leftovers(&self, account: &str) -> Outcome {
+        let mut found: Vec<String> = processes_in(&self.root);
+        if let Ok(entries) = self.temporary().read_dir_utf8() {
+            found.extend(entries.flatten().map(|entry| entry.path().to_string()));
+        }
+        for one in &found {
+            println!("left behind by the tests run by {account}: {one}");
+        }
+        Outcome {
+            what: format!("nothing left behind by {account}"),
+            passed: found.is_empty(),
+        }
+    }
+}
+
+/// The system's directory for temporary files, unless it is one that only we can use.
+fn parent() -> Utf8PathBuf {
+    let directory = Utf8PathBuf::try_from(std::env::temp_dir()).unwrap_or_else(|_| "/tmp".into());
+    let is_open = directory
+        .ancestors()
+        .all(|path| fs::metadata(path).is_ok_and(|data| data.mode() & 0o001 != 0));
+    if is_open || !nix::unistd::Uid::effective().is_root() {
+        directory
+    } else {
+        "/tmp".into()
+    }
+}
+
+/// Processes whose working directory is within `root`: servers, for theirs is the data directory.
+fn processes_in(root: &Utf8Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    let works_here = |process: &fs::DirEntry| {
+        fs::read_link(process.path().join("cwd")).is_ok_and(|path| path.starts_with(root))
+    };
+    let describe = |process: fs::DirEntry| {
+        let command = fs::read(process.path().join("cmdline")).unwrap_or_default();
+        let command = String::from_utf8_lossy(&command).replace('\0', " ");
+        format!(
+            "process {}: {}",
+            process.file_name().to_string_lossy(),
+            command.trim_end()
+        )
+    };
+    entries.flatten().filter(works_here).map(describe).collect()
+}
+
+/// Copies a package's directory, without what was built in it.
+fn copy_sources(from: &Utf8Path, to: &Utf8Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    set_mode(to, 0o755)?;
+    let entries = from
+        .read_dir_utf8()
+        .with_context(|| format!("failed to read {from}"))?;
+    for entry in entries {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            if entry.file_name() != "target" {
+                copy_sources(entry.path(), &target)?;
+            }
+        } else {
+            copy_file(entry.path(), &target)?;
+        }
+    }
+    Ok(())
+}
+
+fn copy_file(from: &Utf8Path, to: &Utf8Path) -> Result<()> {
+    fs::copy(from, to).with_context(|| format!("failed to copy {from} to {to}"))?;
+    // Readable whatever our umask; runnable if it was.
+    let mode = fs::metadata(to)?.mode() & 0o111;
+    set_mode(to, if mode == 0 { 0o644 } else { 0o755 })
+}
+
+fn create(path: &Utf8Path, mode: u32) -> Result<()> {
+    fs::create_dir(path).with_context(|| format!("failed to create {path}"))?;
+    set_mode(path, mode)
+}
+
+fn set_mode(path: &Utf8Path, mode: u32) -> Result<()> {
+    fs::set_permissions(path, Permissions::from_mode(mode))
+        .with_context(|| format!("failed to change the mode of {path}"))
+}

@@ -1,0 +1,109 @@
+//! How many crates each published crate pulls in.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use anyhow::{Context, Result, bail};
+
+use super::Finding;
+use crate::workspace;
+
+/// The most crates that a release build without optional features may consist of, the crate itself
+/// included.
+const BUDGETS: [(&str, usize); 2] = [("pg-cluster", 30), ("pgconf-parse", 8)];
+
+pub(super) struct Budget {
+    package: &'static str,
+    crates: usize,
+    allowed: usize,
+}
+
+pub(super) fn query() -> Result<Vec<Budget>> {
+    let budget = |(package, allowed)| {
+        let output = workspace::cargo()
+            .args([
+                "tree",
+                "--package",
+                package,
+                "--edges=normal",
+                "--prefix=none",
+            ])
+            .output()
+            .context("failed to run cargo")?;
+        if !output.status.success() {
+            bail!(
+                "`cargo tree` failed: {}",
+                String::from_utf8_lossy(&output.stderr).trim()
+            );
+        }
+        let crates = count(&String::from_utf8_lossy(&output.stdout));
+        Ok(Budget {
+            package,
+            crates,
+            allowed,
+        })
+    };
+    BUDGETS.into_iter().map(budget).collect()
+}
+
+pub(super) fn check(budgets: &[Budget]) -> Vec<Finding> {
+    let exceeded = budgets
+        .iter()
+        .filter(|budget| budget.crates > budget.allowed);
+    let finding = |budget: &Budget| {
+        Finding::new(
+            format!("crates/{}/Cargo.toml", budget.package),
+            format!("over budget: {budget}"),
+        )
+    };
+    exceeded.map(finding).collect()
+}
+
+impl fmt::Display for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} consists of {} crates (at most {})",
+            self.package, self.crates, self.allowed
+        )
+    }
+}
+
+/// `cargo tree` lists a crate wherever it is used.
+fn count(tree: &str) -> usize {
+    let name_and_version = |line: &str| {
+        let mut words = line.split_whitespace();
+        Some((words.next()?.to_owned(), words.next()?.to_owned()))
+    };
+    tree.lines()
+        .filter_map(name_and_version)
+        .collect::<BTreeSet<_>>()
+        .len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crate_counts_once_for_each_version() {
+        let tree = "a v1.0.0 (/w/a)\nb v1.0.0\nc v1.0.0\n\nc v1.0.0 (*)\nc v2.0.0\nb v1.0.0 (*)\n";
+        assert_eq!(count(tree), 4);
+    }
+
+    #[test]
+    fn only_more_than_allowed_is_too_much() {
+        let budget = |crates| {
+            [Budget {
+                package: "a",
+                crates,
+                allowed: 8,
+            }]
+        };
+        assert_eq!(check(&budget(8)), []);
+        assert_eq!(
+            check(&budget(9))[0].to_string(),
+            "crates/a/Cargo.toml: over budget: a consists of 9 crates (at most 8)"
+        );
+    }
+}

@@ -1,0 +1,170 @@
+//! The workspace's packages, and what a published one must have.
+
+use anyhow::{Context, Result, bail};
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::Deserialize;
+
+use super::{Finding, Tree};
+use crate::workspace;
+
+/// What `cargo metadata` says about the workspace.
+#[derive(Deserialize)]
+pub(super) struct Packages {
+    pub(super) packages: Vec<Package>,
+    #[serde(default)]
+    workspace_root: String,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Package {
+    pub(super) name: String,
+    pub(super) version: String,
+    manifest_path: String,
+    pub(super) dependencies: Vec<Dependency>,
+    /// Registries that it may be published to: all, or an empty list.
+    #[serde(default)]
+    publish: Option<Vec<String>>,
+    #[serde(default)]
+    description: Option<String>,
+    #[serde(default)]
+    license: Option<String>,
+    #[serde(default)]
+    readme: Option<String>,
+    #[serde(default)]
+    keywords: Vec<String>,
+    #[serde(default)]
+    categories: Vec<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Dependency {
+    pub(super) name: String,
+    /// `None` for a normal dependency, else `dev` or `build`.
+    #[serde(default)]
+    pub(super) kind: Option<String>,
+}
+
+impl Packages {
+    pub(super) fn query() -> Result<Packages> {
+        let output = workspace::cargo()
+            .args(["metadata", "--no-deps", "--format-version=1"])
+            .output()
+            .context("failed to run cargo")?;
+        if !output.status.success() {
+            bail!(
+                "`cargo metadata` failed: {}",
+                String::from_utf8_lossy(&output.stderr).trim()
+            );
+        }
+        serde_json::from_slice(&output.stdout)
+            .context("`cargo metadata` printed something unexpected")
+    }
+
+    pub(super) fn published(&self) -> impl Iterator<Item = &Package> {
+        self.packages
+            .iter()
+            .filter(|package| package.is_published())
+    }
+
+    /// Path of a package's manifest, relative to the workspace.
+    pub(super) fn manifest(&self, package: &Package) -> Utf8PathBuf {
+        let path = Utf8Path::new(&package.manifest_path);
+        path.strip_prefix(&self.workspace_root)
+            .unwrap_or(path)
+            .to_owned()
+    }
+}
+
+impl Package {
+    pub(super) fn is_published(&self) -> bool {
+        self.publish
+            .as_ref()
+            .is_none_or(|registries| !registries.is_empty())
+    }
+}
+
+/// Checks what a published crate brings along: the files that people and lawyers look for, and the
+/// fields by which it is found.
+pub(super) fn check(packages: &Packages, tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for package in packages.published() {
+        let manifest = packages.manifest(package);
+        let directory = manifest.parent().unwrap_or(Utf8Path::new(""));
+        for file in ["README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE"] {
+            if tree
+                .text(&directory.join(file))
+                .is_none_or(|text| text.trim().is_empty())
+            {
+                findings.push(Finding::new(directory.join(file), "is missing or empty"));
+            }
+        }
+
+        let changelog = directory.join("CHANGELOG.md");
+        let announces = |line: &str| {
+            line.starts_with("## ")
+                && (line.contains(&package.version) || line.contains("Unreleased"))
+        };
+        if tree
+            .text(&changelog)
+            .is_some_and(|text| !text.lines().any(announces))
+        {
+            let version = &package.version;
+            findings.push(Finding::new(
+                changelog,
+                format!("has no section for version {version} and none that is called Unreleased"),
+            ));
+        }
+
+        for (field, is_there) in [
+            ("description", package.description.is_some()),
+            ("license", package.license.is_some()),
+            ("readme", package.readme.is_some()),
+            ("keywords", !package.keywords.is_empty()),
+            ("categories", !package.categories.is_empty()),
+        ] {
+            if !is_there {
+                findings.push(Finding::new(&manifest, format!("has no {field}")));
+            }
+        }
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packages(json: &str) -> Packages {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn a_published_crate_without_papers_is_told_so_and_an_unpublished_one_is_not() {
+        let packages = packages(
+            r###"{"workspace_root": "/w", "packages": [
+                {"name": "a", "version": "1.2.3", "manifest_path": "/w/a/Cargo.toml", "dependencies": [],
+                 "publish": null, "description": "d", "license": "MIT", "readme": "README.md", "keywords": ["k"],
+                 "categories": []},
+                {"name": "x", "version": "1.2.3", "manifest_path": "/w/x/Cargo.toml", "dependencies": [],
+                 "publish": []}]}"###,
+        );
+        let tree = Tree::made_up(&[
+            ("a/README.md", "# a"),
+            ("a/CHANGELOG.md", "# Changelog\n\n## 1.2.2\n"),
+            ("a/LICENSE-MIT", "..."),
+            ("a/LICENSE-APACHE", " \n"),
+        ]);
+        let found: Vec<_> = check(&packages, &tree)
+            .iter()
+            .map(Finding::to_string)
+            .collect();
+        assert_eq!(
+            found,
+            [
+                "a/LICENSE-APACHE: is missing or empty",
+                "a/CHANGELOG.md: has no section for version 1.2.3 and none that is called Unreleased",
+                "a/Cargo.toml: has no categories",
+            ]
+        );
+    }
+}

@@ -1,0 +1,83 @@
+//! The files that belong to the project.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use camino::{Utf8Path, Utf8PathBuf};
+
+/// Files by their path relative to the workspace.
+pub(super) struct Tree {
+    files: BTreeMap<Utf8PathBuf, Vec<u8>>,
+}
+
+impl Tree {
+    /// What git tracks, and what is new and not ignored: a rule is better broken before the commit
+    /// than after it.
+    pub(super) fn read(root: &Utf8Path) -> Result<Tree> {
+        let output = Command::new("git")
+            // Also in a checkout of another account, where git is wary of hooks and configuration.
+            // We run neither.
+            .args(["-c", "safe.directory=*", "ls-files", "-z"])
+            .args(["--cached", "--others", "--exclude-standard"])
+            .current_dir(root)
+            .output()
+            .context("failed to run git, which says which files belong to the project")?;
+        if !output.status.success() {
+            bail!(
+                "`git ls-files` failed: {}",
+                String::from_utf8_lossy(&output.stderr).trim()
+            );
+        }
+        let names = String::from_utf8(output.stdout).context("a file's name is not UTF-8")?;
+        let mut files = BTreeMap::new();
+        for name in names.split_terminator('\0') {
+            // Deleted, and not yet committed; or a submodule or a link to a directory.
+            let Ok(content) = fs::read(root.join(name)) else {
+                continue;
+            };
+            files.insert(Utf8PathBuf::from(name), content);
+        }
+        Ok(Tree { files })
+    }
+
+    #[cfg(test)]
+    pub(super) fn made_up(files: &[(&str, &str)]) -> Tree {
+        let files = files
+            .iter()
+            .map(|(path, text)| (Utf8PathBuf::from(*path), text.as_bytes().to_vec()));
+        Tree {
+            files: files.collect(),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.files.len()
+    }
+
+    /// The files that are text.
+    pub(super) fn texts(&self) -> impl Iterator<Item = (&Utf8Path, &str)> {
+        self.files.iter().filter_map(|(path, content)| {
+            Some((path.as_path(), std::str::from_utf8(content).ok()?))
+        })
+    }
+
+    /// Text files whose names end in `.EXTENSION`.
+    pub(super) fn with_extension<'a>(
+        &'a self,
+        extension: &'a str,
+    ) -> impl Iterator<Item = (&'a Utf8Path, &'a str)> {
+        self.texts()
+            .filter(move |(path, _)| path.extension() == Some(extension))
+    }
+
+    pub(super) fn text(&self, path: &Utf8Path) -> Option<&str> {
+        std::str::from_utf8(self.files.get(path)?).ok()
+    }
+
+    /// Whether there is such a file, or a file below such a directory.
+    pub(super) fn contains(&self, path: &Utf8Path) -> bool {
+        path.as_str().is_empty() || self.files.keys().any(|file| file.starts_with(path))
+    }
+}

@@ -1,0 +1,27 @@
+//! The workspace that this xtask belongs to.
+
+use std::process::{Command, Stdio};
+
+use camino::Utf8PathBuf;
+
+/// The workspace's directory. cargo says at run time where xtask is; two checkouts that share a
+/// target directory may share the executable.
+pub(crate) fn root() -> Utf8PathBuf {
+    let own = std::env::var("CARGO_MANIFEST_DIR");
+    let own = Utf8PathBuf::from(own.unwrap_or_else(|_| env!("CARGO_MANIFEST_DIR").to_owned()));
+    own.parent().map(ToOwned::to_owned).unwrap_or(own)
+}
+
+/// The cargo that runs us, in the workspace's directory and without the variables by which it
+/// described xtask.
+pub(crate) fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&*name);
+        }
+    }
+    command.current_dir(root()).stdin(Stdio::null());
+    command
+}
