@@ -10,6 +10,7 @@ mod list;
 mod loader;
 mod location;
 mod name;
+mod place;
 mod quote;
 mod reading;
 mod resolve;
@@ -29,6 +30,7 @@ pub use crate::list::{
 };
 pub use crate::loader::{FileSystem, LoadError, Loader};
 pub use crate::name::{Directive, NameError, SettingName};
+pub use crate::place::Place;
 pub use crate::reading::{BaseUnit, ValueError};
 pub use crate::resolve::{AutoConf, ResolveError, Resolver};
 pub use crate::scan::Expected;

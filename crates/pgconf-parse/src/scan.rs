@@ -287,11 +287,13 @@ fn class(mask: u8) -> impl Fn(u8) -> bool + Clone {
 }
 
 // SIGN            ("-"|"+")
+#[inline]
 fn sign(input: &mut Input<'_>) -> Result<u8, EmptyError> {
     one_of(b"-+").parse_next(input)
 }
 
 // INTEGER         {SIGN}?({DIGIT}+|0x{HEXDIGIT}+){UNIT_LETTER}*
+#[inline]
 fn integer<'i>(input: &mut Input<'i>) -> Matched<'i> {
     (
         opt(sign),
@@ -306,6 +308,7 @@ fn integer<'i>(input: &mut Input<'i>) -> Matched<'i> {
 }
 
 // EXPONENT        [Ee]{SIGN}?{DIGIT}+
+#[inline]
 fn exponent<'i>(input: &mut Input<'i>) -> Matched<'i> {
     (one_of(b"Ee"), opt(sign), take_while(1.., class(DIGIT)))
         .take()
@@ -313,6 +316,7 @@ fn exponent<'i>(input: &mut Input<'i>) -> Matched<'i> {
 }
 
 // REAL            {SIGN}?{DIGIT}*"."{DIGIT}*{EXPONENT}?
+#[inline]
 fn real<'i>(input: &mut Input<'i>) -> Matched<'i> {
     (
         opt(sign),
@@ -384,11 +388,13 @@ fn string<'i>(input: &mut Input<'i>) -> Matched<'i> {
 }
 
 // =               return GUC_EQUALS;
+#[inline]
 fn equals(input: &mut Input<'_>) -> Result<u8, EmptyError> {
     b'='.parse_next(input)
 }
 
 // \n              ConfigFileLineno++; return GUC_EOL;
+#[inline]
 fn eol(input: &mut Input<'_>) -> Result<u8, EmptyError> {
     b'\n'.parse_next(input)
 }
