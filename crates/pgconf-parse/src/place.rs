@@ -45,35 +45,33 @@ enum Level {
 
 fn end_of_section(source: &[u8], title: &[u8]) -> Option<usize> {
     let mut inside = None;
-    let mut last_text = 0;
+    let mut text_ends = 0;
     let mut at = 0;
     while at < source.len() {
-        let end = memchr(b'\n', &source[at..]).map_or(source.len(), |n| at + n + 1);
-        if let Some((level, found)) = heading(source, at, end) {
-            match inside {
-                None if found.eq_ignore_ascii_case(title) => inside = Some(level),
-                Some(own) if level <= own => return Some(last_text),
-                _ => {}
+        let end = end_of_line(source, at);
+        match (inside, heading(source, at, end)) {
+            (None, Some((level, found))) if found.eq_ignore_ascii_case(title) => {
+                inside = Some(level);
             }
+            (Some(own), Some((level, _))) if level <= own => break,
+            _ => {}
         }
         let line = source[at..end].trim_ascii();
-        // The dashes above a heading belong to it, and are not the end of what is before.
-        if !line.is_empty() && !is_rule(line) || inside.is_none() {
-            last_text = end;
-        } else if is_rule(line) && inside.is_some() && heading_follows(source, end) {
-            return Some(last_text);
-        } else if is_rule(line) {
-            last_text = end;
+        // The dashes above a heading belong to it.
+        if inside.is_some() && is_rule(line) && section_begins(source, end) {
+            break;
+        }
+        if !line.is_empty() {
+            text_ends = end;
         }
         at = end;
     }
-    inside.map(|_| last_text)
+    inside.map(|_| text_ends)
 }
 
-/// Whether the line at `at` is followed by a line of dashes.
-fn heading_follows(source: &[u8], at: usize) -> bool {
-    let end = memchr(b'\n', &source[at..]).map_or(source.len(), |n| at + n + 1);
-    heading(source, at, end).is_some_and(|(level, _)| level == Level::Section)
+/// Whether the line at `at`, being below dashes, is the heading of a section.
+fn section_begins(source: &[u8], at: usize) -> bool {
+    heading(source, at, end_of_line(source, at)).is_some_and(|(level, _)| level == Level::Section)
 }
 
 /// The heading that the line is, if it is one.
@@ -86,17 +84,22 @@ fn heading(source: &[u8], start: usize, end: usize) -> Option<(Level, &[u8])> {
         .strip_prefix(b"- ")
         .and_then(|text| text.strip_suffix(b" -"))
     {
-        return Some((Level::Subsection, title.trim_ascii()));
+        let title = title.trim_ascii();
+        return (!title.is_empty()).then_some((Level::Subsection, title));
     }
     let above = {
         let end = start.checked_sub(1)?;
         let start = memrchr(b'\n', &source[..end]).map_or(0, |n| n + 1);
         &source[start..end]
     };
-    let below = &source[end..];
-    let below = &below[..memchr(b'\n', below).unwrap_or(below.len())];
+    let below = &source[end..end_of_line(source, end)];
     let enclosed = is_rule(above.trim_ascii()) && is_rule(below.trim_ascii());
     (enclosed && !is_rule(text) && !text.is_empty()).then_some((Level::Section, text))
+}
+
+/// The end of the line at `at`, behind its newline.
+fn end_of_line(source: &[u8], at: usize) -> usize {
+    memchr(b'\n', &source[at..]).map_or(source.len(), |n| at + n + 1)
 }
 
 /// `#-----`
