@@ -190,14 +190,15 @@ impl Document {
 
     fn apply(&mut self, name: &SettingName, value: &Value) -> Result<Change, EditError> {
         if let Some(live) = self.get(name) {
-            let (at, span, line) = (live.name_span().start, live.value_span(), live.line());
+            let line = live.line();
             if live.value().as_ref() == value.as_bytes() {
                 return Ok(Change {
                     action: Action::Unchanged,
                     line,
                 });
             }
-            self.revalue(at, line, None, span, value);
+            let (name, old) = (live.name_span(), live.value_span());
+            self.revalue(line, &name, &old, &(name.start..name.start), value);
             return Ok(Change {
                 action: Action::Edited,
                 line,
@@ -205,13 +206,7 @@ impl Document {
         }
         if let Some((line_start, found)) = self.last_commented_out(name.as_bytes()) {
             let line = line_count(&self.as_bytes()[..line_start]) + 1;
-            self.revalue(
-                found.name.start,
-                line,
-                Some(found.marker),
-                found.value,
-                value,
-            );
+            self.revalue(line, &found.name, &found.value, &found.marker, value);
             return Ok(Change {
                 action: Action::Uncommented,
                 line,
@@ -226,35 +221,45 @@ impl Document {
         Ok(self.insert(self.as_bytes().len(), name, value))
     }
 
-    /// Writes another value on a line, with its comment kept in place, and takes out `marker`.
+    /// Writes another value on the line of that number, takes `marker` out, and keeps the comment
+    /// behind the value in its column.
     fn revalue(
         &mut self,
-        at: usize,
         number: usize,
-        marker: Option<Range<usize>>,
-        old: Range<usize>,
+        name: &Range<usize>,
+        old: &Range<usize>,
+        marker: &Range<usize>,
         value: &Value,
     ) {
-        let line = self.line_around(at);
+        let line = self.line_around(name.start);
         let source = self.as_bytes();
-        let keep_quotes = source[old.start] == b'\'';
-        let mut text = match marker {
-            Some(marker) => [
-                &source[line.start..marker.start],
-                &source[marker.end..old.start],
-            ]
-            .concat(),
-            None => source[line.start..old.start].to_vec(),
+        let raw = &source[old.clone()];
+        let new = if quote::unquote(raw).as_ref() == value.as_bytes() {
+            raw.to_vec()
+        } else {
+            written(value, raw.starts_with(b"'"))
         };
-        text.extend(written(value, keep_quotes));
+        let mut text = [
+            &source[line.start..marker.start],
+            &source[marker.end..old.start],
+        ]
+        .concat();
+        // The value may follow the name at once, as in `a'b'` and `a+1`; a word may not.
+        if name.end == old.start && !new.starts_with(b"'") {
+            text.push(b' ');
+        }
+        text.extend(new);
         let rest = &source[old.end..line.end];
         let gap = rest
             .iter()
             .take_while(|byte| matches!(byte, b' ' | b'\t'))
             .count();
         if rest.get(gap) == Some(&b'#') {
-            let column = column(&source[line.start..old.end + gap]);
-            pad(&mut text, &rest[..gap], column);
+            pad(
+                &mut text,
+                &rest[..gap],
+                column(&source[line.start..old.end + gap]),
+            );
             text.extend(&rest[gap..]);
         } else {
             text.extend(rest);
@@ -361,17 +366,21 @@ fn column(text: &[u8]) -> usize {
 /// Blanks up to the column, in the manner of the blanks that stood there; at least one, unless
 /// there was none.
 fn pad(text: &mut Vec<u8>, blanks: &[u8], target: usize) {
-    let mut at = column(text);
+    if blanks.is_empty() {
+        return;
+    }
     let tabs = blanks.contains(&b'\t');
-    while tabs && (at / TAB + 1) * TAB <= target {
-        text.push(b'\t');
-        at = (at / TAB + 1) * TAB;
-    }
-    if at < target {
-        text.resize(text.len() + target - at, b' ');
-    } else if !blanks.is_empty() && !text.ends_with(b"\t") {
+    let next_stop = |column: usize| (column / TAB + 1) * TAB;
+    let mut at = column(text);
+    if at >= target {
         text.push(if tabs { b'\t' } else { b' ' });
+        return;
     }
+    while tabs && next_stop(at) <= target {
+        text.push(b'\t');
+        at = next_stop(at);
+    }
+    text.resize(text.len() + target - at, b' ');
 }
 
 /// A setting that could not be set.
