@@ -13,6 +13,8 @@ mod parameter;
 mod pg_config;
 mod program;
 mod request;
+#[cfg(feature = "serde")]
+mod serde_impls;
 mod ssl;
 mod version;
 
