@@ -75,12 +75,11 @@ impl Finder {
             error(ProgramError::new(postgres, &arguments, kind))
         })?;
         let line = line.trim().lines().next().unwrap_or_default();
+        // `postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`
         let product_and_version = line
-            .split_once('(')
-            .and_then(|(_, rest)| rest.split_once(')'))
-            .filter(|(product, _)| {
-                !product.is_empty() && !product.contains(|c: char| c.is_ascii_digit())
-            });
+            .split_once(" (")
+            .filter(|(program, _)| !program.contains(|c: char| c == ' ' || c.is_ascii_digit()))
+            .and_then(|(_, rest)| rest.split_once(')'));
         Ok(match product_and_version {
             Some((product, version)) => format!("{product}{version}"),
             None => line.to_owned(),
