@@ -1,4 +1,5 @@
 //! Options of `configure` as `pg_config` prints them.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 

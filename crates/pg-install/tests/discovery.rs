@@ -1,4 +1,5 @@
 //! Searches of made-up machines.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod tree;
 

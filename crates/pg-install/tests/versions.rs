@@ -1,4 +1,5 @@
 //! Versions, major versions and requests.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use pg_install::{MajorVersion, Request, Stage, Version};
 use proptest::prelude::*;
