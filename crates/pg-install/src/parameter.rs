@@ -4,9 +4,7 @@ use std::fmt;
 
 use camino::Utf8Path;
 
-use crate::command::{
-    DEFAULT_TIMEOUT, ProgramError, ProgramErrorKind, ProgramRun, process_environment,
-};
+use crate::command::{ProgramError, ProgramErrorKind, Runner};
 
 /// A parameter of the server, as `postgres --describe-config` prints it.
 ///
@@ -138,13 +136,13 @@ impl ServerParameter {
 pub struct ServerParameters(Vec<ServerParameter>);
 
 impl ServerParameters {
-    pub(crate) fn query(postgres: &Utf8Path) -> Result<Self, ProgramError> {
-        let environment = process_environment();
+    pub(crate) fn query(postgres: &Utf8Path, runner: &Runner) -> Result<Self, ProgramError> {
         let arguments = ["--describe-config"];
-        let run = ProgramRun::new(postgres, &arguments, &environment, DEFAULT_TIMEOUT);
-        let printed = run.stdout()?;
-        Self::parse(&printed)
-            .map_err(|reason| run.error(ProgramErrorKind::unexpected(reason.to_string(), &printed)))
+        let printed = runner.run(postgres, &arguments)?;
+        Self::parse(&printed).map_err(|reason| {
+            let kind = ProgramErrorKind::unexpected(reason.to_string(), &printed);
+            ProgramError::new(postgres, &arguments, kind)
+        })
     }
 
     /// Reads what the program printed: a line for each parameter, with nine columns between tabs.

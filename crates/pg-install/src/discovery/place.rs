@@ -26,7 +26,7 @@ pub enum Source {
     Path,
     /// Debian, Ubuntu and the PostgreSQL project's packages for them.
     Debian,
-    /// Red Hat, Fedora and the PostgreSQL project's packages for them.
+    /// Red Hat and Fedora, the PostgreSQL project's packages for them among others.
     RedHat,
     /// SUSE.
     Suse,
@@ -38,14 +38,16 @@ pub enum Source {
     Gentoo,
     /// Void.
     Void,
+    /// The directory of the system's own programs, where Fedora, Arch and others put PostgreSQL.
+    System,
+    /// FreeBSD's and OpenBSD's packages, and pkgsrc.
+    Bsd,
     /// Homebrew, on macOS and Linux.
     Homebrew,
     /// Postgres.app.
     PostgresApp,
     /// MacPorts.
     MacPorts,
-    /// FreeBSD's and OpenBSD's packages, and pkgsrc.
-    Bsd,
     /// Nix profiles and NixOS.
     Nix,
     /// EnterpriseDB's installers and packages.
@@ -89,6 +91,7 @@ impl fmt::Display for Source {
             Self::Homebrew => "Homebrew",
             Self::PostgresApp => "Postgres.app",
             Self::MacPorts => "MacPorts",
+            Self::System => "system",
             Self::Bsd => "BSD",
             Self::Nix => "Nix",
             Self::Edb => "EDB",
@@ -107,7 +110,6 @@ impl fmt::Display for Source {
 pub(super) const PLACES: [(Source, &str); 40] = [
     (Source::Debian, "/usr/lib/postgresql/*/bin"),
     (Source::RedHat, "/usr/pgsql-*/bin"),
-    (Source::RedHat, "/usr/bin"),
     (Source::RedHat, "/usr/lib64/pgsql/postgresql-*/bin"),
     (Source::RedHat, "/opt/rh/rh-postgresql*/root/usr/bin"),
     (Source::Suse, "/usr/lib/postgresql??/bin"),
@@ -116,6 +118,9 @@ pub(super) const PLACES: [(Source, &str); 40] = [
     (Source::Gentoo, "/usr/lib64/postgresql-*/bin"),
     (Source::Gentoo, "/usr/lib/postgresql-*/bin"),
     (Source::Void, "/usr/lib/psql*/bin"),
+    (Source::System, "/usr/bin"),
+    (Source::Bsd, "/usr/local/bin"),
+    (Source::Bsd, "/usr/pkg/bin"),
     (Source::Homebrew, "$HOMEBREW_PREFIX/opt/postgresql*/bin"),
     (Source::Homebrew, "/opt/homebrew/opt/postgresql*/bin"),
     (Source::Homebrew, "/usr/local/opt/postgresql*/bin"),
@@ -123,8 +128,6 @@ pub(super) const PLACES: [(Source, &str); 40] = [
     (Source::PostgresApp, "/Applications/Postgres.app/Contents/Versions/*/bin"),
     (Source::PostgresApp, "~/Applications/Postgres.app/Contents/Versions/*/bin"),
     (Source::MacPorts, "/opt/local/lib/postgresql*/bin"),
-    (Source::Bsd, "/usr/local/bin"),
-    (Source::Bsd, "/usr/pkg/bin"),
     (Source::Nix, "~/.nix-profile/bin"),
     (Source::Nix, "$XDG_STATE_HOME/nix/profile/bin"),
     (Source::Nix, "~/.local/state/nix/profile/bin"),

@@ -153,7 +153,10 @@ impl Search {
         for directory in directories {
             match Candidate::directory(source, &directory) {
                 Some(candidate) => self.candidates.push_back((candidate, place)),
-                None => self.searched[place].push(Outcome::NoPrograms(directory)),
+                None if directory.is_dir() => {
+                    self.searched[place].push(Outcome::NoPrograms(directory));
+                }
+                None => {}
             }
         }
         place
