@@ -1,1 +1,151 @@
-//! What the server tests share.
+//! What the server tests share: the servers to run against, and directories that a server's account can enter.
+
+use std::env;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use pg_cluster::{
+    Account, Cluster, ConnectionInfo, Discovery, InitOptions, Installation, StartOptions,
+};
+
+/// Every server that the tests are to be run against, newest first: the bin directories in `PG_TESTS_BINDIRS`, which
+/// `cargo xtask test` sets; without it, what is installed on this machine.
+///
+/// # Panics
+///
+/// If there is no server, with the command that gets one. No test passes for want of a server.
+pub fn servers() -> Vec<Installation> {
+    let servers: Vec<Installation> = match env::var("PG_TESTS_BINDIRS") {
+        Ok(list) => list
+            .split(':')
+            .filter(|directory| !directory.is_empty())
+            .map(|directory| {
+                Installation::from_bin_directory(directory).expect("PG_TESTS_BINDIRS names servers")
+            })
+            .collect(),
+        Err(_) => Discovery::new()
+            .all()
+            .into_iter()
+            .flatten()
+            .map(|found| found.into_installation())
+            .filter(|installation| installation.is_server() && installation.version().major() >= 10)
+            .collect(),
+    };
+    assert!(
+        !servers.is_empty(),
+        "no PostgreSQL server to test against: run `cargo xtask test`, which fetches some, or install one"
+    );
+    servers
+}
+
+/// The newest server, for tests that have nothing to do with versions.
+pub fn server() -> Installation {
+    servers().swap_remove(0)
+}
+
+/// A complete installation, with `pg_config` and `pg_controldata`.
+pub fn complete_server() -> Installation {
+    servers()
+        .into_iter()
+        .find(|server| server.program(pg_cluster::Program::PgConfig).is_some())
+        .expect("a complete installation: run `cargo xtask test`, which fetches one")
+}
+
+/// A directory for a test, which the account of a server can enter. Removed at the end.
+#[derive(Debug)]
+pub struct Room {
+    directory: tempfile::TempDir,
+}
+
+impl Room {
+    /// An empty room.
+    #[expect(clippy::new_without_default, reason = "it makes a directory")]
+    pub fn new() -> Self {
+        let directory = tempfile::Builder::new()
+            .prefix("room")
+            .tempdir()
+            .expect("a temporary directory");
+        fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).expect("a mode");
+        Self { directory }
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Utf8Path {
+        Utf8Path::from_path(self.directory.path()).expect("a temporary directory in UTF-8")
+    }
+
+    /// A path in it.
+    pub fn join(&self, name: &str) -> Utf8PathBuf {
+        self.path().join(name)
+    }
+
+    /// A new subdirectory that belongs to the account that servers run as.
+    pub fn directory(&self, name: &str) -> Utf8PathBuf {
+        let path = self.join(name);
+        fs::create_dir(&path).expect("a new directory");
+        if let Some(account) = server_account() {
+            std::os::unix::fs::chown(&path, Some(account.uid()), Some(account.gid()))
+                .expect("root's rights");
+        }
+        path
+    }
+
+    /// A cluster in this room, initialised for throw-away use.
+    pub fn cluster(&self, installation: &Installation) -> Cluster {
+        let cluster = Cluster::new(installation.clone(), self.join("data")).expect("an account");
+        cluster.init(&init_options()).expect("initdb");
+        cluster
+    }
+
+    /// Starts without TCP, with the socket in this room.
+    pub fn start_options(&self) -> StartOptions {
+        let sockets = self.join("s");
+        if !sockets.exists() {
+            self.directory("s");
+        }
+        StartOptions::new()
+            .socket_directory(sockets)
+            .listen_addresses::<&str>([])
+            .settings([("fsync", "off")])
+    }
+}
+
+/// The account that servers run as when the tests run as root.
+pub fn server_account() -> Option<Account> {
+    Account::for_data_directory(Utf8Path::new("/nonexistent")).expect("an account")
+}
+
+/// Without waiting for the disk.
+pub fn init_options() -> InitOptions {
+    InitOptions::new().durability(pg_cluster::Durability::NotSynced)
+}
+
+/// A client of the running server of a cluster, as its superuser.
+pub fn connect(cluster: &Cluster) -> postgres::Client {
+    let info = cluster
+        .connection_info()
+        .expect("a state")
+        .expect("an address");
+    connect_to(&info.with_user("postgres").with_database("postgres"))
+}
+
+/// A client at this address.
+pub fn connect_to(info: &ConnectionInfo) -> postgres::Client {
+    postgres::Client::connect(&info.uri(), postgres::NoTls).expect("a connection")
+}
+
+/// The first column of the first row of what a query returns, as text.
+pub fn ask(client: &mut postgres::Client, sql: &str) -> String {
+    let rows = client.simple_query(sql).expect("an answer");
+    rows.iter()
+        .find_map(|message| match message {
+            postgres::SimpleQueryMessage::Row(row) => Some(row.get(0).unwrap_or("").to_owned()),
+            _ => None,
+        })
+        .expect("a row")
+}
+
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -1,1 +1,82 @@
-//! Controls local PostgreSQL clusters: init, configure, start, wait, reload, stop, remove; temporary clusters for tests.
+//! Controls local PostgreSQL clusters: [`Cluster`] is an installation and a data directory, and has a method for everything that can
+//! be done with the two.
+//!
+//! It is not a client library and speaks to no server beyond starting and signalling it: [`Cluster::connection_info`] tells clients where
+//! to go.
+//!
+//! ```no_run
+//! use pg_cluster::{Cluster, Discovery, InitOptions, Request, StartOptions};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let installation = Discovery::new().find(&Request::any())?.into_installation();
+//! let cluster = Cluster::new(installation, "data")?;
+//! cluster.init(&InitOptions::new())?;
+//! let running = cluster.running(&StartOptions::new())?;
+//! if let Some(address) = cluster.connection_info()? {
+//!     println!("{}", address.with_user("postgres").uri());
+//! }
+//! running.finish()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Guarantees
+//!
+//! A server that this crate starts ends with the program that started it, however that ends, unless it is
+//! [detached](Ownership::Detached). Signals reach the identified server or nobody. Settings change atomically and exactly. Data is
+//! removed by [`Cluster::remove`] alone.
+//!
+//! # Limitations
+//!
+//! Unix only; servers of this machine only. Servers before PostgreSQL 10 are not supported here, though the crates below understand their files.
+//!
+//! # The crates below
+//!
+//! [`conf`] edits configuration files, [`install`] finds installations, [`proc`] deals with processes. All of their types that appear in this
+//! crate's signatures are re-exported, so that one dependency is enough.
+
+mod cluster;
+mod command_line;
+mod configuration_problem;
+mod connection;
+mod control;
+mod control_data;
+mod files;
+mod init;
+mod listening;
+mod remove;
+mod running;
+mod settings;
+mod start;
+mod state;
+mod stop;
+
+pub use pg_install as install;
+pub use pg_proc as proc;
+pub use pgconf_parse as conf;
+
+pub use pg_install::{Discovery, Installation, MajorVersion, Program, Request, Version};
+pub use pg_proc::{Account, Log, Ownership, Pid, StopPlan};
+
+pub use crate::cluster::{Cluster, ClusterError};
+pub use crate::configuration_problem::ConfigurationProblem;
+pub use crate::connection::{ConnectionInfo, Host};
+pub use crate::control::{ControlError, ControlErrorKind, Reloaded, RestartError};
+pub use crate::control_data::{ControlData, ControlDataError, ControlDataErrorKind, ControlState};
+pub use crate::init::{
+    DataChecksums, DirectoryAccess, Durability, InitError, InitErrorKind, InitOptions, Locale,
+    LocaleCategory, LocaleProvider,
+};
+pub use crate::remove::{RemoveError, RemoveErrorKind};
+pub use crate::running::Running;
+pub use crate::settings::{
+    SettingCheck, SettingHistory, SettingOrigin, SettingProblem, SettingProblemKind, Settings,
+    SettingsError, SettingsErrorKind, Shadowed, Validation, Written,
+};
+pub use crate::start::{StartError, StartErrorKind, StartOptions, StartWait, Started};
+pub use crate::state::{Readiness, State};
+pub use crate::stop::{Escalation, StopError, StopErrorKind, StopMode, Stopped};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

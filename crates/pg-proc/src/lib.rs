@@ -1,1 +1,50 @@
-//! PostgreSQL server processes: postmaster.pid, identity, signals, spawning, waiting.
+//! PostgreSQL server processes: `postmaster.pid`, identity, signals, spawning, waiting.
+
+#[macro_use]
+mod error;
+
+mod account;
+mod command;
+mod deadline;
+mod directory_lock;
+mod find;
+mod guard;
+mod log;
+mod orphans;
+mod ownership;
+mod pid;
+mod pid_file;
+mod ping;
+mod postmaster;
+mod postmaster_opts;
+mod progress;
+mod run;
+mod server;
+mod signal;
+mod socket;
+mod spawn_error;
+mod supervised;
+#[allow(unsafe_code)]
+mod sys;
+mod wait;
+
+pub use account::{Account, AccountError, AccountErrorKind};
+pub use command::Command;
+pub use deadline::Deadline;
+pub use directory_lock::{DirectoryLock, LockError, LockErrorKind, TryLock, available_space};
+pub use find::{FindError, FindErrorKind, Found, Stale, StaleReason};
+pub use guard::{DirectoryGuard, GuardError, GuardErrorKind, GuardOptions};
+pub use log::Log;
+pub use orphans::Orphans;
+pub use ownership::{Ownership, StopPlan};
+pub use pid::{Pid, PidError};
+pub use pid_file::{PidFile, PidFileError, PidFileErrorKind, ServerKind, SharedMemoryId, Status};
+pub use ping::{Endpoint, Ping, Rejection, ping};
+pub use postmaster::Postmaster;
+pub use postmaster_opts::{PostmasterOpts, PostmasterOptsError, PostmasterOptsErrorKind};
+pub use run::{Output, RunError, RunErrorKind};
+pub use server::{DetachError, Server, ServerOptions};
+pub use signal::{Signal, SignalError, SignalErrorKind};
+pub use socket::{MAX_SOCKET_PATH, SocketPath, SocketPathError};
+pub use spawn_error::{SpawnError, SpawnErrorKind};
+pub use wait::{WaitError, WaitErrorKind};

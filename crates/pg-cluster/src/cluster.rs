@@ -1,0 +1,201 @@
+//! A cluster: an installation and a data directory, and what is known of the two at this moment.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use pg_install::{Installation, MajorVersion, MissingProgramError, PgVersionFileError, Program};
+use pg_proc::{Account, AccountError, Command, Server};
+use pgconf_parse::{AutoConf, ResolveError, Resolver};
+
+/// A data directory and the installation whose programs serve it.
+///
+/// The directory need not exist yet. Nothing is remembered that the directory itself can tell: each call looks at it anew, so
+/// a `Cluster` controls servers that it did not start, that an earlier run of the program started, or that somebody else
+/// restarted in between. All methods take `&self`, and the type is `Send + Sync`: it may live in a `static`.
+///
+/// ```no_run
+/// use pg_cluster::{Cluster, InitOptions, StartOptions, Escalation};
+/// use pg_cluster::install::{Discovery, Request};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let installation = Discovery::new().find(&Request::any())?;
+/// let cluster = Cluster::new(installation, "data")?;
+/// if !cluster.is_initialized() {
+///     cluster.init(&InitOptions::new())?;
+/// }
+/// cluster.settings().set("work_mem", "64MB")?;
+/// cluster.start(&StartOptions::new())?;
+/// println!("{}", cluster.connection_info()?.uri());
+/// cluster.stop_and_wait(&Escalation::fast())?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Cleanup
+///
+/// A server started with [`Ownership::Bound`](crate::Ownership::Bound), the default, belongs to this object: when it is dropped, or
+/// the process ends in whatever way, the server is shut down. [`Ownership::Detached`](crate::Ownership::Detached) lets it live on. The data
+/// directory is never removed but by [`remove`](Self::remove).
+#[derive(Debug)]
+pub struct Cluster {
+    installation: Installation,
+    data_directory: Utf8PathBuf,
+    config_file: Option<Utf8PathBuf>,
+    account: Option<Account>,
+    server: Mutex<Option<Arc<Server>>>,
+}
+
+impl Cluster {
+    /// A cluster in this directory, which need not exist yet. A relative path is made absolute now, by the current directory.
+    ///
+    /// Called as root, the server and all programs run as the owner of the data directory; if there is no directory yet, or root owns
+    /// it, as `postgres`, or `nobody` where there is no such account. [`with_account`](Self::with_account) names another.
+    ///
+    /// # Errors
+    ///
+    /// If the current directory is not known or not UTF-8, or, under root, none of these accounts exists.
+    pub fn new(
+        installation: Installation,
+        data_directory: impl AsRef<Utf8Path>,
+    ) -> Result<Self, ClusterError> {
+        let data_directory = absolute(data_directory.as_ref())?;
+        let account =
+            Account::for_data_directory(&data_directory).map_err(ClusterError::Account)?;
+        Ok(Self {
+            installation,
+            data_directory,
+            config_file: None,
+            account,
+            server: Mutex::new(None),
+        })
+    }
+
+    /// A cluster whose files are kept apart, as on Debian: the data directory is what `data_directory` in this configuration file
+    /// (and its includes) says, or the file's own directory.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new), or if the file cannot be read.
+    pub fn from_config_file(
+        installation: Installation,
+        config_file: impl AsRef<Utf8Path>,
+    ) -> Result<Self, ClusterError> {
+        let config_file = absolute(config_file.as_ref())?;
+        let directory = config_file.parent().unwrap_or(Utf8Path::new("/"));
+        let read = Resolver::new()
+            .major(installation.major_version().first())
+            .auto_conf(AutoConf::Ignored)
+            .read(&config_file)
+            .map_err(ClusterError::ConfigFile)?;
+        let data_directory = match read.get("data_directory") {
+            Some(found) => directory.join(&*found.value_lossy()),
+            None => directory.to_owned(),
+        };
+        Ok(Self {
+            config_file: Some(config_file),
+            ..Self::new(installation, data_directory)?
+        })
+    }
+
+    /// Under root: run the server and all programs as this account, instead of the one that [`new`](Self::new) chose.
+    #[must_use]
+    pub fn with_account(mut self, account: Account) -> Self {
+        self.account = (!account.is_current()).then_some(account);
+        self
+    }
+
+    /// Use this file as `postgresql.conf`: it is passed to the server at each start.
+    ///
+    /// # Errors
+    ///
+    /// If the path is relative and the current directory is not known.
+    pub fn with_config_file(mut self, path: impl AsRef<Utf8Path>) -> Result<Self, ClusterError> {
+        self.config_file = Some(absolute(path.as_ref())?);
+        Ok(self)
+    }
+
+    /// The installation whose programs are used.
+    pub fn installation(&self) -> &Installation {
+        &self.installation
+    }
+
+    /// The data directory: an absolute path.
+    pub fn data_directory(&self) -> &Utf8Path {
+        &self.data_directory
+    }
+
+    /// The executable that starts the server: `postgres`. None for an installation without a server.
+    pub fn daemon_path(&self) -> Option<&Utf8Path> {
+        self.installation.program(Program::Postgres)
+    }
+
+    /// The account that the server and all programs run as; none if it is the caller's own.
+    pub fn account(&self) -> Option<&Account> {
+        self.account.as_ref()
+    }
+
+    /// The major version of the data directory, from its `PG_VERSION`.
+    ///
+    /// # Errors
+    ///
+    /// If the file is missing or is none of PostgreSQL's.
+    pub fn major_version(&self) -> Result<MajorVersion, PgVersionFileError> {
+        MajorVersion::from_pg_version_file(self.data_directory.join("PG_VERSION"))
+    }
+
+    /// Whether the directory is a complete data directory, as [`init`](Self::init) leaves it: it has `PG_VERSION`, `base` and
+    /// `global/pg_control`, and its `postgresql.conf` (which may be elsewhere, see
+    /// [`with_config_file`](Self::with_config_file)).
+    pub fn is_initialized(&self) -> bool {
+        let has = |name: &str| self.data_directory.join(name).exists();
+        has("PG_VERSION") && has("base") && has("global/pg_control") && self.config_file().exists()
+    }
+
+    /// A program of the installation, to be run as the cluster's account and to speak English.
+    pub(crate) fn command(&self, program: Program) -> Result<Command, MissingProgramError> {
+        let path = self.installation.require(program)?;
+        Ok(Command::new(path)
+            .account(self.account.clone())
+            .env("LC_ALL", "C"))
+    }
+
+    pub(crate) fn given_config_file(&self) -> Option<&Utf8Path> {
+        self.config_file.as_deref()
+    }
+
+    /// The server that this object has started last, and may have ended since.
+    pub(crate) fn server(&self) -> Option<Arc<Server>> {
+        self.server_slot().clone()
+    }
+
+    pub(crate) fn set_server(&self, server: Option<Arc<Server>>) {
+        let before = std::mem::replace(&mut *self.server_slot(), server);
+        // Not under the lock: dropping a server may wait for its end.
+        drop(before);
+    }
+
+    fn server_slot(&self) -> MutexGuard<'_, Option<Arc<Server>>> {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn absolute(path: &Utf8Path) -> Result<Utf8PathBuf, ClusterError> {
+    camino::absolute_utf8(path)
+        .map_err(|error| ClusterError::CurrentDirectory(path.to_owned(), error))
+}
+
+/// Why there is no cluster object.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClusterError {
+    /// A relative path cannot be made absolute.
+    #[error("failed to make the path {0} absolute")]
+    CurrentDirectory(Utf8PathBuf, #[source] io::Error),
+    /// Under root: there is no account to run the server as.
+    #[error("failed to find an account to run the server as")]
+    Account(#[source] AccountError),
+    /// The configuration file cannot be read.
+    #[error("failed to read the configuration file")]
+    ConfigFile(#[source] ResolveError),
+}

@@ -1,0 +1,247 @@
+//! How a client reaches a server: as URI, as keyword string, as libpq's environment.
+
+use std::fmt;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+/// Where a server listens and, if wanted, as whom to connect to which database.
+///
+/// Obtained from [`Cluster::connection_info`](crate::Cluster::connection_info), or made for a known address. It renders itself in
+/// the three forms that clients take; each of them is quoted so that libpq and the Rust clients read back exactly the
+/// values given, whatever bytes they hold.
+///
+/// ```
+/// use pg_cluster::ConnectionInfo;
+///
+/// let info = ConnectionInfo::socket("/tmp/it's here", 5433).with_user("o'neil").with_database("app");
+/// assert_eq!(info.uri(), "postgresql://o%27neil@%2Ftmp%2Fit%27s%20here:5433/app");
+/// assert_eq!(info.keywords(), r"host='/tmp/it\'s here' port='5433' user='o\'neil' dbname='app'");
+/// ```
+///
+/// # Limitations
+///
+/// libpq reads `host` as a comma-separated list without any escape, so a socket directory whose path holds a comma
+/// cannot be named in any of the three forms; [`is_expressible`](Self::is_expressible) tells.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ConnectionInfo {
+    host: Host,
+    port: u16,
+    user: Option<String>,
+    password: Option<String>,
+    database: Option<String>,
+}
+
+/// The place where a server listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Host {
+    /// The directory that holds the Unix socket `.s.PGSQL.PORT`.
+    SocketDirectory(Utf8PathBuf),
+    /// A host name or a numeric IPv4 or IPv6 address, without brackets.
+    Tcp(String),
+}
+
+impl ConnectionInfo {
+    /// A server's Unix socket: the directory that holds it, and the port that names it.
+    pub fn socket(directory: impl Into<Utf8PathBuf>, port: u16) -> Self {
+        Self::new(Host::SocketDirectory(directory.into()), port)
+    }
+
+    /// A server's TCP address.
+    pub fn tcp(host: impl Into<String>, port: u16) -> Self {
+        Self::new(Host::Tcp(host.into()), port)
+    }
+
+    fn new(host: Host, port: u16) -> Self {
+        Self {
+            host,
+            port,
+            user: None,
+            password: None,
+            database: None,
+        }
+    }
+
+    /// Connect as this database user. Without it, clients take the name of the operating system's user.
+    #[must_use]
+    pub fn with_user(mut self, user: impl Into<String>) -> Self {
+        self.user = Some(user.into());
+        self
+    }
+
+    /// Connect with this password. It becomes part of every rendered form.
+    #[must_use]
+    pub fn with_password(mut self, password: impl Into<String>) -> Self {
+        self.password = Some(password.into());
+        self
+    }
+
+    /// Connect to this database. Without it, clients take the one that is named like the user.
+    #[must_use]
+    pub fn with_database(mut self, database: impl Into<String>) -> Self {
+        self.database = Some(database.into());
+        self
+    }
+
+    /// Where the server listens.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// The directory of the Unix socket, if the server is reached by one.
+    pub fn socket_directory(&self) -> Option<&Utf8Path> {
+        match &self.host {
+            Host::SocketDirectory(directory) => Some(directory),
+            Host::Tcp(_) => None,
+        }
+    }
+
+    /// The port: of TCP, or the number in the name of the Unix socket.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The database user, if one is set.
+    pub fn user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
+    /// The database, if one is set.
+    pub fn database(&self) -> Option<&str> {
+        self.database.as_deref()
+    }
+
+    /// Whether libpq's forms can name this address: false for a socket directory with a comma in its path, or a relative one.
+    pub fn is_expressible(&self) -> bool {
+        match &self.host {
+            Host::SocketDirectory(directory) => {
+                directory.is_absolute() && !directory.as_str().contains(',')
+            }
+            Host::Tcp(host) => !host.contains(','),
+        }
+    }
+
+    /// A connection URI, `postgresql://user:password@host:port/database`, with everything but unreserved characters
+    /// percent-encoded (RFC 3986; PostgreSQL manual, "Connection URIs"). A socket directory stands, encoded, in
+    /// the place of the host, which libpq, rust-postgres and sqlx all accept.
+    pub fn uri(&self) -> String {
+        let mut uri = String::from("postgresql://");
+        if let Some(user) = &self.user {
+            percent_encode(user, &mut uri);
+        }
+        if let Some(password) = &self.password {
+            uri.push(':');
+            percent_encode(password, &mut uri);
+        }
+        if self.user.is_some() || self.password.is_some() {
+            uri.push('@');
+        }
+        match &self.host {
+            Host::SocketDirectory(directory) => percent_encode(directory.as_str(), &mut uri),
+            Host::Tcp(host) if host.contains(':') => {
+                uri.push('[');
+                uri.push_str(&host.replace('%', "%25"));
+                uri.push(']');
+            }
+            Host::Tcp(host) => percent_encode(host, &mut uri),
+        }
+        uri.push_str(&format!(":{}", self.port));
+        if let Some(database) = &self.database {
+            uri.push('/');
+            percent_encode(database, &mut uri);
+        }
+        uri
+    }
+
+    /// A keyword string, `host='...' port='...'`, every value quoted and its quotes and backslashes escaped with a
+    /// backslash (PostgreSQL manual, "Keyword/Value Connection Strings").
+    pub fn keywords(&self) -> String {
+        let mut string = String::new();
+        for (_, keyword, value) in self.parameters() {
+            if !string.is_empty() {
+                string.push(' ');
+            }
+            string.push_str(keyword);
+            string.push_str("='");
+            for character in value.chars() {
+                if matches!(character, '\'' | '\\') {
+                    string.push('\\');
+                }
+                string.push(character);
+            }
+            string.push('\'');
+        }
+        string
+    }
+
+    /// libpq's environment variables with their values, for programs such as `psql`: `PGHOST`, `PGPORT`, and `PGUSER`,
+    /// `PGPASSWORD`, `PGDATABASE` where set. Values are taken as they are, without quoting.
+    pub fn env(&self) -> Vec<(&'static str, String)> {
+        self.parameters()
+            .map(|(variable, _, value)| (variable, value))
+            .collect()
+    }
+
+    fn parameters(&self) -> impl Iterator<Item = (&'static str, &'static str, String)> {
+        let host = match &self.host {
+            Host::SocketDirectory(directory) => directory.as_str(),
+            Host::Tcp(host) => host,
+        };
+        [
+            ("PGHOST", "host", Some(host.to_owned())),
+            ("PGPORT", "port", Some(self.port.to_string())),
+            ("PGUSER", "user", self.user.clone()),
+            ("PGPASSWORD", "password", self.password.clone()),
+            ("PGDATABASE", "dbname", self.database.clone()),
+        ]
+        .into_iter()
+        .filter_map(|(variable, keyword, value)| Some((variable, keyword, value?)))
+    }
+}
+
+/// The password is left out.
+impl fmt::Debug for ConnectionInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectionInfo")
+            .field("host", &self.host)
+            .field("port", &self.port)
+            .field("user", &self.user)
+            .field("password", &self.password.as_ref().map(|_| "..."))
+            .field("database", &self.database)
+            .finish()
+    }
+}
+
+fn percent_encode(text: &str, into: &mut String) {
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            into.push(char::from(byte));
+        } else {
+            into.push_str(&format!("%{byte:02X}"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ipv6_is_bracketed_and_its_zone_encoded() {
+        assert_eq!(
+            ConnectionInfo::tcp("::1", 5432).uri(),
+            "postgresql://[::1]:5432"
+        );
+        assert_eq!(
+            ConnectionInfo::tcp("fe80::1%eth0", 1).uri(),
+            "postgresql://[fe80::1%25eth0]:1"
+        );
+    }
+
+    #[test]
+    fn debug_keeps_the_password_to_itself() {
+        let info = ConnectionInfo::tcp("localhost", 1).with_password("hunter2");
+        assert!(!format!("{info:?}").contains("hunter2"));
+        assert!(info.uri().contains("hunter2"));
+    }
+}

@@ -1,0 +1,232 @@
+//! What a running server can be told: reload, promote, rotate its log, restart.
+
+use std::time::Duration;
+
+use camino::Utf8PathBuf;
+use pg_proc::{Deadline, FindError, Pid, Postmaster, SignalError};
+
+use crate::stop::Escalation;
+use crate::{Cluster, ConfigurationProblem, StartError, StartOptions, Started, StopError};
+
+/// A running server could not be told something.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to {action} the server of {data_directory}")]
+#[non_exhaustive]
+pub struct ControlError {
+    /// What was to be done: `reload`, `promote`...
+    pub action: &'static str,
+    /// The cluster's data directory.
+    pub data_directory: Utf8PathBuf,
+    /// The cause.
+    #[source]
+    pub kind: ControlErrorKind,
+}
+
+/// Why a running server could not be told something.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ControlErrorKind {
+    /// There is no server.
+    #[error("there is no server")]
+    NotRunning,
+    /// It cannot be found out whether there is one.
+    #[error("it cannot be found out about")]
+    Find(#[source] FindError),
+    /// The signal, or the file that goes with it, could not be delivered.
+    #[error("it cannot be signalled")]
+    Signal(#[source] SignalError),
+    /// The caller's query failed.
+    #[error("it cannot be asked")]
+    Query(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The answer to a query is none that a server would give.
+    #[error("its answer makes no sense: {0}")]
+    Answer(String),
+}
+
+/// A server could not be restarted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RestartError {
+    /// It did not stop; it still runs.
+    #[error("failed to restart: the server did not stop")]
+    Stop(#[source] StopError),
+    /// It stopped, and did not start again.
+    #[error("failed to restart: the server did not start again")]
+    Start(#[source] StartError),
+}
+
+/// What a server made of a reload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Reloaded {
+    /// What the server rejects. If this is not empty, settings with a problem have not changed, the others have.
+    pub problems: Vec<ConfigurationProblem>,
+    /// Settings that have new values in the files, which the server will use after its next start.
+    pub pending_restart: Vec<String>,
+}
+
+impl Cluster {
+    /// Makes the server read its configuration files again: SIGHUP. Returns at once, with the PID of the server.
+    ///
+    /// # Errors
+    ///
+    /// If there is no server or it cannot be signalled.
+    pub fn reload(&self) -> Result<Pid, ControlError> {
+        self.tell("reload", |postmaster| {
+            postmaster.send(pg_proc::Signal::Reload)
+        })
+    }
+
+    /// Makes the server read its configuration files again, waits until it has done so, and asks it what it made of them.
+    ///
+    /// Only the server knows, and it tells only clients; so `query` has to run a statement as a superuser, by whatever client the
+    /// caller uses, and return the rows as text. The statements end a transaction and begin none.
+    ///
+    /// ```no_run
+    /// # fn example(cluster: &pg_cluster::Cluster, client: &mut postgres::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// use postgres::SimpleQueryMessage::Row;
+    ///
+    /// let outcome = cluster.reload_and_verify(|sql| {
+    ///     let messages = client.simple_query(sql)?;
+    ///     let rows = messages.iter().filter_map(|message| match message {
+    ///         Row(row) => Some((0..row.len()).map(|n| row.get(n).map(str::to_owned)).collect()),
+    ///         _ => None,
+    ///     });
+    ///     Ok::<_, postgres::Error>(rows.collect())
+    /// })?;
+    /// assert!(outcome.problems.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If there is no server, it cannot be signalled, or a query fails; or if the server does not say within ten seconds that it
+    /// has read its files.
+    pub fn reload_and_verify<E>(
+        &self,
+        mut query: impl FnMut(&str) -> Result<Vec<Vec<Option<String>>>, E>,
+    ) -> Result<Reloaded, ControlError>
+    where
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let failed = |kind| self.control_error("reload", kind);
+        let mut ask =
+            |sql: &str| query(sql).map_err(|error| failed(ControlErrorKind::Query(error.into())));
+        // This view reads the files anew, each time.
+        let rows = ask(
+            "SELECT sourcefile, sourceline, name, error, applied FROM pg_catalog.pg_file_settings ORDER BY seqno",
+        )?;
+        let before = ask(LOAD_TIME)?;
+        self.reload()?;
+        // With a syntax error or an unknown name anywhere, nothing is applied, and no load time is recorded.
+        let refused = rows.iter().all(|row| column(row, 4) != Some("t"));
+        // The session that is asked learns of the reload from the postmaster, some milliseconds later.
+        let deadline = Deadline::after(Duration::from_secs(10));
+        while !refused && ask(LOAD_TIME)? == before {
+            if deadline.is_over() {
+                let text = "no reload was seen within ten seconds".to_owned();
+                return Err(failed(ControlErrorKind::Answer(text)));
+            }
+            ask("SELECT pg_catalog.pg_sleep(0.002)")?;
+        }
+        let pending =
+            ask("SELECT name FROM pg_catalog.pg_settings WHERE pending_restart ORDER BY name")?;
+        let pending_restart: Vec<String> = pending
+            .iter()
+            .filter_map(|row| column(row, 0))
+            .map(str::to_owned)
+            .collect();
+        // What waits for a restart is listed as "could not be applied", like a bad value.
+        let waits = |row: &Vec<_>| {
+            let name = column(row, 2);
+            pending_restart
+                .iter()
+                .any(|pending| Some(pending.as_str()) == name)
+        };
+        let problems = rows
+            .iter()
+            .filter(|row| !waits(row))
+            .filter_map(|row| problem(row))
+            .collect();
+        Ok(Reloaded {
+            problems,
+            pending_restart,
+        })
+    }
+
+    /// Makes a standby the primary. Returns at once; the server is ready for writing some time later.
+    ///
+    /// # Errors
+    ///
+    /// If there is no server or it cannot be told.
+    pub fn promote(&self) -> Result<Pid, ControlError> {
+        self.tell("promote", Postmaster::promote)
+    }
+
+    /// Makes the server's log collector begin a new file (PostgreSQL 12 and later, with `logging_collector`).
+    ///
+    /// # Errors
+    ///
+    /// If there is no server or it cannot be told.
+    pub fn rotate_log(&self) -> Result<Pid, ControlError> {
+        self.tell("rotate the log of", Postmaster::rotate_log)
+    }
+
+    /// Stops the server as the escalation says, waits until nothing is left of it, and starts it again. A cluster without a server is started.
+    ///
+    /// # Errors
+    ///
+    /// If it does not stop, or does not start again.
+    pub fn restart(
+        &self,
+        escalation: &Escalation,
+        options: &StartOptions,
+    ) -> Result<Started, RestartError> {
+        self.stop_and_wait(escalation).map_err(RestartError::Stop)?;
+        self.start(options).map_err(RestartError::Start)
+    }
+
+    fn tell(
+        &self,
+        action: &'static str,
+        tell: impl FnOnce(&Postmaster) -> Result<(), SignalError>,
+    ) -> Result<Pid, ControlError> {
+        let failed = |kind| self.control_error(action, kind);
+        let postmaster = self
+            .postmaster()
+            .map_err(|error| failed(ControlErrorKind::Find(error)))?
+            .ok_or_else(|| failed(ControlErrorKind::NotRunning))?;
+        match tell(&postmaster) {
+            Ok(()) => Ok(postmaster.pid()),
+            Err(error) if error.is_gone() => Err(failed(ControlErrorKind::NotRunning)),
+            Err(error) => Err(failed(ControlErrorKind::Signal(error))),
+        }
+    }
+
+    fn control_error(&self, action: &'static str, kind: ControlErrorKind) -> ControlError {
+        ControlError {
+            action,
+            data_directory: self.data_directory().to_owned(),
+            kind,
+        }
+    }
+}
+
+const LOAD_TIME: &str = "SELECT pg_catalog.pg_conf_load_time()";
+
+fn column(row: &[Option<String>], n: usize) -> Option<&str> {
+    row.get(n)?.as_deref()
+}
+
+fn problem(row: &[Option<String>]) -> Option<ConfigurationProblem> {
+    let error = column(row, 3)?;
+    Some(ConfigurationProblem {
+        file: column(row, 0).map(Utf8PathBuf::from),
+        line: column(row, 1).and_then(|line| line.parse().ok()),
+        message: match column(row, 2) {
+            Some(name) => format!("{name}: {error}"),
+            None => error.to_owned(),
+        },
+    })
+}

@@ -1,0 +1,73 @@
+//! Where a cluster's files are.
+
+use camino::Utf8PathBuf;
+use pg_proc::{FindError, Found, PostmasterOpts};
+
+use crate::{Cluster, Settings, command_line};
+
+impl Cluster {
+    /// The settings in `postgresql.conf`.
+    pub fn settings(&self) -> Settings<'_> {
+        Settings::new(self)
+    }
+
+    /// The path of `postgresql.conf`: the one given to [`with_config_file`](Self::with_config_file), the one that the running server was
+    /// started with, or the one in the data directory.
+    pub fn config_file(&self) -> Utf8PathBuf {
+        let running = || {
+            let arguments = self.running_arguments().ok()?;
+            command_line::setting(&arguments, "config_file")
+        };
+        let path = match self.given_config_file() {
+            Some(path) => path.to_owned(),
+            None => running().map_or_else(|| "postgresql.conf".into(), Utf8PathBuf::from),
+        };
+        self.data_directory().join(path)
+    }
+
+    /// The path of `pg_hba.conf`, which says who may connect, as the setting `hba_file` has it.
+    pub fn hba_file(&self) -> Utf8PathBuf {
+        self.file("hba_file", "pg_hba.conf")
+    }
+
+    /// The path of `pg_ident.conf`, which maps names of the operating system's users to those of database users, as the setting
+    /// `ident_file` has it.
+    pub fn ident_file(&self) -> Utf8PathBuf {
+        self.file("ident_file", "pg_ident.conf")
+    }
+
+    /// The additional file for the process number, if the setting `external_pid_file` asks for one.
+    pub fn external_pid_file(&self) -> Option<Utf8PathBuf> {
+        let path = self
+            .in_effect("external_pid_file")
+            .filter(|path| !path.is_empty())?;
+        Some(self.data_directory().join(path))
+    }
+
+    /// Relative paths are taken against the data directory, which is where this library starts servers. A missing setting means a
+    /// file beside `postgresql.conf`, as for the server.
+    fn file(&self, setting: &str, default: &str) -> Utf8PathBuf {
+        match self.in_effect(setting).filter(|path| !path.is_empty()) {
+            Some(path) => self.data_directory().join(path),
+            None => self.config_file().with_file_name(default),
+        }
+    }
+
+    /// The value that a setting has by the running server's command line, or by the configuration files.
+    fn in_effect(&self, name: &str) -> Option<String> {
+        let arguments = self.running_arguments().unwrap_or_default();
+        command_line::setting(&arguments, name).or_else(|| {
+            let configuration = self.settings().effective().ok()?;
+            Some(configuration.get(name)?.value_lossy().into_owned())
+        })
+    }
+
+    /// The arguments of the running server, from its `postmaster.opts`; none of a server that does not run.
+    pub(crate) fn running_arguments(&self) -> Result<Vec<String>, FindError> {
+        if !matches!(self.find()?, Found::Running(_)) {
+            return Ok(Vec::new());
+        }
+        let opts = PostmasterOpts::read(self.data_directory()).ok().flatten();
+        Ok(opts.map(|opts| opts.arguments).unwrap_or_default())
+    }
+}

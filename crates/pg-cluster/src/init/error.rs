@@ -1,0 +1,87 @@
+//! Why a data directory could not be made.
+
+use std::io;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use pg_install::MissingProgramError;
+use pg_proc::{GuardError, LockError, RunError};
+
+/// A data directory could not be made.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to initialise {data_directory}")]
+pub struct InitError {
+    data_directory: Utf8PathBuf,
+    #[source]
+    kind: InitErrorKind,
+}
+
+/// Why a data directory could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InitErrorKind {
+    /// It is a data directory already.
+    #[error("it is a data directory already")]
+    AlreadyInitialized,
+    /// It holds something, of which one entry is named. Nothing was touched.
+    #[error("it is not empty: it holds `{0}`")]
+    NotEmpty(String),
+    /// Another process is initialising it.
+    #[error("another process is initialising it")]
+    Busy,
+    /// It cannot be locked against others.
+    #[error("it cannot be locked")]
+    Lock(#[source] LockError),
+    /// It cannot be created, read or changed.
+    #[error("the directory cannot be used")]
+    Directory(#[source] io::Error),
+    /// An option cannot be what it is.
+    #[error("{0}")]
+    Option(&'static str),
+    /// The installation has no `initdb`.
+    #[error("the installation is incomplete")]
+    MissingProgram(#[source] MissingProgramError),
+    /// `initdb` could not be started, failed, or took too long; with its exit status and what it printed.
+    #[error("initdb did not succeed")]
+    Program(#[source] RunError),
+    /// No process could be started that cleans up if this one is killed.
+    #[error("it cannot be guarded")]
+    Guard(#[source] GuardError),
+}
+
+impl InitError {
+    pub(super) fn new(data_directory: &Utf8Path, kind: InitErrorKind) -> Self {
+        Self {
+            data_directory: data_directory.to_owned(),
+            kind,
+        }
+    }
+
+    /// The directory.
+    pub fn data_directory(&self) -> &Utf8Path {
+        &self.data_directory
+    }
+
+    /// What went wrong.
+    pub fn kind(&self) -> &InitErrorKind {
+        &self.kind
+    }
+
+    /// What may help, where something is known.
+    pub fn hint(&self) -> Option<String> {
+        match &self.kind {
+            InitErrorKind::NotEmpty(name) if name == "lost+found" => {
+                Some("it is a mount point: use a subdirectory of it".to_owned())
+            }
+            InitErrorKind::MissingProgram(error) => Some(error.hint().to_owned()),
+            InitErrorKind::Program(error)
+                if String::from_utf8_lossy(&error.stderr).contains("invalid locale name") =>
+            {
+                Some(
+                    "`locale -a` lists the locales of this machine; `Locale::C` is there always"
+                        .to_owned(),
+                )
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! What `initdb` is asked for, and the arguments that ask for it.
+
+use std::time::Duration;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use pg_install::{MajorVersion, Version};
+
+/// How a new data directory is made. The default is a cluster with the superuser `postgres`, encoding UTF-8 and locale
+/// `C`, which is the same on every machine and depends on no variable of the environment.
+///
+/// ```
+/// use pg_cluster::{InitOptions, Locale};
+///
+/// let options = InitOptions::new().user("admin").password("s3cret").locale(Locale::Named("en_US.UTF-8".into()));
+/// ```
+///
+/// DIFFERENCE: `initdb` on its own takes locale and encoding from the environment and names the superuser after the
+/// operating system's user. Here both have to be asked for, with [`Locale::Environment`] and [`user`](Self::user).
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct InitOptions {
+    pub(crate) user: String,
+    pub(crate) password: Option<String>,
+    pub(crate) encoding: Option<String>,
+    pub(crate) auth_local: Option<String>,
+    pub(crate) auth_host: Option<String>,
+    pub(crate) locale: Locale,
+    pub(crate) locale_parts: Vec<(LocaleCategory, String)>,
+    pub(crate) locale_provider: Option<LocaleProvider>,
+    pub(crate) data_checksums: Option<DataChecksums>,
+    pub(crate) wal_segment_megabytes: Option<u32>,
+    pub(crate) wal_directory: Option<Utf8PathBuf>,
+    pub(crate) access: DirectoryAccess,
+    pub(crate) durability: Durability,
+    pub(crate) extra_arguments: Vec<String>,
+    pub(crate) timeout: Duration,
+}
+
+/// Where the locale of a new cluster comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Locale {
+    /// `C`: bytes in order of their values; there on every machine.
+    C,
+    /// One name for all categories, such as `de_DE.UTF-8`. The machine has to know it (`locale -a`).
+    Named(String),
+    /// What `LC_ALL`, `LC_*` and `LANG` of the calling program say.
+    Environment,
+}
+
+/// A part of the locale that can be chosen on its own: the `--lc-...` options of `initdb`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LocaleCategory {
+    /// Order of strings.
+    Collate,
+    /// Classes of characters.
+    Ctype,
+    /// Language of the server's messages.
+    Messages,
+    /// Format of amounts of money.
+    Monetary,
+    /// Format of numbers.
+    Numeric,
+    /// Format of dates.
+    Time,
+}
+
+/// The library that provides the default collation: `--locale-provider`, from PostgreSQL 15 on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LocaleProvider {
+    /// The operating system's C library.
+    Libc,
+    /// ICU, with the name of its locale, such as `en` or `und-u-ks-level2`.
+    Icu(String),
+    /// PostgreSQL's own, from 17 on, with `C`, `C.UTF-8` or, from 18 on, `PG_UNICODE_FAST`.
+    Builtin(String),
+}
+
+/// Whether pages carry checksums. Without a choice `initdb` decides: off up to 17, on from 18.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DataChecksums {
+    /// `--data-checksums`.
+    On,
+    /// `--no-data-checksums` where that exists (18 and later); what older versions do anyway.
+    Off,
+}
+
+/// Who may enter the data directory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DirectoryAccess {
+    /// Its owner alone: mode 0700.
+    #[default]
+    Owner,
+    /// The owner's group may read too: mode 0750, from PostgreSQL 11 on.
+    Group,
+}
+
+/// Whether `initdb` waits until all it wrote is on disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Durability {
+    /// It does.
+    #[default]
+    Synced,
+    /// It does not (`--no-sync`): a crash of the machine soon afterwards may leave a damaged cluster. For throw-away data.
+    NotSynced,
+}
+
+impl InitOptions {
+    /// The defaults described at the type.
+    pub fn new() -> Self {
+        Self {
+            user: "postgres".to_owned(),
+            password: None,
+            encoding: Some("UTF8".to_owned()),
+            auth_local: None,
+            auth_host: None,
+            locale: Locale::C,
+            locale_parts: Vec::new(),
+            locale_provider: None,
+            data_checksums: None,
+            wal_segment_megabytes: None,
+            wal_directory: None,
+            access: DirectoryAccess::Owner,
+            durability: Durability::Synced,
+            extra_arguments: Vec::new(),
+            timeout: Duration::from_secs(300),
+        }
+    }
+
+    /// The name of the superuser (`-U`). It must not be empty nor begin with `pg_`, which `initdb` refuses.
+    #[must_use]
+    pub fn user(mut self, name: impl Into<String>) -> Self {
+        self.user = name.into();
+        self
+    }
+
+    /// The superuser's password.
+    ///
+    /// It reaches `initdb` through a pipe: it is in no argument, in no variable and in no file. With a password,
+    /// authentication that is not chosen becomes `scram-sha-256`.
+    ///
+    /// DIFFERENCE: `initdb` would still say `trust`, with which the password protects nothing.
+    #[must_use]
+    pub fn password(mut self, password: impl Into<String>) -> Self {
+        self.password = Some(password.into());
+        self
+    }
+
+    /// The encoding of the template databases (`-E`), by PostgreSQL's name for it.
+    #[must_use]
+    pub fn encoding(mut self, name: impl Into<String>) -> Self {
+        self.encoding = Some(name.into());
+        self
+    }
+
+    /// Let `initdb` derive the encoding from the locale.
+    #[must_use]
+    pub fn encoding_from_locale(mut self) -> Self {
+        self.encoding = None;
+        self
+    }
+
+    /// The method in `pg_hba.conf` for connections by Unix socket (`--auth-local`).
+    #[must_use]
+    pub fn auth_local(mut self, method: impl Into<String>) -> Self {
+        self.auth_local = Some(method.into());
+        self
+    }
+
+    /// The method in `pg_hba.conf` for TCP connections from this machine (`--auth-host`).
+    #[must_use]
+    pub fn auth_host(mut self, method: impl Into<String>) -> Self {
+        self.auth_host = Some(method.into());
+        self
+    }
+
+    /// The locale of all categories that are not set on their own.
+    #[must_use]
+    pub fn locale(mut self, locale: Locale) -> Self {
+        self.locale = locale;
+        self
+    }
+
+    /// The locale of one category (`--lc-collate` and its kin).
+    #[must_use]
+    pub fn locale_category(mut self, category: LocaleCategory, name: impl Into<String>) -> Self {
+        self.locale_parts.push((category, name.into()));
+        self
+    }
+
+    /// The provider of the default collation.
+    #[must_use]
+    pub fn locale_provider(mut self, provider: LocaleProvider) -> Self {
+        self.locale_provider = Some(provider);
+        self
+    }
+
+    /// Checksums on data pages.
+    #[must_use]
+    pub fn data_checksums(mut self, choice: DataChecksums) -> Self {
+        self.data_checksums = Some(choice);
+        self
+    }
+
+    /// The size of a WAL segment file in megabytes (`--wal-segsize`, from PostgreSQL 11 on): a power of two from 1 to 1024.
+    #[must_use]
+    pub fn wal_segment_megabytes(mut self, megabytes: u32) -> Self {
+        self.wal_segment_megabytes = Some(megabytes);
+        self
+    }
+
+    /// An empty or new directory for the write-ahead log (`--waldir`); `pg_wal` becomes a link to it.
+    #[must_use]
+    pub fn wal_directory(mut self, directory: impl Into<Utf8PathBuf>) -> Self {
+        self.wal_directory = Some(directory.into());
+        self
+    }
+
+    /// Who may enter the data directory.
+    #[must_use]
+    pub fn access(mut self, access: DirectoryAccess) -> Self {
+        self.access = access;
+        self
+    }
+
+    /// Whether to wait until everything is on disk.
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// One more argument for `initdb`, passed as it is, after all others.
+    #[must_use]
+    pub fn argument(mut self, argument: impl Into<String>) -> Self {
+        self.extra_arguments.push(argument.into());
+        self
+    }
+
+    /// How long `initdb` may take before it is ended; five minutes unless told otherwise.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// The arguments for `initdb` of this version.
+    pub(crate) fn arguments(&self, version: &Version, directory: &Utf8Path) -> Vec<String> {
+        let mut arguments = vec![
+            format!("--pgdata={directory}"),
+            format!("--username={}", self.user),
+        ];
+        let mut option = |name: &str, value: &str| arguments.push(format!("--{name}={value}"));
+        if let Some(encoding) = &self.encoding {
+            option("encoding", encoding);
+        }
+        match &self.locale {
+            Locale::C => option("locale", "C"),
+            Locale::Named(name) => option("locale", name),
+            Locale::Environment => {}
+        }
+        for (category, name) in &self.locale_parts {
+            option(category.option(), name);
+        }
+        match &self.locale_provider {
+            None => {}
+            Some(LocaleProvider::Libc) => option("locale-provider", "libc"),
+            Some(LocaleProvider::Icu(locale)) => {
+                option("locale-provider", "icu");
+                option("icu-locale", locale);
+            }
+            Some(LocaleProvider::Builtin(locale)) => {
+                option("locale-provider", "builtin");
+                option("builtin-locale", locale);
+            }
+        }
+        let default_method = self.password.as_ref().map(|_| "scram-sha-256");
+        if let Some(method) = self.auth_local.as_deref().or(default_method) {
+            option("auth-local", method);
+        }
+        if let Some(method) = self.auth_host.as_deref().or(default_method) {
+            option("auth-host", method);
+        }
+        if let Some(megabytes) = self.wal_segment_megabytes {
+            option("wal-segsize", &megabytes.to_string());
+        }
+        if let Some(directory) = &self.wal_directory {
+            option("waldir", directory.as_str());
+        }
+        match self.data_checksums {
+            None => {}
+            Some(DataChecksums::On) => arguments.push("--data-checksums".to_owned()),
+            Some(DataChecksums::Off) if version.major_version() >= MajorVersion::new(18) => {
+                arguments.push("--no-data-checksums".to_owned());
+            }
+            Some(DataChecksums::Off) => {}
+        }
+        if self.access == DirectoryAccess::Group {
+            arguments.push("--allow-group-access".to_owned());
+        }
+        if self.durability == Durability::NotSynced {
+            arguments.push("--no-sync".to_owned());
+        }
+        arguments.extend(self.extra_arguments.iter().cloned());
+        arguments
+    }
+}
+
+impl Default for InitOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The password is left out.
+impl std::fmt::Debug for InitOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("InitOptions")
+            .field("user", &self.user)
+            .field("password", &self.password.as_ref().map(|_| "..."))
+            .field("encoding", &self.encoding)
+            .field("locale", &self.locale)
+            .finish_non_exhaustive()
+    }
+}
+
+impl LocaleCategory {
+    fn option(self) -> &'static str {
+        match self {
+            Self::Collate => "lc-collate",
+            Self::Ctype => "lc-ctype",
+            Self::Messages => "lc-messages",
+            Self::Monetary => "lc-monetary",
+            Self::Numeric => "lc-numeric",
+            Self::Time => "lc-time",
+        }
+    }
+}

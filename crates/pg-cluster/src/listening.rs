@@ -1,0 +1,156 @@
+//! Where a server listens, or will.
+
+use camino::{Utf8Path, Utf8PathBuf};
+use pg_proc::{FindError, PidFile};
+use pgconf_parse::{BaseUnit, Configuration, split_directories, split_guc_list};
+
+use crate::{Cluster, ConnectionInfo, StartOptions, command_line};
+
+/// Where a server will listen, as far as its configuration tells.
+#[derive(Debug)]
+pub(crate) struct Listening {
+    pub(crate) port: u16,
+    pub(crate) socket_directories: Vec<Utf8PathBuf>,
+    /// Names to resolve or numeric addresses.
+    pub(crate) tcp_hosts: Vec<String>,
+}
+
+const DEFAULT_PORT: u16 = 5432;
+
+/// What the next start with these options will use.
+pub(crate) fn before_start(cluster: &Cluster, options: &StartOptions) -> Listening {
+    let configuration = cluster.settings().effective().ok();
+    let given = |name: &str| {
+        let found = options
+            .settings
+            .iter()
+            .rfind(|(found, _)| command_line::is_same(found, name));
+        found.map(|(_, value)| value.clone())
+    };
+    of(cluster, configuration.as_ref(), given)
+}
+
+fn of(
+    cluster: &Cluster,
+    configuration: Option<&Configuration>,
+    given: impl Fn(&str) -> Option<String>,
+) -> Listening {
+    let text = |name: &str| {
+        given(name).or_else(|| Some(configuration?.get(name)?.value_lossy().into_owned()))
+    };
+    let port = given("port")
+        .map(|value| value.trim().parse().ok())
+        .unwrap_or_else(|| {
+            let number = configuration?.get("port")?.to_int(BaseUnit::None).ok()?;
+            u16::try_from(number).ok()
+        });
+    let directories = text("unix_socket_directories")
+        .or_else(|| {
+            let parameters = cluster.installation().server_parameters().ok()?;
+            parameters
+                .get("unix_socket_directories")?
+                .boot_value()
+                .map(str::to_owned)
+        })
+        .unwrap_or_else(|| "/tmp".to_owned());
+    let directories = split_directories(&directories).unwrap_or_default();
+    let hosts = text("listen_addresses").unwrap_or_else(|| "localhost".to_owned());
+    let hosts = split_guc_list(&hosts).unwrap_or_default();
+    Listening {
+        port: port.unwrap_or(DEFAULT_PORT),
+        socket_directories: directories
+            .into_iter()
+            .filter_map(|path| Utf8PathBuf::from_path_buf(path).ok())
+            .map(|path| cluster.data_directory().join(path))
+            .collect(),
+        tcp_hosts: hosts
+            .into_iter()
+            .map(|host| {
+                if host == "*" {
+                    "0.0.0.0".to_owned()
+                } else {
+                    host
+                }
+            })
+            .collect(),
+    }
+}
+
+impl Cluster {
+    /// How clients reach the server: from the lock file of the running one, otherwise from the configuration files, which the next start may
+    /// override. A Unix socket is preferred to TCP. User, password and database are left to the caller.
+    ///
+    /// None if the server listens nowhere.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be found out whether there is a server.
+    pub fn connection_info(&self) -> Result<Option<ConnectionInfo>, FindError> {
+        if let Some(info) = self
+            .pid_file()?
+            .and_then(|file| of_pid_file(self.data_directory(), &file))
+        {
+            return Ok(Some(info));
+        }
+        let opts = self.running_arguments()?;
+        let configuration = self.settings().effective().ok();
+        let listening = of(self, configuration.as_ref(), |name| {
+            command_line::setting(&opts, name)
+        });
+        let socket = listening.socket_directories.first();
+        Ok(match (socket, listening.tcp_hosts.first()) {
+            (Some(directory), _) => Some(ConnectionInfo::socket(directory, listening.port)),
+            (None, Some(host)) => Some(ConnectionInfo::tcp(reachable(host), listening.port)),
+            (None, None) => None,
+        })
+    }
+
+    /// As [`connection_info`](Self::connection_info), by TCP only.
+    ///
+    /// # Errors
+    ///
+    /// As [`connection_info`](Self::connection_info).
+    pub fn tcp_connection_info(&self) -> Result<Option<ConnectionInfo>, FindError> {
+        if let Some(file) = self.pid_file()? {
+            let address = file
+                .listen_address
+                .as_deref()
+                .filter(|address| !address.is_empty());
+            if let (Some(host), Some(port)) = (address, file.port) {
+                return Ok(Some(ConnectionInfo::tcp(reachable(host), port)));
+            }
+        }
+        let opts = self.running_arguments()?;
+        let configuration = self.settings().effective().ok();
+        let listening = of(self, configuration.as_ref(), |name| {
+            command_line::setting(&opts, name)
+        });
+        let host = listening.tcp_hosts.first();
+        Ok(host.map(|host| ConnectionInfo::tcp(reachable(host), listening.port)))
+    }
+}
+
+fn of_pid_file(data_directory: &Utf8Path, file: &PidFile) -> Option<ConnectionInfo> {
+    let port = file.port?;
+    let socket = file
+        .socket_directory
+        .as_deref()
+        .filter(|path| !path.as_str().is_empty());
+    if let Some(directory) = socket {
+        return Some(ConnectionInfo::socket(data_directory.join(directory), port));
+    }
+    let host = file
+        .listen_address
+        .as_deref()
+        .filter(|address| !address.is_empty())?;
+    Some(ConnectionInfo::tcp(reachable(host), port))
+}
+
+/// A server that listens on every address is reached by the loopback one.
+fn reachable(host: &str) -> &str {
+    match host {
+        "*" | "0.0.0.0" => "127.0.0.1",
+        "::" => "::1",
+        host => host,
+    }
+}

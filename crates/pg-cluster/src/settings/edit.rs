@@ -1,0 +1,116 @@
+//! One change to the file: under the lock, judged if wanted, whole or not at all.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::time::Duration;
+
+use camino::Utf8Path;
+use pg_proc::{Deadline, DirectoryLock};
+use pgconf_parse::{Document, EditError, SettingName};
+
+use super::replace::Replacement;
+use super::{SettingOrigin, SettingsError, SettingsErrorKind, check, read_effective};
+use crate::Cluster;
+
+/// Who judges a change before it replaces the file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Validation {
+    /// Nobody. The file remains well-formed if it was: what is written follows the grammar.
+    #[default]
+    None,
+    /// The server's own binary reads the whole configuration with the change in it (`postgres -C`, some 15 ms): unknown names, values
+    /// of the wrong type or out of range, and errors in included files make the change fail.
+    Server,
+}
+
+/// What a change to the file did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Written {
+    /// Whether the file is another one now. False if it said all this before.
+    pub changed: bool,
+    /// Settings that were changed in this file and still have another value, because a later file says so.
+    pub shadowed: Vec<Shadowed>,
+}
+
+/// A setting whose change has no effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Shadowed {
+    /// The setting.
+    pub name: String,
+    /// The assignment that the server uses instead.
+    pub by: SettingOrigin,
+}
+
+/// How long other editors of the same file may keep us waiting.
+const LOCK_PATIENCE: Duration = Duration::from_secs(30);
+
+pub(super) fn edit(
+    cluster: &Cluster,
+    path: &Utf8Path,
+    validation: Validation,
+    change: impl FnOnce(&mut Document) -> Result<(), EditError>,
+) -> Result<Written, SettingsError> {
+    let failed = |kind| SettingsError::new(path.to_owned(), kind);
+    // A symbolic link stays, and what it leads to is changed.
+    let target = path
+        .canonicalize_utf8()
+        .map_err(|error| failed(SettingsErrorKind::Read(error)))?;
+    let directory = target.parent().unwrap_or(Utf8Path::new("/"));
+    let _lock = DirectoryLock::acquire(directory, Deadline::after(LOCK_PATIENCE))
+        .map_err(|error| failed(SettingsErrorKind::Lock(error)))?;
+
+    let content = fs::read(&target).map_err(|error| failed(SettingsErrorKind::Read(error)))?;
+    let old = Document::parse(content);
+    let mut new = old.clone();
+    change(&mut new).map_err(|error| failed(SettingsErrorKind::Edit(error)))?;
+    let changed = new != old;
+    if changed {
+        let replacement = Replacement::stage(&target, new.as_bytes())
+            .map_err(|error| failed(SettingsErrorKind::Write(error)))?;
+        if validation == Validation::Server {
+            let problems = check::read_by_server(cluster, replacement.staged(), path)?;
+            if !problems.is_empty() {
+                return Err(failed(SettingsErrorKind::Rejected(problems)));
+            }
+        }
+        replacement
+            .commit()
+            .map_err(|error| failed(SettingsErrorKind::Write(error)))?;
+    }
+    Ok(Written {
+        changed,
+        shadowed: shadowed(cluster, path, &old, &new),
+    })
+}
+
+/// Compares what the edited file says now with what the server will read, for the settings that were touched. A
+/// configuration that cannot be read as a whole shadows nothing that could be named.
+fn shadowed(cluster: &Cluster, path: &Utf8Path, old: &Document, new: &Document) -> Vec<Shadowed> {
+    let names: BTreeSet<SettingName> = old
+        .assignments()
+        .chain(new.assignments())
+        .filter_map(|assignment| SettingName::new(assignment.name()).ok())
+        .collect();
+    let value = |document: &Document, name: &SettingName| {
+        document.get(name).map(|found| found.value().into_owned())
+    };
+    let touched = names
+        .into_iter()
+        .filter(|name| value(old, name) != value(new, name));
+    let Ok(effective) = read_effective(cluster, path) else {
+        return Vec::new();
+    };
+    touched
+        .filter_map(|name| {
+            let winner = effective.get(&name)?;
+            let wanted = value(new, &name);
+            (wanted.as_deref() != Some(winner.value().as_ref())).then(|| Shadowed {
+                name: name.to_string(),
+                by: SettingOrigin::new(&winner),
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,80 @@
+//! Why settings could not be read or written.
+
+use std::io;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::ConfigurationProblem;
+
+/// An error in reading or writing a cluster's settings.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to {} {path}", kind.verb())]
+pub struct SettingsError {
+    path: Utf8PathBuf,
+    #[source]
+    kind: SettingsErrorKind,
+}
+
+/// What kept settings from being read or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SettingsErrorKind {
+    /// The file cannot be read.
+    #[error("the file cannot be read")]
+    Read(#[source] io::Error),
+    /// The configuration cannot be put together from its files.
+    #[error("the configuration cannot be read")]
+    Resolve(#[source] pgconf_parse::ResolveError),
+    /// Another program has been changing the file for half a minute, or its directory cannot be locked.
+    #[error("the directory of the file cannot be locked")]
+    Lock(#[source] pg_proc::LockError),
+    /// The name or the value cannot be written into a configuration file.
+    #[error("the edit is impossible")]
+    Edit(#[source] pgconf_parse::EditError),
+    /// The new content cannot be written beside the file, given the file's owner and mode, or put into its place.
+    #[error("the new content cannot be written")]
+    Write(#[source] io::Error),
+    /// The server would not accept the configuration.
+    #[error("the server rejects it: {}", list(.0))]
+    Rejected(Vec<ConfigurationProblem>),
+    /// The server's program cannot be asked.
+    #[error("the server's program cannot be asked")]
+    Program(#[source] pg_proc::RunError),
+    /// The installation lacks a program, or cannot describe its parameters.
+    #[error("the installation cannot be asked")]
+    Installation(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl SettingsError {
+    pub(super) fn new(path: Utf8PathBuf, kind: SettingsErrorKind) -> Self {
+        Self { path, kind }
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Utf8Path {
+        &self.path
+    }
+
+    /// What went wrong.
+    pub fn kind(&self) -> &SettingsErrorKind {
+        &self.kind
+    }
+}
+
+impl SettingsErrorKind {
+    fn verb(&self) -> &'static str {
+        match self {
+            Self::Read(_) | Self::Resolve(_) => "read",
+            Self::Program(_) | Self::Installation(_) => "check",
+            _ => "change",
+        }
+    }
+}
+
+fn list(problems: &[ConfigurationProblem]) -> String {
+    problems
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("; ")
+}

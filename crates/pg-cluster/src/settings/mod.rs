@@ -1,0 +1,247 @@
+//! The settings of a cluster: reading and writing `postgresql.conf`.
+
+mod check;
+mod edit;
+mod error;
+mod history;
+mod replace;
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use pgconf_parse::{
+    AutoConf, Configuration, Document, EditError, Removal, Resolver, SettingName, Value,
+};
+
+pub use self::check::{SettingCheck, SettingProblem, SettingProblemKind};
+pub use self::edit::{Shadowed, Validation, Written};
+pub use self::error::{SettingsError, SettingsErrorKind};
+pub use self::history::{SettingHistory, SettingOrigin};
+use crate::Cluster;
+
+/// The settings in a cluster's `postgresql.conf`, obtained from [`Cluster::settings`].
+///
+/// Each method reads the file anew, so several programs may look and change at the same time. Changes are made under a lock,
+/// appear all at once or not at all, survive a crash of the machine once they are made, keep the file's mode and owner, and
+/// follow a symbolic link to the file that it leads to. Comments and everything else in the file stay as they
+/// are, to the byte.
+///
+/// [`get`](Self::get), [`contains`](Self::contains) and [`iter`](Self::iter) look at this file alone. What the server will use may come from
+/// an included file or from `postgresql.auto.conf`: [`effective`](Self::effective) and [`explain`](Self::explain) look
+/// at all of them, and each change reports what it could not achieve for this reason ([`Written::shadowed`]).
+///
+/// A running server sees a change after [`Cluster::reload`] or, for some settings, [`Cluster::restart`].
+#[derive(Clone, Copy, Debug)]
+pub struct Settings<'c> {
+    cluster: &'c Cluster,
+    validation: Validation,
+}
+
+impl<'c> Settings<'c> {
+    pub(crate) fn new(cluster: &'c Cluster) -> Self {
+        Self {
+            cluster,
+            validation: Validation::None,
+        }
+    }
+
+    /// Have every change judged before it replaces the file.
+    #[must_use]
+    pub fn validated(self, validation: Validation) -> Self {
+        Self { validation, ..self }
+    }
+
+    /// The path of the file, as configured: it may be a symbolic link.
+    pub fn path(&self) -> Utf8PathBuf {
+        self.cluster.config_file()
+    }
+
+    /// The file as a document.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read.
+    pub fn document(&self) -> Result<Document, SettingsError> {
+        let path = self.path();
+        match fs::read(&path) {
+            Ok(content) => Ok(Document::parse(content)),
+            Err(error) => Err(SettingsError::new(path, SettingsErrorKind::Read(error))),
+        }
+    }
+
+    /// The value that the file gives to a setting, as the server reads it. Names are compared without ASCII case, and the last
+    /// assignment counts. A value that is not UTF-8 comes with replacement characters;
+    /// [`document`](Self::document) has its bytes.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read.
+    pub fn get(&self, name: &str) -> Result<Option<String>, SettingsError> {
+        let document = self.document()?;
+        Ok(document
+            .get(name)
+            .map(|assignment| assignment.value_lossy().into_owned()))
+    }
+
+    /// The values of several settings; those that the file does not set are left out. Keys are the names as given.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read.
+    pub fn get_set<N: AsRef<str>>(
+        &self,
+        names: impl IntoIterator<Item = N>,
+    ) -> Result<BTreeMap<String, String>, SettingsError> {
+        let document = self.document()?;
+        let value = |name: &str| {
+            document
+                .get(name)
+                .map(|found| found.value_lossy().into_owned())
+        };
+        Ok(names
+            .into_iter()
+            .filter_map(|name| Some((name.as_ref().to_owned(), value(name.as_ref())?)))
+            .collect())
+    }
+
+    /// Whether the file sets this setting.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read.
+    pub fn contains(&self, name: &str) -> Result<bool, SettingsError> {
+        Ok(self.document()?.get(name).is_some())
+    }
+
+    /// Name and value of each setting in the file, in the order of the assignments that count.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read.
+    pub fn iter(&self) -> Result<impl Iterator<Item = (String, String)> + use<>, SettingsError> {
+        let document = self.document()?;
+        let last: BTreeMap<SettingName, usize> = document
+            .assignments()
+            .filter_map(|assignment| {
+                Some((SettingName::new(assignment.name()).ok()?, assignment.line()))
+            })
+            .collect();
+        let settings: Vec<(String, String)> = document
+            .assignments()
+            .filter(|found| {
+                SettingName::new(found.name())
+                    .is_ok_and(|name| last.get(&name) == Some(&found.line()))
+            })
+            .map(|found| {
+                (
+                    found.name_lossy().into_owned(),
+                    found.value_lossy().into_owned(),
+                )
+            })
+            .collect();
+        Ok(settings.into_iter())
+    }
+
+    /// Gives one setting a value; see [`Document::set`] for how the file changes.
+    ///
+    /// # Errors
+    ///
+    /// If the name or the value cannot be written, if the file cannot be read or replaced, or if the change was
+    /// found invalid. The file is then as it was.
+    pub fn set(&self, name: &str, value: impl Into<Value>) -> Result<Written, SettingsError> {
+        self.update([(name, value)])
+    }
+
+    /// Gives many settings their values with one write: all of them or none.
+    ///
+    /// # Errors
+    ///
+    /// As [`set`](Self::set).
+    pub fn update<N: AsRef<[u8]>, V: Into<Value>>(
+        &self,
+        settings: impl IntoIterator<Item = (N, V)>,
+    ) -> Result<Written, SettingsError> {
+        self.edit(|document| document.update(settings).map(|_| ()))
+    }
+
+    /// Takes a setting out of effect: all its assignments become comments.
+    ///
+    /// # Errors
+    ///
+    /// As [`set`](Self::set).
+    pub fn remove(&self, name: &str) -> Result<Written, SettingsError> {
+        self.edit(|document| {
+            document.remove(name, Removal::CommentOut);
+            Ok(())
+        })
+    }
+
+    /// Any change at all, with one read and one write, under the lock: an edit session. If the closure leaves the document as it was,
+    /// nothing is written.
+    ///
+    /// ```no_run
+    /// # use pg_cluster::{Cluster, SettingsError};
+    /// # fn tune(cluster: &Cluster) -> Result<(), SettingsError> {
+    /// use pg_cluster::conf::Removal;
+    ///
+    /// cluster.settings().edit(|document| {
+    ///     document.set("shared_buffers", "1GB")?;
+    ///     document.set("wal_level", "logical")?;
+    ///     document.remove("log_statement", Removal::Delete);
+    ///     Ok(())
+    /// })?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// What the closure returns, and as [`set`](Self::set).
+    pub fn edit(
+        &self,
+        change: impl FnOnce(&mut Document) -> Result<(), EditError>,
+    ) -> Result<Written, SettingsError> {
+        edit::edit(self.cluster, &self.path(), self.validation, change)
+    }
+
+    /// All files together as the server would read them at its start: includes resolved, `postgresql.auto.conf` last.
+    ///
+    /// # Errors
+    ///
+    /// If the first file cannot be read. Problems with other files are in [`Configuration::problems`].
+    pub fn effective(&self) -> Result<Configuration, SettingsError> {
+        read_effective(self.cluster, &self.path())
+    }
+
+    /// Why a setting has the value that it has: every assignment over all files in the order of reading, the last of which counts.
+    ///
+    /// # Errors
+    ///
+    /// As [`effective`](Self::effective).
+    pub fn explain(&self, name: &str) -> Result<SettingHistory, SettingsError> {
+        Ok(SettingHistory::new(
+            name,
+            self.effective()?.explain(name).assignments(),
+        ))
+    }
+
+    /// What the server's own programs think of a value for a setting, before it is written anywhere: `postgres --describe-config`
+    /// for the name, `postgres -C` for the value. Takes some 20 ms.
+    ///
+    /// # Errors
+    ///
+    /// If a program cannot be run. That name or value are bad is a result, not an error.
+    pub fn check(&self, name: &str, value: &str) -> Result<SettingCheck, SettingsError> {
+        check::check(self.cluster, &self.path(), name, value)
+    }
+}
+
+fn read_effective(cluster: &Cluster, path: &Utf8Path) -> Result<Configuration, SettingsError> {
+    let auto_conf = AutoConf::In(cluster.data_directory().as_std_path().to_owned());
+    Resolver::new()
+        .major(cluster.installation().major_version().first())
+        .auto_conf(auto_conf)
+        .read(path.as_std_path())
+        .map_err(|error| SettingsError::new(path.to_owned(), SettingsErrorKind::Resolve(error)))
+}

@@ -1,0 +1,162 @@
+//! Just enough of the frontend/backend protocol to run a statement on a server of our own making: version 3.0, by Unix
+//! socket, `trust` authentication, simple queries, text values.
+//!
+//! It serves what temporary clusters need before the caller's client comes along (creating a database). It is no client
+//! library: nothing of it is public, and a real client would bring several times this crate's dependencies.
+
+use std::io::{self, BufReader, Read, Write as _};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use camino::Utf8Path;
+
+/// A session on a server's Unix socket.
+#[derive(Debug)]
+pub(crate) struct Session {
+    stream: BufReader<UnixStream>,
+}
+
+/// What went wrong with a session or a statement.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SqlError {
+    /// The socket failed.
+    #[error("talking to the server")]
+    Io(#[from] io::Error),
+    /// The server refused, with its SQLSTATE and its message.
+    #[error("{message} (SQLSTATE {code})")]
+    Server {
+        /// Five characters (PostgreSQL manual, "PostgreSQL Error Codes").
+        code: String,
+        /// The primary message, in the server's language.
+        message: String,
+    },
+    /// The server wants a kind of authentication that this session does not speak.
+    #[error("the server asks for authentication of kind {0}, and only `trust` is spoken here")]
+    Authentication(u32),
+}
+
+/// The rows of a statement's result, as text; `None` is NULL.
+pub(crate) type Rows = Vec<Vec<Option<String>>>;
+
+const PROTOCOL_3_0: u32 = 3 << 16;
+/// Longer messages than this do not come from the statements we send.
+const LONGEST_MESSAGE: usize = 1 << 24;
+
+impl Session {
+    /// Connects by the socket `.s.PGSQL.PORT` in `directory`. Each single read or write may take as long as `patience`.
+    pub(crate) fn open(
+        directory: &Utf8Path,
+        port: u16,
+        user: &str,
+        database: &str,
+        patience: Duration,
+    ) -> Result<Self, SqlError> {
+        let stream = UnixStream::connect(directory.join(format!(".s.PGSQL.{port}")))?;
+        stream.set_read_timeout(Some(patience))?;
+        stream.set_write_timeout(Some(patience))?;
+        let mut session = Self { stream: BufReader::new(stream) };
+        let mut packet = PROTOCOL_3_0.to_be_bytes().to_vec();
+        for text in ["user", user, "database", database, "client_encoding", "UTF8", ""] {
+            packet.extend_from_slice(text.as_bytes());
+            packet.push(0);
+        }
+        session.send(None, &packet)?;
+        session.read_until_ready()?;
+        Ok(session)
+    }
+
+    /// Runs one statement, or several separated by semicolons, and returns the rows of all of them.
+    pub(crate) fn run(&mut self, sql: &str) -> Result<Rows, SqlError> {
+        let mut packet = sql.as_bytes().to_vec();
+        packet.push(0);
+        self.send(Some(b'Q'), &packet)?;
+        self.read_until_ready()
+    }
+
+    fn send(&mut self, kind: Option<u8>, body: &[u8]) -> io::Result<()> {
+        let length = u32::try_from(body.len() + 4).map_err(|_| io::ErrorKind::InvalidInput)?;
+        let mut packet = Vec::with_capacity(body.len() + 5);
+        packet.extend(kind);
+        packet.extend_from_slice(&length.to_be_bytes());
+        packet.extend_from_slice(body);
+        self.stream.get_mut().write_all(&packet)
+    }
+
+    /// Reads until the server is ready for the next statement. The first error is kept and returned then.
+    fn read_until_ready(&mut self) -> Result<Rows, SqlError> {
+        let mut rows = Vec::new();
+        let mut failure = None;
+        loop {
+            let (kind, body) = match self.receive() {
+                Ok(message) => message,
+                // A fatal error is followed by the end of the stream, not by ReadyForQuery.
+                Err(error) => return Err(failure.unwrap_or(error.into())),
+            };
+            match kind {
+                b'Z' => return failure.map_or(Ok(rows), Err),
+                b'D' => rows.push(data_row(&body).ok_or(io::ErrorKind::InvalidData).map_err(io::Error::from)?),
+                b'E' => {
+                    failure.get_or_insert(server_error(&body));
+                }
+                b'R' => match body.get(..4).map(|word| u32::from_be_bytes([word[0], word[1], word[2], word[3]])) {
+                    Some(0) => {}
+                    other => return Err(SqlError::Authentication(other.unwrap_or(u32::MAX))),
+                },
+                _ => {}
+            }
+        }
+    }
+
+    fn receive(&mut self) -> io::Result<(u8, Vec<u8>)> {
+        let mut head = [0; 5];
+        self.stream.read_exact(&mut head)?;
+        let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
+        if !(4..LONGEST_MESSAGE).contains(&length) {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let mut body = vec![0; length - 4];
+        self.stream.read_exact(&mut body)?;
+        Ok((head[0], body))
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let _ = self.send(Some(b'X'), &[]);
+    }
+}
+
+/// Quotes an identifier, so that any name but one with NUL arrives as it is.
+pub(crate) fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+fn server_error(body: &[u8]) -> SqlError {
+    let (mut code, mut message) = (String::new(), String::new());
+    for field in body.split(|&byte| byte == 0) {
+        match field.split_first() {
+            Some((b'C', text)) => code = String::from_utf8_lossy(text).into_owned(),
+            Some((b'M', text)) => message = String::from_utf8_lossy(text).into_owned(),
+            _ => {}
+        }
+    }
+    SqlError::Server { code, message }
+}
+
+fn data_row(body: &[u8]) -> Option<Vec<Option<String>>> {
+    let (count, mut rest) = body.split_first_chunk::<2>()?;
+    let mut row = Vec::new();
+    for _ in 0..u16::from_be_bytes(*count) {
+        let (length, tail) = rest.split_first_chunk::<4>()?;
+        rest = tail;
+        match usize::try_from(i32::from_be_bytes(*length)) {
+            Err(_) => row.push(None),
+            Ok(length) => {
+                let (value, tail) = rest.split_at_checked(length)?;
+                row.push(Some(String::from_utf8_lossy(value).into_owned()));
+                rest = tail;
+            }
+        }
+    }
+    Some(row)
+}

@@ -1,0 +1,222 @@
+//! Starting a server.
+
+mod diagnosis;
+mod error;
+mod options;
+mod preconditions;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pg_install::Program;
+use pg_proc::{
+    Deadline, Found, Log, Ownership, Pid, Server, ServerOptions, SpawnErrorKind, Status,
+    WaitErrorKind,
+};
+
+pub use self::error::{StartError, StartErrorKind};
+pub use self::options::{StartOptions, StartWait};
+use crate::{Cluster, Escalation, StopMode};
+
+/// What [`Cluster::start`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Started {
+    /// It started this server.
+    Now(Pid),
+    /// Nothing: this server was running already, with whatever settings it has.
+    AlreadyRunning(Pid),
+}
+
+impl Started {
+    /// The process number of the server.
+    pub fn pid(self) -> Pid {
+        match self {
+            Self::Now(pid) | Self::AlreadyRunning(pid) => pid,
+        }
+    }
+}
+
+/// How much of a log is kept in memory where the caller does not say.
+const TAIL: usize = 64 << 10;
+/// The log of a detached server in its data directory, where the caller does not say.
+const LOG_FILE: &str = "server.log";
+
+impl Cluster {
+    /// Starts the server, and waits until it is ready unless the options say otherwise. If there is a server already, whoever
+    /// started it, nothing is started.
+    ///
+    /// What can be known beforehand is checked beforehand: that the directory is a cluster of this major version which the
+    /// account may use, and that the socket's path is not too long.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] with the reason as far as it can be told, and the log of this start. No server is left then: one that does
+    /// not become ready in time is stopped.
+    ///
+    /// # Races
+    ///
+    /// If several start the same cluster at once, one succeeds, and the others are told that it
+    /// [holds the directory](StartErrorKind::Held) or that it [was running already](Started::AlreadyRunning).
+    ///
+    /// # Cleanup
+    ///
+    /// See [`Cluster`] for what becomes of the server when its owner ends.
+    pub fn start(&self, options: &StartOptions) -> Result<Started, StartError> {
+        let failed = |kind| StartError::new(self.data_directory(), kind);
+        match self
+            .find()
+            .map_err(|error| failed(StartErrorKind::Find(error)))?
+        {
+            Found::Running(postmaster) => {
+                if options.wait == StartWait::Ready {
+                    postmaster
+                        .wait_ready(options.deadline())
+                        .map_err(|error| failed(StartErrorKind::Wait(error)))?;
+                }
+                return Ok(Started::AlreadyRunning(postmaster.pid()));
+            }
+            Found::SingleUser(pid) | Found::OtherUsers { pid, .. } => {
+                return Err(failed(StartErrorKind::Held(pid)));
+            }
+            _ => {}
+        }
+        preconditions::check(self, options).map_err(failed)?;
+        let server = Arc::new(self.spawn(options).map_err(failed)?);
+        let pid = server.pid();
+        self.set_server(Some(Arc::clone(&server)));
+        if options.wait == StartWait::Ready {
+            let waited = self.wait_for(&server, options.deadline(), Some(options));
+            if waited.is_err() {
+                self.give_up(&server);
+            }
+            waited?;
+        }
+        Ok(Started::Now(pid))
+    }
+
+    /// Waits until the server, whoever started it, accepts connections.
+    ///
+    /// # Errors
+    ///
+    /// At once if there is no server; as soon as it ends while it is waited for, with the reason as far as it can be told; a timeout,
+    /// which leaves the server alone.
+    pub fn wait_until_started(&self, timeout: Duration) -> Result<(), StartError> {
+        let deadline = Deadline::after(timeout);
+        let failed = |kind| StartError::new(self.data_directory(), kind);
+        if let Some(server) = self
+            .server()
+            .filter(|server| server.exit_status().is_none())
+        {
+            return self.wait_for(&server, deadline, None);
+        }
+        let found = self
+            .postmaster()
+            .map_err(|error| failed(StartErrorKind::Find(error)))?;
+        let Some(postmaster) = found else {
+            return Err(match self.server() {
+                Some(server) => diagnosis::of_end(self, &server, None),
+                None => failed(StartErrorKind::NotRunning),
+            });
+        };
+        postmaster
+            .wait_ready(deadline)
+            .map_err(|error| failed(StartErrorKind::Wait(error)))?;
+        Ok(())
+    }
+
+    /// The exit status of the server that this object has started last; none while it runs, and none if this object started none.
+    pub fn exit_status(&self) -> Option<std::process::ExitStatus> {
+        self.server()?.exit_status()
+    }
+
+    /// The end of what the server that this object has started last wrote to its log, at most 64 KiB; none if
+    /// this object started none, or the log goes where it cannot be read.
+    pub fn log_tail(&self) -> Option<String> {
+        let bytes = self.server()?.log_tail(TAIL).ok()?;
+        Some(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Waits for a server of ours, and says why it has not started.
+    fn wait_for(
+        &self,
+        server: &Server,
+        deadline: Deadline,
+        options: Option<&StartOptions>,
+    ) -> Result<(), StartError> {
+        match server.wait_ready(deadline) {
+            Ok(Status::Ready | Status::Standby) => Ok(()),
+            Ok(_) => Ok(()),
+            Err(error) if matches!(error.kind, WaitErrorKind::Ended(_)) => {
+                Err(diagnosis::of_end(self, server, options))
+            }
+            Err(error) => Err(
+                StartError::new(self.data_directory(), StartErrorKind::Wait(error))
+                    .with_log(diagnosis::log_of(server)),
+            ),
+        }
+    }
+
+    /// A server that could not be waited for must not go on behind the caller's back.
+    fn give_up(&self, server: &Server) {
+        let mut plan = Escalation::new(StopMode::Fast, Duration::from_secs(2))
+            .then(StopMode::Immediate, Duration::from_secs(2))
+            .then(StopMode::Kill, Duration::from_secs(2))
+            .steps()
+            .to_vec()
+            .into_iter();
+        while server.exit_status().is_none() {
+            let Some((mode, patience)) = plan.next() else {
+                return;
+            };
+            let _ = server.send(mode.signal());
+            let _ = server.wait_gone(patience);
+        }
+    }
+
+    fn spawn(&self, options: &StartOptions) -> Result<Server, StartErrorKind> {
+        let mut command = self
+            .command(Program::Postgres)
+            .map_err(StartErrorKind::MissingProgram)?
+            .env_remove("LC_ALL")
+            // What the server takes relative paths against.
+            .current_dir(self.data_directory())
+            .args(self.server_arguments(options));
+        for (name, value) in &options.environment {
+            command = command.env(name, value);
+        }
+        let log = options
+            .log
+            .clone()
+            .unwrap_or_else(|| match options.ownership {
+                Ownership::Bound(_) => Log::Tail(TAIL),
+                Ownership::Detached => Log::File(self.data_directory().join(LOG_FILE)),
+            });
+        let server_options = ServerOptions::new(self.data_directory())
+            .log(log)
+            .ownership(options.ownership.clone());
+        command
+            .spawn_server(&server_options)
+            .map_err(|error| match error.kind {
+                SpawnErrorKind::Running(pid) | SpawnErrorKind::Held(pid) => {
+                    StartErrorKind::Held(pid)
+                }
+                _ => StartErrorKind::Spawn(error),
+            })
+    }
+
+    fn server_arguments(&self, options: &StartOptions) -> Vec<String> {
+        let mut arguments = vec!["-D".to_owned(), self.data_directory().to_string()];
+        let mut setting = |name: &str, value: &str| {
+            arguments.push("-c".to_owned());
+            arguments.push(format!("{name}={value}"));
+        };
+        if let Some(path) = self.given_config_file() {
+            setting("config_file", path.as_str());
+        }
+        for (name, value) in &options.settings {
+            setting(name, value);
+        }
+        arguments
+    }
+}

@@ -1,0 +1,79 @@
+//! What can be known before a server is started.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+
+use camino::Utf8PathBuf;
+use pg_proc::{Account, SocketPath};
+
+use super::{StartErrorKind, StartOptions};
+use crate::{Cluster, listening};
+
+pub(super) fn check(cluster: &Cluster, options: &StartOptions) -> Result<(), StartErrorKind> {
+    version(cluster)?;
+    if !cluster.is_initialized() {
+        return Err(StartErrorKind::NotInitialized);
+    }
+    permissions(cluster)?;
+    sockets(cluster, options)
+}
+
+fn version(cluster: &Cluster) -> Result<(), StartErrorKind> {
+    let Ok(data) = cluster.major_version() else {
+        return Err(StartErrorKind::NotInitialized);
+    };
+    let server = cluster.installation().version();
+    if data == server.major_version() {
+        return Ok(());
+    }
+    Err(StartErrorKind::MajorVersion {
+        data,
+        server: server.clone(),
+    })
+}
+
+/// `checkDataDir` in src/backend/utils/init/miscinit.c: owned by the server's account, nothing for others, and for the group
+/// at most reading.
+fn permissions(cluster: &Cluster) -> Result<(), StartErrorKind> {
+    let path = cluster.data_directory();
+    let found = fs::metadata(path).map_err(|cause| StartErrorKind::Unusable {
+        path: path.to_owned(),
+        cause,
+    })?;
+    let (owner, mode) = (found.uid(), found.mode() & 0o7777);
+    let expected = match cluster.account() {
+        Some(account) => Some(account.uid()),
+        None => Account::current().ok().map(|account| account.uid()),
+    };
+    let group_access = cluster.installation().major_version().first() >= 11;
+    let forbidden = if group_access { 0o027 } else { 0o077 };
+    if expected.is_some_and(|uid| uid != owner) || mode & forbidden != 0 {
+        return Err(StartErrorKind::Permissions {
+            path: path.to_owned(),
+            owner,
+            mode,
+        });
+    }
+    Ok(())
+}
+
+fn sockets(cluster: &Cluster, options: &StartOptions) -> Result<(), StartErrorKind> {
+    let listening = listening::before_start(cluster, options);
+    for directory in &listening.socket_directories {
+        // An abstract socket has no file.
+        if directory.as_str().starts_with('@') {
+            continue;
+        }
+        SocketPath::new(directory, listening.port)
+            .map_err(|error| StartErrorKind::SocketPathTooLong { path: error.path })?;
+        let unusable = |cause| StartErrorKind::Unusable {
+            path: Utf8PathBuf::from(directory),
+            cause,
+        };
+        let found = fs::metadata(directory).map_err(unusable)?;
+        if !found.is_dir() {
+            return Err(unusable(std::io::ErrorKind::NotADirectory.into()));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,180 @@
+//! What a cluster is doing.
+
+use std::time::{Duration, SystemTime};
+
+use pg_install::Program;
+use pg_proc::{FindError, Found, Pid, PidFile, Postmaster, Status};
+
+use crate::Cluster;
+use crate::control_data::{ControlData, ControlDataError, ControlDataErrorKind};
+
+/// What is to be said of a cluster at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum State {
+    /// There is no such directory, or an empty one.
+    Void,
+    /// The directory holds something that is no complete data directory.
+    Uninitialized,
+    /// There is a data directory, and no server.
+    Stopped,
+    /// A server is there and does not accept connections yet.
+    Starting(Pid),
+    /// A server accepts connections.
+    Ready(Pid),
+    /// A standby is there that does not accept connections (`hot_standby = off`, or not consistent yet).
+    Standby(Pid),
+    /// A server is shutting down.
+    Stopping(Pid),
+    /// A single-user or bootstrap process holds the directory.
+    SingleUser(Pid),
+    /// A process of another user holds the directory as far as can be seen; no more can be found out.
+    OtherUsers(Pid),
+}
+
+/// Whether a server accepts connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Readiness {
+    /// It does.
+    Ready,
+    /// It is there and does not, for now.
+    NotReady,
+    /// There is no server.
+    NoServer,
+}
+
+impl Cluster {
+    /// What the cluster is doing, by its directory and the process found there.
+    ///
+    /// # Errors
+    ///
+    /// If the directory or `postmaster.pid` cannot be read.
+    pub fn state(&self) -> Result<State, FindError> {
+        Ok(match self.find()? {
+            Found::Running(postmaster) => {
+                let pid = postmaster.pid();
+                match status(&postmaster) {
+                    Some(Status::Ready) => State::Ready(pid),
+                    Some(Status::Standby) => State::Standby(pid),
+                    Some(Status::Stopping) => State::Stopping(pid),
+                    _ => State::Starting(pid),
+                }
+            }
+            Found::SingleUser(pid) => State::SingleUser(pid),
+            Found::OtherUsers { pid, .. } => State::OtherUsers(pid),
+            _ if self.is_initialized() => State::Stopped,
+            _ if self
+                .data_directory()
+                .read_dir_utf8()
+                .is_ok_and(|mut all| all.next().is_some()) =>
+            {
+                State::Uninitialized
+            }
+            _ => State::Void,
+        })
+    }
+
+    /// The process number of the server, whoever started it; none if there is no server.
+    ///
+    /// # Errors
+    ///
+    /// As [`state`](Self::state).
+    pub fn pid(&self) -> Result<Option<Pid>, FindError> {
+        Ok(self.postmaster()?.map(|postmaster| postmaster.pid()))
+    }
+
+    /// Whether there is a server. It need not accept connections: [`readiness`](Self::readiness) tells.
+    ///
+    /// # Errors
+    ///
+    /// As [`state`](Self::state).
+    pub fn is_running(&self) -> Result<bool, FindError> {
+        Ok(self.postmaster()?.is_some())
+    }
+
+    /// Whether the server accepts connections: yes, not now, or there is none.
+    ///
+    /// Taken from the last line of `postmaster.pid` of the identified server; no connection is made.
+    ///
+    /// # Errors
+    ///
+    /// As [`state`](Self::state).
+    pub fn readiness(&self) -> Result<Readiness, FindError> {
+        Ok(match self.postmaster()? {
+            None => Readiness::NoServer,
+            Some(postmaster) if status(&postmaster) == Some(Status::Ready) => Readiness::Ready,
+            Some(_) => Readiness::NotReady,
+        })
+    }
+
+    /// How long the server has been running, by the start time in its `postmaster.pid`, to the second; none if there is no server.
+    ///
+    /// # Errors
+    ///
+    /// As [`state`](Self::state).
+    pub fn uptime(&self) -> Result<Option<Duration>, FindError> {
+        let started = self.pid_file()?.and_then(|file| file.started_at());
+        Ok(started.map(|at| SystemTime::now().duration_since(at).unwrap_or_default()))
+    }
+
+    /// What `global/pg_control` says: the system identifier, the state at the last write, and with `pg_controldata` in the installation
+    /// checksums and all the rest.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read or `pg_controldata` fails.
+    pub fn control_data(&self) -> Result<ControlData, ControlDataError> {
+        let read = || {
+            if self
+                .installation()
+                .program(Program::PgControldata)
+                .is_none()
+            {
+                return ControlData::read(self.data_directory());
+            }
+            let output = self
+                .command(Program::PgControldata)
+                .map_err(|_| ControlDataErrorKind::Content("pg_controldata is missing"))?
+                .args(["-D", self.data_directory().as_str()])
+                .run(Duration::from_secs(60))
+                .map_err(ControlDataErrorKind::Program)?;
+            match ControlData::parse(&String::from_utf8_lossy(&output.stdout)) {
+                Ok(data) => Ok(data),
+                // An odd version of the program; the file itself is there all the same.
+                Err(_) => ControlData::read(self.data_directory()),
+            }
+        };
+        read().map_err(|kind| ControlDataError {
+            data_directory: self.data_directory().to_owned(),
+            kind,
+        })
+    }
+
+    pub(crate) fn find(&self) -> Result<Found, FindError> {
+        Postmaster::find(self.data_directory())
+    }
+
+    /// The identified postmaster, if there is one.
+    pub(crate) fn postmaster(&self) -> Result<Option<Postmaster>, FindError> {
+        Ok(match self.find()? {
+            Found::Running(postmaster) => Some(postmaster),
+            _ => None,
+        })
+    }
+
+    /// The lock file of the identified postmaster.
+    pub(crate) fn pid_file(&self) -> Result<Option<PidFile>, FindError> {
+        Ok(self
+            .postmaster()?
+            .and_then(|postmaster| postmaster.pid_file().ok().flatten()))
+    }
+}
+
+fn status(postmaster: &Postmaster) -> Option<Status> {
+    postmaster
+        .pid_file()
+        .ok()
+        .flatten()
+        .and_then(|file| file.status)
+}

@@ -1,0 +1,216 @@
+//! Ending a server.
+
+mod escalation;
+
+use std::time::{Duration, Instant};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use pg_proc::{Deadline, FindError, Pid, SignalError, WaitError, WaitErrorKind};
+
+pub use self::escalation::{Escalation, StopMode};
+use crate::Cluster;
+
+/// What [`Cluster::stop_and_wait`] did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Stopped {
+    /// There was no server.
+    NotRunning,
+    /// The server is gone.
+    By {
+        /// The step after which it went: the gentlest that was enough.
+        mode: StopMode,
+        /// Its process number.
+        pid: Pid,
+        /// The time from the first step until it was gone.
+        took: Duration,
+    },
+}
+
+impl Cluster {
+    /// Asks the server to stop once its clients have disconnected: SIGTERM, a smart shutdown. Returns at once, with the PID of the server that
+    /// was asked; none if there is no server.
+    ///
+    /// # Errors
+    ///
+    /// If the server cannot be found out about or may not be signalled.
+    ///
+    /// # Races
+    ///
+    /// The signal reaches the identified server or nobody: see [`Postmaster`](pg_proc::Postmaster).
+    pub fn stop(&self) -> Result<Option<Pid>, StopError> {
+        self.ask(StopMode::Smart)
+    }
+
+    /// Asks the server to disconnect its clients and stop: SIGINT, a fast shutdown. Returns at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`stop`](Self::stop).
+    pub fn shutdown(&self) -> Result<Option<Pid>, StopError> {
+        self.ask(StopMode::Fast)
+    }
+
+    /// Asks the server to leave without a checkpoint: SIGQUIT, an immediate shutdown. Returns at once. The next start recovers.
+    ///
+    /// # Errors
+    ///
+    /// As [`stop`](Self::stop).
+    pub fn quit(&self) -> Result<Option<Pid>, StopError> {
+        self.ask(StopMode::Immediate)
+    }
+
+    /// Kills the postmaster and all its children with SIGKILL, waits until they are gone, and releases the shared memory that
+    /// they leave. The next start recovers, and can follow at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`stop`](Self::stop), or if something of the server is still there after ten seconds.
+    pub fn kill(&self) -> Result<Option<Pid>, StopError> {
+        let kill = Escalation::new(StopMode::Kill, Duration::from_secs(10));
+        Ok(match self.stop_and_wait(&kill)? {
+            Stopped::NotRunning => None,
+            Stopped::By { pid, .. } => Some(pid),
+        })
+    }
+
+    /// Stops the server, step by step harder, and waits until nothing of it is left.
+    ///
+    /// # Errors
+    ///
+    /// As [`stop`](Self::stop); or a timeout, if the last step's patience ended before the server did.
+    pub fn stop_and_wait(&self, escalation: &Escalation) -> Result<Stopped, StopError> {
+        let failed = |kind| StopError::new(self.data_directory(), kind);
+        let Some(postmaster) = self
+            .postmaster()
+            .map_err(|e| failed(StopErrorKind::Find(e)))?
+        else {
+            return Ok(Stopped::NotRunning);
+        };
+        let (pid, begun) = (postmaster.pid(), Instant::now());
+        for &(mode, patience) in escalation.steps() {
+            let deadline = Deadline::after(patience);
+            let gone = if mode == StopMode::Kill {
+                postmaster.kill(deadline)
+            } else {
+                match postmaster.send(mode.signal()) {
+                    Err(error) if !error.is_gone() => {
+                        return Err(failed(StopErrorKind::Signal(error)));
+                    }
+                    _ => postmaster.wait_gone(deadline),
+                }
+            };
+            match gone {
+                Ok(()) => {
+                    return Ok(Stopped::By {
+                        mode,
+                        pid,
+                        took: begun.elapsed(),
+                    });
+                }
+                Err(error) if matches!(error.kind, WaitErrorKind::TimedOut(_)) => {}
+                Err(error) => return Err(failed(StopErrorKind::Kill(error))),
+            }
+        }
+        Err(failed(StopErrorKind::Timeout {
+            pid,
+            waited: begun.elapsed(),
+        }))
+    }
+
+    /// Waits until there is no server, nor anything left of one.
+    ///
+    /// # Errors
+    ///
+    /// A timeout; or the server cannot be found out about.
+    pub fn wait_until_stopped(&self, timeout: Duration) -> Result<(), StopError> {
+        let failed = |kind| StopError::new(self.data_directory(), kind);
+        let begun = Instant::now();
+        if let Some(postmaster) = self
+            .postmaster()
+            .map_err(|e| failed(StopErrorKind::Find(e)))?
+        {
+            let pid = postmaster.pid();
+            postmaster
+                .wait_gone(Deadline::after(timeout))
+                .map_err(|_| {
+                    failed(StopErrorKind::Timeout {
+                        pid,
+                        waited: begun.elapsed(),
+                    })
+                })?;
+        }
+        Ok(())
+    }
+
+    fn ask(&self, mode: StopMode) -> Result<Option<Pid>, StopError> {
+        let failed = |kind| StopError::new(self.data_directory(), kind);
+        let Some(postmaster) = self
+            .postmaster()
+            .map_err(|e| failed(StopErrorKind::Find(e)))?
+        else {
+            return Ok(None);
+        };
+        match postmaster.send(mode.signal()) {
+            Ok(()) => Ok(Some(postmaster.pid())),
+            Err(error) if error.is_gone() => Ok(None),
+            Err(error) => Err(failed(StopErrorKind::Signal(error))),
+        }
+    }
+}
+
+/// A server could not be stopped.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to stop the server of {data_directory}")]
+pub struct StopError {
+    data_directory: Utf8PathBuf,
+    #[source]
+    kind: StopErrorKind,
+}
+
+/// Why a server could not be stopped.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StopErrorKind {
+    /// It cannot be found out whether there is one.
+    #[error("it cannot be found out about")]
+    Find(#[source] FindError),
+    /// It cannot be signalled.
+    #[error("it cannot be signalled")]
+    Signal(#[source] SignalError),
+    /// It or its children could not be killed.
+    #[error("it cannot be killed")]
+    Kill(#[source] WaitError),
+    /// It is still there.
+    #[error("process {pid} is still there after {waited:.1?}")]
+    Timeout {
+        /// The server.
+        pid: Pid,
+        /// How long it was waited for.
+        waited: Duration,
+    },
+}
+
+impl StopError {
+    pub(crate) fn new(data_directory: &Utf8Path, kind: StopErrorKind) -> Self {
+        Self {
+            data_directory: data_directory.to_owned(),
+            kind,
+        }
+    }
+
+    /// The cluster's data directory.
+    pub fn data_directory(&self) -> &Utf8Path {
+        &self.data_directory
+    }
+
+    /// What went wrong.
+    pub fn kind(&self) -> &StopErrorKind {
+        &self.kind
+    }
+
+    /// Whether the server only took too long.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self.kind, StopErrorKind::Timeout { .. })
+    }
+}

@@ -1,0 +1,193 @@
+use std::ffi::CString;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use nix::unistd::{Gid, Uid, User};
+use thiserror::Error;
+
+/// An account of the system, as which programs are run.
+///
+/// PostgreSQL's server refuses to run as root. A caller that is root names an account here, and everything is started
+/// with that account's user, group and supplementary groups, without sudo or su.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    uid: u32,
+    gid: u32,
+    groups: Vec<u32>,
+    name: Option<String>,
+    home: Option<Utf8PathBuf>,
+}
+
+impl Account {
+    /// The account with this name.
+    ///
+    /// # Errors
+    ///
+    /// There is none, or the account database cannot be read.
+    pub fn by_name(name: &str) -> Result<Self, AccountError> {
+        let failed = |kind| AccountError {
+            account: name.to_owned(),
+            kind,
+        };
+        let user = User::from_name(name)
+            .map_err(|e| failed(AccountErrorKind::Lookup(e.into())))?
+            .ok_or_else(|| failed(AccountErrorKind::Unknown))?;
+        Self::of_user(&user).map_err(failed)
+    }
+
+    /// The account with this user number, also one that no account database knows: containers have such users. Then
+    /// the group has the same number, and there are no supplementary groups.
+    ///
+    /// # Errors
+    ///
+    /// The account database cannot be read.
+    pub fn by_id(uid: u32) -> Result<Self, AccountError> {
+        let failed = |kind| AccountError {
+            account: uid.to_string(),
+            kind,
+        };
+        match User::from_uid(Uid::from_raw(uid)) {
+            Ok(Some(user)) => Self::of_user(&user).map_err(failed),
+            Ok(None) => Ok(Self {
+                uid,
+                gid: uid,
+                groups: vec![uid],
+                name: None,
+                home: None,
+            }),
+            Err(e) => Err(failed(AccountErrorKind::Lookup(e.into()))),
+        }
+    }
+
+    /// The account that this process runs as.
+    ///
+    /// # Errors
+    ///
+    /// The account database cannot be read.
+    pub fn current() -> Result<Self, AccountError> {
+        Self::by_id(Uid::effective().as_raw())
+    }
+
+    /// The account as which the server of a data directory has to run when the caller is root; none when the caller is not
+    /// root, and runs the server as itself.
+    ///
+    /// In this order: the owner of the directory if it exists and does not belong to root, `postgres`, `nobody`.
+    ///
+    /// # Errors
+    ///
+    /// The directory or the account database cannot be read, or there is no account to use.
+    pub fn for_data_directory(path: &Utf8Path) -> Result<Option<Self>, AccountError> {
+        if !Uid::effective().is_root() {
+            return Ok(None);
+        }
+        match std::fs::metadata(path) {
+            Ok(meta) if meta.uid() != 0 => return Self::by_id(meta.uid()).map(Some),
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                let kind = AccountErrorKind::Directory(e);
+                return Err(AccountError {
+                    account: format!("owner of {path}"),
+                    kind,
+                });
+            }
+            _ => {}
+        }
+        match Self::by_name("postgres") {
+            Err(e) if matches!(e.kind, AccountErrorKind::Unknown) => {
+                Self::by_name("nobody").map(Some)
+            }
+            other => other.map(Some),
+        }
+    }
+
+    /// The user number.
+    pub const fn uid(&self) -> u32 {
+        self.uid
+    }
+
+    /// The number of the primary group.
+    pub const fn gid(&self) -> u32 {
+        self.gid
+    }
+
+    /// All groups, the primary one included.
+    pub fn groups(&self) -> &[u32] {
+        &self.groups
+    }
+
+    /// The name, if the account database knows one.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// The home directory, if the account database knows one.
+    pub fn home(&self) -> Option<&Utf8Path> {
+        self.home.as_deref()
+    }
+
+    /// Its name, or else its number.
+    pub(crate) fn label(&self) -> String {
+        self.name.clone().unwrap_or_else(|| self.uid.to_string())
+    }
+
+    /// Whether this process already runs as this account.
+    pub fn is_current(&self) -> bool {
+        Uid::effective().as_raw() == self.uid && Uid::current().as_raw() == self.uid
+    }
+
+    fn of_user(user: &User) -> Result<Self, AccountErrorKind> {
+        let gid = user.gid.as_raw();
+        Ok(Self {
+            uid: user.uid.as_raw(),
+            gid,
+            groups: groups_of(&user.name, user.gid)?,
+            name: Some(user.name.clone()),
+            home: Utf8PathBuf::from_path_buf(user.dir.clone()).ok(),
+        })
+    }
+}
+
+#[cfg(not(target_vendor = "apple"))]
+fn groups_of(name: &str, gid: Gid) -> Result<Vec<u32>, AccountErrorKind> {
+    let name = CString::new(name).map_err(|_| AccountErrorKind::Unknown)?;
+    let groups =
+        nix::unistd::getgrouplist(&name, gid).map_err(|e| AccountErrorKind::Lookup(e.into()))?;
+    Ok(groups.into_iter().map(Gid::as_raw).collect())
+}
+
+/// Groups come from a directory service there, and `setgroups` takes 16 at most: the primary group has to do.
+#[cfg(target_vendor = "apple")]
+fn groups_of(_name: &str, gid: Gid) -> Result<Vec<u32>, AccountErrorKind> {
+    Ok(vec![gid.as_raw()])
+}
+
+/// An account that cannot be used.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct AccountError {
+    /// Name or number asked for.
+    pub account: String,
+    /// What went wrong.
+    pub kind: AccountErrorKind,
+}
+
+error_with_kind!(AccountError, |e, f| write!(
+    f,
+    "account {} {}",
+    e.account, e.kind
+));
+
+/// What went wrong with an account.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum AccountErrorKind {
+    /// The account database has no such entry.
+    #[error("is unknown")]
+    Unknown,
+    /// The account database cannot be read.
+    #[error("cannot be looked up")]
+    Lookup(#[source] io::Error),
+    /// The directory whose owner was asked for cannot be read.
+    #[error("cannot be read from the directory")]
+    Directory(#[source] io::Error),
+}

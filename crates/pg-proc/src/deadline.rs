@@ -1,0 +1,72 @@
+use std::time::{Duration, Instant};
+
+/// Until when something is waited for.
+///
+/// A fixed limit is wrong for a server that recovers from a crash: that takes as long as there is log to replay.
+/// [`while_recovering`](Self::while_recovering) lets a deadline move on as long as recovery visibly goes on.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline {
+    at: Option<Instant>,
+    patience: Option<Duration>,
+}
+
+impl Deadline {
+    /// Ends after this time, counted from now. A duration too large for the clock means never.
+    pub fn after(duration: Duration) -> Self {
+        Self {
+            at: Instant::now().checked_add(duration),
+            patience: None,
+        }
+    }
+
+    /// Ends at this moment.
+    pub const fn at(moment: Instant) -> Self {
+        Self {
+            at: Some(moment),
+            patience: None,
+        }
+    }
+
+    /// Waits as long as it takes.
+    pub const fn never() -> Self {
+        Self {
+            at: None,
+            patience: None,
+        }
+    }
+
+    /// Once the time is over, goes on as long as crash recovery makes progress: until `patience` passes without any.
+    ///
+    /// Progress is a change of anything that a recovering server cannot change without working: the log file that its
+    /// startup process says it is replaying, the processor time and the bytes read and written by that process, and the
+    /// status line of `postmaster.pid`. Only Linux shows the first three; elsewhere a deadline ends `patience` after
+    /// the last change of the file. Applies to waiting for a status, not to waiting for an end.
+    #[must_use]
+    pub const fn while_recovering(self, patience: Duration) -> Self {
+        Self {
+            patience: Some(patience),
+            ..self
+        }
+    }
+
+    /// Time left, zero when it is over; none if there is no end.
+    pub fn remaining(&self) -> Option<Duration> {
+        self.at
+            .map(|at| at.saturating_duration_since(Instant::now()))
+    }
+
+    /// Whether the time is over.
+    pub fn is_over(&self) -> bool {
+        self.remaining().is_some_and(|left| left.is_zero())
+    }
+
+    pub(crate) const fn patience(&self) -> Option<Duration> {
+        self.patience
+    }
+}
+
+impl From<Duration> for Deadline {
+    fn from(duration: Duration) -> Self {
+        Self::after(duration)
+    }
+}

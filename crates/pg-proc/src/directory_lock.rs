@@ -1,0 +1,126 @@
+use std::fs::File;
+use std::io;
+use std::time::Duration;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use rustix::fs::{FlockOperation, flock};
+use thiserror::Error;
+
+use crate::Deadline;
+
+/// An advisory lock between processes (and threads) on a directory: `flock` on the directory itself.
+///
+/// It leaves no file behind, and the kernel releases it however its holder ends. It keeps out those who ask for it, and nobody else.
+///
+/// ```
+/// use pg_proc::{Deadline, DirectoryLock, TryLock};
+///
+/// # let directory = tempfile::tempdir()?;
+/// # let path = camino::Utf8Path::from_path(directory.path()).unwrap();
+/// let lock = DirectoryLock::acquire(path, Deadline::never())?;
+/// assert!(matches!(DirectoryLock::try_acquire(path)?, TryLock::Busy));
+/// drop(lock);
+/// assert!(matches!(DirectoryLock::try_acquire(path)?, TryLock::Acquired(_)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct DirectoryLock {
+    _directory: File,
+}
+
+/// What became of an attempt that does not wait.
+#[derive(Debug)]
+#[expect(clippy::exhaustive_enums, reason = "a lock is had or not")]
+pub enum TryLock {
+    /// It is held now.
+    Acquired(DirectoryLock),
+    /// Somebody else holds it.
+    Busy,
+}
+
+/// First and longest pause between attempts. The kernel offers no wait with a deadline.
+const PAUSES: (Duration, Duration) = (Duration::from_micros(200), Duration::from_millis(3));
+
+impl DirectoryLock {
+    /// Waits for the lock.
+    ///
+    /// # Errors
+    ///
+    /// The directory cannot be opened, its file system has no locks, or the deadline is over.
+    pub fn acquire(directory: &Utf8Path, deadline: Deadline) -> Result<Self, LockError> {
+        let mut pause = PAUSES.0;
+        loop {
+            match Self::try_acquire(directory)? {
+                TryLock::Acquired(lock) => return Ok(lock),
+                TryLock::Busy if deadline.is_over() => {
+                    return Err(LockError {
+                        directory: directory.to_owned(),
+                        kind: LockErrorKind::Busy,
+                    });
+                }
+                TryLock::Busy => {}
+            }
+            std::thread::sleep(deadline.remaining().map_or(pause, |left| left.min(pause)));
+            pause = (pause * 2).min(PAUSES.1);
+        }
+    }
+
+    /// Takes the lock if it is free.
+    ///
+    /// # Errors
+    ///
+    /// The directory cannot be opened, or its file system has no locks.
+    pub fn try_acquire(directory: &Utf8Path) -> Result<TryLock, LockError> {
+        let failed = |kind| LockError {
+            directory: directory.to_owned(),
+            kind,
+        };
+        let file = File::open(directory).map_err(|error| failed(LockErrorKind::Open(error)))?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(TryLock::Acquired(Self { _directory: file })),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(TryLock::Busy),
+            Err(errno) => Err(failed(LockErrorKind::System(errno.into()))),
+        }
+    }
+}
+
+/// How many bytes an unprivileged process can still write to the file system of this path.
+///
+/// # Errors
+///
+/// The path does not exist or cannot be reached.
+pub fn available_space(path: &Utf8Path) -> io::Result<u64> {
+    let found = rustix::fs::statvfs(path.as_std_path())?;
+    Ok(found.f_bavail.saturating_mul(found.f_frsize))
+}
+
+/// A lock that was not had.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct LockError {
+    /// The directory.
+    pub directory: Utf8PathBuf,
+    /// Why not.
+    pub kind: LockErrorKind,
+}
+
+error_with_kind!(LockError, |e, f| write!(
+    f,
+    "failed to lock {}: {}",
+    e.directory, e.kind
+));
+
+/// Why a lock was not had.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum LockErrorKind {
+    /// The directory cannot be opened.
+    #[error("cannot be opened")]
+    Open(#[source] io::Error),
+    /// Somebody else has held it until the deadline was over.
+    #[error("somebody else holds it")]
+    Busy,
+    /// The system refused, as for a file system without locks.
+    #[error("the system refused")]
+    System(#[source] io::Error),
+}

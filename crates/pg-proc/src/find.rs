@@ -1,0 +1,234 @@
+use std::io;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use thiserror::Error;
+
+use crate::postmaster::directory_id;
+use crate::sys::{Evidence, Identity, Means, identify};
+use crate::{Pid, PidFile, PidFileError, Postmaster, ServerKind};
+
+/// What holds a data directory.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Found {
+    /// Nothing: there is no lock file, or no such directory.
+    ///
+    /// A server needs some milliseconds from its start until it has written the file.
+    Nothing,
+    /// A postmaster, identified.
+    Running(Postmaster),
+    /// A lock file without its server: it crashed, or was killed.
+    Stale(Stale),
+    /// A single-user or bootstrap process. It knows none of a postmaster's signals.
+    SingleUser(Pid),
+    /// A process of another user, which may be the server: it cannot be looked at closely enough to tell.
+    OtherUsers {
+        /// The process that the lock file names.
+        pid: Pid,
+        /// Its user, if known.
+        uid: Option<u32>,
+    },
+}
+
+/// A lock file without its server.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Stale {
+    /// What the file says, if it can be read.
+    pub pid_file: Option<PidFile>,
+    /// Why it is stale.
+    pub reason: StaleReason,
+}
+
+/// Why a lock file is stale.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StaleReason {
+    /// There is no such process.
+    #[error("the process is gone")]
+    Gone,
+    /// The process has ended and waits for its parent to notice.
+    #[error("the process is a zombie")]
+    Zombie,
+    /// The number belongs to a process with another program now.
+    #[error("the process runs another program, {0}")]
+    OtherProgram(String),
+    /// The number belongs to a PostgreSQL process of another data directory now.
+    #[error("the process belongs to another data directory")]
+    OtherDirectory,
+    /// The number belongs to a process that began after the file was written.
+    #[error("the process began later")]
+    BeganLater,
+    /// No running server wrote this file.
+    #[error("{0}")]
+    Unreadable(#[source] PidFileError),
+}
+
+impl Stale {
+    /// A living process that has the number in the file, and nothing to do with it.
+    ///
+    /// PostgreSQL takes it for the server and refuses to start, unless it is told otherwise by `PG_GRANDPARENT_PID` in the
+    /// environment; [`spawn_server`](crate::Command::spawn_server) does that.
+    pub fn bystander(&self) -> Option<Pid> {
+        use StaleReason::{BeganLater, OtherDirectory, OtherProgram};
+        let taken = matches!(self.reason, OtherProgram(_) | OtherDirectory | BeganLater);
+        self.pid_file
+            .as_ref()
+            .filter(|_| taken)
+            .map(|file| file.pid)
+    }
+}
+
+impl Postmaster {
+    /// Finds out what holds a data directory, from its `postmaster.pid` and from the process that this names.
+    ///
+    /// On Linux the process has to run a program called `postgres`, in that directory, and must not have begun after the
+    /// start that the file records, unless it is the creator of the shared memory that the file names (the clock may
+    /// have been set). A pid file that came from another machine or another container with a shared volume is stale for
+    /// want of such a process, as it is for PostgreSQL itself.
+    ///
+    /// Elsewhere `kill(pid, 0)`, `ps`, and the kernel's record of that shared memory have to do.
+    ///
+    /// # Errors
+    ///
+    /// The directory or the file cannot be read.
+    pub fn find(data_directory: &Utf8Path) -> Result<Found, FindError> {
+        find(data_directory, Means::Native)
+    }
+
+    /// As [`find`](Self::find), with nothing but the means that every Unix has, and the same for all that is done with the
+    /// postmaster found: no pidfd, `/proc` or inotify. For tests of these means.
+    ///
+    /// # Errors
+    ///
+    /// As [`find`](Self::find).
+    pub fn find_portably(data_directory: &Utf8Path) -> Result<Found, FindError> {
+        find(data_directory, Means::Portable)
+    }
+}
+
+/// A server that starts or stops meanwhile replaces the file; what was found out about the old one means nothing then.
+const ATTEMPTS: usize = 5;
+
+fn find(data_directory: &Utf8Path, means: Means) -> Result<Found, FindError> {
+    let failed = |kind| FindError {
+        data_directory: data_directory.to_owned(),
+        kind,
+    };
+    let directory = match directory_id(data_directory) {
+        Ok(id) => id,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
+        Err(e) => return Err(failed(FindErrorKind::Directory(e))),
+    };
+    let mut read = read(data_directory).map_err(failed)?;
+    for _ in 1..ATTEMPTS {
+        let found = judge(data_directory, directory, &read, means);
+        if !matches!(found, Found::Stale(_)) {
+            return Ok(found);
+        }
+        let again = self::read(data_directory).map_err(failed)?;
+        if again == read {
+            return Ok(found);
+        }
+        read = again;
+    }
+    Ok(judge(data_directory, directory, &read, means))
+}
+
+#[derive(PartialEq)]
+enum Read {
+    Absent,
+    File(PidFile),
+    /// With the message, to compare by.
+    Bad(String),
+}
+
+fn read(data_directory: &Utf8Path) -> Result<Read, FindErrorKind> {
+    use crate::PidFileErrorKind;
+    match PidFile::read(data_directory) {
+        Ok(None) => Ok(Read::Absent),
+        Ok(Some(file)) => Ok(Read::File(file)),
+        Err(e) if matches!(e.kind, PidFileErrorKind::Read(_)) => Err(FindErrorKind::PidFile(e)),
+        Err(e) => Ok(Read::Bad(e.to_string())),
+    }
+}
+
+fn judge(path: &Utf8Path, directory: (u64, u64), read: &Read, means: Means) -> Found {
+    let file = match read {
+        Read::Absent => return Found::Nothing,
+        Read::Bad(_) => {
+            return match PidFile::read(path) {
+                Err(e) => {
+                    let reason = StaleReason::Unreadable(e);
+                    Found::Stale(Stale {
+                        pid_file: None,
+                        reason,
+                    })
+                }
+                // Readable by now; the caller of this looks again.
+                Ok(_) => Found::Stale(Stale {
+                    pid_file: None,
+                    reason: StaleReason::Gone,
+                }),
+            };
+        }
+        Read::File(file) => file,
+    };
+    let evidence = Evidence {
+        pid: file.pid,
+        directory,
+        start_time: file.start_time,
+        shared_memory: file.shared_memory,
+    };
+    let reason = match identify(&evidence, means) {
+        Identity::Verified(_) if file.kind == ServerKind::SingleUser => {
+            return Found::SingleUser(file.pid);
+        }
+        Identity::Verified(process) => {
+            return Found::Running(Postmaster {
+                process,
+                data_directory: path.to_owned(),
+                means,
+                file_before: None,
+            });
+        }
+        Identity::OtherUsers(uid) => return Found::OtherUsers { pid: file.pid, uid },
+        Identity::Gone => StaleReason::Gone,
+        Identity::Zombie => StaleReason::Zombie,
+        Identity::OtherProgram(name) => StaleReason::OtherProgram(name),
+        Identity::OtherDirectory => StaleReason::OtherDirectory,
+        Identity::BeganLater => StaleReason::BeganLater,
+    };
+    Found::Stale(Stale {
+        pid_file: Some(file.clone()),
+        reason,
+    })
+}
+
+/// The state of a data directory could not be found out.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct FindError {
+    /// The data directory.
+    pub data_directory: Utf8PathBuf,
+    /// What went wrong.
+    pub kind: FindErrorKind,
+}
+
+error_with_kind!(FindError, |e, f| write!(
+    f,
+    "failed to find the server of {}: {}",
+    e.data_directory, e.kind
+));
+
+/// What kept the state of a data directory from being found out.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum FindErrorKind {
+    /// The directory cannot be looked at, or is none.
+    #[error("the directory cannot be read")]
+    Directory(#[source] io::Error),
+    /// The lock file cannot be read.
+    #[error("its lock file cannot be read")]
+    PidFile(#[source] PidFileError),
+}

@@ -1,0 +1,193 @@
+use std::ffi::CString;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use nix::libc;
+use rustix::event::{PollFd, PollFlags, Timespec};
+use thiserror::Error;
+
+use crate::Deadline;
+use crate::sys::{self, Removal};
+
+/// Removes directories when the owner ends, however it ends, and when this value is dropped.
+///
+/// A process of its own waits for that. Programs and servers that are started
+/// [`guarded_by`](crate::Command::guarded_by) this guard hold it back until nothing of them is left, so nothing is
+/// removed under a running server.
+///
+/// Each directory is known by its device and inode as of [`guard`](GuardOptions::guard), and optionally by a marker file: a
+/// directory that has taken its place meanwhile is left alone, and so is what is mounted inside, or what links inside
+/// point to.
+///
+/// # Cleanup
+///
+/// If the guard's own process is killed, nothing is removed.
+#[derive(Debug)]
+pub struct DirectoryGuard {
+    lifeline: Option<Arc<OwnedFd>>,
+    done: OwnedFd,
+    process: libc::pid_t,
+}
+
+/// What a [`DirectoryGuard`] removes.
+#[derive(Clone, Debug, Default)]
+pub struct GuardOptions {
+    directories: Vec<(Utf8PathBuf, Option<String>)>,
+}
+
+impl GuardOptions {
+    /// Removes nothing yet.
+    pub const fn new() -> Self {
+        Self {
+            directories: Vec::new(),
+        }
+    }
+
+    /// Removes this directory, which must exist. Directories are removed in the order in which they are given.
+    #[must_use]
+    pub fn remove(mut self, directory: impl Into<Utf8PathBuf>) -> Self {
+        self.directories.push((directory.into(), None));
+        self
+    }
+
+    /// Removes this directory if a regular file of this name is directly in it then.
+    #[must_use]
+    pub fn remove_marked(
+        mut self,
+        directory: impl Into<Utf8PathBuf>,
+        marker: impl Into<String>,
+    ) -> Self {
+        self.directories
+            .push((directory.into(), Some(marker.into())));
+        self
+    }
+
+    /// Starts to guard.
+    ///
+    /// # Errors
+    ///
+    /// One of the directories does not exist or is none, or the system is out of processes or descriptors.
+    pub fn guard(&self) -> Result<DirectoryGuard, GuardError> {
+        let mut removals = Vec::new();
+        for (path, marker) in &self.directories {
+            let failed = |kind| GuardError {
+                path: Some(path.clone()),
+                kind,
+            };
+            removals.push(removal(path, marker.as_deref()).map_err(failed)?);
+        }
+        let (lifeline, done, process) = sys::launch_guard(&removals).map_err(|e| GuardError {
+            path: None,
+            kind: GuardErrorKind::Start(e),
+        })?;
+        Ok(DirectoryGuard {
+            lifeline: Some(Arc::new(lifeline)),
+            done,
+            process,
+        })
+    }
+}
+
+impl DirectoryGuard {
+    /// Ends the guard without removing anything.
+    pub fn release(mut self) {
+        if let Some(lifeline) = self.lifeline.take() {
+            sys::send(&lifeline, b"keep");
+        }
+    }
+
+    /// Removes the directories now, and waits until that is done; whether it was within the deadline.
+    ///
+    /// Something that was started [`guarded_by`](crate::Command::guarded_by) this guard and still runs holds it back.
+    pub fn remove(mut self, deadline: Deadline) -> bool {
+        self.lifeline = None;
+        self.wait(deadline)
+    }
+
+    pub(crate) fn lifeline(&self) -> Option<&Arc<OwnedFd>> {
+        self.lifeline.as_ref()
+    }
+
+    fn wait(&self, deadline: Deadline) -> bool {
+        let left = deadline
+            .remaining()
+            .unwrap_or(Duration::from_secs(365 * 86_400));
+        let mut fds = [PollFd::new(&self.done, PollFlags::IN)];
+        matches!(
+            rustix::event::poll(&mut fds, Timespec::try_from(left).ok().as_ref()),
+            Ok(1..)
+        )
+    }
+}
+
+impl Drop for DirectoryGuard {
+    /// Removes the directories, unless released. Waits up to five seconds for it; the removal goes on after that.
+    fn drop(&mut self) {
+        self.lifeline = None;
+        if self.wait(Deadline::after(Duration::from_secs(5))) {
+            sys::reap(self.process);
+        } else {
+            sys::reap_later(self.process);
+        }
+    }
+}
+
+fn removal(path: &Utf8Path, marker: Option<&str>) -> Result<Removal, GuardErrorKind> {
+    let meta = std::fs::symlink_metadata(path).map_err(GuardErrorKind::Directory)?;
+    if !meta.is_dir() {
+        return Err(GuardErrorKind::NotDirectory);
+    }
+    let absolute = camino::absolute_utf8(path).map_err(GuardErrorKind::Directory)?;
+    let marker = match marker {
+        Some(name) if name.is_empty() || name.contains('/') => {
+            return Err(GuardErrorKind::Marker(name.to_owned()));
+        }
+        Some(name) => {
+            Some(CString::new(name).map_err(|_| GuardErrorKind::Marker(name.to_owned()))?)
+        }
+        None => None,
+    };
+    Ok(Removal {
+        path: CString::new(absolute.as_str()).map_err(|e| GuardErrorKind::Directory(e.into()))?,
+        device: meta.dev(),
+        inode: meta.ino(),
+        marker,
+    })
+}
+
+/// A guard that could not be set up.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct GuardError {
+    /// The directory concerned.
+    pub path: Option<Utf8PathBuf>,
+    /// What went wrong.
+    pub kind: GuardErrorKind,
+}
+
+error_with_kind!(GuardError, |e, f| match &e.path {
+    Some(path) => write!(f, "failed to guard {path}: {}", e.kind),
+    None => write!(f, "failed to guard directories: {}", e.kind),
+});
+
+/// What went wrong with a guard.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum GuardErrorKind {
+    /// The directory cannot be looked at.
+    #[error("cannot be read")]
+    Directory(#[source] io::Error),
+    /// It is something else, or a link.
+    #[error("is not a directory")]
+    NotDirectory,
+    /// The marker is no name of a file.
+    #[error("{0:?} is no file name")]
+    Marker(String),
+    /// The guard's process could not be started.
+    #[error("no process could be started")]
+    Start(#[source] io::Error),
+}

@@ -1,0 +1,148 @@
+use std::io;
+use std::time::Instant;
+
+use camino::Utf8Path;
+
+use crate::find::{FindError, FindErrorKind};
+use crate::postmaster::directory_id;
+use crate::sys::{self, Means, Process};
+use crate::wait::{WaitError, WaitErrorKind, Watcher};
+use crate::{Deadline, Pid, PidFile, SharedMemoryId, Signal, SignalError};
+
+/// Children of a postmaster that has gone without them.
+///
+/// After SIGKILL of a postmaster its children live on: idle ones for some milliseconds, busy ones until they next look. They
+/// hold its shared memory, and a new server does not start before they are gone.
+///
+/// They are found by `/proc` on Linux: processes that call themselves `postgres: ...` and work in the data directory,
+/// whose parent is not a postmaster. Elsewhere they cannot be found, only waited for, by the number of processes that
+/// are attached to the shared memory segment which the lock file names.
+#[derive(Debug)]
+pub struct Orphans {
+    directory: (u64, u64),
+    segment: Option<(Pid, SharedMemoryId)>,
+    means: Means,
+    processes: Vec<Process>,
+}
+
+impl Orphans {
+    /// Looks for orphans of the last server of a data directory.
+    ///
+    /// # Errors
+    ///
+    /// The directory cannot be looked at.
+    pub fn find(data_directory: &Utf8Path) -> Result<Self, FindError> {
+        Self::find_by(data_directory, Means::Native).map_err(|e| FindError {
+            data_directory: data_directory.to_owned(),
+            kind: FindErrorKind::Directory(e),
+        })
+    }
+
+    pub(crate) fn find_by(data_directory: &Utf8Path, means: Means) -> io::Result<Self> {
+        let file = PidFile::read(data_directory).ok().flatten();
+        let mut orphans = Self {
+            directory: directory_id(data_directory)?,
+            segment: file.and_then(|file| Some((file.pid, file.shared_memory?))),
+            means,
+            processes: Vec::new(),
+        };
+        orphans.look_again();
+        Ok(orphans)
+    }
+
+    /// Their process numbers.
+    pub fn pids(&self) -> Vec<Pid> {
+        self.processes.iter().map(Process::pid).collect()
+    }
+
+    /// Whether there are none, and nobody is attached to the shared memory.
+    pub fn is_empty(&self) -> bool {
+        self.processes.is_empty() && !self.memory_is_attached()
+    }
+
+    /// Waits until they have ended by themselves.
+    ///
+    /// # Errors
+    ///
+    /// The deadline is over.
+    pub fn wait_gone(self, deadline: impl Into<Deadline>) -> Result<(), WaitError> {
+        self.end(deadline.into(), None)
+    }
+
+    /// Sends them SIGKILL, which harms nothing where there is no postmaster any more, and waits until they have ended.
+    ///
+    /// # Errors
+    ///
+    /// One of them belongs to another user, or the deadline is over.
+    pub fn kill(self, deadline: impl Into<Deadline>) -> Result<(), WaitError> {
+        self.end(deadline.into(), Some(Signal::Kill))
+    }
+
+    pub(crate) fn end(
+        mut self,
+        deadline: Deadline,
+        signal: Option<Signal>,
+    ) -> Result<(), WaitError> {
+        let since = Instant::now();
+        let watcher = Watcher::of_end();
+        loop {
+            for process in &self.processes {
+                if let Some(signal) = signal {
+                    self.signal(process, signal, since)?;
+                }
+                while !process.has_ended() {
+                    self.check(deadline, process.pid(), since)?;
+                    watcher.pause(process.descriptor(), false, deadline.remaining());
+                }
+            }
+            self.look_again();
+            if self.is_empty() {
+                return Ok(());
+            }
+            if self.processes.is_empty() {
+                if let Some((creator, _)) = self.segment {
+                    self.check(deadline, creator, since)?;
+                }
+                watcher.pause(None, false, deadline.remaining());
+            }
+        }
+    }
+
+    fn look_again(&mut self) {
+        self.processes = match self.means {
+            Means::Native => sys::orphans(self.directory),
+            Means::Portable => Vec::new(),
+        };
+    }
+
+    fn memory_is_attached(&self) -> bool {
+        self.segment
+            .is_some_and(|(creator, id)| sys::is_attached_creator(id, creator))
+    }
+
+    fn signal(&self, process: &Process, signal: Signal, since: Instant) -> Result<(), WaitError> {
+        match process.send(signal) {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+            Err(errno) => {
+                let error = SignalError::from_errno(process.pid(), signal, errno);
+                let kind = WaitErrorKind::NotSignalled(error.kind);
+                Err(WaitError {
+                    pid: process.pid(),
+                    waited: since.elapsed(),
+                    kind,
+                })
+            }
+        }
+    }
+
+    fn check(&self, deadline: Deadline, pid: Pid, since: Instant) -> Result<(), WaitError> {
+        if !deadline.is_over() {
+            return Ok(());
+        }
+        Err(WaitError {
+            pid,
+            waited: since.elapsed(),
+            kind: WaitErrorKind::TimedOut(None),
+        })
+    }
+}

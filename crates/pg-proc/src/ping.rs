@@ -1,0 +1,340 @@
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+
+use crate::{Deadline, SocketPath};
+
+/// Where a server is asked whether it accepts connections.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    address: Address,
+    user: String,
+    database: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Address {
+    Unix(SocketPath),
+    Tcp(SocketAddr),
+}
+
+impl Endpoint {
+    /// A Unix socket.
+    pub fn unix(socket: SocketPath) -> Self {
+        Self::at(Address::Unix(socket))
+    }
+
+    /// A TCP address, of version 4 or 6.
+    pub fn tcp(address: SocketAddr) -> Self {
+        Self::at(Address::Tcp(address))
+    }
+
+    /// Asks in the name of this user, `postgres` if not set. It need not exist, nor be able to log in: the answer that it
+    /// cannot is an answer. The server may log it, though.
+    #[must_use]
+    pub fn user(mut self, user: impl Into<String>) -> Self {
+        self.user = user.into();
+        self
+    }
+
+    /// Asks for this database, `postgres` if not set. It need not exist.
+    #[must_use]
+    pub fn database(mut self, database: impl Into<String>) -> Self {
+        self.database = database.into();
+        self
+    }
+
+    fn at(address: Address) -> Self {
+        Self {
+            address,
+            user: "postgres".to_owned(),
+            database: "postgres".to_owned(),
+        }
+    }
+}
+
+/// What a server answers.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Ping {
+    /// It accepts connections. Whether it lets this user in is another question.
+    Accepting,
+    /// It is up, but does not accept connections now (SQLSTATE 57P03).
+    Rejecting(Rejection),
+    /// No answer, or none of a PostgreSQL server.
+    NoResponse(io::Error),
+}
+
+impl Ping {
+    /// Whether the server accepts connections.
+    pub const fn is_accepting(&self) -> bool {
+        matches!(self, Self::Accepting)
+    }
+}
+
+/// Why a server does not accept connections.
+///
+/// The protocol has one code for all reasons. They can be told apart only by the text, and that only in English:
+/// servers with another `lc_messages` give [`Unspecified`](Self::Unspecified).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Rejection {
+    /// "the database system is starting up"
+    StartingUp,
+    /// "the database system is shutting down"
+    ShuttingDown,
+    /// "the database system is in recovery mode": after the crash of a backend.
+    InRecovery,
+    /// "the database system is not accepting connections", or "not yet": a standby.
+    NotAccepting,
+    /// None of these texts; with what the server said.
+    Unspecified(String),
+}
+
+/// Asks a server whether it accepts connections, as `pg_isready` does: by the answer to a startup packet (protocol 3.0,
+/// PostgreSQL 7.4 and later). No password is needed or sent.
+///
+/// Any answer but "cannot connect now" means that connections are accepted, also that the user is unknown
+/// (`PQping`, `internal_ping` in `src/interfaces/libpq/fe-connect.c`). If the server lets the user in, the session is
+/// ended properly at once.
+///
+/// The deadline covers everything, connecting too.
+pub fn ping(endpoint: &Endpoint, deadline: impl Into<Deadline>) -> Ping {
+    match converse(endpoint, deadline.into()) {
+        Ok(ping) => ping,
+        Err(e) => Ping::NoResponse(e),
+    }
+}
+
+fn converse(endpoint: &Endpoint, deadline: Deadline) -> io::Result<Ping> {
+    let socket = connect(&endpoint.address, deadline)?;
+    let mut connection = Connection { socket, deadline };
+    connection.write(&startup_packet(&endpoint.user, &endpoint.database))?;
+    loop {
+        let (kind, body) = connection.read_message()?;
+        match kind {
+            b'R' => {
+                if body.starts_with(&[0, 0, 0, 0]) {
+                    connection.end_session();
+                }
+                return Ok(Ping::Accepting);
+            }
+            b'E' => return judge_error(&body),
+            // A notice, or the server's wish for another protocol version.
+            b'N' | b'v' => {}
+            _ => return Err(not_postgresql()),
+        }
+    }
+}
+
+fn startup_packet(user: &str, database: &str) -> Vec<u8> {
+    const PROTOCOL_3_0: u32 = 3 << 16;
+    let mut packet = vec![0; 4];
+    packet.extend(PROTOCOL_3_0.to_be_bytes());
+    for text in ["user", user, "database", database] {
+        // A zero byte would end the value for the server; what follows it must not become another parameter.
+        packet.extend(text.bytes().take_while(|&byte| byte != 0));
+        packet.push(0);
+    }
+    packet.push(0);
+    let length = u32::try_from(packet.len()).unwrap_or(u32::MAX);
+    packet.splice(..4, length.to_be_bytes());
+    packet
+}
+
+/// Fields of an error: a letter, text, and a zero byte each.
+fn judge_error(body: &[u8]) -> io::Result<Ping> {
+    let mut code = None;
+    let mut message = String::new();
+    for field in body.split(|&byte| byte == 0) {
+        match field {
+            [b'C', code_text @ ..] => code = Some(code_text),
+            [b'M', text @ ..] => message = String::from_utf8_lossy(text).into_owned(),
+            _ => {}
+        }
+    }
+    match code {
+        Some(b"57P03") => Ok(Ping::Rejecting(rejection(message))),
+        Some(_) => Ok(Ping::Accepting),
+        None => Err(not_postgresql()),
+    }
+}
+
+fn rejection(message: String) -> Rejection {
+    let Some(state) = message.strip_prefix("the database system is ") else {
+        return Rejection::Unspecified(message);
+    };
+    match state {
+        "starting up" => Rejection::StartingUp,
+        "shutting down" => Rejection::ShuttingDown,
+        "in recovery mode" => Rejection::InRecovery,
+        _ if state.starts_with("not ") => Rejection::NotAccepting,
+        _ => Rejection::Unspecified(message),
+    }
+}
+
+fn connect(address: &Address, deadline: Deadline) -> io::Result<OwnedFd> {
+    loop {
+        let result = match address {
+            Address::Unix(path) => {
+                let socket = new_socket(AddressFamily::UNIX)?;
+                let address = SocketAddrUnix::new(path.socket().as_std_path())?;
+                rustix::net::connect(&socket, &address).map(|()| socket)
+            }
+            Address::Tcp(address) => {
+                let family = if address.is_ipv4() {
+                    AddressFamily::INET
+                } else {
+                    AddressFamily::INET6
+                };
+                let socket = new_socket(family)?;
+                match rustix::net::connect(&socket, address) {
+                    Err(Errno::INPROGRESS | Errno::INTR) => {
+                        wait(&socket, PollFlags::OUT, deadline)?;
+                        rustix::net::sockopt::socket_error(&socket)?.map(|()| socket)
+                    }
+                    result => result.map(|()| socket),
+                }
+            }
+        };
+        match result {
+            Ok(socket) => return Ok(socket),
+            // The queue of a Unix socket is full, and nothing tells when it is no longer.
+            Err(Errno::AGAIN) if !deadline.is_over() => {
+                std::thread::sleep(Duration::from_millis(1))
+            }
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+fn new_socket(family: AddressFamily) -> io::Result<OwnedFd> {
+    #[cfg(not(target_vendor = "apple"))]
+    {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        Ok(rustix::net::socket_with(
+            family,
+            SocketType::STREAM,
+            flags,
+            None,
+        )?)
+    }
+    #[cfg(target_vendor = "apple")]
+    {
+        let socket =
+            rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::empty(), None)?;
+        rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
+        crate::sys::set_nonblocking(&socket)?;
+        Ok(socket)
+    }
+}
+
+struct Connection {
+    socket: OwnedFd,
+    deadline: Deadline,
+}
+
+/// More than any answer to a startup packet takes.
+const LONGEST_MESSAGE: usize = 64 * 1024;
+
+impl Connection {
+    fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match rustix::net::send(&self.socket, bytes, no_sigpipe()) {
+                Ok(n) => bytes = bytes.get(n..).unwrap_or_default(),
+                Err(Errno::AGAIN) => wait(&self.socket, PollFlags::OUT, self.deadline)?,
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Kind and content.
+    fn read_message(&mut self) -> io::Result<(u8, Vec<u8>)> {
+        let mut head = [0; 5];
+        self.read_exact(&mut head)?;
+        let [kind, a, b, c, d] = head;
+        let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
+        if !(4..=LONGEST_MESSAGE).contains(&length) {
+            return Err(not_postgresql());
+        }
+        let mut body = vec![0; length - 4];
+        self.read_exact(&mut body)?;
+        Ok((kind, body))
+    }
+
+    fn read_exact(&mut self, mut buffer: &mut [u8]) -> io::Result<()> {
+        while !buffer.is_empty() {
+            match rustix::io::read(&self.socket, &mut *buffer) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(n) => buffer = buffer.get_mut(n..).unwrap_or_default(),
+                Err(Errno::AGAIN) => wait(&self.socket, PollFlags::IN, self.deadline)?,
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Says goodbye and waits until the server has taken it in, so that it finds no broken connection to log. The answer is
+    /// known already: whatever goes wrong here is no matter.
+    fn end_session(&mut self) {
+        const TERMINATE: &[u8] = &[b'X', 0, 0, 0, 4];
+        if self.write(TERMINATE).is_err() {
+            return;
+        }
+        let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Write);
+        let mut rest = [0; 1024];
+        while self.read_some(&mut rest).is_ok_and(|n| n > 0) {}
+    }
+
+    fn read_some(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match rustix::io::read(&self.socket, &mut *buffer) {
+                Ok(n) => return Ok(n),
+                Err(Errno::AGAIN) => wait(&self.socket, PollFlags::IN, self.deadline)?,
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+}
+
+fn no_sigpipe() -> rustix::net::SendFlags {
+    #[cfg(not(target_vendor = "apple"))]
+    {
+        rustix::net::SendFlags::NOSIGNAL
+    }
+    #[cfg(target_vendor = "apple")]
+    {
+        rustix::net::SendFlags::empty()
+    }
+}
+
+fn wait(socket: &OwnedFd, events: PollFlags, deadline: Deadline) -> io::Result<()> {
+    loop {
+        if deadline.is_over() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        let left = deadline.remaining().unwrap_or(Duration::from_secs(3600));
+        let mut fds = [PollFd::new(socket, events)];
+        match rustix::event::poll(&mut fds, Timespec::try_from(left).ok().as_ref()) {
+            Ok(1..) => return Ok(()),
+            Ok(0) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+fn not_postgresql() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        "this is no answer of a PostgreSQL server",
+    )
+}

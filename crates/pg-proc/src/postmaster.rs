@@ -1,0 +1,212 @@
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::time::Instant;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::signal::SignalErrorKind;
+use crate::sys::{Means, Process};
+use crate::wait::{self, WaitError, WaitErrorKind};
+use crate::{Deadline, Endpoint, Pid, PidFile, PidFileError, Signal, SignalError, Status};
+
+/// A postmaster whose identity was checked.
+///
+/// On Linux it is held by a pidfd: a signal reaches this process or nobody, however often its number is given out again.
+///
+/// # Races
+///
+/// Without pidfd (Linux before 5.3, sandboxes that forbid it, other systems) the identity is checked again
+/// immediately before each signal. Between check and signal remain some microseconds in which the server would have to
+/// end, be waited for by its parent, and its number be given out again.
+#[derive(Debug)]
+pub struct Postmaster {
+    pub(crate) process: Process,
+    pub(crate) data_directory: Utf8PathBuf,
+    pub(crate) means: Means,
+    /// The lock file that lay there before this server was started, by inode and time of change: it is not this server's.
+    pub(crate) file_before: Option<FileVersion>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FileVersion {
+    inode: u64,
+    changed: (i64, i64),
+}
+
+impl FileVersion {
+    pub(crate) fn of(path: &Utf8Path) -> Option<Self> {
+        let meta = std::fs::metadata(path).ok()?;
+        Some(Self {
+            inode: meta.ino(),
+            changed: (meta.ctime(), meta.ctime_nsec()),
+        })
+    }
+}
+
+impl Postmaster {
+    /// Its process number.
+    pub fn pid(&self) -> Pid {
+        self.process.pid()
+    }
+
+    /// The data directory, as it was given.
+    pub fn data_directory(&self) -> &Utf8Path {
+        &self.data_directory
+    }
+
+    /// Whether it still runs. A zombie does not.
+    pub fn is_alive(&self) -> bool {
+        !self.process.has_ended()
+    }
+
+    /// What its lock file says; none as long as it has not written one, or after it has removed it.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn pid_file(&self) -> Result<Option<PidFile>, PidFileError> {
+        let path = self.data_directory.join(PidFile::NAME);
+        if self.file_before.is_some() && FileVersion::of(&path) == self.file_before {
+            return Ok(None);
+        }
+        Ok(PidFile::read_file(&path)?.filter(|file| file.pid == self.pid()))
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Errors
+    ///
+    /// It has [gone](SignalErrorKind::Gone), or belongs to [another user](SignalErrorKind::NotPermitted).
+    pub fn send(&self, signal: Signal) -> Result<(), SignalError> {
+        self.process
+            .send(signal)
+            .map_err(|errno| SignalError::from_errno(self.pid(), signal, errno))
+    }
+
+    /// Makes a standby the primary: writes the file `promote`, and sends [`Signal::CheckRequests`]. A server that is no
+    /// standby takes no notice, and leaves the file.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send), or the file cannot be written.
+    pub fn promote(&self) -> Result<(), SignalError> {
+        self.request("promote")
+    }
+
+    /// Makes the server's log collector begin a new file (PostgreSQL 12 and later): writes the file `logrotate`, and sends
+    /// [`Signal::CheckRequests`].
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send), or the file cannot be written.
+    pub fn rotate_log(&self) -> Result<(), SignalError> {
+        self.request("logrotate")
+    }
+
+    /// Waits until the server has started: [`Status::Ready`], or [`Status::Standby`] for a standby that accepts no
+    /// connections. Ends at once when the server does.
+    ///
+    /// # Errors
+    ///
+    /// It has ended, or the deadline is over. Servers before PostgreSQL 10 never say that they are ready:
+    /// [`wait_accepting`](Self::wait_accepting) asks them.
+    pub fn wait_ready(&self, deadline: impl Into<Deadline>) -> Result<Status, WaitError> {
+        self.wait_status(&[Status::Ready, Status::Standby], deadline)
+    }
+
+    /// Waits until the status is one of these. Ends at once when the server does.
+    ///
+    /// # Errors
+    ///
+    /// It has ended, or the deadline is over.
+    pub fn wait_status(
+        &self,
+        wanted: &[Status],
+        deadline: impl Into<Deadline>,
+    ) -> Result<Status, WaitError> {
+        wait::for_status(self, wanted, deadline.into(), None)
+    }
+
+    /// Waits until the process has ended, and after a crash until its children, which outlive it and hold its shared
+    /// memory, have ended too: a new server can be started then.
+    ///
+    /// # Errors
+    ///
+    /// The deadline is over.
+    pub fn wait_gone(&self, deadline: impl Into<Deadline>) -> Result<(), WaitError> {
+        wait::for_end(self, deadline.into())
+    }
+
+    /// Sends SIGKILL to the postmaster and then to its children, and waits until all are gone: a new server, which
+    /// recovers from the write-ahead log, can be started then.
+    ///
+    /// # Errors
+    ///
+    /// It belongs to another user, or the deadline is over. That it has gone already is no error.
+    ///
+    /// # Cleanup
+    ///
+    /// The lock file and the System V segment stay behind, and POSIX shared memory with them; the next start takes care of them, and
+    /// where there will be none, [`release_shared_memory`](crate::release_shared_memory) does.
+    pub fn kill(&self, deadline: impl Into<Deadline>) -> Result<(), WaitError> {
+        let deadline = deadline.into();
+        let since = Instant::now();
+        match self.send(Signal::Kill) {
+            Err(e) if !e.is_gone() => {
+                let kind = WaitErrorKind::NotSignalled(e.kind);
+                return Err(WaitError {
+                    pid: self.pid(),
+                    waited: since.elapsed(),
+                    kind,
+                });
+            }
+            _ => {}
+        }
+        wait::for_process(self, deadline)?;
+        wait::for_orphans(self, deadline, Some(Signal::Kill))
+    }
+
+    /// Waits until the server answers on this endpoint that it accepts connections, asking again and again. For servers
+    /// before PostgreSQL 10, and to be certain of a particular address. Ends at once when the server does.
+    ///
+    /// # Errors
+    ///
+    /// It has ended, or the deadline is over.
+    pub fn wait_accepting(
+        &self,
+        endpoint: &Endpoint,
+        deadline: impl Into<Deadline>,
+    ) -> Result<(), WaitError> {
+        wait::for_answer(self, endpoint, deadline.into())
+    }
+
+    fn request(&self, file: &'static str) -> Result<(), SignalError> {
+        let signal = Signal::CheckRequests;
+        let path = self.data_directory.join(file);
+        OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(nix::libc::O_NOFOLLOW)
+            .open(&path)
+            .map_err(|e| SignalError {
+                pid: self.pid(),
+                signal,
+                kind: SignalErrorKind::RequestFile(file, e),
+            })?;
+        self.send(signal).inspect_err(|_| {
+            // Without the signal the file would take effect with the next one, whoever sends it.
+            let _ = std::fs::remove_file(&path);
+        })
+    }
+}
+
+pub(crate) fn directory_id(path: &Utf8Path) -> io::Result<(u64, u64)> {
+    let meta = std::fs::metadata(path)?;
+    if !meta.is_dir() {
+        return Err(io::ErrorKind::NotADirectory.into());
+    }
+    Ok((meta.dev(), meta.ino()))
+}

@@ -1,0 +1,331 @@
+use std::io;
+use std::os::fd::AsFd;
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use nix::libc;
+use thiserror::Error;
+
+use crate::command::Streams;
+use crate::log::{LogReader, Tail};
+use crate::postmaster::FileVersion;
+use crate::spawn_error::{SpawnError, SpawnErrorKind};
+use crate::supervised::Supervised;
+use crate::sys::{self, Means, Orders, Sink, command};
+use crate::wait::{self, WaitError, WaitErrorKind};
+use crate::{
+    Command, Deadline, Found, Log, Ownership, Pid, PidFile, Postmaster, Signal, SignalError,
+    Status, StopPlan,
+};
+
+/// How a server is to be started.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ServerOptions {
+    data_directory: Utf8PathBuf,
+    log: Log,
+    ownership: Ownership,
+}
+
+impl ServerOptions {
+    /// For the server of this data directory. The command still has to name it among its arguments (`-D`).
+    ///
+    /// If nothing else is said the server's output goes nowhere, and the server is bound to this process.
+    pub fn new(data_directory: impl Into<Utf8PathBuf>) -> Self {
+        let data_directory = data_directory.into();
+        Self {
+            data_directory,
+            log: Log::Null,
+            ownership: Ownership::default(),
+        }
+    }
+
+    /// Where the server's output goes.
+    #[must_use]
+    pub fn log(mut self, log: Log) -> Self {
+        self.log = log;
+        self
+    }
+
+    /// What becomes of the server when this process ends.
+    #[must_use]
+    pub fn ownership(mut self, ownership: Ownership) -> Self {
+        self.ownership = ownership;
+        self
+    }
+}
+
+/// A server that this process started.
+///
+/// # Cleanup
+///
+/// Dropping it does what the end of this process would do: a bound server is ended by its [`StopPlan`], and drop waits for
+/// that, at most two seconds longer than the plan takes; a detached one lives on.
+///
+/// A process between this one and the server (`pg-proc watch` in `ps`) sees to that. If it is killed itself, the
+/// kernel sends a bound server SIGQUIT on Linux; elsewhere such a server is left behind.
+#[derive(Debug)]
+pub struct Server {
+    // Dropped in this order: first the server ends, then there is nothing left to read.
+    supervised: Supervised,
+    postmaster: Postmaster,
+    log: LogReader,
+    /// The plan, while bound.
+    plan: Option<StopPlan>,
+}
+
+impl Command {
+    /// Starts the command as the server of a data directory. Returns as soon as it was executed: it is not
+    /// [ready](Server::wait_ready) then.
+    ///
+    /// A lock file that a crashed server left behind is no obstacle, also if its process number belongs to somebody else
+    /// by now.
+    ///
+    /// # Errors
+    ///
+    /// It could not be executed, or the data directory has a server.
+    pub fn spawn_server(&self, options: &ServerOptions) -> Result<Server, SpawnError> {
+        let process = |e: io::Error| self.failed(SpawnErrorKind::Process(e));
+        let file = options.data_directory.join(PidFile::NAME);
+        let file_before = FileVersion::of(&file);
+        let extra = self.environment_over_stale_file(&options.data_directory)?;
+
+        let null = |write: bool| {
+            std::fs::OpenOptions::new()
+                .read(!write)
+                .write(write)
+                .open("/dev/null")
+                .map_err(process)
+        };
+        let mut pending_tail = None;
+        let mut log = LogReader::None;
+        let [stdout, stderr] = match &options.log {
+            Log::Null => [
+                Sink::Descriptor(null(true)?.into()),
+                Sink::Descriptor(null(true)?.into()),
+            ],
+            Log::Inherit => {
+                let stream = io::stderr();
+                let copy = || stream.as_fd().try_clone_to_owned().map_err(process);
+                [Sink::Descriptor(copy()?), Sink::Descriptor(copy()?)]
+            }
+            Log::File(path) => {
+                let offset = std::fs::metadata(path).map_or(0, |meta| meta.len());
+                log = LogReader::File {
+                    path: path.clone(),
+                    offset,
+                };
+                let path = self.c_string(path.as_os_str())?;
+                [Sink::File(path.clone()), Sink::File(path)]
+            }
+            Log::Tail(limit) => {
+                let (read, write) = sys::pipe().map_err(process)?;
+                pending_tail = Some((read, *limit));
+                [
+                    Sink::Descriptor(write.try_clone().map_err(process)?),
+                    Sink::Descriptor(write),
+                ]
+            }
+        };
+        let plan = match &options.ownership {
+            Ownership::Bound(plan) => Some(plan.clone()),
+            Ownership::Detached => None,
+        };
+        let orders = Orders {
+            steps: plan.as_ref().map(StopPlan::to_steps).unwrap_or_default(),
+            bound: plan.is_some(),
+            if_supervisor_dies: libc::SIGQUIT,
+            whole_group: false,
+            hold: self.held_guard()?,
+        };
+        let streams = Streams {
+            stdin: null(false)?.into(),
+            stdout,
+            stderr,
+        };
+        let launched = self.launch(&extra, streams, &orders)?;
+        let (supervised, process_handle) = Supervised::new(launched);
+        if let Some((stream, limit)) = pending_tail {
+            log = LogReader::Memory(Tail::drain(stream, limit).map_err(process)?);
+        }
+        let postmaster = Postmaster {
+            process: process_handle,
+            data_directory: options.data_directory.clone(),
+            means: Means::Native,
+            file_before,
+        };
+        Ok(Server {
+            supervised,
+            postmaster,
+            log,
+            plan,
+        })
+    }
+
+    /// PostgreSQL takes the process that a stale lock file names for a server if it is alive, whatever it is, unless it is
+    /// the grandparent of the new one (`CreateLockFile`).
+    fn environment_over_stale_file(
+        &self,
+        data_directory: &Utf8Path,
+    ) -> Result<Vec<(&'static str, String)>, SpawnError> {
+        match Postmaster::find(data_directory) {
+            Ok(Found::Running(postmaster)) => {
+                Err(self.failed(SpawnErrorKind::Running(postmaster.pid())))
+            }
+            Ok(Found::SingleUser(pid) | Found::OtherUsers { pid, .. }) => {
+                Err(self.failed(SpawnErrorKind::Held(pid)))
+            }
+            Ok(Found::Stale(stale)) => Ok(stale
+                .bystander()
+                .map(|pid| ("PG_GRANDPARENT_PID", pid.to_string()))
+                .into_iter()
+                .collect()),
+            Ok(Found::Nothing) => Ok(Vec::new()),
+            Err(e) => Err(self.failed(SpawnErrorKind::State(e))),
+        }
+    }
+}
+
+impl Server {
+    /// Its process number.
+    pub fn pid(&self) -> Pid {
+        self.postmaster.pid()
+    }
+
+    /// The server as any process would see it.
+    pub fn postmaster(&self) -> &Postmaster {
+        &self.postmaster
+    }
+
+    /// Exit status, once it has ended.
+    pub fn exit_status(&self) -> Option<ExitStatus> {
+        self.supervised.exit_status()
+    }
+
+    /// Whether it is ended when this process ends.
+    pub const fn is_bound(&self) -> bool {
+        self.plan.is_some()
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Errors
+    ///
+    /// It has gone, or belongs to another user and this process is not root.
+    pub fn send(&self, signal: Signal) -> Result<(), SignalError> {
+        if self.postmaster.process.descriptor().is_some() {
+            return self.postmaster.send(signal);
+        }
+        // Its parent can signal it without a doubt about whom it hits.
+        if self.supervised.exit_status().is_some() {
+            let errno = rustix::io::Errno::SRCH;
+            return Err(SignalError::from_errno(self.pid(), signal, errno));
+        }
+        self.supervised.signal(signal);
+        Ok(())
+    }
+
+    /// As [`Postmaster::wait_ready`]; the error tells the exit status.
+    ///
+    /// # Errors
+    ///
+    /// It has ended, or the deadline is over.
+    pub fn wait_ready(&self, deadline: impl Into<Deadline>) -> Result<Status, WaitError> {
+        self.wait_status(&[Status::Ready, Status::Standby], deadline)
+    }
+
+    /// As [`Postmaster::wait_status`]; the error tells the exit status.
+    ///
+    /// # Errors
+    ///
+    /// It has ended, or the deadline is over.
+    pub fn wait_status(
+        &self,
+        wanted: &[Status],
+        deadline: impl Into<Deadline>,
+    ) -> Result<Status, WaitError> {
+        let end = Some(self.supervised.descriptor());
+        wait::for_status(&self.postmaster, wanted, deadline.into(), end).map_err(|mut e| {
+            if matches!(e.kind, WaitErrorKind::Ended(_)) {
+                let soon = Deadline::after(Duration::from_secs(1));
+                e.kind = WaitErrorKind::Ended(self.supervised.wait_exit_status(soon));
+            }
+            e
+        })
+    }
+
+    /// Waits until nothing of the server is left, neither itself nor its children, and returns its exit status; none if
+    /// nobody saw it.
+    ///
+    /// # Errors
+    ///
+    /// The deadline is over.
+    pub fn wait_gone(
+        &self,
+        deadline: impl Into<Deadline>,
+    ) -> Result<Option<ExitStatus>, WaitError> {
+        let deadline = deadline.into();
+        let since = Instant::now();
+        if self.supervised.wait_all_gone(deadline) {
+            self.postmaster.wait_gone(deadline)?;
+            return Ok(self.exit_status());
+        }
+        let last = self
+            .postmaster
+            .pid_file()
+            .ok()
+            .flatten()
+            .and_then(|file| file.status);
+        let kind = WaitErrorKind::TimedOut(last);
+        Err(WaitError {
+            pid: self.pid(),
+            waited: since.elapsed(),
+            kind,
+        })
+    }
+
+    /// At most `limit` bytes from the end of what this server has written to its log since it was started.
+    ///
+    /// # Errors
+    ///
+    /// The log file cannot be read.
+    pub fn log_tail(&self, limit: usize) -> io::Result<Vec<u8>> {
+        self.log.tail(limit)
+    }
+
+    /// Lets the server outlive this process from now on.
+    ///
+    /// One that was bound before keeps its supervisor, which then waits for the server's end and does nothing else.
+    ///
+    /// # Errors
+    ///
+    /// Its log is kept in this process's memory: see [`Log::Tail`].
+    pub fn detach(&mut self) -> Result<(), DetachError> {
+        if matches!(self.log, LogReader::Memory(_)) {
+            return Err(DetachError { pid: self.pid() });
+        }
+        self.supervised.command(&[command::DETACH]);
+        self.plan = None;
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.supervised.let_go();
+        if let Some(plan) = &self.plan {
+            let longest = plan.duration().saturating_add(Duration::from_secs(2));
+            self.supervised.wait_all_gone(Deadline::after(longest));
+        }
+    }
+}
+
+/// A server that cannot be detached.
+#[derive(Debug, Error)]
+#[error("server process {pid} writes its log to its owner, and cannot outlive it")]
+#[non_exhaustive]
+pub struct DetachError {
+    /// The server.
+    pub pid: Pid,
+}

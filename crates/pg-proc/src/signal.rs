@@ -1,0 +1,124 @@
+use std::fmt;
+use std::io;
+
+use nix::libc;
+use thiserror::Error;
+
+use crate::Pid;
+
+/// What a postmaster can be told, by PostgreSQL's names.
+///
+/// (`src/backend/postmaster/postmaster.c`: `handle_pm_pmsignal_signal`, `handle_pm_shutdown_request_signal`,
+/// `handle_pm_reload_request_signal`; `src/bin/pg_ctl/pg_ctl.c`.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "a postmaster knows no other signal from outside"
+)]
+pub enum Signal {
+    /// Smart shutdown, SIGTERM: no new connections; ends when the last client has gone.
+    Smart,
+    /// Fast shutdown, SIGINT: rolls back, disconnects all clients, writes a checkpoint.
+    Fast,
+    /// Immediate shutdown, SIGQUIT: drops everything; the next start recovers from the write-ahead log.
+    Immediate,
+    /// Rereads the configuration, SIGHUP.
+    Reload,
+    /// Looks for the files `promote` and `logrotate`, SIGUSR1.
+    ///
+    /// [`Postmaster::promote`](crate::Postmaster::promote) and [`rotate_log`](crate::Postmaster::rotate_log) create
+    /// the file first; without one the signal changes nothing.
+    CheckRequests,
+    /// SIGKILL. The children live on for a while: [`Postmaster::kill`](crate::Postmaster::kill) sees to them too.
+    Kill,
+}
+
+impl Signal {
+    /// The number of the signal.
+    pub const fn as_raw(self) -> i32 {
+        match self {
+            Self::Smart => libc::SIGTERM,
+            Self::Fast => libc::SIGINT,
+            Self::Immediate => libc::SIGQUIT,
+            Self::Reload => libc::SIGHUP,
+            Self::CheckRequests => libc::SIGUSR1,
+            Self::Kill => libc::SIGKILL,
+        }
+    }
+
+    pub(crate) const fn rustix(self) -> rustix::process::Signal {
+        match self {
+            Self::Smart => rustix::process::Signal::TERM,
+            Self::Fast => rustix::process::Signal::INT,
+            Self::Immediate => rustix::process::Signal::QUIT,
+            Self::Reload => rustix::process::Signal::HUP,
+            Self::CheckRequests => rustix::process::Signal::USR1,
+            Self::Kill => rustix::process::Signal::KILL,
+        }
+    }
+}
+
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Smart => "SIGTERM (smart shutdown)",
+            Self::Fast => "SIGINT (fast shutdown)",
+            Self::Immediate => "SIGQUIT (immediate shutdown)",
+            Self::Reload => "SIGHUP (reload)",
+            Self::CheckRequests => "SIGUSR1 (check for requests)",
+            Self::Kill => "SIGKILL",
+        })
+    }
+}
+
+/// A signal that was not delivered.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct SignalError {
+    /// The process meant.
+    pub pid: Pid,
+    /// The signal.
+    pub signal: Signal,
+    /// Why not.
+    pub kind: SignalErrorKind,
+}
+
+error_with_kind!(SignalError, |e, f| write!(
+    f,
+    "failed to send {} to process {}: {}",
+    e.signal, e.pid, e.kind
+));
+
+/// Why a signal was not delivered.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SignalErrorKind {
+    /// The process has ended; nothing was signalled, also if another process has its number now.
+    #[error("it is gone")]
+    Gone,
+    /// The process belongs to another user.
+    #[error("not permitted")]
+    NotPermitted,
+    /// The request file that gives the signal its meaning could not be written.
+    #[error("cannot write the request file `{0}`")]
+    RequestFile(&'static str, #[source] io::Error),
+    /// Anything else.
+    #[error("the system refused")]
+    System(#[source] io::Error),
+}
+
+impl SignalError {
+    /// Whether the process has ended.
+    pub const fn is_gone(&self) -> bool {
+        matches!(self.kind, SignalErrorKind::Gone)
+    }
+
+    pub(crate) fn from_errno(pid: Pid, signal: Signal, errno: rustix::io::Errno) -> Self {
+        let kind = match errno {
+            rustix::io::Errno::SRCH => SignalErrorKind::Gone,
+            rustix::io::Errno::PERM => SignalErrorKind::NotPermitted,
+            other => SignalErrorKind::System(other.into()),
+        };
+        Self { pid, signal, kind }
+    }
+}

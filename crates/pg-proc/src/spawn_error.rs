@@ -1,0 +1,101 @@
+use std::ffi::OsString;
+use std::io;
+
+use camino::Utf8PathBuf;
+use thiserror::Error;
+
+use crate::{FindError, Pid};
+
+/// A program that could not be started.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct SpawnError {
+    /// The program.
+    pub program: Utf8PathBuf,
+    /// What went wrong.
+    pub kind: SpawnErrorKind,
+}
+
+error_with_kind!(SpawnError, |e, f| write!(
+    f,
+    "failed to start {}: {}",
+    e.program, e.kind
+));
+
+/// What kept a program from being started.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SpawnErrorKind {
+    /// There is no such program, or no interpreter or loader for it.
+    #[error("no such program")]
+    NotFound(#[source] io::Error),
+    /// It is there, but cannot be executed.
+    #[error("cannot be executed")]
+    Execute(#[source] io::Error),
+    /// The account could not be taken on.
+    #[error("cannot become account {account}")]
+    Account {
+        /// Name or number of the account.
+        account: String,
+        /// What the system said.
+        #[source]
+        cause: io::Error,
+    },
+    /// The account cannot enter the directory to start in.
+    #[error("cannot enter {directory}")]
+    Directory {
+        /// The directory.
+        directory: Utf8PathBuf,
+        /// What the system said.
+        #[source]
+        cause: io::Error,
+    },
+    /// The account cannot write the log file.
+    #[error("cannot write the log file {path}")]
+    Log {
+        /// The file.
+        path: Utf8PathBuf,
+        /// What the system said.
+        #[source]
+        cause: io::Error,
+    },
+    /// The system is out of processes, memory or descriptors.
+    #[error("no process could be created")]
+    Process(#[source] io::Error),
+    /// A path, an argument or a variable contains a zero byte.
+    #[error("{0:?} contains a zero byte")]
+    Nul(OsString),
+    /// The data directory has a server already.
+    #[error("process {0} already serves this data directory")]
+    Running(Pid),
+    /// A single-user backend, or a process of another user that may be a server, holds the data directory.
+    #[error("process {0} holds this data directory")]
+    Held(Pid),
+    /// What holds the data directory could not be found out.
+    #[error("{0}")]
+    State(#[source] FindError),
+}
+
+impl SpawnError {
+    /// What the caller may do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match &self.kind {
+            SpawnErrorKind::Account { cause, .. }
+                if cause.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                Some("only root can start programs as another account")
+            }
+            SpawnErrorKind::Execute(cause) | SpawnErrorKind::Directory { cause, .. }
+                if cause.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                Some("every directory on the way has to be open to the account that runs it")
+            }
+            SpawnErrorKind::Log { cause, .. }
+                if cause.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                Some("the log file is opened with the rights of the account that runs the server")
+            }
+            _ => None,
+        }
+    }
+}

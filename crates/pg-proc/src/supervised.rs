@@ -1,0 +1,156 @@
+//! The owner's side of a supervisor.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use nix::libc;
+use rustix::event::{PollFd, PollFlags, Timespec};
+
+use crate::sys::{self, Launched, Process, Report};
+use crate::{Deadline, Signal};
+
+/// A program that runs under a supervisor of ours.
+#[derive(Debug)]
+pub(crate) struct Supervised {
+    lifeline: Option<OwnedFd>,
+    reports: OwnedFd,
+    supervisor: libc::pid_t,
+    heard: Mutex<Heard>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Heard {
+    status: Option<ExitStatus>,
+    all_gone: bool,
+    /// The supervisor has ended, with or without a last word.
+    silent: bool,
+}
+
+impl Supervised {
+    pub(crate) fn new(launched: Launched) -> (Self, Process) {
+        let Launched {
+            lifeline,
+            reports,
+            supervisor,
+            process,
+            ..
+        } = launched;
+        let heard = Mutex::default();
+        (
+            Self {
+                lifeline: Some(lifeline),
+                reports,
+                supervisor,
+                heard,
+            },
+            process,
+        )
+    }
+
+    /// Becomes readable with every report, and for good when the supervisor has ended.
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.reports.as_fd()
+    }
+
+    /// Exit status of the program, once it has ended. None also if the supervisor was killed and nobody saw the end.
+    pub(crate) fn exit_status(&self) -> Option<ExitStatus> {
+        self.listen().status
+    }
+
+    /// Whether nothing of the program is left, children that it left behind included.
+    pub(crate) fn all_gone(&self) -> bool {
+        let heard = self.listen();
+        heard.all_gone || heard.silent
+    }
+
+    /// Waits until the supervisor has reported the end of the program or has ended itself.
+    pub(crate) fn wait_exit_status(&self, deadline: Deadline) -> Option<ExitStatus> {
+        self.wait(deadline, |heard| heard.status.is_some() || heard.silent)
+            .status
+    }
+
+    /// Waits until nothing of the program is left; whether that came true.
+    pub(crate) fn wait_all_gone(&self, deadline: Deadline) -> bool {
+        let heard = self.wait(deadline, |heard| heard.all_gone || heard.silent);
+        heard.all_gone || heard.silent
+    }
+
+    /// Signals the program as its parent: never another process. Nothing happens when it has ended.
+    pub(crate) fn signal(&self, signal: Signal) {
+        // All signals that a postmaster knows have small numbers.
+        self.command(&[sys::command::SIGNAL, signal.as_raw() as u8]);
+    }
+
+    pub(crate) fn command(&self, bytes: &[u8]) {
+        if let Some(lifeline) = &self.lifeline {
+            sys::send(lifeline, bytes);
+        }
+    }
+
+    /// Lets go of the lifeline: the supervisor does now what it was told to do at the owner's end.
+    pub(crate) fn let_go(&mut self) {
+        self.lifeline = None;
+    }
+
+    fn wait(&self, deadline: Deadline, enough: impl Fn(&Heard) -> bool) -> Heard {
+        loop {
+            let heard = self.listen();
+            if enough(&heard) || deadline.is_over() {
+                return heard;
+            }
+            let timeout = deadline.remaining().unwrap_or(Duration::from_secs(3600));
+            let timeout = Timespec::try_from(timeout).ok();
+            let mut fds = [PollFd::new(&self.reports, PollFlags::IN)];
+            // An interruption is an early wake-up like any other.
+            let _ = rustix::event::poll(&mut fds, timeout.as_ref());
+        }
+    }
+
+    /// Takes in what was reported, without waiting.
+    fn listen(&self) -> Heard {
+        let mut heard: MutexGuard<'_, Heard> =
+            self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        while !heard.silent {
+            let mut fds = [PollFd::new(&self.reports, PollFlags::IN)];
+            if !matches!(
+                rustix::event::poll(&mut fds, Some(&Timespec::default())),
+                Ok(1..)
+            ) {
+                break;
+            }
+            let mut bytes = [0; Report::SIZE];
+            match rustix::io::read(&self.reports, &mut bytes) {
+                Ok(Report::SIZE) => match Report::from_bytes(bytes) {
+                    Some(Report::Exited(status)) => {
+                        heard.status = Some(ExitStatus::from_raw(status));
+                    }
+                    Some(Report::AllGone) => heard.all_gone = true,
+                    _ => {}
+                },
+                Err(rustix::io::Errno::INTR) => {}
+                _ => {
+                    heard.silent = true;
+                    // It has closed its end, so it is ending: this does not take long.
+                    sys::reap(self.supervisor);
+                }
+            }
+        }
+        *heard
+    }
+}
+
+impl Drop for Supervised {
+    fn drop(&mut self) {
+        self.lifeline = None;
+        match self.listen() {
+            Heard { silent: true, .. } => {}
+            // That was its last word.
+            Heard { all_gone: true, .. } => sys::reap(self.supervisor),
+            // The program takes longer than the owner wants to wait.
+            _ => sys::reap_later(self.supervisor),
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! Forking without exec, in a process that may have many threads.
+//!
+//! The child of such a fork has one thread, and copies of locks that threads which do not exist may hold. Until it
+//! execs or ends it may call async-signal-safe functions only: no allocation, no panic, nothing of std that locks.
+//! Whatever it needs is built before the fork and only read afterwards.
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use nix::errno::Errno;
+use nix::libc::{self, c_int, pid_t};
+
+/// Most descriptors that a child of a fork keeps.
+pub(super) const MAX_KEPT: usize = 12;
+
+/// A pipe whose ends are closed by exec, and neither of which takes the place of a standard stream.
+pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (read, write) = cloexec_pipe()?;
+    Ok((above_standard(read)?, above_standard(write)?))
+}
+
+#[cfg(not(target_vendor = "apple"))]
+fn cloexec_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?)
+}
+
+#[cfg(target_vendor = "apple")]
+fn cloexec_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (read, write) = rustix::pipe::pipe()?;
+    for end in [&read, &write] {
+        rustix::io::fcntl_setfd(end, rustix::io::FdFlags::CLOEXEC)?;
+    }
+    Ok((read, write))
+}
+
+/// In a process whose own standard streams are closed, new descriptors start at 0: `dup2` would overwrite them.
+pub(super) fn above_standard(fd: OwnedFd) -> io::Result<OwnedFd> {
+    if fd.as_raw_fd() > 2 {
+        Ok(fd)
+    } else {
+        Ok(rustix::io::fcntl_dupfd_cloexec(fd, 3)?)
+    }
+}
+
+pub(crate) fn set_nonblocking(fd: &OwnedFd) -> io::Result<()> {
+    let flags = rustix::fs::fcntl_getfl(fd)?;
+    Ok(rustix::fs::fcntl_setfl(
+        fd,
+        flags | rustix::fs::OFlags::NONBLOCK,
+    )?)
+}
+
+/// Forks; `child` runs in the child and never returns.
+///
+/// # Safety
+///
+/// `child` must keep to the rule of this module.
+pub(super) unsafe fn fork(child: impl FnOnce()) -> io::Result<pid_t> {
+    // The child must not run a signal handler of this process: they are blocked until it has reset them.
+    let (mut all, mut before) = (empty_set(), empty_set());
+    // SAFETY: both sets are valid; the mask is restored below in the parent.
+    unsafe {
+        libc::sigfillset(&mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut before);
+    }
+    // SAFETY: the caller promises that `child` is fit for this.
+    match unsafe { libc::fork() } {
+        0 => {
+            child();
+            // SAFETY: ends the process at once, running nothing that belongs to the parent.
+            unsafe { libc::_exit(127) }
+        }
+        result => {
+            let outcome = Errno::result(result);
+            // SAFETY: `before` was filled in above.
+            unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &before, std::ptr::null_mut()) };
+            Ok(outcome?)
+        }
+    }
+}
+
+fn empty_set() -> libc::sigset_t {
+    // SAFETY: all zeros is a value of this plain C struct on every platform; `sigemptyset` makes it the right one.
+    unsafe {
+        let mut set = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        set
+    }
+}
+
+/// Gives every signal its default meaning. Ignored signals stay ignored over exec otherwise: a caller that ignores
+/// SIGINT would start a server that cannot be told to shut down.
+///
+/// Async-signal-safe.
+pub(super) fn reset_signals() {
+    for signal in 1..=64 {
+        // SAFETY: `signal` is async-signal-safe; numbers that do not exist or cannot be set are refused.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}
+
+/// Async-signal-safe.
+pub(super) fn unblock_signals() {
+    let none = empty_set();
+    // SAFETY: `none` is a valid set; sigprocmask is async-signal-safe.
+    unsafe { libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut()) };
+}
+
+static WAKE: AtomicI32 = AtomicI32::new(-1);
+
+extern "C" fn on_child(_: c_int) {
+    let errno = Errno::last_raw();
+    write_all(WAKE.load(Ordering::Relaxed), b"!");
+    Errno::set_raw(errno);
+}
+
+/// Lets only SIGCHLD through, and turns it into a byte on `wake`, which must not block. The rest stays blocked: it is for
+/// the owner's end, not for a signal, that this process has to wait. (A `kill -TERM -1` at shutdown must not take it away
+/// before the server.)
+///
+/// Async-signal-safe.
+pub(super) fn listen_for_children(wake: RawFd) {
+    WAKE.store(wake, Ordering::Relaxed);
+    let mut others = empty_set();
+    // SAFETY: `others` and `action` are valid for the calls, all of which are async-signal-safe; the handler is too, and
+    // keeps errno.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = on_child as extern "C" fn(c_int) as usize;
+        action.sa_flags = libc::SA_NOCLDSTOP;
+        libc::sigaction(libc::SIGCHLD, &action, std::ptr::null_mut());
+        libc::sigfillset(&mut others);
+        libc::sigdelset(&mut others, libc::SIGCHLD);
+        libc::sigprocmask(libc::SIG_SETMASK, &others, std::ptr::null_mut());
+    }
+}
+
+/// Closes every descriptor but those in `keep`. Close-on-exec is no help for a process that never execs: without this it
+/// would keep the lifelines of other servers of the same owner open, and files and locks of the owner.
+///
+/// Async-signal-safe.
+pub(super) fn close_all_but(keep: &mut [RawFd], limit: RawFd) {
+    keep.sort_unstable();
+    let mut from = 0;
+    for &fd in keep.iter() {
+        if fd > from {
+            close_between(from, fd - 1, limit);
+        }
+        from = from.max(fd.saturating_add(1));
+    }
+    close_between(from, RawFd::MAX, limit);
+}
+
+fn close_between(first: RawFd, last: RawFd, limit: RawFd) {
+    #[cfg(target_os = "linux")]
+    {
+        // SAFETY: closes descriptors of this process, none of which anything still refers to.
+        let done = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+        if done == 0 {
+            return;
+        }
+    }
+    for fd in first..=last.min(limit) {
+        // SAFETY: as above.
+        unsafe { libc::close(fd) };
+    }
+}
+
+/// The number above any open descriptor; read before a fork, for kernels without `close_range`.
+pub(super) fn descriptor_limit() -> RawFd {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    limit
+        .and_then(|n| RawFd::try_from(n).ok())
+        .map_or(65_536, |n| n.min(1 << 20))
+}
+
+/// Async-signal-safe. Whoever should have read is gone if this fails; there is nobody else to tell.
+pub(super) fn write_all(fd: RawFd, bytes: &[u8]) {
+    // SAFETY: the buffer is valid for its length.
+    while unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) } < 0
+        && Errno::last_raw() == libc::EINTR
+    {}
+}
+
+/// One read, repeated when a signal interrupts it; zero at the end, below zero on errors. Async-signal-safe.
+pub(super) fn read(fd: RawFd, buffer: &mut [u8]) -> isize {
+    loop {
+        // SAFETY: the buffer is valid for its length.
+        let n = unsafe { libc::read(fd, buffer.as_mut_ptr().cast(), buffer.len()) };
+        if n >= 0 || Errno::last_raw() != libc::EINTR {
+            return n;
+        }
+    }
+}
+
+/// Replaces the standard streams by `/dev/null`, so that whoever reads the owner's output sees its end when the owner
+/// ends. Async-signal-safe.
+pub(super) fn let_go_of_streams() {
+    // SAFETY: plain system calls on numbers.
+    unsafe {
+        let null = libc::open(c"/dev/null".as_ptr(), libc::O_RDWR);
+        for stream in 0..=2 {
+            libc::dup2(null, stream);
+        }
+        if null > 2 {
+            libc::close(null);
+        }
+    }
+}
+
+/// Waits for a child that ends by itself at any moment. A caller that ignores SIGCHLD, or waits for children it does not
+/// know, may have got it already.
+pub(crate) fn reap(pid: pid_t) {
+    let mut status = 0;
+    // SAFETY: `status` is valid. The number is ours until waited for; if another thread waited for it, this fails.
+    while unsafe { libc::waitpid(pid, &mut status, 0) } < 0 && Errno::last_raw() == libc::EINTR {}
+}
+
+/// Children of ours that had not ended when nobody wanted to wait any longer.
+static UNREAPED: Mutex<Vec<pid_t>> = Mutex::new(Vec::new());
+
+/// Waits for a child whenever another one is reaped this way, instead of now.
+pub(crate) fn reap_later(pid: pid_t) {
+    let mut unreaped = UNREAPED.lock().unwrap_or_else(PoisonError::into_inner);
+    unreaped.push(pid);
+    unreaped.retain(|&pid| {
+        let mut status = 0;
+        // SAFETY: `status` is valid; the number is ours until waited for.
+        unsafe { libc::waitpid(pid, &mut status, libc::WNOHANG) == 0 }
+    });
+}
+
+/// Milliseconds of a clock that is never set. Async-signal-safe.
+pub(super) fn now_ms() -> i64 {
+    // SAFETY: all zeros is a timespec, and the clock exists on every Unix.
+    unsafe {
+        let mut now: libc::timespec = std::mem::zeroed();
+        libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now);
+        (now.tv_sec as i64)
+            .saturating_mul(1000)
+            .saturating_add(now.tv_nsec as i64 / 1_000_000)
+    }
+}

@@ -1,0 +1,207 @@
+//! The process that removes directories when their owner ends.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+
+use nix::errno::Errno;
+use nix::libc::{self, c_int, pid_t};
+
+use super::fork::{self, MAX_KEPT};
+
+/// A directory to be removed, known by more than its path.
+pub(crate) struct Removal {
+    pub(crate) path: CString,
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
+    /// A file that has to be in it.
+    pub(crate) marker: Option<CString>,
+}
+
+/// Forks the guard. It removes when every copy of the lifeline is closed, and closes `done` when
+/// it is through. Anything written into the lifeline makes it end without removing.
+pub(crate) fn launch_guard(removals: &[Removal]) -> io::Result<(OwnedFd, OwnedFd, pid_t)> {
+    let (lifeline_read, lifeline) = fork::pipe()?;
+    let (done, done_write) = fork::pipe()?;
+    let limit = fork::descriptor_limit();
+    let (read, write) = (lifeline_read.as_raw_fd(), done_write.as_raw_fd());
+    // SAFETY: `run` calls system calls only, on what was built before.
+    let pid = unsafe { fork::fork(|| run(removals, read, write, limit)) }?;
+    Ok((lifeline, done, pid))
+}
+
+fn run(removals: &[Removal], lifeline: RawFd, done: RawFd, limit: RawFd) {
+    // SAFETY: plain system calls on numbers and constants. Every signal stays blocked, as the fork left it.
+    unsafe {
+        libc::setsid();
+        libc::chdir(c"/".as_ptr());
+    }
+    fork::reset_signals();
+    let mut keep = [-1; MAX_KEPT];
+    for (slot, fd) in keep.iter_mut().zip([lifeline, done]) {
+        *slot = fd;
+    }
+    fork::close_all_but(&mut keep, limit);
+    fork::let_go_of_streams();
+    let mut byte = [0];
+    if fork::read(lifeline, &mut byte) <= 0 {
+        for removal in removals {
+            remove(removal);
+        }
+    }
+    // SAFETY: ends this process without running anything of the owner's.
+    unsafe { libc::_exit(0) }
+}
+
+/// Tries again for a second as long as somebody else still writes there.
+fn remove(removal: &Removal) {
+    let until = fork::now_ms().saturating_add(1000);
+    let mut marker = removal.marker.as_deref();
+    loop {
+        // SAFETY: the path ends with a zero byte.
+        let fd = unsafe {
+            let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
+            libc::open(removal.path.as_ptr(), flags)
+        };
+        if fd < 0 {
+            return;
+        }
+        if !is_meant(fd, removal, marker) {
+            // SAFETY: opened above.
+            unsafe { libc::close(fd) };
+            return;
+        }
+        empty(fd, removal);
+        // Seen once, and removed meanwhile.
+        marker = None;
+        // SAFETY: the path ends with a zero byte. An empty directory is all that this can remove.
+        let gone = unsafe { libc::rmdir(removal.path.as_ptr()) } == 0;
+        if gone || Errno::last_raw() != libc::ENOTEMPTY || fork::now_ms() > until {
+            return;
+        }
+        // SAFETY: no descriptors.
+        unsafe { libc::poll(std::ptr::null_mut(), 0, 5) };
+    }
+}
+
+fn is_meant(fd: c_int, removal: &Removal, marker: Option<&CStr>) -> bool {
+    // SAFETY: all zeros is a value of this plain C struct; paths end with a zero byte.
+    unsafe {
+        let mut info: libc::stat = std::mem::zeroed();
+        if libc::fstat(fd, &mut info) != 0
+            || info.st_dev as u64 != removal.device
+            || info.st_ino as u64 != removal.inode
+        {
+            return false;
+        }
+        let Some(marker) = marker else { return true };
+        libc::fstatat(fd, marker.as_ptr(), &mut info, libc::AT_SYMLINK_NOFOLLOW) == 0
+            && info.st_mode & libc::S_IFMT == libc::S_IFREG
+    }
+}
+
+#[cfg(target_os = "linux")]
+use tree::empty;
+
+/// Removing a tree with nothing but system calls. Directories are held open, never named by a path, so a directory that is
+/// replaced by a link meanwhile leads nowhere; other file systems mounted below are left alone.
+#[cfg(target_os = "linux")]
+mod tree {
+    use super::*;
+
+    /// Deeper than any tree of PostgreSQL's, and shallow enough for the stack.
+    const MAX_DEPTH: usize = 64;
+
+    /// Empties the directory and closes it. The marker goes last: a removal that was cut short can be taken up again.
+    pub(super) fn empty(fd: c_int, removal: &Removal) {
+        let marker = removal.marker.as_deref().map(|m| m.to_bytes());
+        empty_below(fd, removal.device, marker, MAX_DEPTH);
+        if let Some(marker) = &removal.marker {
+            // SAFETY: the name ends with a zero byte.
+            unsafe { libc::unlinkat(fd, marker.as_ptr(), 0) };
+        }
+        // SAFETY: handed over by the caller.
+        unsafe { libc::close(fd) };
+    }
+
+    #[repr(C, align(8))]
+    struct Buffer([u8; 2048]);
+
+    fn empty_below(fd: c_int, device: u64, spare: Option<&[u8]>, depth: usize) {
+        let mut buffer = Buffer([0; 2048]);
+        loop {
+            // SAFETY: the buffer is valid for its length.
+            let n = unsafe {
+                libc::syscall(
+                    libc::SYS_getdents64,
+                    fd,
+                    buffer.0.as_mut_ptr(),
+                    buffer.0.len(),
+                )
+            };
+            let mut rest = match usize::try_from(n) {
+                Ok(n) if n > 0 => buffer.0.get(..n).unwrap_or_default(),
+                _ => return,
+            };
+            while let Some((name, next)) = entry(rest) {
+                rest = next;
+                if name != b".\0" && name != b"..\0" && name.strip_suffix(b"\0") != spare {
+                    remove_entry(fd, name, device, depth);
+                }
+            }
+        }
+    }
+
+    /// Takes one `linux_dirent64` off: inode and offset, 8 bytes each, length of the record, 2, type, 1, and the name
+    /// with its zero byte.
+    fn entry(records: &[u8]) -> Option<(&[u8], &[u8])> {
+        let length = usize::from(u16::from_ne_bytes([*records.get(16)?, *records.get(17)?]));
+        let name = records.get(19..length)?;
+        let end = name.iter().position(|&byte| byte == 0)?;
+        Some((name.get(..=end)?, records.get(length..)?))
+    }
+
+    fn remove_entry(parent: c_int, name: &[u8], device: u64, depth: usize) {
+        let name = name.as_ptr().cast();
+        // SAFETY: the name ends with a zero byte; `info` is valid; the descriptor opened here is closed here.
+        unsafe {
+            if libc::unlinkat(parent, name, 0) == 0 || depth == 0 {
+                return;
+            }
+            let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
+            let fd = libc::openat(parent, name, flags);
+            if fd < 0 {
+                return;
+            }
+            let mut info: libc::stat = std::mem::zeroed();
+            if libc::fstat(fd, &mut info) == 0 && info.st_dev == device {
+                empty_below(fd, device, None, depth - 1);
+            }
+            libc::close(fd);
+            libc::unlinkat(parent, name, libc::AT_REMOVEDIR);
+        }
+    }
+}
+
+/// Elsewhere reading a directory takes memory management, which is forbidden here, so `rm` does it.
+#[cfg(not(target_os = "linux"))]
+fn empty(fd: c_int, removal: &Removal) {
+    // SAFETY: system calls on numbers and on strings that end with a zero byte; the child execs or ends.
+    unsafe {
+        let child = libc::fork();
+        if child == 0 {
+            let argv = [
+                c"rm".as_ptr(),
+                c"-rf".as_ptr(),
+                c"--".as_ptr(),
+                removal.path.as_ptr(),
+                std::ptr::null(),
+            ];
+            let envp = [std::ptr::null::<libc::c_char>()];
+            libc::execve(c"/bin/rm".as_ptr(), argv.as_ptr(), envp.as_ptr());
+            libc::_exit(127);
+        }
+        libc::close(fd);
+        fork::reap(child);
+    }
+}

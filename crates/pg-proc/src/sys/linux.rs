@@ -1,0 +1,225 @@
+//! Identity by pidfd and `/proc`.
+
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rustix::process::PidfdFlags;
+use rustix::time::ClockId;
+
+use super::process::{Began, Evidence, Identity, Process};
+use crate::Pid;
+
+/// How much later than its own record of its start a process may appear to have begun: the record has whole seconds, and
+/// both clocks are read one after the other.
+const CLOCK_TOLERANCE: i64 = 2;
+
+pub(super) fn open_pidfd(pid: Pid) -> rustix::io::Result<OwnedFd> {
+    rustix::process::pidfd_open(pid.rustix(), PidfdFlags::empty())
+}
+
+pub(super) fn identify(evidence: &Evidence) -> Identity {
+    let pid = evidence.pid;
+    // Held first, looked at second: what `/proc` says is about this process as long as it has not ended afterwards.
+    let process = match open_pidfd(pid) {
+        Ok(fd) => Process::Descriptor { pid, fd },
+        Err(rustix::io::Errno::SRCH) => return Identity::Gone,
+        // No pidfd before Linux 5.3, and some sandboxes forbid it.
+        Err(_) => Process::Number {
+            pid,
+            began: began(pid),
+        },
+    };
+    match look(evidence) {
+        Look::Same if process.has_ended() => Identity::Gone,
+        Look::Same => Identity::Verified(process),
+        Look::Not(identity) => identity,
+    }
+}
+
+enum Look {
+    Same,
+    Not(Identity),
+}
+
+fn look(evidence: &Evidence) -> Look {
+    let pid = evidence.pid;
+    let Some(stat) = Stat::read(pid) else {
+        // With hidepid=2 processes of others have no directory in /proc.
+        return Look::Not(match rustix::process::test_kill_process(pid.rustix()) {
+            Err(rustix::io::Errno::PERM) => Identity::OtherUsers(None),
+            _ => Identity::Gone,
+        });
+    };
+    if stat.has_ended() {
+        return Look::Not(Identity::Zombie);
+    }
+    let began_later = match (stat.began_at(), evidence.start_time) {
+        (Some(began), Some(recorded)) => began > recorded.saturating_add(CLOCK_TOLERANCE),
+        _ => false,
+    };
+    let executable = fs::read_link(proc_path(pid, "exe"));
+    let directory = fs::metadata(proc_path(pid, "cwd"));
+    match (executable, directory) {
+        (Ok(program), _) if !is_postgres(&program) => Look::Not(Identity::OtherProgram(stat.name)),
+        (Ok(_), Ok(cwd)) if (cwd.dev(), cwd.ino()) != evidence.directory => {
+            Look::Not(Identity::OtherDirectory)
+        }
+        // The clock may have been set since the record was written. Then the shared memory is a witness without a clock.
+        (Ok(_), Ok(_)) if began_later && !created_shared_memory(evidence) => {
+            Look::Not(Identity::BeganLater)
+        }
+        (Ok(_), Ok(_)) => Look::Same,
+        (Err(e), _) | (_, Err(e)) if e.kind() == io::ErrorKind::PermissionDenied => Look::Not(
+            if !stat.name.contains("postgres") && !stat.name.contains("postmaster") {
+                Identity::OtherProgram(stat.name)
+            } else if began_later {
+                Identity::BeganLater
+            } else {
+                Identity::OtherUsers(owner(pid))
+            },
+        ),
+        _ => Look::Not(Identity::Gone),
+    }
+}
+
+fn created_shared_memory(evidence: &Evidence) -> bool {
+    evidence
+        .shared_memory
+        .is_some_and(|id| super::portable::is_attached_creator(id, evidence.pid))
+}
+
+/// Vendors call it `edb-postgres`, wrappers `.postgres-wrapped`; a program that was replaced by an upgrade has
+/// ` (deleted)` behind its name.
+fn is_postgres(program: &Path) -> bool {
+    program.file_name().is_some_and(|name| {
+        let name = name.to_string_lossy();
+        name.contains("postgres") || name.contains("postmaster")
+    })
+}
+
+fn owner(pid: Pid) -> Option<u32> {
+    fs::metadata(format!("/proc/{pid}"))
+        .ok()
+        .map(|meta| meta.uid())
+}
+
+fn proc_path(pid: Pid, name: &str) -> PathBuf {
+    PathBuf::from(format!("/proc/{pid}/{name}"))
+}
+
+pub(super) fn began(pid: Pid) -> Option<Began> {
+    Stat::read(pid).map(|stat| Began(stat.start_ticks))
+}
+
+pub(super) fn has_ended(pid: Pid, began: Option<Began>) -> bool {
+    Stat::read(pid).is_none_or(|stat| {
+        stat.has_ended() || began.is_some_and(|began| began.0 != stat.start_ticks)
+    })
+}
+
+/// Processes whose parent is this one.
+pub(crate) fn children(parent: Pid) -> Vec<Pid> {
+    processes()
+        .filter(|&pid| Stat::read(pid).is_some_and(|stat| stat.parent == parent.as_raw()))
+        .collect()
+}
+
+/// Children of a postmaster of this directory that has gone. A living postmaster, which may be about to start, and its
+/// children are none.
+pub(crate) fn orphans(directory: (u64, u64)) -> Vec<Process> {
+    let mut here: Vec<(Process, Stat)> = Vec::new();
+    for pid in processes() {
+        // The name first: it is all that most processes are asked for.
+        let Some(stat) = Stat::read(pid) else {
+            continue;
+        };
+        if !stat.name.contains("postgres") || stat.has_ended() {
+            continue;
+        }
+        let began = Some(Began(stat.start_ticks));
+        let process = match open_pidfd(pid) {
+            Ok(fd) => Process::Descriptor { pid, fd },
+            Err(rustix::io::Errno::SRCH) => continue,
+            Err(_) => Process::Number { pid, began },
+        };
+        let works_here = fs::metadata(proc_path(pid, "cwd"))
+            .is_ok_and(|cwd| (cwd.dev(), cwd.ino()) == directory);
+        let same = fs::read_link(proc_path(pid, "exe")).is_ok_and(|exe| is_postgres(&exe));
+        if works_here && same && !has_ended(pid, began) {
+            here.push((process, stat));
+        }
+    }
+    let numbers: Vec<i32> = here
+        .iter()
+        .map(|(process, _)| process.pid().as_raw())
+        .collect();
+    here.retain(|(process, stat)| {
+        !numbers.contains(&stat.parent) && calls_itself_child(process.pid())
+    });
+    here.into_iter().map(|(process, _)| process).collect()
+}
+
+/// A postmaster keeps its command line; its children replace theirs (`init_ps_display`).
+fn calls_itself_child(pid: Pid) -> bool {
+    fs::read(proc_path(pid, "cmdline")).is_ok_and(|title| title.starts_with(b"postgres: "))
+}
+
+/// Processor time that a process has used, in ticks.
+pub(crate) fn cpu_ticks(pid: Pid) -> Option<u64> {
+    Stat::read(pid).map(|stat| stat.cpu_ticks)
+}
+
+fn processes() -> impl Iterator<Item = Pid> {
+    fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+}
+
+/// `/proc/PID/stat`, as far as it is needed here.
+pub(crate) struct Stat {
+    pub(crate) name: String,
+    state: u8,
+    pub(crate) parent: i32,
+    pub(crate) cpu_ticks: u64,
+    pub(crate) start_ticks: u64,
+}
+
+impl Stat {
+    pub(crate) fn read(pid: Pid) -> Option<Self> {
+        Self::parse(&fs::read(proc_path(pid, "stat")).ok()?)
+    }
+
+    /// The name stands between parentheses and may contain some.
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let text = String::from_utf8_lossy(bytes);
+        let (head, tail) = text.rsplit_once(')')?;
+        let (_, name) = head.split_once('(')?;
+        let fields: Vec<&str> = tail.split_ascii_whitespace().collect();
+        // The manual counts from 1, the number of the process; the state behind the name is the third.
+        let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
+        Some(Self {
+            name: name.to_owned(),
+            state: *fields.first()?.as_bytes().first()?,
+            parent: i32::try_from(number(4)?).ok()?,
+            cpu_ticks: number(14)?.saturating_add(number(15)?),
+            start_ticks: number(22)?,
+        })
+    }
+
+    fn has_ended(&self) -> bool {
+        matches!(self.state, b'Z' | b'X' | b'x')
+    }
+
+    /// Seconds since 1970, by the clock as it is set now.
+    fn began_at(&self) -> Option<i64> {
+        let per_second = u64::try_from(rustix::param::clock_ticks_per_second()).ok()?;
+        let since_boot = i64::try_from(self.start_ticks.checked_div(per_second)?).ok()?;
+        let now = rustix::time::clock_gettime(ClockId::Realtime).tv_sec;
+        let uptime = rustix::time::clock_gettime(ClockId::Boottime).tv_sec;
+        Some(now - uptime + since_boot)
+    }
+}

@@ -1,0 +1,737 @@
+//! The process between an owner and what it started.
+//!
+//! ```text
+//! owner ──fork──> supervisor ──fork, exec──> postgres (or initdb, ...)
+//!       ─lifeline─>          ──reports──────> owner
+//! ```
+//!
+//! As the parent of the program the supervisor can signal it without a doubt about whom it hits: the number is taken
+//! until the supervisor itself has waited for it. It sees the owner end by the end of its lifeline, however the owner
+//! ends, and stops the program then. On Linux it also adopts what the program leaves behind (the backends of a killed
+//! postmaster), so that "all gone" is a fact and not a guess.
+//!
+//! Should the supervisor itself be killed, the kernel sends the program a signal (Linux; that this is tied to a thread
+//! does not matter for a process with one thread). Elsewhere such a server would be left behind.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::ptr;
+
+use nix::errno::Errno;
+use nix::libc::{self, c_char, c_int, pid_t};
+
+use super::fork::{self, MAX_KEPT};
+use crate::{Account, Pid};
+
+/// What to execute. Everything is in the form that system calls take.
+pub(crate) struct Program {
+    pub(crate) path: CString,
+    pub(crate) arguments: Vec<CString>,
+    pub(crate) environment: Vec<CString>,
+    pub(crate) directory: CString,
+    pub(crate) account: Option<Account>,
+    pub(crate) stdin: OwnedFd,
+    pub(crate) stdout: Sink,
+    pub(crate) stderr: Sink,
+}
+
+/// Where a stream of the program goes.
+pub(crate) enum Sink {
+    Descriptor(OwnedFd),
+    /// Opened for appending by the program's account, so that no link in a directory of that account can make root
+    /// write elsewhere.
+    File(CString),
+}
+
+/// What the supervisor does when its lifeline ends.
+pub(crate) struct Orders {
+    /// Signals, and how long each may take; SIGKILL follows the last.
+    pub(crate) steps: Vec<Step>,
+    pub(crate) bound: bool,
+    /// Sent by the kernel if the supervisor is killed.
+    pub(crate) if_supervisor_dies: c_int,
+    /// Everything in the program's process group is killed with it.
+    pub(crate) whole_group: bool,
+    /// Held open for as long as anything of the program lives.
+    pub(crate) hold: Option<OwnedFd>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Step {
+    pub(crate) signal: c_int,
+    pub(crate) patience_ms: i64,
+}
+
+/// A program that was executed, and its supervisor.
+pub(crate) struct Launched {
+    pub(crate) lifeline: OwnedFd,
+    pub(crate) reports: OwnedFd,
+    pub(crate) supervisor: pid_t,
+    pub(crate) process: super::Process,
+}
+
+#[derive(Debug)]
+pub(crate) struct LaunchError {
+    pub(crate) stage: Stage,
+    pub(crate) cause: io::Error,
+}
+
+/// What was being done between fork and exec.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    Prepare,
+    Fork,
+    Report,
+    Groups,
+    Group,
+    User,
+    Output,
+    Streams,
+    Directory,
+    Execute,
+}
+
+impl Stage {
+    /// Those that the program itself can report.
+    const OF_PROGRAM: [Self; 7] = [
+        Self::Groups,
+        Self::Group,
+        Self::User,
+        Self::Output,
+        Self::Streams,
+        Self::Directory,
+        Self::Execute,
+    ];
+}
+
+/// Sent by the supervisor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Report {
+    Started(pid_t),
+    NotStarted(c_int),
+    /// The program ended, with this status of `waitpid`.
+    Exited(c_int),
+    /// Nothing of it is left.
+    AllGone,
+}
+
+impl Report {
+    pub(crate) const SIZE: usize = 8;
+
+    fn to_bytes(self) -> [u8; Self::SIZE] {
+        let (kind, value) = match self {
+            Self::Started(pid) => (1u32, pid),
+            Self::NotStarted(errno) => (2, errno),
+            Self::Exited(status) => (3, status),
+            Self::AllGone => (4, 0),
+        };
+        let [a, b, c, d] = kind.to_ne_bytes();
+        let [e, f, g, h] = value.to_ne_bytes();
+        [a, b, c, d, e, f, g, h]
+    }
+
+    pub(crate) fn from_bytes([a, b, c, d, e, f, g, h]: [u8; Self::SIZE]) -> Option<Self> {
+        let value = c_int::from_ne_bytes([e, f, g, h]);
+        match u32::from_ne_bytes([a, b, c, d]) {
+            1 => Some(Self::Started(value)),
+            2 => Some(Self::NotStarted(value)),
+            3 => Some(Self::Exited(value)),
+            4 => Some(Self::AllGone),
+            _ => None,
+        }
+    }
+}
+
+/// What the owner writes into the lifeline.
+pub(crate) mod command {
+    /// The owner holds a handle of the program: its number may be given back.
+    pub(crate) const SEEN: u8 = b'A';
+    /// Let the program live when the lifeline ends.
+    pub(crate) const DETACH: u8 = b'D';
+    /// End the program when the lifeline ends.
+    pub(crate) const BIND: u8 = b'B';
+    /// Send the signal whose number is the next byte.
+    pub(crate) const SIGNAL: u8 = b'S';
+}
+
+/// Starts the program under a supervisor, and returns when it was executed.
+pub(crate) fn launch(program: &Program, orders: &Orders) -> Result<Launched, LaunchError> {
+    let at = |stage| move |cause: io::Error| LaunchError { stage, cause };
+    let (lifeline_read, lifeline) = fork::pipe().map_err(at(Stage::Prepare))?;
+    let (reports, reports_write) = fork::pipe().map_err(at(Stage::Prepare))?;
+    let (failure, failure_write) = fork::pipe().map_err(at(Stage::Prepare))?;
+    let (wake, wake_write) = fork::pipe().map_err(at(Stage::Prepare))?;
+    for end in [&wake, &wake_write, &lifeline_read] {
+        fork::set_nonblocking(end).map_err(at(Stage::Prepare))?;
+    }
+    let arguments = pointers(&program.arguments);
+    let environment = pointers(&program.environment);
+    let supervisor = Supervisor {
+        program,
+        orders,
+        arguments: &arguments,
+        environment: &environment,
+        lifeline: lifeline_read.as_raw_fd(),
+        reports: reports_write.as_raw_fd(),
+        failure: failure_write.as_raw_fd(),
+        wake: wake.as_raw_fd(),
+        wake_write: wake_write.as_raw_fd(),
+        descriptor_limit: fork::descriptor_limit(),
+        state: State::default(),
+    };
+    // SAFETY: `run` keeps to the rule: it calls system calls only, on what was built above.
+    let pid = unsafe { fork::fork(move || supervisor.run()) }.map_err(at(Stage::Fork))?;
+    drop((
+        lifeline_read,
+        reports_write,
+        failure_write,
+        wake,
+        wake_write,
+    ));
+
+    let launched = first_report(&reports).and_then(|child| {
+        let process = super::Process::open_child(child);
+        send(&lifeline, &[command::SEEN]);
+        outcome_of_exec(&failure)?;
+        Ok(process)
+    });
+    match launched {
+        Ok(process) => Ok(Launched {
+            lifeline,
+            reports,
+            supervisor: pid,
+            process,
+        }),
+        Err(e) => {
+            drop(lifeline);
+            fork::reap(pid);
+            Err(e)
+        }
+    }
+}
+
+/// Tells the supervisor something; it may be gone.
+pub(crate) fn send(lifeline: &OwnedFd, bytes: &[u8]) {
+    let _no_signal = BlockedSigpipe::new();
+    fork::write_all(lifeline.as_raw_fd(), bytes);
+}
+
+/// Writes into a pipe whose reader may be gone.
+pub(crate) fn write(pipe: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
+    let _no_signal = BlockedSigpipe::new();
+    Ok(rustix::io::write(pipe, bytes)?)
+}
+
+fn first_report(reports: &OwnedFd) -> Result<Pid, LaunchError> {
+    let mut bytes = [0; Report::SIZE];
+    let n = fork::read(reports.as_raw_fd(), &mut bytes);
+    let silent = || LaunchError {
+        stage: Stage::Report,
+        cause: io::ErrorKind::UnexpectedEof.into(),
+    };
+    if n != Report::SIZE as isize {
+        return Err(silent());
+    }
+    match Report::from_bytes(bytes) {
+        Some(Report::Started(pid)) => Pid::new(pid).ok_or_else(silent),
+        Some(Report::NotStarted(errno)) => Err(LaunchError {
+            stage: Stage::Fork,
+            cause: io::Error::from_raw_os_error(errno),
+        }),
+        _ => Err(silent()),
+    }
+}
+
+/// The pipe ends without a word when exec closes it.
+fn outcome_of_exec(failure: &OwnedFd) -> Result<(), LaunchError> {
+    let mut bytes = [0; 8];
+    if fork::read(failure.as_raw_fd(), &mut bytes) < 8 {
+        return Ok(());
+    }
+    let [a, b, c, d, e, f, g, h] = bytes;
+    let stage = u32::from_ne_bytes([a, b, c, d]);
+    let stage = Stage::OF_PROGRAM
+        .into_iter()
+        .find(|&known| known as u32 == stage);
+    Err(LaunchError {
+        stage: stage.unwrap_or(Stage::Execute),
+        cause: io::Error::from_raw_os_error(c_int::from_ne_bytes([e, f, g, h])),
+    })
+}
+
+fn pointers(strings: &[CString]) -> Vec<*const c_char> {
+    strings
+        .iter()
+        .map(|s| s.as_ptr())
+        .chain([ptr::null()])
+        .collect()
+}
+
+/// A write into a pipe without readers must fail, not end a caller that gave SIGPIPE back its default meaning.
+struct BlockedSigpipe {
+    was_pending: bool,
+    before: libc::sigset_t,
+}
+
+impl BlockedSigpipe {
+    fn new() -> Self {
+        // SAFETY: all sets are valid, zeroed and then filled in by the calls.
+        unsafe {
+            let mut pending: libc::sigset_t = std::mem::zeroed();
+            let mut pipe: libc::sigset_t = std::mem::zeroed();
+            let mut before: libc::sigset_t = std::mem::zeroed();
+            libc::sigpending(&mut pending);
+            libc::sigemptyset(&mut pipe);
+            libc::sigaddset(&mut pipe, libc::SIGPIPE);
+            libc::pthread_sigmask(libc::SIG_BLOCK, &pipe, &mut before);
+            Self {
+                was_pending: libc::sigismember(&pending, libc::SIGPIPE) == 1,
+                before,
+            }
+        }
+    }
+}
+
+impl Drop for BlockedSigpipe {
+    fn drop(&mut self) {
+        // SAFETY: as above. A SIGPIPE of ours is taken off before the mask is restored; one that was pending before is not
+        // ours to take.
+        unsafe {
+            let mut pending: libc::sigset_t = std::mem::zeroed();
+            libc::sigpending(&mut pending);
+            if !self.was_pending && libc::sigismember(&pending, libc::SIGPIPE) == 1 {
+                let mut pipe: libc::sigset_t = std::mem::zeroed();
+                let mut taken = 0;
+                libc::sigemptyset(&mut pipe);
+                libc::sigaddset(&mut pipe, libc::SIGPIPE);
+                libc::sigwait(&pipe, &mut taken);
+            }
+            libc::pthread_sigmask(libc::SIG_SETMASK, &self.before, ptr::null_mut());
+        }
+    }
+}
+
+/// The supervisor's whole world. All of `run` is async-signal-safe.
+struct Supervisor<'a> {
+    program: &'a Program,
+    orders: &'a Orders,
+    arguments: &'a [*const c_char],
+    environment: &'a [*const c_char],
+    lifeline: RawFd,
+    reports: RawFd,
+    failure: RawFd,
+    wake: RawFd,
+    wake_write: RawFd,
+    descriptor_limit: RawFd,
+    state: State,
+}
+
+#[derive(Default)]
+struct State {
+    child: pid_t,
+    /// The owner holds a handle, or is gone: the child may be waited for.
+    may_reap: bool,
+    child_ended: bool,
+    bound: bool,
+    owner_gone: bool,
+    expect_signal: bool,
+    next_step: usize,
+    /// When the next step is due; zero when nothing is being ended.
+    step_due: i64,
+}
+
+impl Supervisor<'_> {
+    fn run(mut self) {
+        // SAFETY: plain system calls on numbers.
+        unsafe { libc::setsid() };
+        fork::reset_signals();
+        fork::listen_for_children(self.wake_write);
+        self.close_foreign_descriptors();
+        self.state.bound = self.orders.bound;
+        if self.state.bound {
+            adopt_orphans();
+        }
+        self.state.child = self.start();
+        if self.state.child < 0 {
+            self.report(Report::NotStarted(Errno::last_raw()));
+            return;
+        }
+        // SAFETY: only the child reports failures; while this end is open the owner would wait for its end.
+        unsafe { libc::close(self.failure) };
+        self.report(Report::Started(self.state.child));
+        name_this_process();
+        fork::let_go_of_streams();
+        self.close_streams_of_child();
+        // SAFETY: a constant path. No file system is kept busy by this process.
+        unsafe { libc::chdir(c"/".as_ptr()) };
+        self.watch();
+        // SAFETY: ends this process without running anything of the owner's.
+        unsafe { libc::_exit(0) }
+    }
+
+    fn close_foreign_descriptors(&self) {
+        let mut keep = [-1; MAX_KEPT];
+        let own = [
+            0,
+            1,
+            2,
+            self.lifeline,
+            self.reports,
+            self.failure,
+            self.wake,
+            self.wake_write,
+        ];
+        let streams = [
+            self.program.stdin.as_raw_fd(),
+            self.program.stdout.descriptor(),
+            self.program.stderr.descriptor(),
+            self.orders.hold.as_ref().map_or(-1, AsRawFd::as_raw_fd),
+        ];
+        for (slot, fd) in keep.iter_mut().zip(own.into_iter().chain(streams)) {
+            *slot = fd;
+        }
+        fork::close_all_but(&mut keep, self.descriptor_limit);
+    }
+
+    fn close_streams_of_child(&self) {
+        for fd in [
+            self.program.stdin.as_raw_fd(),
+            self.program.stdout.descriptor(),
+            self.program.stderr.descriptor(),
+        ] {
+            if fd > 2 {
+                // SAFETY: this process uses them no more; a number that is closed already is refused.
+                unsafe { libc::close(fd) };
+            }
+        }
+    }
+
+    fn start(&self) -> pid_t {
+        // SAFETY: getpid and fork are async-signal-safe, and this process has one thread.
+        unsafe {
+            let this = libc::getpid();
+            match libc::fork() {
+                0 => {
+                    self.execute(this);
+                    libc::_exit(127)
+                }
+                child => child,
+            }
+        }
+    }
+
+    /// Becomes the program; returns if that fails, having reported it.
+    fn execute(&self, parent: pid_t) {
+        // SAFETY: system calls on numbers, on C strings and on arrays that end with a null pointer, all of which were built
+        // before the fork and are alive in this copy of the owner's memory.
+        let failed: Result<(), (Stage, c_int)> = unsafe {
+            libc::setsid();
+            fork::reset_signals();
+            fork::unblock_signals();
+            libc::umask(0o077);
+            self.become_account().and_then(|()| {
+                self.die_with(parent);
+                self.connect_streams()?;
+                check(
+                    Stage::Directory,
+                    libc::chdir(self.program.directory.as_ptr()),
+                )?;
+                libc::execve(
+                    self.program.path.as_ptr(),
+                    self.arguments.as_ptr(),
+                    self.environment.as_ptr(),
+                );
+                Err((Stage::Execute, Errno::last_raw()))
+            })
+        };
+        if let Err((stage, errno)) = failed {
+            let [a, b, c, d] = (stage as u32).to_ne_bytes();
+            let [e, f, g, h] = errno.to_ne_bytes();
+            fork::write_all(self.failure, &[a, b, c, d, e, f, g, h]);
+        }
+    }
+
+    unsafe fn become_account(&self) -> Result<(), (Stage, c_int)> {
+        let Some(account) = &self.program.account else {
+            return Ok(());
+        };
+        // SAFETY: the slice is valid for its length.
+        unsafe {
+            let groups = account.groups();
+            check(
+                Stage::Groups,
+                libc::setgroups(groups.len() as _, groups.as_ptr().cast()),
+            )?;
+            check(Stage::Group, libc::setgid(account.gid()))?;
+            check(Stage::User, libc::setuid(account.uid()))
+        }
+    }
+
+    /// Asks the kernel for a signal when the supervisor ends. A change of credentials cancels that, so it comes after.
+    #[cfg(target_os = "linux")]
+    fn die_with(&self, parent: pid_t) {
+        if !self.orders.bound {
+            return;
+        }
+        // SAFETY: numbers only.
+        unsafe {
+            libc::prctl(libc::PR_SET_PDEATHSIG, self.orders.if_supervisor_dies);
+            // It may have ended before the line above.
+            if libc::getppid() != parent {
+                libc::_exit(127);
+            }
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn die_with(&self, _parent: pid_t) {}
+
+    unsafe fn connect_streams(&self) -> Result<(), (Stage, c_int)> {
+        // SAFETY: numbers, and paths that end with a zero byte.
+        unsafe {
+            check(
+                Stage::Streams,
+                libc::dup2(self.program.stdin.as_raw_fd(), 0),
+            )?;
+            for (stream, sink) in [(1, &self.program.stdout), (2, &self.program.stderr)] {
+                let fd = match sink {
+                    Sink::Descriptor(fd) => fd.as_raw_fd(),
+                    Sink::File(path) => {
+                        let flags = libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT;
+                        let flags = flags | libc::O_CLOEXEC | libc::O_NOCTTY;
+                        let fd = libc::open(path.as_ptr(), flags, 0o600 as libc::c_uint);
+                        check(Stage::Output, fd)?;
+                        fd
+                    }
+                };
+                check(Stage::Streams, libc::dup2(fd, stream))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn watch(&mut self) {
+        loop {
+            let any_left = self.collect_ended();
+            if self.state.child_ended {
+                if !any_left {
+                    self.report(Report::AllGone);
+                    return;
+                }
+                kill_own_children();
+            } else if self.state.owner_gone && !self.state.bound {
+                // Detached: init takes over.
+                return;
+            }
+            self.sleep();
+            self.hear();
+            self.escalate();
+        }
+    }
+
+    /// Waits for what has ended; says whether there are children left.
+    fn collect_ended(&mut self) -> bool {
+        while self.state.may_reap {
+            let mut status = 0;
+            // SAFETY: `status` is valid.
+            match unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG) } {
+                0 => return true,
+                pid if pid > 0 => {
+                    if pid == self.state.child {
+                        self.state.child_ended = true;
+                        if self.orders.whole_group {
+                            // Its group may have lost its last member: then this number could already be another's.
+                            self.state.child = 0;
+                        }
+                        self.report(Report::Exited(status));
+                    }
+                }
+                _ => return Errno::last_raw() != libc::ECHILD,
+            }
+        }
+        true
+    }
+
+    fn sleep(&self) {
+        let mut fds = [
+            libc::pollfd {
+                fd: self.lifeline,
+                events: libc::POLLIN,
+                revents: 0,
+            },
+            libc::pollfd {
+                fd: self.wake,
+                events: libc::POLLIN,
+                revents: 0,
+            },
+        ];
+        if self.state.owner_gone {
+            fds[0].fd = -1;
+        }
+        let timeout = if self.state.child_ended {
+            // Killed children are on their way out, and new ones may appear when their parents go.
+            5
+        } else if self.state.step_due > 0 {
+            (self.state.step_due - fork::now_ms()).clamp(0, 60_000) as c_int
+        } else {
+            -1
+        };
+        // SAFETY: `fds` is valid for its length.
+        unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, timeout) };
+        let mut bytes = [0; 64];
+        while fork::read(self.wake, &mut bytes) > 0 {}
+    }
+
+    fn hear(&mut self) {
+        let mut bytes = [0; 64];
+        while !self.state.owner_gone {
+            let n = fork::read(self.lifeline, &mut bytes);
+            if n == 0 {
+                self.owner_is_gone();
+            } else if n > 0 {
+                for &byte in bytes.iter().take(n.unsigned_abs()) {
+                    self.obey(byte);
+                }
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn obey(&mut self, byte: u8) {
+        if self.state.expect_signal {
+            self.state.expect_signal = false;
+            self.signal(c_int::from(byte));
+            return;
+        }
+        match byte {
+            command::SEEN => self.state.may_reap = true,
+            command::DETACH => self.state.bound = false,
+            command::BIND => self.state.bound = true,
+            command::SIGNAL => self.state.expect_signal = true,
+            _ => {}
+        }
+    }
+
+    fn owner_is_gone(&mut self) {
+        self.state.owner_gone = true;
+        self.state.may_reap = true;
+        if self.state.bound {
+            self.state.step_due = fork::now_ms();
+        }
+    }
+
+    /// Takes the next step if the one before has had its time.
+    fn escalate(&mut self) {
+        if self.state.child_ended || self.state.step_due == 0 {
+            return;
+        }
+        let now = fork::now_ms();
+        if now < self.state.step_due {
+            return;
+        }
+        let step = self.orders.steps.get(self.state.next_step).copied();
+        let step = step.unwrap_or(Step {
+            signal: libc::SIGKILL,
+            patience_ms: 1000,
+        });
+        self.state.next_step += 1;
+        self.state.step_due = now.saturating_add(step.patience_ms.max(1));
+        self.signal(step.signal);
+    }
+
+    fn signal(&self, signal: c_int) {
+        let child = self.state.child;
+        if self.state.child_ended || child <= 0 {
+            return;
+        }
+        // SAFETY: the child was not waited for, so its number, and that of the group it leads, are its own.
+        unsafe {
+            if self.orders.whole_group {
+                libc::kill(-child, signal);
+            }
+            libc::kill(child, signal);
+        }
+    }
+
+    fn report(&self, report: Report) {
+        fork::write_all(self.reports, &report.to_bytes());
+    }
+}
+
+impl Sink {
+    fn descriptor(&self) -> RawFd {
+        match self {
+            Self::Descriptor(fd) => fd.as_raw_fd(),
+            Self::File(_) => -1,
+        }
+    }
+}
+
+fn check(stage: Stage, result: c_int) -> Result<(), (Stage, c_int)> {
+    if result < 0 {
+        Err((stage, Errno::last_raw()))
+    } else {
+        Ok(())
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn adopt_orphans() {
+    // SAFETY: numbers only.
+    unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) };
+}
+
+#[cfg(not(target_os = "linux"))]
+fn adopt_orphans() {}
+
+#[cfg(target_os = "linux")]
+fn name_this_process() {
+    // SAFETY: a constant of less than 16 bytes.
+    unsafe { libc::prctl(libc::PR_SET_NAME, c"pg-proc watch".as_ptr()) };
+}
+
+#[cfg(not(target_os = "linux"))]
+fn name_this_process() {}
+
+/// Kills what the program left behind and this process inherited. They are children of this process that were not waited
+/// for, so nobody else can be hit. Does nothing on kernels without `CONFIG_PROC_CHILDREN`: backends notice by themselves
+/// that their postmaster is gone.
+#[cfg(target_os = "linux")]
+fn kill_own_children() {
+    // SAFETY: a constant path; the descriptor is closed below.
+    let fd = unsafe {
+        libc::open(
+            c"/proc/thread-self/children".as_ptr(),
+            libc::O_RDONLY | libc::O_CLOEXEC,
+        )
+    };
+    if fd < 0 {
+        return;
+    }
+    let mut bytes = [0; 512];
+    let mut pid: pid_t = 0;
+    loop {
+        let n = fork::read(fd, &mut bytes);
+        if n <= 0 {
+            break;
+        }
+        for &byte in bytes.iter().take(n.unsigned_abs()) {
+            if byte.is_ascii_digit() {
+                pid = pid.wrapping_mul(10).wrapping_add(pid_t::from(byte - b'0'));
+                continue;
+            }
+            if pid > 1 {
+                // SAFETY: numbers only.
+                unsafe { libc::kill(pid, libc::SIGKILL) };
+            }
+            pid = 0;
+        }
+    }
+    // SAFETY: opened above.
+    unsafe { libc::close(fd) };
+}
+
+#[cfg(not(target_os = "linux"))]
+fn kill_own_children() {}

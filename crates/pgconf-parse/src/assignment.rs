@@ -1,0 +1,272 @@
+//! One assignment, and the iteration over those of a file.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use crate::error::SyntaxError;
+use crate::name::Directive;
+use crate::quote;
+use crate::scan::{self, Line};
+
+/// After how many syntax errors the server abandons a file.
+///
+/// Source: `ParseConfigFp` in guc-file.l.
+pub const MAX_ERRORS: usize = 100;
+
+/// `name = value` as it stands in a file, borrowed from its bytes.
+///
+/// ```
+/// use pgconf_parse::assignments;
+///
+/// let conf = b"# local\nWork_Mem '64MB' # each\n";
+/// let found = assignments(conf).next().unwrap();
+/// assert_eq!(found.name(), b"Work_Mem");
+/// assert_eq!(found.value().as_ref(), b"64MB");
+/// assert_eq!(found.raw_value(), b"'64MB'");
+/// assert_eq!((found.line(), found.column()), (2, 1));
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Assignment<'a> {
+    source: &'a [u8],
+    line: usize,
+    line_start: usize,
+    name: (usize, usize),
+    value: (usize, usize),
+    commented_out: bool,
+}
+
+impl<'a> Assignment<'a> {
+    pub(crate) fn new(
+        source: &'a [u8],
+        line: usize,
+        line_start: usize,
+        name: &Range<usize>,
+        value: &Range<usize>,
+    ) -> Self {
+        Self {
+            source,
+            line,
+            line_start,
+            name: (name.start, name.end),
+            value: (value.start, value.end),
+            commented_out: false,
+        }
+    }
+
+    pub(crate) fn commented_out(self) -> Self {
+        Self {
+            commented_out: true,
+            ..self
+        }
+    }
+
+    /// The name as spelled in the file; [`is`](Self::is) compares it as the server does.
+    #[must_use]
+    pub fn name(&self) -> &'a [u8] {
+        &self.source[self.name.0..self.name.1]
+    }
+
+    /// The name as text, with replacement characters where it is not UTF-8.
+    #[must_use]
+    pub fn name_lossy(&self) -> Cow<'a, str> {
+        String::from_utf8_lossy(self.name())
+    }
+
+    /// Whether this assigns to the setting `name`, without regard to ASCII case.
+    #[must_use]
+    pub fn is(&self, name: impl AsRef<[u8]>) -> bool {
+        crate::name::same_name(self.name(), name.as_ref())
+    }
+
+    /// The value as the server reads it: without quotes, escapes resolved. Allocates only where
+    /// an escape or a doubled quote has to be resolved.
+    ///
+    /// Source: `DeescapeQuotedString` in guc-file.l.
+    #[must_use]
+    pub fn value(&self) -> Cow<'a, [u8]> {
+        quote::unquote(self.raw_value())
+    }
+
+    /// The value as text, with replacement characters where it is not UTF-8.
+    #[must_use]
+    pub fn value_lossy(&self) -> Cow<'a, str> {
+        match self.value() {
+            Cow::Borrowed(bytes) => String::from_utf8_lossy(bytes),
+            Cow::Owned(bytes) => Cow::Owned(match String::from_utf8(bytes) {
+                Ok(text) => text,
+                Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+            }),
+        }
+    }
+
+    /// The value as it stands in the file, with its quotes and escapes.
+    #[must_use]
+    pub fn raw_value(&self) -> &'a [u8] {
+        &self.source[self.value.0..self.value.1]
+    }
+
+    /// The line, counted from 1.
+    #[must_use]
+    pub fn line(&self) -> usize {
+        self.line
+    }
+
+    /// The column in which the name begins, counted in bytes from 1.
+    #[must_use]
+    pub fn column(&self) -> usize {
+        self.name.0 - self.line_start + 1
+    }
+
+    /// Where name and value stand in the bytes of the file, from the first byte of the name to the
+    /// last of the value.
+    #[must_use]
+    pub fn span(&self) -> Range<usize> {
+        self.name.0..self.value.1
+    }
+
+    /// Where the name stands.
+    #[must_use]
+    pub fn name_span(&self) -> Range<usize> {
+        self.name.0..self.name.1
+    }
+
+    /// Where the value stands, quotes included.
+    #[must_use]
+    pub fn value_span(&self) -> Range<usize> {
+        self.value.0..self.value.1
+    }
+
+    /// Whether it stands in a comment (`#port = 5432`), where the server does not see it.
+    #[must_use]
+    pub fn is_commented_out(&self) -> bool {
+        self.commented_out
+    }
+
+    /// The directive that this is, if it is one: `include 'x'` reads like a setting.
+    #[must_use]
+    pub fn directive(&self) -> Option<Directive> {
+        Directive::of(self.name())
+    }
+}
+
+/// The assignments of a file, in order, directives included, without building a [`Document`] and
+/// without allocation. Lines that the server rejects are passed over; [`statements`] reports them.
+///
+/// Ends where the server would abandon the file, after [`MAX_ERRORS`] errors.
+///
+/// [`Document`]: crate::Document
+pub fn assignments(source: &[u8]) -> impl Iterator<Item = Assignment<'_>> {
+    Scanner::new(source).filter_map(|statement| match statement {
+        Statement::Assignment(assignment) => Some(assignment),
+        Statement::Error(_) => None,
+    })
+}
+
+/// Assignments and syntax errors of a file in the order in which the server meets them.
+///
+/// Ends where the server would abandon the file, after [`MAX_ERRORS`] errors.
+pub fn statements(source: &[u8]) -> impl Iterator<Item = Statement<'_>> {
+    Scanner::new(source)
+}
+
+/// A line on which the server finds something.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Statement<'a> {
+    /// `name = value`
+    Assignment(Assignment<'a>),
+    /// A line that the server rejects; it goes on with the next.
+    Error(SyntaxError),
+}
+
+/// Runs over the lines of a file, counting them and their errors as the server does.
+#[derive(Clone, Debug)]
+pub(crate) struct Scanner<'a> {
+    source: &'a [u8],
+    at: usize,
+    line: usize,
+    errors: usize,
+}
+
+impl<'a> Scanner<'a> {
+    pub(crate) fn new(source: &'a [u8]) -> Self {
+        Self {
+            source,
+            at: 0,
+            line: 0,
+            errors: 0,
+        }
+    }
+
+    /// Begins at the line that starts at `at`, `lines` being the number of lines before it.
+    pub(crate) fn resume(source: &'a [u8], at: usize, lines: usize) -> Self {
+        Self {
+            source,
+            at,
+            line: lines,
+            errors: 0,
+        }
+    }
+
+    /// The next line that is not empty: where it starts and what the grammar made of it.
+    #[inline]
+    pub(crate) fn next_line(&mut self) -> Option<(usize, Line)> {
+        while self.at < self.source.len() && self.errors < MAX_ERRORS {
+            let start = self.at;
+            self.line += 1;
+            match scan::line(self.source, &mut self.at) {
+                Line::Empty => {}
+                line => {
+                    self.errors += usize::from(matches!(line, Line::Error { .. }));
+                    return Some((start, line));
+                }
+            }
+        }
+        None
+    }
+
+    /// The number of the line that was read last.
+    pub(crate) fn line(&self) -> usize {
+        self.line
+    }
+
+    pub(crate) fn source(&self) -> &'a [u8] {
+        self.source
+    }
+
+    /// Where reading goes on.
+    pub(crate) fn position(&self) -> usize {
+        self.at
+    }
+
+    pub(crate) fn gave_up(&self) -> bool {
+        self.errors >= MAX_ERRORS
+    }
+}
+
+impl<'a> Iterator for Scanner<'a> {
+    type Item = Statement<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Statement<'a>> {
+        let (start, line) = self.next_line()?;
+        Some(match line {
+            Line::Assignment { name, value, .. } => Statement::Assignment(Assignment::new(
+                self.source,
+                self.line,
+                start,
+                &name,
+                &value,
+            )),
+            Line::Error { expected, found } => Statement::Error(SyntaxError::new(
+                self.source,
+                self.line,
+                start,
+                expected,
+                found,
+            )),
+            // `next_line` passes over these.
+            Line::Empty => return self.next(),
+        })
+    }
+}

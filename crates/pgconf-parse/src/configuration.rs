@@ -1,0 +1,347 @@
+//! What was read from a configuration and all its files.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+
+use crate::assignment::Assignment;
+use crate::document::Document;
+use crate::error::SyntaxError;
+
+/// The settings of a configuration with the place that each comes from, and what the server
+/// would complain about. Made by a [`Resolver`](crate::Resolver).
+#[derive(Clone, Debug, Default)]
+pub struct Configuration {
+    pub(crate) files: Vec<SourceFile>,
+    pub(crate) rows: Vec<Row>,
+    pub(crate) skipped: Vec<PathBuf>,
+}
+
+/// One of the files that a configuration was read from.
+#[derive(Clone, Debug)]
+pub struct SourceFile {
+    path: PathBuf,
+    pub(crate) document: std::sync::Arc<Document>,
+}
+
+/// What was read, in the order of reading.
+#[derive(Clone, Debug)]
+pub(crate) enum Row {
+    Assignment { file: usize, index: usize },
+    Problem(Problem),
+}
+
+impl SourceFile {
+    pub(crate) fn new(path: PathBuf, document: Document) -> Self {
+        Self {
+            path,
+            document: document.into(),
+        }
+    }
+
+    /// Its path, as the server would report it.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What is in it.
+    #[must_use]
+    pub fn document(&self) -> &Document {
+        &self.document
+    }
+}
+
+impl Configuration {
+    /// The assignment of that name that wins over the others: the last that was read.
+    ///
+    /// It counts only if [`is_accepted`](Self::is_accepted); from a configuration with an error
+    /// the server takes nothing.
+    #[must_use]
+    pub fn get(&self, name: impl AsRef<[u8]>) -> Option<LocatedAssignment<'_>> {
+        self.rows
+            .iter()
+            .rev()
+            .find_map(|row| self.located(row).filter(|found| found.is(&name)))
+    }
+
+    /// The settings in effect, each once, in the order of their assignments.
+    pub fn settings(&self) -> impl Iterator<Item = LocatedAssignment<'_>> {
+        let mut last = HashMap::new();
+        for (n, found) in self.assignments().enumerate() {
+            last.insert(found.name().to_ascii_lowercase(), n);
+        }
+        let mut wins = vec![false; self.rows.len()];
+        last.into_values().for_each(|n| wins[n] = true);
+        self.assignments()
+            .zip(wins)
+            .filter_map(|(found, wins)| wins.then_some(found))
+    }
+
+    /// Every assignment in the order of reading, also those that a later one overrides.
+    pub fn assignments(&self) -> impl Iterator<Item = LocatedAssignment<'_>> {
+        self.rows.iter().filter_map(|row| self.located(row))
+    }
+
+    /// Assignments and problems in the order of reading.
+    pub fn events(&self) -> impl Iterator<Item = Event<'_>> {
+        self.rows.iter().map(|row| match row {
+            Row::Problem(problem) => Event::Problem(problem),
+            Row::Assignment { file, index } => Event::Assignment(self.at(*file, *index)),
+        })
+    }
+
+    /// What the server would complain about. One problem is enough for it not to start, or to
+    /// leave its settings as they are when told to reload.
+    pub fn problems(&self) -> impl Iterator<Item = &Problem> {
+        self.rows.iter().filter_map(|row| match row {
+            Row::Problem(problem) => Some(problem),
+            Row::Assignment { .. } => None,
+        })
+    }
+
+    /// Whether the server would find nothing to complain about in the text of the files. It may
+    /// still reject names and values.
+    #[must_use]
+    pub fn is_accepted(&self) -> bool {
+        self.problems().next().is_none()
+    }
+
+    /// Why the setting has the value that it has: all its assignments.
+    #[must_use]
+    pub fn explain(&self, name: impl AsRef<[u8]>) -> Explanation<'_> {
+        let name = name.as_ref();
+        Explanation {
+            name: name.to_vec(),
+            assignments: self.assignments().filter(|found| found.is(name)).collect(),
+            accepted: self.is_accepted(),
+        }
+    }
+
+    /// The files that were read, in the order in which each was first read.
+    #[must_use]
+    pub fn files(&self) -> &[SourceFile] {
+        &self.files
+    }
+
+    /// The files of `include_if_exists` that were not there, each once.
+    #[must_use]
+    pub fn skipped(&self) -> &[PathBuf] {
+        &self.skipped
+    }
+
+    fn located(&self, row: &Row) -> Option<LocatedAssignment<'_>> {
+        match row {
+            Row::Assignment { file, index } => Some(self.at(*file, *index)),
+            Row::Problem(_) => None,
+        }
+    }
+
+    fn at(&self, file: usize, index: usize) -> LocatedAssignment<'_> {
+        let file = &self.files[file];
+        LocatedAssignment {
+            file: &file.path,
+            assignment: file.document.assignment(index),
+        }
+    }
+}
+
+/// An assignment and the file it stands in. Has all the methods of [`Assignment`].
+#[derive(Clone, Copy, Debug)]
+pub struct LocatedAssignment<'a> {
+    file: &'a Path,
+    assignment: Assignment<'a>,
+}
+
+impl<'a> LocatedAssignment<'a> {
+    /// The file, as the server would report it.
+    #[must_use]
+    pub fn file(&self) -> &'a Path {
+        self.file
+    }
+}
+
+impl<'a> Deref for LocatedAssignment<'a> {
+    type Target = Assignment<'a>;
+
+    fn deref(&self) -> &Assignment<'a> {
+        &self.assignment
+    }
+}
+
+/// Something met in reading a configuration.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// A setting is assigned to.
+    Assignment(LocatedAssignment<'a>),
+    /// The server complains.
+    Problem(&'a Problem),
+}
+
+/// All assignments to one setting; see [`Configuration::explain`].
+#[derive(Clone, Debug)]
+pub struct Explanation<'a> {
+    name: Vec<u8>,
+    assignments: Vec<LocatedAssignment<'a>>,
+    accepted: bool,
+}
+
+impl<'a> Explanation<'a> {
+    /// The assignment in effect.
+    #[must_use]
+    pub fn winner(&self) -> Option<LocatedAssignment<'a>> {
+        self.assignments.last().copied()
+    }
+
+    /// The assignments that have no effect, because the winner comes after them.
+    #[must_use]
+    pub fn shadowed(&self) -> &[LocatedAssignment<'a>] {
+        self.assignments
+            .split_last()
+            .map_or(&[], |(_, shadowed)| shadowed)
+    }
+
+    /// All assignments in the order of reading, the winner last.
+    #[must_use]
+    pub fn assignments(&self) -> &[LocatedAssignment<'a>] {
+        &self.assignments
+    }
+}
+
+impl fmt::Display for Explanation<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = String::from_utf8_lossy(&self.name);
+        if self.assignments.is_empty() {
+            return write!(f, "{name} is not set: the server's default is in effect");
+        }
+        let mut left = self.assignments.len();
+        for found in &self.assignments {
+            left -= 1;
+            let verdict = if left > 0 { "overridden" } else { "in effect" };
+            let (file, line) = (found.file.display(), found.line());
+            write!(
+                f,
+                "{file}:{line}: {name} = {} ({verdict})",
+                String::from_utf8_lossy(found.raw_value())
+            )?;
+            if left > 0 {
+                f.write_str("\n")?;
+            }
+        }
+        if !self.accepted {
+            f.write_str(
+                "\nbut the configuration has errors, and the server takes nothing from it",
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// Something that the server complains about in reading a configuration.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    pub(crate) file: PathBuf,
+    pub(crate) line: usize,
+    pub(crate) kind: ProblemKind,
+}
+
+/// What the server complains about. Printed in the words of its view `pg_file_settings`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ProblemKind {
+    /// A line does not follow the grammar.
+    Syntax(SyntaxError),
+    /// `include ''`, or nothing but blanks.
+    EmptyFileName,
+    /// `include_dir ''`, or nothing but blanks.
+    EmptyDirectoryName,
+    /// Files are included more than 10 deep.
+    TooDeep,
+    /// A file includes itself. Rings of several files end by being too deep.
+    Recursion,
+    /// An included file cannot be opened.
+    OpenFile {
+        /// Its path.
+        path: PathBuf,
+        /// Why not.
+        error: io::ErrorKind,
+    },
+    /// A directory cannot be opened.
+    OpenDirectory {
+        /// Its path.
+        path: PathBuf,
+        /// Why not.
+        error: io::ErrorKind,
+    },
+    /// Something in a directory can be neither file nor directory, as a symbolic link that leads
+    /// nowhere.
+    Stat {
+        /// Its path.
+        path: PathBuf,
+        /// Why not.
+        error: io::ErrorKind,
+    },
+    /// A file was opened, but cannot be read: most often it is a directory.
+    Read {
+        /// Why not.
+        error: io::ErrorKind,
+    },
+    /// More than ten thousand files were read.
+    ///
+    /// DIFFERENCE: the server would go on.
+    TooManyFiles,
+}
+
+impl Problem {
+    /// The file in which the server sees the problem: that of the directive, if it is about an
+    /// included file.
+    #[must_use]
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// The line, counted from 1.
+    #[must_use]
+    pub fn line(&self) -> usize {
+        self.line
+    }
+
+    /// What it is.
+    #[must_use]
+    pub fn kind(&self) -> &ProblemKind {
+        &self.kind
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            ProblemKind::Syntax(error) => write!(f, "{}: {error}", self.file.display()),
+            kind => write!(f, "{}: line {}: {kind}", self.file.display(), self.line),
+        }
+    }
+}
+
+impl std::error::Error for Problem {}
+
+impl fmt::Display for ProblemKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Syntax(_) => f.write_str("syntax error"),
+            Self::EmptyFileName => f.write_str("empty configuration file name"),
+            Self::EmptyDirectoryName => f.write_str("empty configuration directory name"),
+            Self::TooDeep => f.write_str("nesting depth exceeded"),
+            Self::Recursion => f.write_str("configuration file recursion"),
+            Self::OpenFile { path, .. } => write!(f, "could not open file \"{}\"", path.display()),
+            Self::OpenDirectory { path, .. } => {
+                write!(f, "could not open directory \"{}\"", path.display())
+            }
+            Self::Stat { path, .. } => write!(f, "could not stat file \"{}\"", path.display()),
+            Self::Read { .. } => f.write_str("input in flex scanner failed"),
+            Self::TooManyFiles => f.write_str("too many files included"),
+        }
+    }
+}

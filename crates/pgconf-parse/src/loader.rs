@@ -1,0 +1,109 @@
+//! Where included files come from.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+/// Gives a [`Resolver`](crate::Resolver) the files that it asks for.
+pub trait Loader {
+    /// The content of a file.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::Open`] if it cannot be opened, as for a file that does not exist, which
+    /// `include_if_exists` passes over; [`LoadError::Read`] if it can, but not be read, as for a
+    /// directory.
+    fn load(&self, file: &Path) -> Result<Vec<u8>, LoadError>;
+
+    /// The names of what is in a directory, in any order.
+    ///
+    /// # Errors
+    ///
+    /// If the directory cannot be opened.
+    fn list(&self, directory: &Path) -> io::Result<Vec<OsString>>;
+
+    /// Whether that is a directory, symbolic links followed.
+    ///
+    /// # Errors
+    ///
+    /// If that cannot be found out, as for a symbolic link that leads nowhere.
+    fn is_directory(&self, path: &Path) -> io::Result<bool>;
+}
+
+/// Why a file could not be loaded.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// It could not be opened.
+    Open(io::Error),
+    /// It was opened, but could not be read.
+    Read(io::Error),
+}
+
+/// The files of this machine.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct FileSystem;
+
+impl FileSystem {
+    /// The files of this machine.
+    #[must_use]
+    pub fn new() -> Self {
+        Self
+    }
+}
+
+impl Loader for FileSystem {
+    fn load(&self, path: &Path) -> Result<Vec<u8>, LoadError> {
+        let mut file = File::open(path).map_err(LoadError::Open)?;
+        let mut content = Vec::new();
+        file.read_to_end(&mut content).map_err(LoadError::Read)?;
+        Ok(content)
+    }
+
+    fn list(&self, directory: &Path) -> io::Result<Vec<OsString>> {
+        fs::read_dir(directory)?
+            .map(|entry| Ok(entry?.file_name()))
+            .collect()
+    }
+
+    fn is_directory(&self, path: &Path) -> io::Result<bool> {
+        Ok(fs::metadata(path)?.is_dir())
+    }
+}
+
+/// Files held in memory, by their path; a directory is there if a file is in it. For tests, and
+/// for trying out an edit before it is written.
+impl Loader for BTreeMap<PathBuf, Vec<u8>> {
+    fn load(&self, file: &Path) -> Result<Vec<u8>, LoadError> {
+        match self.get(file) {
+            Some(content) => Ok(content.clone()),
+            None if self.is_directory(file).is_ok() => {
+                Err(LoadError::Read(io::ErrorKind::IsADirectory.into()))
+            }
+            None => Err(LoadError::Open(io::ErrorKind::NotFound.into())),
+        }
+    }
+
+    fn list(&self, directory: &Path) -> io::Result<Vec<OsString>> {
+        let mut names: Vec<OsString> = self
+            .keys()
+            .filter_map(|file| Some(file.strip_prefix(directory).ok()?.iter().next()?.to_owned()))
+            .collect();
+        names.dedup();
+        if names.is_empty() {
+            Err(io::ErrorKind::NotFound.into())
+        } else {
+            Ok(names)
+        }
+    }
+
+    fn is_directory(&self, path: &Path) -> io::Result<bool> {
+        if self.contains_key(path) {
+            return Ok(false);
+        }
+        self.list(path).map(|_| true)
+    }
+}

@@ -1,0 +1,134 @@
+//! Paths of included files, as the server makes them.
+//!
+//! The server compares such paths to detect a file that includes itself, and reports them, so
+//! they are made here byte for byte as it makes them. Relative paths stay relative if the path of
+//! the first file is; the server's is always absolute.
+
+use memchr::memrchr;
+
+/// The longest path that the server builds, one byte less than `MAXPGPATH`; it cuts off the rest.
+const LONGEST: usize = 1023;
+
+/// The path of a file or directory named by a directive in the file `calling_file`.
+///
+/// Source: `AbsoluteConfigLocation` in conffiles.c (guc-file.l before PostgreSQL 16).
+pub(crate) fn included(location: &[u8], calling_file: &[u8], major: u16) -> Vec<u8> {
+    if location.starts_with(b"/") {
+        return location.to_vec();
+    }
+    let mut directory = cut_off(calling_file.to_vec());
+    trim_directory(&mut directory);
+    joined(&directory, location, major)
+}
+
+/// The path of `name` within a directory, tidied up.
+///
+/// Source: `join_path_components` and `canonicalize_path` in src/port/path.c.
+pub(crate) fn joined(directory: &[u8], mut name: &[u8], major: u16) -> Vec<u8> {
+    let mut path = cut_off(directory.to_vec());
+    if major < 15 {
+        while let Some(rest) = name.strip_prefix(b"./") {
+            name = rest;
+        }
+    }
+    if !name.is_empty() {
+        if !directory.is_empty() {
+            path.push(b'/');
+        }
+        path.extend(name);
+    }
+    let path = cut_off(path);
+    if major < 15 {
+        trimmed_at_end(path)
+    } else {
+        canonical(&path)
+    }
+}
+
+pub(crate) fn cut_off(mut path: Vec<u8>) -> Vec<u8> {
+    path.truncate(LONGEST);
+    path
+}
+
+/// Without double slashes, slash at the end, `.`, and `..` wherever it has something to cancel.
+///
+/// Source: `canonicalize_path` since PostgreSQL 15.
+pub(crate) fn canonical(path: &[u8]) -> Vec<u8> {
+    if path.is_empty() {
+        return Vec::new();
+    }
+    let absolute = path[0] == b'/';
+    let mut parts: Vec<&[u8]> = Vec::new();
+    for part in path.split(|&byte| byte == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." => match parts.last() {
+                Some(&last) if last != b".." => {
+                    parts.pop();
+                }
+                None if absolute => {}
+                _ => parts.push(part),
+            },
+            _ => parts.push(part),
+        }
+    }
+    let path = parts.join(&b'/');
+    match (absolute, path.is_empty()) {
+        (true, _) => [b"/", path.as_slice()].concat(),
+        (false, true) => b".".to_vec(),
+        (false, false) => path,
+    }
+}
+
+/// The same before PostgreSQL 15: `.` and `..` were only looked at from the end of the path, so
+/// that `sub/../x.conf` stayed what it is.
+fn trimmed_at_end(mut path: Vec<u8>) -> Vec<u8> {
+    while path.len() > 1 && path.ends_with(b"/") {
+        path.pop();
+    }
+    path.dedup_by(|a, b| (*a, *b) == (b'/', b'/'));
+    let mut pending = 0;
+    loop {
+        if path.ends_with(b"/.") {
+            trim_directory(&mut path);
+        } else if path == b"." {
+            if pending > 0 {
+                path.clear();
+            }
+            break;
+        } else if path.ends_with(b"/..") || path == b".." {
+            trim_directory(&mut path);
+            pending += 1;
+        } else if pending > 0 && !path.is_empty() {
+            // At the root nothing is left to cancel, but the count still goes down.
+            trim_directory(&mut path);
+            pending -= 1;
+            if path.is_empty() {
+                path.push(b'.');
+            }
+        } else {
+            break;
+        }
+    }
+    if pending > 0 {
+        path.extend([b"..".as_slice()].repeat(pending).join(&b'/'));
+    }
+    path
+}
+
+/// Cuts off the last part with its slash, but not the slash at the root.
+///
+/// Source: `trim_directory` in src/port/path.c, which is what `get_parent_directory` does.
+fn trim_directory(path: &mut Vec<u8>) {
+    while path.len() > 1 && path.ends_with(b"/") {
+        path.pop();
+    }
+    let mut end = memrchr(b'/', path).unwrap_or(0);
+    while end > 0 && path[end - 1] == b'/' {
+        end -= 1;
+    }
+    if end == 0 && path.first() == Some(&b'/') {
+        end = 1;
+    }
+    path.truncate(end);
+}

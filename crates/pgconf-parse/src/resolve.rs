@@ -1,0 +1,385 @@
+//! Reading a configuration with all the files that it includes.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::fmt;
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use crate::assignment::Statement;
+use crate::configuration::{Configuration, Problem, ProblemKind, Row, SourceFile};
+use crate::document::Document;
+use crate::loader::{FileSystem, LoadError, Loader};
+use crate::location;
+use crate::name::Directive;
+
+/// How deep files may include each other: the server's `CONF_FILE_MAX_DEPTH`.
+const MAX_DEPTH: u32 = 10;
+
+/// How many files are read for one configuration, the same file included again counting again.
+///
+/// DIFFERENCE: the server knows no such limit, and two files that include each other ten times
+/// keep it busy for ever.
+const MAX_FILES: usize = 10_000;
+
+/// Reads a configuration as a server does at its start: a file, everything that it includes where
+/// it is included, and `postgresql.auto.conf` last.
+///
+/// ```
+/// use std::collections::BTreeMap;
+/// use std::path::{Path, PathBuf};
+/// use pgconf_parse::Resolver;
+///
+/// let files = BTreeMap::from([
+///     (PathBuf::from("/data/postgresql.conf"), b"port = 1\ninclude 'b.conf'\n".to_vec()),
+///     (PathBuf::from("/data/b.conf"), b"port = 2\n".to_vec()),
+/// ]);
+/// let read = Resolver::new().load(&files, Path::new("/data/postgresql.conf"))?;
+/// let port = read.get("port").unwrap();
+/// assert_eq!(port.value_lossy(), "2");
+/// assert_eq!((port.file(), port.line()), (Path::new("/data/b.conf"), 1));
+/// # Ok::<(), pgconf_parse::ResolveError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Resolver {
+    major: u16,
+    auto_conf: AutoConf,
+}
+
+/// Where the file of `ALTER SYSTEM` is, which is read last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AutoConf {
+    /// Beside the first file, where it is if that is the one in the data directory.
+    Beside,
+    /// In this data directory; for configuration files kept elsewhere, as Debian does.
+    In(PathBuf),
+    /// It is not to be read.
+    Ignored,
+}
+
+impl Default for Resolver {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Resolver {
+    /// As PostgreSQL 18 does, with `postgresql.auto.conf` beside the first file.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            major: 18,
+            auto_conf: AutoConf::Beside,
+        }
+    }
+
+    /// As the server of that major version does, 10 or later.
+    ///
+    /// The one thing that differs is how a path with `..` in its middle is written down, and
+    /// therefore whether such a file is recognised as including itself: since 15 `sub/../x.conf`
+    /// is `x.conf`.
+    #[must_use]
+    pub fn major(self, major: u16) -> Self {
+        Self { major, ..self }
+    }
+
+    /// Where `postgresql.auto.conf` is looked for.
+    #[must_use]
+    pub fn auto_conf(self, auto_conf: AutoConf) -> Self {
+        Self { auto_conf, ..self }
+    }
+
+    /// Reads the configuration from files of this machine.
+    ///
+    /// # Errors
+    ///
+    /// [`ResolveError`] if `file` cannot be read. Whatever else the server would complain about
+    /// is in [`Configuration::problems`].
+    pub fn read(&self, file: impl AsRef<Path>) -> Result<Configuration, ResolveError> {
+        self.load(&FileSystem, file.as_ref())
+    }
+
+    /// Reads the configuration from wherever the loader gets it. Paths that it is asked for are
+    /// made from that of `file`, so they are relative if that is.
+    ///
+    /// # Errors
+    ///
+    /// [`ResolveError`] if `file` cannot be loaded.
+    pub fn load(&self, loader: &dyn Loader, file: &Path) -> Result<Configuration, ResolveError> {
+        let mut reading = Reading {
+            loader,
+            major: self.major,
+            known: HashMap::new(),
+            read: 0,
+            found: Configuration::default(),
+        };
+        let path = file.as_os_str().as_bytes();
+        let accepted = match reading.open(path) {
+            Ok(file) => reading.parse_config_fp(file, 0),
+            Err(LoadError::Open(source) | LoadError::Read(source)) => {
+                return Err(ResolveError {
+                    file: file.into(),
+                    source,
+                });
+            }
+        };
+        // A server that finds an error stops before this file.
+        if accepted {
+            let auto_conf = match &self.auto_conf {
+                AutoConf::Ignored => return Ok(reading.found),
+                AutoConf::Beside => location::included(b"postgresql.auto.conf", path, self.major),
+                AutoConf::In(directory) => location::joined(
+                    directory.as_os_str().as_bytes(),
+                    b"postgresql.auto.conf",
+                    self.major,
+                ),
+            };
+            match reading.open(&auto_conf) {
+                Ok(file) => {
+                    reading.parse_config_fp(file, 0);
+                }
+                Err(LoadError::Open(_)) => {}
+                Err(LoadError::Read(error)) => reading.unreadable(&auto_conf, error),
+            }
+        }
+        Ok(reading.found)
+    }
+}
+
+/// The state of one reading. The methods are named after the server's functions.
+struct Reading<'l> {
+    loader: &'l dyn Loader,
+    major: u16,
+    /// Files that were loaded before, so that each is read once and always the same.
+    known: HashMap<Vec<u8>, usize>,
+    read: usize,
+    found: Configuration,
+}
+
+/// The directive that a file is read for.
+#[derive(Clone, Copy)]
+struct Caller {
+    file: usize,
+    line: usize,
+}
+
+impl Reading<'_> {
+    /// Source: `ParseConfigFile` in guc-file.l.
+    fn parse_config_file(
+        &mut self,
+        location: &[u8],
+        directive: Directive,
+        caller: Caller,
+        depth: u32,
+    ) -> bool {
+        if is_blank(location) {
+            return self.problem(caller, ProblemKind::EmptyFileName);
+        }
+        if depth > MAX_DEPTH {
+            return self.problem(caller, ProblemKind::TooDeep);
+        }
+        let calling_file = self.path_of(caller.file).to_vec();
+        let path = location::included(location, &calling_file, self.major);
+        if path == calling_file {
+            return self.problem(caller, ProblemKind::Recursion);
+        }
+        if self.read >= MAX_FILES {
+            return self.problem(caller, ProblemKind::TooManyFiles);
+        }
+        match self.open(&path) {
+            Ok(file) => self.parse_config_fp(file, depth),
+            Err(LoadError::Open(_)) if directive == Directive::IncludeIfExists => {
+                let path = path_buf(&path);
+                if !self.found.skipped.contains(&path) {
+                    self.found.skipped.push(path);
+                }
+                true
+            }
+            Err(LoadError::Open(error)) => self.problem(
+                caller,
+                ProblemKind::OpenFile {
+                    path: path_buf(&path),
+                    error: error.kind(),
+                },
+            ),
+            Err(LoadError::Read(error)) => {
+                self.unreadable(&path, error);
+                false
+            }
+        }
+    }
+
+    /// Source: `ParseConfigFp` in guc-file.l.
+    fn parse_config_fp(&mut self, file: usize, depth: u32) -> bool {
+        let mut accepted = true;
+        let document = self.found.files[file].document.clone();
+        for (index, statement) in document.numbered_statements() {
+            let assignment = match statement {
+                Statement::Assignment(assignment) => assignment,
+                Statement::Error(error) => {
+                    let caller = Caller {
+                        file,
+                        line: error.line(),
+                    };
+                    accepted = self.problem(caller, ProblemKind::Syntax(error));
+                    continue;
+                }
+            };
+            let caller = Caller {
+                file,
+                line: assignment.line(),
+            };
+            let value = assignment.value();
+            accepted &= match assignment.directive() {
+                None => {
+                    self.found.rows.push(Row::Assignment { file, index });
+                    true
+                }
+                Some(Directive::IncludeDir) => {
+                    self.parse_config_directory(&value, caller, depth + 1)
+                }
+                Some(directive) => self.parse_config_file(&value, directive, caller, depth + 1),
+            };
+        }
+        accepted
+    }
+
+    /// Source: `ParseConfigDirectory` in guc-file.l. The files after one with an error are not read.
+    fn parse_config_directory(&mut self, location: &[u8], caller: Caller, depth: u32) -> bool {
+        match self.conf_files_in_dir(location, caller) {
+            Ok(files) => files
+                .iter()
+                .all(|file| self.parse_config_file(file, Directive::Include, caller, depth)),
+            Err(kind) => self.problem(caller, kind),
+        }
+    }
+
+    /// Source: `GetConfFilesInDir` in conffiles.c.
+    fn conf_files_in_dir(
+        &self,
+        location: &[u8],
+        caller: Caller,
+    ) -> Result<Vec<Vec<u8>>, ProblemKind> {
+        if is_blank(location) {
+            return Err(ProblemKind::EmptyDirectoryName);
+        }
+        let directory = location::included(location, self.path_of(caller.file), self.major);
+        let names = self
+            .loader
+            .list(Path::new(OsStr::from_bytes(&directory)))
+            .map_err(|error| ProblemKind::OpenDirectory {
+                path: path_buf(&directory),
+                error: error.kind(),
+            })?;
+        let mut files: Vec<Vec<u8>> = names
+            .iter()
+            .map(|name| name.as_bytes())
+            .filter(|name| name.len() >= 6 && name[0] != b'.' && name.ends_with(b".conf"))
+            .map(|name| location::joined(&directory, name, self.major))
+            .collect();
+        // The server sorts after looking at each, so it complains about the first in the order of
+        // the directory; sorting before makes the same of every file system.
+        files.sort();
+        let mut kept = Vec::with_capacity(files.len());
+        for file in files {
+            match self
+                .loader
+                .is_directory(Path::new(OsStr::from_bytes(&file)))
+            {
+                Ok(true) => {}
+                Ok(false) => kept.push(file),
+                Err(error) => {
+                    return Err(ProblemKind::Stat {
+                        path: path_buf(&file),
+                        error: error.kind(),
+                    });
+                }
+            }
+        }
+        Ok(kept)
+    }
+
+    fn open(&mut self, path: &[u8]) -> Result<usize, LoadError> {
+        self.read += 1;
+        if let Some(&file) = self.known.get(path) {
+            return Ok(file);
+        }
+        let content = self.loader.load(Path::new(OsStr::from_bytes(path)))?;
+        let file = self.found.files.len();
+        self.found
+            .files
+            .push(SourceFile::new(path_buf(path), Document::parse(content)));
+        self.known.insert(path.to_vec(), file);
+        Ok(file)
+    }
+
+    /// What the server says when its scanner cannot read a file that it has opened.
+    fn unreadable(&mut self, path: &[u8], error: io::Error) {
+        let file = self.found.files.len();
+        self.found
+            .files
+            .push(SourceFile::new(path_buf(path), Document::default()));
+        self.problem(
+            Caller { file, line: 1 },
+            ProblemKind::Read {
+                error: error.kind(),
+            },
+        );
+    }
+
+    fn problem(&mut self, at: Caller, kind: ProblemKind) -> bool {
+        let file = self.found.files[at.file].path().to_path_buf();
+        self.found.rows.push(Row::Problem(Problem {
+            file,
+            line: at.line,
+            kind,
+        }));
+        false
+    }
+
+    fn path_of(&self, file: usize) -> &[u8] {
+        self.found.files[file].path().as_os_str().as_bytes()
+    }
+}
+
+/// Source: the `strspn` in `ParseConfigFile`.
+fn is_blank(name: &[u8]) -> bool {
+    name.iter().all(|byte| b" \t\r\n".contains(byte))
+}
+
+fn path_buf(path: &[u8]) -> PathBuf {
+    PathBuf::from(std::ffi::OsString::from_vec(path.to_vec()))
+}
+
+/// The first file of a configuration could not be read.
+#[derive(Debug)]
+pub struct ResolveError {
+    file: PathBuf,
+    source: io::Error,
+}
+
+impl ResolveError {
+    /// The file that could not be read.
+    #[must_use]
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+}
+
+impl fmt::Display for ResolveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "could not read configuration file \"{}\"",
+            self.file.display()
+        )
+    }
+}
+
+impl std::error::Error for ResolveError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}

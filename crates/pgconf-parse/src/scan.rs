@@ -1,0 +1,508 @@
+//! The grammar: PostgreSQL's `src/backend/utils/misc/guc-file.l`, one function per rule with the
+//! rule above it, and the loop of `ParseConfigFp` that puts tokens together into lines.
+//!
+//! The rules have been the same in every server from 10 to 18 (and in the ones before, back to
+//! 9.1), so nothing here depends on a version; what differs between majors is how the paths of
+//! include directives are written, which is the business of [`crate::location`].
+//!
+//! flex takes the longest match, and of equally long ones the rule that stands first. Trying eight
+//! rules at every token would be slow, so [`token`] looks at the first byte and tries only the
+//! rules that can begin with it; that this comes to the same is checked in the tests below against
+//! the literal reading of flex, for arbitrary bytes.
+
+use std::ops::Range;
+
+use memchr::{memchr, memchr3};
+use winnow::Parser;
+use winnow::combinator::{alt, opt};
+use winnow::error::EmptyError;
+use winnow::stream::Stream;
+use winnow::token::{one_of, take_while};
+
+type Input<'i> = &'i [u8];
+type Matched<'i> = Result<&'i [u8], EmptyError>;
+
+/// The token codes of guc-file.l; end of input is `None` wherever a token is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Token {
+    Id,
+    QualifiedId,
+    String,
+    UnquotedString,
+    Integer,
+    Real,
+    Equals,
+    Eol,
+    Error,
+}
+
+impl Token {
+    fn is_name(self) -> bool {
+        matches!(self, Self::Id | Self::QualifiedId)
+    }
+
+    /// A qualified identifier is no value: `a = b.c` is a syntax error, `a = b.c.d` is not.
+    fn is_value(self) -> bool {
+        matches!(
+            self,
+            Self::Id | Self::String | Self::Integer | Self::Real | Self::UnquotedString
+        )
+    }
+}
+
+/// What stood on one logical line, as offsets into the scanned bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Line {
+    /// Nothing but blanks and a comment.
+    Empty,
+    /// `name [=] value [# comment]`
+    Assignment {
+        name: Range<usize>,
+        value: Range<usize>,
+        equals: bool,
+    },
+    /// A line that the server rejects.
+    Error {
+        expected: Expected,
+        /// The token that should not be there; empty where the line or the file ends too early.
+        found: Range<usize>,
+    },
+}
+
+/// What the server would have accepted where it found something else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Expected {
+    /// The name of a setting, at the beginning of a line.
+    Name,
+    /// A value: a word, a number, or anything within single quotes.
+    Value,
+    /// The end of the line, or a comment.
+    EndOfLine,
+}
+
+/// Reads one iteration of the loop in `ParseConfigFp`, with the resynchronisation that follows an
+/// error, up to and including the line's `\n`. `at` is where the line begins and is moved on.
+///
+/// The server resynchronises by reading tokens until one is an end of line. No rule but that of
+/// `\n` matches a newline, so looking for the next `\n` does the same, in linear time also for a
+/// line of unbalanced quotes.
+#[inline]
+pub(crate) fn line(source: &[u8], at: &mut usize) -> Line {
+    let mut input = &source[*at..];
+    // Most lines of a real file are comments; they need no tokens.
+    let line = match significant(&mut input) {
+        None => Line::Empty,
+        Some(_) => assignment(source, &mut input).unwrap_or_else(|error| {
+            let rest = source.len() - input.len();
+            input = match memchr(b'\n', &source[rest..]) {
+                Some(n) => &input[n + 1..],
+                None => &[],
+            };
+            error
+        }),
+    };
+    *at = source.len() - input.len();
+    line
+}
+
+/// Skips blanks and a comment; with only those on the line, its end too.
+#[inline]
+fn significant(input: &mut Input<'_>) -> Option<u8> {
+    skip(input);
+    match input.first() {
+        Some(b'\n') => {
+            *input = &input[1..];
+            None
+        }
+        first => first.copied(),
+    }
+}
+
+/// `name [=] value` and the end of the line. An error leaves the input before the end of the line,
+/// since the server too reads on from the offending token.
+#[inline]
+fn assignment(source: &[u8], input: &mut Input<'_>) -> Result<Line, Line> {
+    let offset = |input: &Input<'_>| source.len() - input.len();
+    let fail = |expected, token: &Located| Line::Error {
+        expected,
+        found: match token.kind {
+            None | Some(Token::Eol) => token.start..token.start,
+            Some(_) => token.start..token.end,
+        },
+    };
+    struct Located {
+        kind: Option<Token>,
+        start: usize,
+        end: usize,
+    }
+    // Where an end of line is not wanted it stays unread, for the search of the next line.
+    let next = |input: &mut Input<'_>| {
+        skip(input);
+        let start = offset(input);
+        let mut ahead = *input;
+        let kind = token(&mut ahead);
+        if kind != Some(Token::Eol) {
+            *input = ahead;
+        }
+        Located {
+            kind,
+            start,
+            end: offset(&ahead),
+        }
+    };
+
+    let name = next(input);
+    if !name.kind.is_some_and(Token::is_name) {
+        return Err(fail(Expected::Name, &name));
+    }
+    let mut value = next(input);
+    let equals = value.kind == Some(Token::Equals);
+    if equals {
+        value = next(input);
+    }
+    if !value.kind.is_some_and(Token::is_value) {
+        return Err(fail(Expected::Value, &value));
+    }
+    let end = next(input);
+    match end.kind {
+        None => {}
+        Some(Token::Eol) => *input = &input[1..],
+        Some(_) => return Err(fail(Expected::EndOfLine, &end)),
+    }
+    Ok(Line::Assignment {
+        name: name.start..name.end,
+        value: value.start..value.end,
+        equals,
+    })
+}
+
+/// The kind of the token that begins here, which is taken from the input; `None` at its end.
+#[inline]
+fn token(input: &mut Input<'_>) -> Option<Token> {
+    let first = *input.first()?;
+    let class = CLASS[first as usize];
+    if class & LETTER != 0 {
+        return Some(word(input));
+    }
+    let kind = match first {
+        b'\'' => string(input).map(|_| Token::String),
+        b'0'..=b'9' | b'+' | b'-' | b'.' => number(input),
+        b'=' => equals(input).map(|_| Token::Equals),
+        b'\n' => eol(input).map(|_| Token::Eol),
+        _ => Err(EmptyError),
+    };
+    Some(kind.unwrap_or_else(|EmptyError| {
+        // `.` return GUC_ERROR;
+        *input = &input[1..];
+        Token::Error
+    }))
+}
+
+/// The three rules that begin with a letter. Whatever the first two match, the third matches at
+/// least as far, so its match is the longest; the first rule to match just as much wins.
+#[inline]
+fn word(input: &mut Input<'_>) -> Token {
+    let Ok(text) = unquoted_string(input) else {
+        return Token::Error;
+    };
+    let whole = |rule: fn(&mut Input<'_>) -> bool| {
+        let mut text = text;
+        rule(&mut text) && text.is_empty()
+    };
+    if whole(|text| id(text).is_ok()) {
+        Token::Id
+    } else if whole(|text| qualified_id(text).is_ok()) {
+        Token::QualifiedId
+    } else {
+        Token::UnquotedString
+    }
+}
+
+/// The two rules that begin with a sign, a digit or a dot: the longer match is taken.
+#[inline]
+fn number(input: &mut Input<'_>) -> Result<Token, EmptyError> {
+    let (mut as_integer, mut as_real) = (*input, *input);
+    let (integer, real) = (integer(&mut as_integer).is_ok(), real(&mut as_real).is_ok());
+    match (integer, real) {
+        (true, false) => *input = as_integer,
+        // A real has a dot and an integer has none, so they are never equally long.
+        (true, true) if as_integer.len() < as_real.len() => *input = as_integer,
+        (_, true) => {
+            *input = as_real;
+            return Ok(Token::Real);
+        }
+        (false, false) => return Err(EmptyError),
+    }
+    Ok(Token::Integer)
+}
+
+/// What the scanner drops between tokens.
+#[inline]
+fn skip(input: &mut Input<'_>) {
+    let _ = whitespace(input);
+    let _ = comment(input);
+}
+
+// LETTER          [A-Za-z_\200-\377]
+const LETTER: u8 = 1 << 0;
+// DIGIT           [0-9]
+const DIGIT: u8 = 1 << 1;
+// LETTER_OR_DIGIT [A-Za-z_0-9\200-\377]
+const LETTER_OR_DIGIT: u8 = LETTER | DIGIT;
+// HEXDIGIT        [0-9a-fA-F]
+const HEXDIGIT: u8 = 1 << 2;
+// UNIT_LETTER     [a-zA-Z]
+const UNIT_LETTER: u8 = 1 << 3;
+// The bytes beside LETTER_OR_DIGIT in UNQUOTED_STRING: [-._:/]
+const PUNCTUATION: u8 = 1 << 4;
+// [ \t\r]
+const BLANK: u8 = 1 << 5;
+
+/// The classes that each byte belongs to.
+const CLASS: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let b = byte as u8;
+        table[byte] = match b {
+            b'a'..=b'f' | b'A'..=b'F' => LETTER | HEXDIGIT | UNIT_LETTER,
+            b'g'..=b'z' | b'G'..=b'Z' => LETTER | UNIT_LETTER,
+            b'_' | 0x80..=0xff => LETTER,
+            b'0'..=b'9' => DIGIT | HEXDIGIT,
+            b'-' | b'.' | b':' | b'/' => PUNCTUATION,
+            b' ' | b'\t' | b'\r' => BLANK,
+            _ => 0,
+        };
+        byte += 1;
+    }
+    table
+};
+
+#[inline(always)]
+fn class(mask: u8) -> impl Fn(u8) -> bool + Clone {
+    move |byte| CLASS[byte as usize] & mask != 0
+}
+
+// SIGN            ("-"|"+")
+fn sign(input: &mut Input<'_>) -> Result<u8, EmptyError> {
+    one_of(b"-+").parse_next(input)
+}
+
+// INTEGER         {SIGN}?({DIGIT}+|0x{HEXDIGIT}+){UNIT_LETTER}*
+fn integer<'i>(input: &mut Input<'i>) -> Matched<'i> {
+    (
+        opt(sign),
+        alt((
+            (b"0x", take_while(1.., class(HEXDIGIT))).void(),
+            take_while(1.., class(DIGIT)).void(),
+        )),
+        take_while(0.., class(UNIT_LETTER)),
+    )
+        .take()
+        .parse_next(input)
+}
+
+// EXPONENT        [Ee]{SIGN}?{DIGIT}+
+fn exponent<'i>(input: &mut Input<'i>) -> Matched<'i> {
+    (one_of(b"Ee"), opt(sign), take_while(1.., class(DIGIT)))
+        .take()
+        .parse_next(input)
+}
+
+// REAL            {SIGN}?{DIGIT}*"."{DIGIT}*{EXPONENT}?
+fn real<'i>(input: &mut Input<'i>) -> Matched<'i> {
+    (
+        opt(sign),
+        take_while(0.., class(DIGIT)),
+        b'.',
+        take_while(0.., class(DIGIT)),
+        opt(exponent),
+    )
+        .take()
+        .parse_next(input)
+}
+
+// ID              {LETTER}{LETTER_OR_DIGIT}*
+#[inline]
+fn id<'i>(input: &mut Input<'i>) -> Matched<'i> {
+    (
+        one_of(class(LETTER)),
+        take_while(0.., class(LETTER_OR_DIGIT)),
+    )
+        .take()
+        .parse_next(input)
+}
+
+// QUALIFIED_ID    {ID}"."{ID}
+#[inline]
+fn qualified_id<'i>(input: &mut Input<'i>) -> Matched<'i> {
+    (id, b'.', id).take().parse_next(input)
+}
+
+// UNQUOTED_STRING {LETTER}({LETTER_OR_DIGIT}|[-._:/])*
+#[inline]
+fn unquoted_string<'i>(input: &mut Input<'i>) -> Matched<'i> {
+    (
+        one_of(class(LETTER)),
+        take_while(0.., class(LETTER_OR_DIGIT | PUNCTUATION)),
+    )
+        .take()
+        .parse_next(input)
+}
+
+// STRING          \'([^'\\\n]|\\.|\'\')*\'
+//
+// A parser of combinators would take `''` for the doubled quote and then miss the end of `'a''`
+// where no further quote follows; flex goes back to the last quote at which the rule was complete.
+#[inline]
+fn string<'i>(input: &mut Input<'i>) -> Matched<'i> {
+    let text = *input;
+    b'\''.parse_next(&mut &*text)?;
+    let mut at = 1;
+    let mut complete = None;
+    while let Some(n) = memchr3(b'\'', b'\\', b'\n', &text[at..]) {
+        at += n;
+        match (text[at], text.get(at + 1)) {
+            (b'\'', next) => {
+                complete = Some(at + 1);
+                if next != Some(&b'\'') {
+                    break;
+                }
+            }
+            (b'\\', Some(next)) if *next != b'\n' => {}
+            _ => break,
+        }
+        at += 2;
+    }
+    match complete {
+        Some(length) => Ok(input.next_slice(length)),
+        None => Err(EmptyError),
+    }
+}
+
+// =               return GUC_EQUALS;
+fn equals(input: &mut Input<'_>) -> Result<u8, EmptyError> {
+    b'='.parse_next(input)
+}
+
+// \n              ConfigFileLineno++; return GUC_EOL;
+fn eol(input: &mut Input<'_>) -> Result<u8, EmptyError> {
+    b'\n'.parse_next(input)
+}
+
+// [ \t\r]+        /* eat whitespace */
+#[inline]
+fn whitespace<'i>(input: &mut Input<'i>) -> Matched<'i> {
+    take_while(1.., class(BLANK)).parse_next(input)
+}
+
+// #.*             /* eat comment (.* matches anything until newline) */
+#[inline]
+fn comment<'i>(input: &mut Input<'i>) -> Matched<'i> {
+    if input.first() != Some(&b'#') {
+        return Err(EmptyError);
+    }
+    let length = memchr(b'\n', input).unwrap_or(input.len());
+    Ok(input.next_slice(length))
+}
+
+/// The kind of the one token that `text` is from end to end, if it is one.
+pub(crate) fn sole_token(text: &[u8]) -> Option<Token> {
+    let mut rest = text;
+    token(&mut rest).filter(|_| rest.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// flex, taken literally: every rule is tried, the longest match wins, the first on a tie.
+    fn token_of_flex(input: &mut Input<'_>) -> Option<Token> {
+        type Rule = fn(&mut Input<'_>) -> bool;
+        const RULES: &[(Rule, Token)] = &[
+            (|i| eol(i).is_ok(), Token::Eol),
+            (|i| id(i).is_ok(), Token::Id),
+            (|i| qualified_id(i).is_ok(), Token::QualifiedId),
+            (|i| string(i).is_ok(), Token::String),
+            (|i| unquoted_string(i).is_ok(), Token::UnquotedString),
+            (|i| integer(i).is_ok(), Token::Integer),
+            (|i| real(i).is_ok(), Token::Real),
+            (|i| equals(i).is_ok(), Token::Equals),
+        ];
+        let mut best = (input.get(1..)?, Token::Error);
+        let mut longest = 0;
+        for (rule, kind) in RULES {
+            let mut rest = *input;
+            if rule(&mut rest) && input.len() - rest.len() > longest {
+                longest = input.len() - rest.len();
+                best = (rest, *kind);
+            }
+        }
+        *input = best.0;
+        Some(best.1)
+    }
+
+    /// STRING by trying every quote that could end it, from the last to the first.
+    fn longest_string(text: &[u8]) -> Option<usize> {
+        fn inside(mut text: &[u8]) -> bool {
+            while let Some((first, rest)) = text.split_first() {
+                text = match (first, rest.first()) {
+                    (b'\\', Some(next)) if *next != b'\n' => &rest[1..],
+                    (b'\'', Some(b'\'')) => &rest[1..],
+                    (b'\\' | b'\'' | b'\n', _) => return false,
+                    _ => rest,
+                };
+            }
+            true
+        }
+        (1..text.len())
+            .rev()
+            .find(|&end| text[0] == b'\'' && text[end] == b'\'' && inside(&text[1..end]))
+            .map(|end| end + 1)
+    }
+
+    proptest! {
+        #[test]
+        fn tokens_are_those_of_flex(text in confusing_bytes()) {
+            let mut ours = text.as_slice();
+            loop {
+                let mut flex = ours;
+                prop_assert_eq!(token(&mut ours), token_of_flex(&mut flex));
+                prop_assert_eq!(ours, flex);
+                if ours.is_empty() {
+                    break;
+                }
+            }
+        }
+
+        #[test]
+        fn a_string_ends_at_the_last_quote_it_can(text in "'['\\\\x\n]{0,12}") {
+            let mut rest = text.as_bytes();
+            let ours = string(&mut rest).ok().map(<[u8]>::len);
+            prop_assert_eq!(ours, longest_string(text.as_bytes()));
+        }
+
+        /// Where a line ends does not depend on what stands on it.
+        #[test]
+        fn every_line_ends_at_its_newline(text in confusing_bytes()) {
+            let mut at = 0;
+            while at < text.len() {
+                let start = at;
+                line(&text, &mut at);
+                let end = memchr(b'\n', &text[start..]).map_or(text.len(), |n| start + n + 1);
+                prop_assert_eq!(at, end);
+            }
+        }
+    }
+
+    fn confusing_bytes() -> impl Strategy<Value = Vec<u8>> {
+        let byte = prop_oneof![
+            4 => proptest::sample::select(&b"aex0.9_-+:/='\\\n#xE\0 \t\r\xe9"[..]),
+            1 => any::<u8>(),
+        ];
+        proptest::collection::vec(byte, 0..24)
+    }
+}

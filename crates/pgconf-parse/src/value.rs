@@ -1,0 +1,143 @@
+//! Values to be written.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+/// The value of a setting as the server is to see it: no quotes, no escapes.
+///
+/// ```
+/// use std::time::Duration;
+/// use pgconf_parse::{Memory, Value};
+///
+/// assert_eq!(Value::from(true).to_str_lossy(), "on");
+/// assert_eq!(Value::from(Duration::from_secs(90)).to_str_lossy(), "90s");
+/// assert_eq!(Value::from(Memory::from_bytes(128 << 20)).to_str_lossy(), "128MB");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Value(Box<[u8]>);
+
+impl Value {
+    /// The text of the value.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The text of the value, with replacement characters where it is not UTF-8.
+    #[must_use]
+    pub fn to_str_lossy(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.0)
+    }
+}
+
+/// An amount of memory, for settings such as `shared_buffers`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Memory(u64);
+
+impl Memory {
+    /// So many bytes.
+    #[must_use]
+    pub const fn from_bytes(bytes: u64) -> Self {
+        Self(bytes)
+    }
+
+    /// So many bytes.
+    #[must_use]
+    pub const fn bytes(self) -> u64 {
+        self.0
+    }
+}
+
+impl From<Vec<u8>> for Value {
+    fn from(text: Vec<u8>) -> Self {
+        Self(text.into())
+    }
+}
+
+impl From<&[u8]> for Value {
+    fn from(text: &[u8]) -> Self {
+        Self(text.into())
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self(text.as_bytes().into())
+    }
+}
+
+impl From<&String> for Value {
+    fn from(text: &String) -> Self {
+        Self(text.as_bytes().into())
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Self(text.into_bytes().into())
+    }
+}
+
+impl From<Cow<'_, str>> for Value {
+    fn from(text: Cow<'_, str>) -> Self {
+        Self::from(text.into_owned())
+    }
+}
+
+/// `on` or `off`.
+impl From<bool> for Value {
+    fn from(value: bool) -> Self {
+        Self::from(if value { "on" } else { "off" })
+    }
+}
+
+macro_rules! from_number {
+    ($($number:ty),*) => {
+        $(impl From<$number> for Value {
+            fn from(value: $number) -> Self {
+                Self::from(value.to_string())
+            }
+        })*
+    };
+}
+
+from_number!(i8, i16, i32, i64, u8, u16, u32, u64, usize, isize, f32, f64);
+
+/// In the largest unit that expresses it exactly; fractions of a microsecond are cut off. The
+/// unit `us` is understood by PostgreSQL 12 and later.
+impl From<Duration> for Value {
+    fn from(value: Duration) -> Self {
+        const UNITS: [(u128, &str); 5] = [
+            (86_400_000_000, "d"),
+            (3_600_000_000, "h"),
+            (60_000_000, "min"),
+            (1_000_000, "s"),
+            (1_000, "ms"),
+        ];
+        Self::from(in_largest_unit(value.as_micros(), &UNITS, "us"))
+    }
+}
+
+/// In the largest unit that expresses it exactly. The unit `B` is understood by PostgreSQL 11
+/// and later.
+impl From<Memory> for Value {
+    fn from(value: Memory) -> Self {
+        const UNITS: [(u128, &str); 4] = [
+            (1 << 40, "TB"),
+            (1 << 30, "GB"),
+            (1 << 20, "MB"),
+            (1 << 10, "kB"),
+        ];
+        Self::from(in_largest_unit(value.0.into(), &UNITS, "B"))
+    }
+}
+
+fn in_largest_unit(amount: u128, units: &[(u128, &str)], smallest: &str) -> String {
+    if amount == 0 {
+        return "0".into();
+    }
+    match units.iter().find(|(size, _)| amount % size == 0) {
+        Some((size, unit)) => format!("{}{unit}", amount / size),
+        None => format!("{amount}{smallest}"),
+    }
+}

@@ -1,0 +1,197 @@
+//! Data directories of real servers, for the tests of pg-proc.
+
+#![allow(dead_code, reason = "each test uses its part")]
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use pg_proc::{Account, Command, Deadline, Endpoint, Log, Server, ServerOptions, SocketPath};
+
+/// Every socket is in a directory of its own, so the same number serves all.
+pub(crate) const PORT: u16 = 5432;
+
+/// No test waits this long unless something is wrong.
+pub(crate) fn patience() -> Deadline {
+    Deadline::after(Duration::from_secs(60))
+}
+
+/// Directories with the programs of PostgreSQL: `PG_TESTS_BINDIRS`, separated by colons, or else the newest under
+/// `/usr/lib/postgresql`.
+pub(crate) fn bin_directories() -> &'static [Utf8PathBuf] {
+    static FOUND: LazyLock<Vec<Utf8PathBuf>> = LazyLock::new(|| {
+        if let Ok(list) = std::env::var("PG_TESTS_BINDIRS") {
+            return list
+                .split(':')
+                .filter(|dir| !dir.is_empty())
+                .map(Utf8PathBuf::from)
+                .collect();
+        }
+        let debian = Utf8Path::new("/usr/lib/postgresql");
+        let mut found: Vec<_> = debian
+            .read_dir_utf8()
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| Some(entry.ok()?.path().join("bin")))
+            .filter(|bin| bin.join("postgres").exists())
+            .collect();
+        found.sort();
+        found.pop().into_iter().collect()
+    });
+    assert!(
+        !FOUND.is_empty(),
+        "no PostgreSQL: install one (apt-get install postgresql), or set PG_TESTS_BINDIRS"
+    );
+    &FOUND
+}
+
+/// The account that servers run as.
+pub(crate) fn account() -> Option<Account> {
+    Account::for_data_directory("/nowhere".into()).expect("an account for servers")
+}
+
+/// A directory for one test, with a data directory in it.
+pub(crate) struct Cluster {
+    pub(crate) root: Utf8PathBuf,
+    pub(crate) data: Utf8PathBuf,
+    pub(crate) bin: Utf8PathBuf,
+    _temporary: tempfile::TempDir,
+}
+
+impl Cluster {
+    pub(crate) fn new() -> Self {
+        Self::with(&bin_directories()[0])
+    }
+
+    /// A copy of a data directory that `initdb` made once.
+    pub(crate) fn with(bin: &Utf8Path) -> Self {
+        let template = template(bin);
+        let cluster = Self::empty(bin);
+        let copied = std::process::Command::new("cp")
+            .args(["-a", template.as_str(), cluster.data.as_str()])
+            .status()
+            .expect("cp runs");
+        assert!(copied.success());
+        cluster
+    }
+
+    /// Only the directory around.
+    pub(crate) fn empty(bin: &Utf8Path) -> Self {
+        let temporary = tempfile::Builder::new()
+            .prefix("pg-proc.")
+            .tempdir()
+            .expect("a directory");
+        let root = Utf8PathBuf::from_path_buf(temporary.path().to_owned()).expect("UTF-8");
+        give_to_account(&root);
+        Self {
+            data: root.join("data"),
+            root,
+            bin: bin.to_owned(),
+            _temporary: temporary,
+        }
+    }
+
+    /// Starts the server, quickly and with little.
+    pub(crate) fn command(&self) -> Command {
+        Command::new(self.bin.join("postgres"))
+            .args([
+                "-D",
+                self.data.as_str(),
+                "-k",
+                self.root.as_str(),
+                "-h",
+                "",
+                "-F",
+            ])
+            .args(["-p", &PORT.to_string(), "-c", "shared_buffers=1MB"])
+            .account(account())
+    }
+
+    pub(crate) fn options(&self) -> ServerOptions {
+        ServerOptions::new(&self.data).log(Log::File(self.log()))
+    }
+
+    pub(crate) fn log(&self) -> Utf8PathBuf {
+        self.root.join("log")
+    }
+
+    pub(crate) fn spawn(&self) -> Server {
+        self.command()
+            .spawn_server(&self.options())
+            .expect("a server")
+    }
+
+    /// Starts the server and waits for it.
+    pub(crate) fn start(&self) -> Server {
+        let server = self.spawn();
+        server.wait_ready(patience()).unwrap_or_else(|e| {
+            let log = server.log_tail(4096).unwrap_or_default();
+            panic!("{e}\n{}", String::from_utf8_lossy(&log))
+        });
+        server
+    }
+
+    pub(crate) fn socket(&self) -> SocketPath {
+        SocketPath::new(&self.root, PORT).expect("a short path")
+    }
+
+    pub(crate) fn endpoint(&self) -> Endpoint {
+        Endpoint::unix(self.socket())
+    }
+
+    pub(crate) fn connect(&self) -> postgres::Client {
+        postgres::Config::new()
+            .host_path(&self.root)
+            .port(PORT)
+            .user("postgres")
+            .dbname("postgres")
+            .connect(postgres::NoTls)
+            .expect("a connection")
+    }
+}
+
+pub(crate) fn give_to_account(path: &Utf8Path) {
+    if let Some(account) = account() {
+        chown(path, Some(account.uid()), Some(account.gid())).expect("chown");
+    }
+}
+
+/// A data directory for these programs, made once and kept beside the build.
+fn template(bin: &Utf8Path) -> Utf8PathBuf {
+    let cache = Utf8Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let name: String = bin
+        .as_str()
+        .chars()
+        .map(|c| if c == '/' { '-' } else { c })
+        .collect();
+    let template = cache.join(format!("proc-template{name}"));
+    let lock = fs::File::create(cache.join(format!("proc-template{name}.lock"))).expect("a lock");
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).expect("the lock");
+    if !template.exists() {
+        let building = Cluster::empty(bin);
+        Command::new(bin.join("initdb"))
+            .args([
+                "-D",
+                building.data.as_str(),
+                "-U",
+                "postgres",
+                "-A",
+                "trust",
+                "-N",
+            ])
+            .args(["-E", "UTF8", "--locale=C"])
+            .account(account())
+            .run(patience())
+            .expect("initdb");
+        fs::set_permissions(&building.root, fs::Permissions::from_mode(0o755)).expect("chmod");
+        let copied = std::process::Command::new("cp")
+            .args(["-a", building.data.as_str(), &format!("{template}.new")])
+            .status()
+            .expect("cp runs");
+        assert!(copied.success());
+        fs::rename(format!("{template}.new"), &template).expect("rename");
+    }
+    template
+}
