@@ -219,7 +219,7 @@ fn absolute_from_env(name: &str) -> Option<Utf8PathBuf> {
 
 /// The first directory on the way to `path` that other accounts cannot pass. What does not exist
 /// yet will be open.
-fn closed_ancestor(path: &Utf8Path) -> Option<Utf8PathBuf> {
+pub(crate) fn closed_ancestor(path: &Utf8Path) -> Option<Utf8PathBuf> {
     let mut ancestors: Vec<_> = path.ancestors().collect();
     ancestors.reverse();
     let is_closed = |path: &Utf8Path| fs::metadata(path).is_ok_and(|data| data.mode() & 0o001 == 0);
