@@ -188,8 +188,12 @@ fn watch(child: &mut Child, events: &Receiver<Event>, deadline: Instant) -> Outc
 
 /// Kills the program and everything that it started and that stayed in its process group.
 fn kill_group(child: &mut Child) {
+    // After it has been waited for, its number may be another's.
+    if !matches!(child.try_wait(), Ok(None)) {
+        return;
+    }
     // Signalling a group takes a system call that std does not offer, and this crate makes none of
-    // its own; a shell has it built in. The number is still the program's: it has not been waited for.
+    // its own; a shell has it built in.
     let kill = format!("kill -s KILL -- -{}", child.id());
     let _ = Command::new("/bin/sh")
         .args(["-c", &kill])

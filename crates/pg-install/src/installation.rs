@@ -112,10 +112,10 @@ impl Installation {
 
     /// Takes the installation whose programs are in the directory `path`.
     ///
-    /// A `pg_config` there is asked if it says that it belongs to this directory. If there is none,
-    /// as in packages that contain the server only, `postgres --version` tells the version (8 ms), and
-    /// the other directories are looked for where they usually are, relative to this one; those
-    /// that are not found are unknown.
+    /// A `pg_config` there is believed if it says that it belongs to this directory. Without one, as in
+    /// packages that contain the server only, `postgres --version` tells the version (8 ms), and the
+    /// other directories are looked for where they usually are, relative to this one; those that
+    /// are not found are unknown.
     ///
     /// # Errors
     ///
