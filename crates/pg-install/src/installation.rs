@@ -209,7 +209,8 @@ impl Installation {
     /// A directory as `pg_config` tells it, absolute.
     ///
     /// None if it is not known. Whether it exists is another question: packages for development or
-    /// documentation may not be installed.
+    /// documentation may not be installed. DIFFERENCE: py-postgresql has no path where nothing exists,
+    /// for directories as for programs; its documentation promises it for programs.
     pub fn directory(&self, directory: Directory) -> Option<&Utf8Path> {
         let path = self.inner.config.get(directory.key())?;
         (!path.is_empty()).then(|| Utf8Path::new(path))
