@@ -46,8 +46,8 @@ fn every_kind_of_machine() {
         (Source::Gentoo, "/usr/lib/postgresql-16/bin"),
         (Source::Void, "/usr/lib/psql16/bin"),
         (Source::System, "/usr/bin"),
-        (Source::Bsd, "/usr/local/bin"),
-        (Source::Bsd, "/usr/pkg/bin"),
+        (Source::System, "/usr/local/bin"),
+        (Source::System, "/usr/pkg/bin"),
         (Source::Homebrew, "/opt/homebrew/opt/postgresql@16/bin"),
         (Source::Homebrew, "/usr/local/opt/postgresql/bin"),
         (
@@ -504,7 +504,7 @@ fn a_hanging_program_does_not_hold_up_the_search_for_ever() {
     tree.server("/works", "16.3");
     let discovery = tree
         .discovery(&[("PATH", "/hangs:/works")])
-        .timeout(std::time::Duration::from_secs(1));
+        .timeout(std::time::Duration::from_secs(3));
     let found: Vec<_> = discovery.search().collect();
     let [Err(error), Ok(_)] = &found[..] else {
         panic!("{found:?}")
@@ -552,17 +552,45 @@ fn nothing_found_says_where_it_was_looked_for() {
     assert!(matches!(has("/usr/bin"), [Outcome::NoPrograms(_)]) && has("/sbin").is_empty());
 }
 
+/// In the same order whether examined one by one or all at once, and each only once.
 #[test]
-fn a_directory_that_cannot_be_read() {
+fn errors_stand_where_they_were_met() {
     let tree = Tree::new();
+    tree.server("/first", "15.1");
+    tree.script("/broken/pg_config", "exit 1");
+    tree.link("/same", "broken");
     // Root may read everything; a link to itself nobody can.
     tree.link("/usr/lib/postgresql", "postgresql");
     tree.server("/usr/pgsql-16/bin", "16.3");
-    let found: Vec<_> = tree.discovery(&[]).search().collect();
-    let [Err(error), Ok(_)] = &found[..] else {
-        panic!("{found:?}")
+    let discovery = tree.discovery(&[("PATH", "/first:/broken:/same")]);
+    let list = list(&discovery);
+    let [first, broken, unreadable, last] = &list[..] else {
+        panic!("{list:?}")
     };
-    assert!(matches!(error.kind(), DiscoveryErrorKind::Read { .. }) && !error.is_critical());
+    assert_eq!(
+        (first.as_str(), last.as_str()),
+        ("15.1 PATH", "16.3 Red Hat")
+    );
+    assert!(
+        broken.contains("by way of PATH: failed to examine"),
+        "{broken}"
+    );
+    assert!(
+        unreadable.starts_with("failed to find PostgreSQL by way of Debian: the directory "),
+        "{unreadable}"
+    );
+    assert!(
+        unreadable.contains("/usr/lib/postgresql cannot be read: "),
+        "{unreadable}"
+    );
+    assert_eq!(
+        find(&discovery, "newest")
+            .unwrap()
+            .installation()
+            .version()
+            .num(),
+        160_003
+    );
 }
 
 /// Each of these waits for another one to have been started, which never happens one by one.
