@@ -8,7 +8,10 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use pg_proc::{Account, Command, Deadline, Endpoint, Log, Server, ServerOptions, SocketPath};
+use pg_proc::{Account, Command, Deadline, Endpoint, Log, Pid, Server, ServerOptions, SocketPath};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::inotify;
+use rustix::process::PidfdFlags;
 
 /// Every socket is in a directory of its own, so the same number serves all.
 pub(crate) const PORT: u16 = 5432;
@@ -57,7 +60,7 @@ pub(crate) struct Cluster {
     pub(crate) root: Utf8PathBuf,
     pub(crate) data: Utf8PathBuf,
     pub(crate) bin: Utf8PathBuf,
-    _temporary: tempfile::TempDir,
+    temporary: tempfile::TempDir,
 }
 
 impl Cluster {
@@ -81,7 +84,7 @@ impl Cluster {
     pub(crate) fn empty(bin: &Utf8Path) -> Self {
         let temporary = tempfile::Builder::new()
             .prefix("pg-proc.")
-            .tempdir()
+            .tempdir_in(memory_or_disk())
             .expect("a directory");
         let root = Utf8PathBuf::from_path_buf(temporary.path().to_owned()).expect("UTF-8");
         give_to_account(&root);
@@ -89,8 +92,14 @@ impl Cluster {
             data: root.join("data"),
             root,
             bin: bin.to_owned(),
-            _temporary: temporary,
+            temporary,
         }
+    }
+
+    /// From now on somebody else removes the directory.
+    pub(crate) fn leave_to_others(self) -> Utf8PathBuf {
+        let _ = self.temporary.keep();
+        self.root
     }
 
     /// Starts the server, quickly and with little.
@@ -149,6 +158,78 @@ impl Cluster {
             .dbname("postgres")
             .connect(postgres::NoTls)
             .expect("a connection")
+    }
+}
+
+/// Memory if there is any to put files in: copies of data directories are made all the time.
+fn memory_or_disk() -> std::path::PathBuf {
+    let memory = std::path::Path::new("/dev/shm");
+    if memory.is_dir() {
+        memory.to_owned()
+    } else {
+        std::env::temp_dir()
+    }
+}
+
+/// A process that the tests did not start themselves.
+pub(crate) struct Process(std::os::fd::OwnedFd);
+
+impl Process {
+    pub(crate) fn open(pid: Pid) -> Self {
+        let pid = rustix::process::Pid::from_raw(pid.as_raw()).expect("positive");
+        Self(rustix::process::pidfd_open(pid, PidfdFlags::empty()).expect("a living process"))
+    }
+
+    /// A server, and the process that watches over it.
+    pub(crate) fn open_with_parent(server: Pid) -> [Self; 2] {
+        let opened = Self::open(server);
+        let stat = fs::read_to_string(format!("/proc/{server}/stat")).expect("stat");
+        let (_, fields) = stat.rsplit_once(") ").expect("stat");
+        let parent = fields
+            .split(' ')
+            .nth(1)
+            .expect("stat")
+            .parse()
+            .expect("stat");
+        [opened, Self::open(parent)]
+    }
+
+    pub(crate) fn wait_gone(&self) {
+        let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
+        let patience = Timespec {
+            tv_sec: 60,
+            tv_nsec: 0,
+        };
+        assert_eq!(
+            rustix::event::poll(&mut fds, Some(&patience)),
+            Ok(1),
+            "still there"
+        );
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
+        rustix::event::poll(&mut fds, Some(&Timespec::default())).expect("poll") == 1
+    }
+}
+
+/// Waits until a directory is removed.
+pub(crate) fn wait_removed(path: &Utf8Path) {
+    let events = inotify::init(inotify::CreateFlags::CLOEXEC).expect("inotify");
+    let parent = path.parent().expect("a parent").as_std_path();
+    inotify::add_watch(&events, parent, inotify::WatchFlags::DELETE).expect("a watch");
+    while path.exists() {
+        let mut fds = [PollFd::new(&events, PollFlags::IN)];
+        let patience = Timespec {
+            tv_sec: 60,
+            tv_nsec: 0,
+        };
+        assert_eq!(
+            rustix::event::poll(&mut fds, Some(&patience)),
+            Ok(1),
+            "{path} is still there"
+        );
+        rustix::io::read(&events, &mut [0; 4096]).expect("events");
     }
 }
 

@@ -216,7 +216,7 @@ impl Stat {
 
     /// Seconds since 1970, by the clock as it is set now.
     fn began_at(&self) -> Option<i64> {
-        let per_second = u64::try_from(rustix::param::clock_ticks_per_second()).ok()?;
+        let per_second = rustix::param::clock_ticks_per_second();
         let since_boot = i64::try_from(self.start_ticks.checked_div(per_second)?).ok()?;
         let now = rustix::time::clock_gettime(ClockId::Realtime).tv_sec;
         let uptime = rustix::time::clock_gettime(ClockId::Boottime).tv_sec;

@@ -64,7 +64,10 @@ fn creator(id: SharedMemoryId) -> Option<Segment> {
     // SAFETY: all zeros is a value of this plain C struct, and the call fills it in.
     unsafe {
         let mut info: libc::shmid_ds = std::mem::zeroed();
-        (libc::shmctl(id.id, libc::IPC_STAT, &mut info) == 0).then(|| Segment {
+        if libc::shmctl(id.id, libc::IPC_STAT, &mut info) != 0 {
+            return None;
+        }
+        Some(Segment {
             creator: info.shm_cpid,
             attached: info.shm_nattch as u64,
         })
