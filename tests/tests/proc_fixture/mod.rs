@@ -115,6 +115,7 @@ impl Cluster {
                 "-F",
             ])
             .args(["-p", &PORT.to_string(), "-c", "shared_buffers=1MB"])
+            .args(["-c", "autovacuum=off"])
             .account(account())
     }
 
@@ -161,6 +162,20 @@ impl Cluster {
     }
 }
 
+/// Leaves only the database `postgres`: two thirds of the files are copies that nobody here uses.
+fn slim(data: &Utf8Path) {
+    let base = data.join("base");
+    let entries = base.read_dir_utf8().expect("base");
+    let number =
+        |entry: std::io::Result<camino::Utf8DirEntry>| entry.ok()?.file_name().parse().ok();
+    let mut databases: Vec<u32> = entries.filter_map(number).collect();
+    databases.sort_unstable();
+    assert_eq!(databases.len(), 3, "template1, template0, postgres");
+    for template in &databases[..2] {
+        fs::remove_dir_all(base.join(template.to_string())).expect("rm");
+    }
+}
+
 /// Memory if there is any to put files in: copies of data directories are made all the time.
 fn memory_or_disk() -> std::path::PathBuf {
     let memory = std::path::Path::new("/dev/shm");
@@ -175,23 +190,31 @@ fn memory_or_disk() -> std::path::PathBuf {
 pub(crate) struct Process(std::os::fd::OwnedFd);
 
 impl Process {
-    pub(crate) fn open(pid: Pid) -> Self {
-        let pid = rustix::process::Pid::from_raw(pid.as_raw()).expect("positive");
-        Self(rustix::process::pidfd_open(pid, PidfdFlags::empty()).expect("a living process"))
+    /// None if it has gone already.
+    pub(crate) fn open(pid: Pid) -> Option<Self> {
+        let pid = rustix::process::Pid::from_raw(pid.as_raw())?;
+        rustix::process::pidfd_open(pid, PidfdFlags::empty())
+            .ok()
+            .map(Self)
     }
 
     /// A server, and the process that watches over it.
-    pub(crate) fn open_with_parent(server: Pid) -> [Self; 2] {
-        let opened = Self::open(server);
-        let stat = fs::read_to_string(format!("/proc/{server}/stat")).expect("stat");
-        let (_, fields) = stat.rsplit_once(") ").expect("stat");
-        let parent = fields
-            .split(' ')
-            .nth(1)
-            .expect("stat")
-            .parse()
-            .expect("stat");
-        [opened, Self::open(parent)]
+    pub(crate) fn open_with_parent(server: Pid) -> Vec<Self> {
+        let parent = fs::read_to_string(format!("/proc/{server}/stat"))
+            .ok()
+            .and_then(|stat| {
+                let (_, fields) = stat.rsplit_once(") ")?;
+                fields.split(' ').nth(1)?.parse().ok()
+            });
+        [Some(server), parent]
+            .into_iter()
+            .flatten()
+            .filter_map(Self::open)
+            .collect()
+    }
+
+    pub(crate) fn kill(&self) {
+        rustix::process::pidfd_send_signal(&self.0, rustix::process::Signal::KILL).expect("kill");
     }
 
     pub(crate) fn wait_gone(&self) {
@@ -262,10 +285,11 @@ fn template(bin: &Utf8Path) -> Utf8PathBuf {
                 "trust",
                 "-N",
             ])
-            .args(["-E", "UTF8", "--locale=C"])
+            .args(["-E", "UTF8", "--locale=C", "--wal-segsize=1"])
             .account(account())
             .run(patience())
             .expect("initdb");
+        slim(&building.data);
         fs::set_permissions(&building.root, fs::Permissions::from_mode(0o755)).expect("chmod");
         let copied = std::process::Command::new("cp")
             .args(["-a", building.data.as_str(), &format!("{template}.new")])

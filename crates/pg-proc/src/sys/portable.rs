@@ -80,6 +80,12 @@ pub(crate) fn orphans(_directory: (u64, u64)) -> Vec<Process> {
     Vec::new()
 }
 
+/// Nothing tells the working directory of a process.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn postmaster_in(_directory: (u64, u64)) -> Option<Process> {
+    None
+}
+
 #[cfg(target_os = "linux")]
 pub(super) fn began(pid: Pid) -> Option<Began> {
     super::linux::began(pid)

@@ -112,29 +112,28 @@ fn control_segment(
     size: usize,
     directory: &DirectoryOf<'_>,
 ) -> Result<Option<u32>, Refusal> {
-    const HEADER: usize = 64;
-    if size < HEADER {
-        return Err(Refusal::NotOurs);
-    }
     let mut header = [0; HEADER];
-    // SAFETY: the segment is attached wherever the system wants, and has at least the bytes that are copied from it.
+    // SAFETY: the segment is attached wherever the system wants, and has the bytes that are copied from it.
     unsafe {
         let address = libc::shmat(id.id, ptr::null(), libc::SHM_RDONLY);
         if address as isize == -1 {
             return Err(Refusal::Errno(Errno::last_raw()));
         }
-        ptr::copy_nonoverlapping(address.cast::<u8>(), header.as_mut_ptr(), HEADER);
+        ptr::copy_nonoverlapping(address.cast::<u8>(), header.as_mut_ptr(), size.min(HEADER));
         libc::shmdt(address);
     }
     read_header(&header, directory).ok_or(Refusal::NotOurs)
 }
+
+/// As long as any known header; the segment of most servers holds nothing else.
+const HEADER: usize = 64;
 
 /// Where a 64-bit server keeps handle, device and inode: from 9.4, before 9.4, and as development versions after 18 have it.
 /// Device and inode have to match, so a wrong guess is noticed.
 const LAYOUTS: [(Option<usize>, usize, usize); 3] =
     [(Some(24), 40, 48), (None, 32, 40), (Some(32), 48, 56)];
 
-fn read_header(header: &[u8; 64], directory: &DirectoryOf<'_>) -> Option<Option<u32>> {
+fn read_header(header: &[u8; HEADER], directory: &DirectoryOf<'_>) -> Option<Option<u32>> {
     const MAGIC: u32 = 679_834_894;
     if u32_at(header, 0) != Some(MAGIC) {
         return None;
