@@ -31,6 +31,8 @@ pub struct DirectoryGuard {
     lifeline: Option<Arc<OwnedFd>>,
     done: OwnedFd,
     process: libc::pid_t,
+    /// How long dropping it may take.
+    patience: Duration,
 }
 
 /// What a [`DirectoryGuard`] removes.
@@ -108,6 +110,7 @@ impl GuardOptions {
             lifeline: Some(Arc::new(lifeline)),
             done,
             process,
+            patience: Duration::from_secs(5),
         })
     }
 }
@@ -123,9 +126,11 @@ impl DirectoryGuard {
     /// Removes the directories now, and waits until that is done; whether it was within the deadline.
     ///
     /// Something that was started [`guarded_by`](crate::Command::guarded_by) this guard and still runs holds it back.
-    pub fn remove(mut self, deadline: Deadline) -> bool {
+    pub fn remove(mut self, deadline: impl Into<Deadline>) -> bool {
         self.lifeline = None;
-        self.wait(deadline)
+        // Dropping it after that need not wait once more.
+        self.patience = Duration::ZERO;
+        self.wait(deadline.into())
     }
 
     pub(crate) fn lifeline(&self) -> Option<&Arc<OwnedFd>> {
@@ -148,7 +153,7 @@ impl Drop for DirectoryGuard {
     /// Removes the directories, unless released. Waits up to five seconds for it; the removal goes on after that.
     fn drop(&mut self) {
         self.lifeline = None;
-        if self.wait(Deadline::after(Duration::from_secs(5))) {
+        if self.wait(Deadline::after(self.patience)) {
             sys::reap(self.process);
         } else {
             sys::reap_later(self.process);

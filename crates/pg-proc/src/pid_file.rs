@@ -220,7 +220,7 @@ pub enum PidFileErrorKind {
     },
 }
 
-fn read_limited(path: &Utf8Path) -> Result<Option<Vec<u8>>, PidFileErrorKind> {
+pub(crate) fn read_limited(path: &Utf8Path) -> Result<Option<Vec<u8>>, PidFileErrorKind> {
     // A pipe in place of the file must not block us.
     let file = OpenOptions::new()
         .read(true)

@@ -4,8 +4,9 @@ use std::os::unix::fs::MetadataExt;
 use camino::{Utf8Path, Utf8PathBuf};
 use thiserror::Error;
 
+use crate::pid_file;
 use crate::sys::{DirectoryOf, Refusal, release};
-use crate::{FindError, Found, Pid, PidFile, Postmaster};
+use crate::{FindError, Found, Pid, PidFile, PidFileErrorKind, Postmaster};
 
 /// Shared memory that was given back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,7 +39,9 @@ pub fn release_shared_memory(data_directory: &Utf8Path) -> Result<Released, Shar
         kind,
     };
     match Postmaster::find(data_directory) {
-        Ok(Found::Stale(_)) => {}
+        Ok(Found::Stale(stale)) if stale.pid_file.is_some() => {}
+        // A damaged file names no memory.
+        Ok(Found::Stale(_)) => return Ok(Released::default()),
         Ok(Found::Nothing) => return Ok(Released::default()),
         Ok(Found::Running(postmaster)) => {
             return Err(failed(SharedMemoryErrorKind::Running(postmaster.pid())));
@@ -50,7 +53,11 @@ pub fn release_shared_memory(data_directory: &Utf8Path) -> Result<Released, Shar
     }
     let system = |e| failed(SharedMemoryErrorKind::System(e));
     let meta = std::fs::metadata(data_directory).map_err(system)?;
-    let lock_file = std::fs::read(data_directory.join(PidFile::NAME)).map_err(system)?;
+    let lock_file = match pid_file::read_limited(&data_directory.join(PidFile::NAME)) {
+        Ok(Some(content)) => content,
+        Ok(None) => return Ok(Released::default()),
+        Err(kind) => return Err(failed(SharedMemoryErrorKind::LockFile(kind))),
+    };
     let directory = DirectoryOf {
         device: meta.dev(),
         inode: meta.ino(),
@@ -103,7 +110,10 @@ pub enum SharedMemoryErrorKind {
     /// Whether the server runs could not be found out.
     #[error("{0}")]
     Find(#[source] FindError),
-    /// A file or a segment could not be read or removed.
+    /// The lock file could not be read.
+    #[error("its lock file {0}")]
+    LockFile(#[source] PidFileErrorKind),
+    /// The directory or a segment could not be read or removed.
     #[error("the system refused")]
     System(#[source] io::Error),
 }

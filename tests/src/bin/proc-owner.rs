@@ -2,8 +2,8 @@
 //!
 //! Starts the program as the server of `ROOT/data`, in the account of that directory, bound, with a guard over `ROOT`;
 //! prints the server's process number when the server is ready; and ends as `HOW` says: `return`, `panic`, `exit`, `abort`,
-//! or `wait` for being killed. `run` runs the program to its end instead of taking it for a server. `find` only tells what
-//! holds the data directory `ROOT`.
+//! `detach`, or `wait` for being killed. `run` runs the program to its end instead of taking it for a server. `find` only tells what
+//! holds the data directory `ROOT`, and `env` runs the program `ROOT` and prints what it says.
 
 #![allow(clippy::print_stdout, reason = "this is how it answers")]
 
@@ -19,6 +19,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = Utf8PathBuf::from(arguments.next().ok_or("which directory?")?);
     if how == "find" {
         println!("{:?}", Postmaster::find(&root)?);
+        return Ok(());
+    }
+    if how == "env" {
+        let output = Command::new(root).run(Duration::from_secs(60))?;
+        print!("{}", String::from_utf8(output.stdout)?);
         return Ok(());
     }
     let program = arguments.next().ok_or("which program?")?;
@@ -44,7 +49,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         StopPlan::default()
     };
     let options = ServerOptions::new(&data).ownership(pg_proc::Ownership::Bound(plan));
-    let server = command.spawn_server(&options)?;
+    let mut server = command.spawn_server(&options)?;
     server.wait_ready(patience())?;
     println!("{}", server.pid());
     match how.as_str() {
@@ -52,6 +57,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "exit" => std::process::exit(3),
         "abort" => std::process::abort(),
         "return" => {}
+        "detach" => {
+            server.detach()?;
+            guard.release();
+            return Ok(());
+        }
         // The test holds the other end, and kills this process instead of closing it.
         _ => {
             std::io::stdin().read_to_end(&mut Vec::new())?;

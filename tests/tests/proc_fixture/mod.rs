@@ -8,7 +8,10 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use pg_proc::{Account, Command, Deadline, Endpoint, Log, Pid, Server, ServerOptions, SocketPath};
+use pg_proc::{
+    Account, Command, Deadline, Endpoint, Log, Orphans, Pid, Server, ServerOptions, SocketPath,
+    release_shared_memory,
+};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::inotify;
 use rustix::process::PidfdFlags;
@@ -60,7 +63,7 @@ pub(crate) struct Cluster {
     pub(crate) root: Utf8PathBuf,
     pub(crate) data: Utf8PathBuf,
     pub(crate) bin: Utf8PathBuf,
-    temporary: tempfile::TempDir,
+    temporary: Option<tempfile::TempDir>,
 }
 
 impl Cluster {
@@ -92,14 +95,14 @@ impl Cluster {
             data: root.join("data"),
             root,
             bin: bin.to_owned(),
-            temporary,
+            temporary: Some(temporary),
         }
     }
 
     /// From now on somebody else removes the directory.
-    pub(crate) fn leave_to_others(self) -> Utf8PathBuf {
-        let _ = self.temporary.keep();
-        self.root
+    pub(crate) fn leave_to_others(mut self) -> Utf8PathBuf {
+        let _ = self.temporary.take().map(tempfile::TempDir::keep);
+        self.root.clone()
     }
 
     /// Starts the server, quickly and with little.
@@ -253,6 +256,16 @@ pub(crate) fn wait_removed(path: &Utf8Path) {
             "{path} is still there"
         );
         rustix::io::read(&events, &mut [0; 4096]).expect("events");
+    }
+}
+
+impl Drop for Cluster {
+    /// A test may have killed its server: its shared memory must not stay behind.
+    fn drop(&mut self) {
+        if let Ok(orphans) = Orphans::find(&self.data) {
+            let _ = orphans.kill(patience());
+            let _ = release_shared_memory(&self.data);
+        }
     }
 }
 
