@@ -12,6 +12,7 @@ mod list;
 mod loader;
 mod location;
 mod name;
+mod number;
 mod place;
 mod quote;
 mod reading;
