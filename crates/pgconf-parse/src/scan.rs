@@ -138,8 +138,10 @@ fn assignment(source: &[u8], input: &mut Input<'_>) -> Result<Line, Line> {
     }
     // Where an end of line is not wanted it stays unread, for the search of the next line.
     let next = |input: &mut Input<'_>| {
-        skip(input);
+        let _ = whitespace(input);
+        // A line that ends too early ends before its comment.
         let start = offset(input);
+        let _ = comment(input);
         let mut ahead = *input;
         let kind = token(&mut ahead);
         if kind != Some(Token::Eol) {

@@ -37,7 +37,7 @@ enum WalLevel {
 fn a_struct_is_read_and_written() {
     let mut document = Document::parse(
         "PORT = 0x1538\nfsync 'FALSE'\nrandom_page_cost = 1.5e0\nwork_mem = '1.5 GB'\n\
-         wal_level = REPLICA\nlisten_addresses = '127.0.0.1, ::1'\npg_stat_statements.max = 1e3\n",
+         wal_level = REPLICA\nlisten_addresses = '127.0.0.1, ::1'\npg_stat_statements.max = '1e3'\n",
     );
     let settings: Settings = document.deserialize().unwrap();
     let expected = Settings {
