@@ -120,22 +120,33 @@ impl Document {
     /// Takes every assignment of that name out of effect and tells how many there were. Taking
     /// out only the last would bring an earlier one back to life.
     pub fn remove(&mut self, name: impl AsRef<[u8]>, removal: Removal) -> usize {
-        let name = name.as_ref();
-        let mut removed = 0;
-        while let Some(found) = self.get(name) {
-            let (at, number) = (found.name_span().start, found.line());
-            let line = self.line_around(at);
-            let text = match removal {
-                Removal::Delete => Vec::new(),
-                Removal::CommentOut => {
-                    let (before, after) = (line.start..at, at..line.end);
-                    [&self.as_bytes()[before], b"#", &self.as_bytes()[after]].concat()
-                }
-            };
-            self.replace_lines(line, number, &text);
-            removed += 1;
+        let names: Vec<usize> = self
+            .get_all(&name)
+            .map(|found| found.name_span().start)
+            .collect();
+        if names.is_empty() {
+            return 0;
         }
-        removed
+        let source = self.as_bytes();
+        let mut text = Vec::with_capacity(source.len() + names.len());
+        let mut kept = 0;
+        for &at in &names {
+            match removal {
+                Removal::CommentOut => {
+                    text.extend(&source[kept..at]);
+                    text.push(b'#');
+                    kept = at;
+                }
+                Removal::Delete => {
+                    let line = self.line_around(at);
+                    text.extend(&source[kept..line.start]);
+                    kept = line.end;
+                }
+            }
+        }
+        text.extend(&source[kept..]);
+        *self = Self::parse(text);
+        names.len()
     }
 
     /// Puts `#` before every assignment of that name and tells how many there were.
