@@ -78,6 +78,7 @@ mod configuration;
 mod de;
 mod document;
 mod edit;
+mod edit_error;
 mod error;
 mod list;
 mod loader;
@@ -100,7 +101,8 @@ pub use crate::configuration::{
 #[cfg(feature = "serde")]
 pub use crate::de::DeserializeError;
 pub use crate::document::Document;
-pub use crate::edit::{Action, Change, EditError, EditErrorKind, Removal};
+pub use crate::edit::{Action, Change, Removal};
+pub use crate::edit_error::{EditError, EditErrorKind};
 pub use crate::error::{CheckError, SyntaxError};
 pub use crate::list::{
     ListError, join_directories, join_guc_list, split_directories, split_guc_list,
