@@ -59,6 +59,8 @@
 //!
 //! * An error at the end of a last line without newline has the number of its own line; the
 //!   server reports the line before. See [`SyntaxError::line`].
+//! * A quoted value that begins with a NUL byte is empty; the server takes what happens to be in
+//!   its memory.
 //! * More than 10,000 files in one configuration are [an error](ProblemKind::TooManyFiles).
 //! * Of several unreadable entries in one `include_dir` the first in the order of their names is
 //!   reported; the server takes the first in the order of the directory.
