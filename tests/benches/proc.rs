@@ -54,7 +54,7 @@ fn measure(cluster: &Cluster, rounds: usize) {
     }
     let floor_start = median(&mut times.floor_start);
     let floor_stop = median(&mut times.floor_stop);
-    let line = |name: &str, times: &mut Vec<Duration>, floor: Option<Duration>| {
+    let line = |name: &str, times: &mut [Duration], floor: Option<Duration>| {
         let middle = median(times);
         let ratio = floor.map(|floor| middle.as_secs_f64() / floor.as_secs_f64());
         let ratio = ratio
@@ -101,7 +101,7 @@ fn measure(cluster: &Cluster, rounds: usize) {
     idle(cluster);
 }
 
-fn median(times: &mut Vec<Duration>) -> Duration {
+fn median(times: &mut [Duration]) -> Duration {
     times.sort();
     times[times.len() / 2]
 }
