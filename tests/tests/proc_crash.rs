@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use camino::Utf8Path;
 use pg_proc::{
-    Deadline, FindError, Found, GuardOptions, Orphans, Ownership, PidFile, Postmaster,
+    Deadline, FindError, Found, GuardOptions, Orphans, Ownership, Pid, PidFile, Postmaster,
     SharedMemoryErrorKind, SharedMemoryId, Signal, StaleReason, Status, release_shared_memory,
 };
 use proc_fixture::{Cluster, bin_directories, patience, wait_removed};
@@ -134,7 +134,7 @@ fn shared_memory_is_released() {
             .expect("SHOW")
             .get(0);
         assert_eq!(kind, "posix");
-        let before = posix_segments();
+        let mut segments = BTreeSet::new();
         std::thread::scope(|scope| {
             // A query in parallel, to have more than the control segment.
             scope.spawn(|| {
@@ -165,8 +165,8 @@ fn shared_memory_is_released() {
         assert!(released.system_v);
         assert!(released.posix >= 2, "{released:?}");
         assert!(!segment_exists(segment));
-        let left: Vec<_> = posix_segments().difference(&before).cloned().collect();
-        println!("{left:?} of other servers, if any");
+        segments.retain(|path| Utf8Path::new(path).exists());
+        assert_eq!(segments, BTreeSet::new());
         assert_eq!(
             release_shared_memory(&cluster.data).expect("nothing left"),
             Default::default()
@@ -233,10 +233,24 @@ fn segment_exists(id: SharedMemoryId) -> bool {
     })
 }
 
-fn posix_segments() -> BTreeSet<String> {
-    let entries = Utf8Path::new("/dev/shm").read_dir_utf8().expect("/dev/shm");
-    let names = entries.filter_map(|entry| Some(entry.ok()?.file_name().to_owned()));
+/// POSIX segments that a server or one of its children has mapped.
+fn posix_segments(server: Pid) -> BTreeSet<String> {
+    let children = fs::read_to_string(format!("/proc/{server}/task/{server}/children"));
+    let children = children.expect("children");
+    let mut names = BTreeSet::new();
+    for pid in children
+        .split_ascii_whitespace()
+        .chain([server.to_string().as_str()])
+    {
+        let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
+        let paths = maps
+            .lines()
+            .filter_map(|line| line.split_ascii_whitespace().nth(5));
+        names.extend(
+            paths
+                .filter(|path| path.starts_with("/dev/shm/PostgreSQL."))
+                .map(str::to_owned),
+        );
+    }
     names
-        .filter(|name| name.starts_with("PostgreSQL."))
-        .collect()
 }

@@ -9,7 +9,7 @@ mod process;
 mod shared_memory;
 mod supervisor;
 
-pub(crate) use fork::{pipe, reap, reap_later, set_nonblocking};
+pub(crate) use fork::{above_standard, pipe, reap, reap_later, set_nonblocking};
 pub(crate) use guard::{Errand, Removal, launch_guard};
 #[cfg(target_os = "linux")]
 pub(crate) use linux::{children, cpu_ticks, orphans, postmaster_in};

@@ -520,8 +520,8 @@ impl Supervisor<'_> {
                     return;
                 }
                 kill_own_children();
-            } else if self.state.owner_gone && !self.state.bound {
-                // Detached: init takes over.
+            } else if self.state.owner_gone && self.may_leave() {
+                // Init takes over.
                 return;
             }
             self.sleep();
@@ -530,9 +530,16 @@ impl Supervisor<'_> {
         }
     }
 
+    /// Whether a living program can do without this process. One that was bound gets a signal from the kernel when this
+    /// process ends, and one that is guarded would lose its directory.
+    fn may_leave(&self) -> bool {
+        !self.state.bound && !self.orders.bound && self.orders.hold.is_none()
+    }
+
     /// Waits for what has ended; says whether there are children left.
     fn collect_ended(&mut self) -> bool {
         while self.state.may_reap {
+            self.kill_group_of_ended();
             let mut status = 0;
             // SAFETY: `status` is valid.
             match unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG) } {
@@ -540,10 +547,6 @@ impl Supervisor<'_> {
                 pid if pid > 0 => {
                     if pid == self.state.child {
                         self.state.child_ended = true;
-                        if self.orders.whole_group {
-                            // Its group may have lost its last member: then this number could already be another's.
-                            self.state.child = 0;
-                        }
                         self.report(Report::Exited(status));
                     }
                 }
@@ -551,6 +554,24 @@ impl Supervisor<'_> {
             }
         }
         true
+    }
+
+    /// Once it is waited for, the number of the group that the program led may be given to another.
+    fn kill_group_of_ended(&self) {
+        if !self.orders.whole_group || self.state.child_ended {
+            return;
+        }
+        // SAFETY: all zeros is a value of the plain C struct that the call fills in; the rest are numbers.
+        unsafe {
+            let mut info: libc::siginfo_t = std::mem::zeroed();
+            let how = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+            let child = self.state.child;
+            if libc::waitid(libc::P_PID, child as libc::id_t, &mut info, how) == 0
+                && info.si_pid() == child
+            {
+                libc::kill(-child, libc::SIGKILL);
+            }
+        }
     }
 
     fn sleep(&self) {
