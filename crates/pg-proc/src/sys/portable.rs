@@ -74,6 +74,24 @@ fn creator(id: SharedMemoryId) -> Option<Segment> {
     }
 }
 
+/// Nothing tells what changes in a directory.
+#[cfg(not(target_os = "linux"))]
+#[derive(Debug)]
+pub(crate) struct DirectoryEvents;
+
+#[cfg(not(target_os = "linux"))]
+impl DirectoryEvents {
+    pub(crate) fn of(_path: &camino::Utf8Path) -> Option<Self> {
+        None
+    }
+
+    pub(crate) fn descriptor(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
+        None
+    }
+
+    pub(crate) fn forget(&self) {}
+}
+
 /// Nothing tells the working directory of a process.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn orphans(_directory: (u64, u64)) -> Vec<Process> {
