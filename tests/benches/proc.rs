@@ -1,7 +1,9 @@
-//! How late a wait returns, against `pg_ctl` and against the floor: a bare exec with a spinning observer.
+//! How late a wait returns, against `pg_ctl` and against the floor: a bare exec with a spinning
+//! observer.
 //!
-//! One run, everything interleaved, so that all meet the same machine. `cargo bench -p pg-tests --bench proc`; the number of
-//! rounds is the first argument, 30 without. With `PG_BENCH_REALTIME=1`, as root, the waits do not compete for a processor.
+//! One run, everything interleaved, so that all meet the same machine. `cargo bench -p pg-tests
+//! --bench proc`; the number of rounds is the first argument, 30 without. With
+//! `PG_BENCH_REALTIME=1`, as root, the waits do not compete for a processor.
 
 #![allow(clippy::print_stdout, reason = "this is what a benchmark is for")]
 
@@ -30,8 +32,9 @@ fn main() {
     }
 }
 
-/// On a machine that is busy with something else, a thread that is woken waits for a processor, longer than what is
-/// measured here. As root this gives the calling thread a priority over that, and only that thread, not the server.
+/// On a machine that is busy with something else, a thread that is woken waits for a processor,
+/// longer than what is measured here. As root this gives the calling thread a priority over that,
+/// and only that thread, not the server.
 fn run_before_others() {
     if std::env::var_os("PG_BENCH_REALTIME").is_none() {
         return;

@@ -1,4 +1,5 @@
-//! Waiting without polling where the system tells what happens, and with short, growing pauses where it does not.
+//! Waiting without polling where the system tells what happens, and with short, growing pauses
+//! where it does not.
 
 use std::os::fd::BorrowedFd;
 use std::process::ExitStatus;
@@ -17,7 +18,8 @@ use crate::{Deadline, Endpoint, Pid, PidFile, Postmaster, Signal, SignalErrorKin
 const SHORTEST: Duration = Duration::from_micros(200);
 /// Longest pause of a wait that has to poll.
 const LONGEST: Duration = Duration::from_millis(5);
-/// How often to look even where events are expected: a file system in user space may not report any.
+/// How often to look even where events are expected: a file system in user space may not report
+/// any.
 const ANYWAY: Duration = Duration::from_millis(250);
 
 /// Sleeps until something may have happened.
@@ -84,7 +86,8 @@ impl Watcher {
         }
     }
 
-    /// A sixteenth of the time waited so far: late by at most six per cent, and cheap when it takes long.
+    /// A sixteenth of the time waited so far: late by at most six per cent, and cheap when it takes
+    /// long.
     fn polling_pause(&self) -> Duration {
         (self.since.elapsed() / 16).clamp(SHORTEST, LONGEST)
     }
@@ -110,7 +113,8 @@ pub(crate) fn for_status(
     loop {
         // Asked first: a server that has ended meanwhile leaves `ready` in its file.
         let ended = postmaster.process.has_ended();
-        // A file that is being written can be read by halves; it is looked at again when that is done.
+        // A file that is being written can be read by halves; it is looked at again when that is
+        // done.
         let file: Option<PidFile> = postmaster.pid_file().ok().flatten();
         if ended {
             return Err(failed(WaitErrorKind::Ended(None)));

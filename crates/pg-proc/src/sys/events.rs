@@ -14,20 +14,20 @@ pub(crate) struct DirectoryEvents {
     watch: i32,
 }
 
-/// Instances that watch nothing, and the process that they are of: one that was forked must not take events away from
-/// the other.
+/// Instances that watch nothing, and the process that they are of: one that was forked must not
+/// take events away from the other.
 ///
-/// They are kept because the kernel takes its time to close one: it waits until nobody can be looking at a watch of it
-/// any more (`fsnotify_destroy_group`), 15 ms and longer. That is most of the time that a server needs to start. Taking a watch
-/// off waits for nothing.
+/// They are kept because the kernel takes its time to close one: it waits until nobody can be
+/// looking at a watch of it any more (`fsnotify_destroy_group`), 15 ms and longer. That is most of
+/// the time that a server needs to start. Taking a watch off waits for nothing.
 static IDLE: Mutex<(u32, Vec<OwnedFd>)> = Mutex::new((0, Vec::new()));
 
 /// As many waits at once as are made quick.
 const MOST_IDLE: usize = 4;
 
 impl DirectoryEvents {
-    /// None if the system is out of instances (each user has 128 if nothing else is set) or watches, or if the directory cannot be
-    /// read.
+    /// None if the system is out of instances (each user has 128 if nothing else is set) or
+    /// watches, or if the directory cannot be read.
     pub(crate) fn of(path: &Utf8Path) -> Option<Self> {
         let instance = idle_instance()
             .or_else(|| inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).ok())?;

@@ -1,4 +1,5 @@
-//! System calls that need unsafe code or differ between platforms. The only module that may contain `unsafe`.
+//! System calls that need unsafe code or differ between platforms. The only module that may contain
+//! `unsafe`.
 
 #[cfg(target_os = "linux")]
 mod events;
