@@ -14,7 +14,7 @@ use std::ops::Range;
 
 use memchr::memchr;
 use winnow::Parser;
-use winnow::combinator::{alt, opt};
+use winnow::combinator::{alt, opt, peek};
 use winnow::error::EmptyError;
 use winnow::stream::Stream;
 use winnow::token::{one_of, take_while};
@@ -312,12 +312,8 @@ fn real<'i>(input: &mut Input<'i>) -> Matched<'i> {
 // ID              {LETTER}{LETTER_OR_DIGIT}*
 #[inline]
 fn id<'i>(input: &mut Input<'i>) -> Matched<'i> {
-    (
-        one_of(class(LETTER)),
-        take_while(0.., class(LETTER_OR_DIGIT)),
-    )
-        .take()
-        .parse_next(input)
+    peek(one_of(class(LETTER))).parse_next(input)?;
+    take_while(1.., class(LETTER_OR_DIGIT)).parse_next(input)
 }
 
 // QUALIFIED_ID    {ID}"."{ID}
@@ -329,12 +325,8 @@ fn qualified_id<'i>(input: &mut Input<'i>) -> Matched<'i> {
 // UNQUOTED_STRING {LETTER}({LETTER_OR_DIGIT}|[-._:/])*
 #[inline]
 fn unquoted_string<'i>(input: &mut Input<'i>) -> Matched<'i> {
-    (
-        one_of(class(LETTER)),
-        take_while(0.., class(LETTER_OR_DIGIT | PUNCTUATION)),
-    )
-        .take()
-        .parse_next(input)
+    peek(one_of(class(LETTER))).parse_next(input)?;
+    take_while(1.., class(LETTER_OR_DIGIT | PUNCTUATION)).parse_next(input)
 }
 
 // STRING          \'([^'\\\n]|\\.|\'\')*\'
