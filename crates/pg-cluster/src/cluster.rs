@@ -24,7 +24,7 @@ use pgconf_parse::{AutoConf, ResolveError, Resolver};
 ///     cluster.init(&InitOptions::new())?;
 /// }
 /// cluster.settings().set("work_mem", "64MB")?;
-/// cluster.start(&StartOptions::new())?;
+/// cluster.start(&StartOptions::new().socket_directory(cluster.data_directory()))?;
 /// cluster.stop_and_wait(&Escalation::fast())?;
 /// # Ok(())
 /// # }
