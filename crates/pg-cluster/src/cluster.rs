@@ -181,8 +181,9 @@ impl Cluster {
 
     /// The server that this object has started, if it has not ended.
     pub(crate) fn living_server(&self) -> Option<Arc<OwnServer>> {
-        self.server()
-            .filter(|server| server.process.exit_status().is_none() && server.process.postmaster().is_alive())
+        self.server().filter(|server| {
+            server.process.exit_status().is_none() && server.process.postmaster().is_alive()
+        })
     }
 
     /// Keeps other threads from starting a server meanwhile.

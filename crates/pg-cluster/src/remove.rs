@@ -175,8 +175,8 @@ fn wal_elsewhere(data_directory: &Utf8Path) -> Option<Utf8PathBuf> {
     let ours = fs::metadata(&target).is_ok_and(|found| found.is_dir() && found.uid() == owner);
     let entries = fs::read_dir(&target).ok()?;
     let mut names = entries.map(|entry| entry.map(|entry| entry.file_name()));
-    let only_wal = names
-        .all(|name| name.is_ok_and(|name| name.to_str().is_some_and(is_written_into_pg_wal)));
+    let only_wal =
+        names.all(|name| name.is_ok_and(|name| name.to_str().is_some_and(is_written_into_pg_wal)));
     (ours && only_wal).then_some(target)
 }
 
@@ -190,7 +190,10 @@ fn is_written_into_pg_wal(name: &str) -> bool {
     is_segment && (rest.is_empty() || rest == ".partial" || rest.ends_with(".backup"))
         || is_history
         || name.starts_with("xlogtemp.")
-        || matches!(name, "archive_status" | "summaries" | "RECOVERYXLOG" | "RECOVERYHISTORY")
+        || matches!(
+            name,
+            "archive_status" | "summaries" | "RECOVERYXLOG" | "RECOVERYHISTORY"
+        )
 }
 
 fn links_in(directory: &Utf8Path) -> Vec<Utf8PathBuf> {

@@ -67,10 +67,11 @@ impl Cluster {
             Occupant::SingleUser(pid) => State::SingleUser(pid),
             Occupant::OtherUsers(pid) => State::OtherUsers(pid),
             Occupant::Nobody if self.is_initialized() => State::Stopped,
-            Occupant::Nobody if self
-                .data_directory()
-                .read_dir_utf8()
-                .is_ok_and(|mut all| all.next().is_some()) =>
+            Occupant::Nobody
+                if self
+                    .data_directory()
+                    .read_dir_utf8()
+                    .is_ok_and(|mut all| all.next().is_some()) =>
             {
                 State::Uninitialized
             }

@@ -129,7 +129,9 @@ impl Command {
 
     /// The account to become, if it is another one than the caller's.
     pub(crate) fn other_account(&self) -> Option<&Account> {
-        self.account.as_ref().filter(|account| !account.is_current())
+        self.account
+            .as_ref()
+            .filter(|account| !account.is_current())
     }
 
     pub(crate) fn failed(&self, kind: SpawnErrorKind) -> SpawnError {

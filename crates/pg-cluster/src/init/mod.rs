@@ -45,8 +45,8 @@ impl Cluster {
     ///
     /// # Cleanup
     ///
-    /// If the calling process is killed meanwhile, `initdb` is ended and what it wrote is removed. After a crash of the machine the
-    /// next `init` removes it.
+    /// If the calling process is killed meanwhile, `initdb` is ended and what it wrote is removed, all but the directory itself. After a
+    /// crash of the machine the next `init` removes it.
     pub fn init(&self, options: &InitOptions) -> Result<(), InitError> {
         let failed = |kind| InitError::new(self.data_directory(), kind);
         options
@@ -56,7 +56,15 @@ impl Cluster {
             .require(Program::Initdb)
             .map_err(|error| failed(InitErrorKind::MissingProgram(error)))?;
         let mut target = Target::prepare(self.data_directory(), self.account()).map_err(failed)?;
-        let wal = options.wal_directory.as_deref().map(WalDirectory::before);
+        let wal = options.wal_directory.as_deref();
+        let wal = wal
+            .map(|path| WalDirectory::prepare(path, self.account()))
+            .transpose()
+            .and_then(|wal| target.guard(wal.as_ref()).map(|()| wal))
+            .map_err(|kind| {
+                target.undo();
+                failed(kind)
+            })?;
         self.run_initdb(options, &target)
             .and_then(|()| superuser::rename(self, options, &target))
             .and_then(|()| target.finish().map_err(InitErrorKind::Directory))
@@ -114,7 +122,7 @@ impl<'a> Target<'a> {
             .last();
         let created = created.map(Utf8Path::to_owned);
         let lock = make_and_lock(directory, created.as_deref(), account)?;
-        let mut target = Self {
+        let target = Self {
             directory,
             created,
             guard: None,
@@ -132,9 +140,19 @@ impl<'a> Target<'a> {
                     .map_err(InitErrorKind::Directory)?;
             }
         }
-        let guard = GuardOptions::new().remove(target.created.clone().unwrap_or(stage));
-        target.guard = Some(guard.guard().map_err(InitErrorKind::Guard)?);
         Ok(target)
+    }
+
+    /// Has what `initdb` writes removed if this process is killed. The subdirectory goes last: once it is gone, whoever comes next
+    /// need not fear that anything is removed beneath him. For the same reason the data directory itself stays, empty.
+    fn guard(&mut self, wal: Option<&WalDirectory>) -> Result<(), InitErrorKind> {
+        let mut options = GuardOptions::new();
+        if let Some(wal) = wal.filter(|wal| wal.empty) {
+            options = options.remove(wal.path.clone());
+        }
+        let guard = options.remove(self.stage()).guard();
+        self.guard = Some(guard.map_err(InitErrorKind::Guard)?);
+        Ok(())
     }
 
     /// Refuses a directory with anything in it, but removes what an interrupted attempt of ours has left.
@@ -165,11 +183,9 @@ impl<'a> Target<'a> {
     fn finish(&mut self) -> io::Result<()> {
         let stage = self.stage();
         let directory = File::open(self.directory)?;
-        // A guard over the subdirectory alone would take away what marks the rest as unfinished.
-        if self.created.is_none() {
-            if let Some(guard) = self.guard.take() {
-                guard.release();
-            }
+        // From now on the subdirectory marks the rest as unfinished, and must not go before it.
+        if let Some(guard) = self.guard.take() {
+            guard.release();
         }
         for entry in fs::read_dir(&stage)? {
             let name = entry?.file_name();
@@ -184,9 +200,6 @@ impl<'a> Target<'a> {
         fs::set_permissions(self.directory, Permissions::from_mode(mode))?;
         directory.sync_all()?;
         fs::rename(stage.join("PG_VERSION"), self.directory.join("PG_VERSION"))?;
-        if let Some(guard) = self.guard.take() {
-            guard.release();
-        }
         fs::remove_dir(&stage)?;
         directory.sync_all()?;
         match self.directory.parent() {
@@ -197,8 +210,10 @@ impl<'a> Target<'a> {
 
     /// Takes the directory back to what it was. Failing at that must not hide why.
     fn undo(&mut self) {
+        if let Some(guard) = self.guard.take() {
+            guard.release();
+        }
         let cleared = self.clear();
-        drop(self.guard.take());
         if let (Ok(()), Some(created)) = (cleared, &self.created) {
             let _ = fs::remove_dir_all(created);
         }
@@ -255,11 +270,18 @@ fn make_and_lock(
 }
 
 /// Parents are made enterable for the account that will own the directory, whatever the umask.
-fn make(directory: &Utf8Path, created: Option<&Utf8Path>, account: Option<&Account>) -> io::Result<()> {
+fn make(
+    directory: &Utf8Path,
+    created: Option<&Utf8Path>,
+    account: Option<&Account>,
+) -> io::Result<()> {
     if let Some(parent) = directory.parent() {
         fs::create_dir_all(parent)?;
         if let (Some(created), Some(_)) = (created, account) {
-            for path in parent.ancestors().take_while(|path| path.starts_with(created)) {
+            for path in parent
+                .ancestors()
+                .take_while(|path| path.starts_with(created))
+            {
                 fs::set_permissions(path, Permissions::from_mode(0o755))?;
             }
         }
@@ -273,28 +295,42 @@ fn make(directory: &Utf8Path, created: Option<&Utf8Path>, account: Option<&Accou
 /// A directory for the write-ahead log that `initdb` may have filled before it was ended.
 struct WalDirectory {
     path: Utf8PathBuf,
-    existed: bool,
+    created: bool,
+    /// If not, `initdb` refuses it, and nothing in it is ours.
     empty: bool,
 }
 
 impl WalDirectory {
-    fn before(path: &Utf8Path) -> Self {
-        let entries = fs::read_dir(path);
-        let existed = entries.is_ok();
-        let empty = entries.is_ok_and(|mut entries| entries.next().is_none());
-        Self {
-            path: path.to_owned(),
-            existed,
-            empty,
+    fn prepare(path: &Utf8Path, account: Option<&Account>) -> Result<Self, InitErrorKind> {
+        if !path.is_absolute() {
+            return Err(InitErrorKind::Option(
+                "the path of the WAL directory is not absolute",
+            ));
         }
+        let created = match DirBuilder::new().mode(0o700).create(path) {
+            Ok(()) => true,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
+            Err(error) => return Err(InitErrorKind::Directory(error)),
+        };
+        if let (true, Some(account)) = (created, account) {
+            chown(path, Some(account.uid()), Some(account.gid()))
+                .map_err(InitErrorKind::Directory)?;
+        }
+        let empty = fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
+        Ok(Self {
+            path: path.to_owned(),
+            created,
+            empty,
+        })
     }
 
     fn undo(&self) {
-        if !self.existed || self.empty {
+        if self.created {
             let _ = fs::remove_dir_all(&self.path);
-        }
-        if self.existed && self.empty {
-            let _ = DirBuilder::new().mode(0o700).create(&self.path);
+        } else if self.empty {
+            for entry in fs::read_dir(&self.path).into_iter().flatten().flatten() {
+                let _ = fs::remove_dir_all(entry.path()).or_else(|_| fs::remove_file(entry.path()));
+            }
         }
     }
 }

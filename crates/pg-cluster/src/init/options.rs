@@ -5,8 +5,8 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 use pg_install::{MajorVersion, Version};
 
-use super::superuser::name_for_initdb;
 use super::InitErrorKind;
+use super::superuser::name_for_initdb;
 
 /// How a new data directory is made. The default is a cluster with the superuser `postgres`, encoding UTF-8 and locale
 /// `C`, which is the same on every machine and depends on no variable of the environment.
@@ -217,7 +217,7 @@ impl InitOptions {
         self
     }
 
-    /// An empty or new directory for the write-ahead log (`--waldir`); `pg_wal` becomes a link to it.
+    /// An empty or new directory for the write-ahead log (`--waldir`), by its absolute path; `pg_wal` becomes a link to it.
     #[must_use]
     pub fn wal_directory(mut self, directory: impl Into<Utf8PathBuf>) -> Self {
         self.wal_directory = Some(directory.into());
@@ -261,7 +261,9 @@ impl InitOptions {
                 Some("the password holds a line break or NUL, and initdb reads one line")
             }
             // `get_set_pwd` in initdb.c up to version 13 reads into a buffer of 1024 bytes.
-            Some(password) if password.len() > 1000 => Some("the password is longer than 1000 bytes"),
+            Some(password) if password.len() > 1000 => {
+                Some("the password is longer than 1000 bytes")
+            }
             _ if self.user.is_empty() => Some("the superuser's name is empty"),
             _ if self.user.len() > 63 => Some("the superuser's name is longer than 63 bytes"),
             _ if broken(&self.user) => Some("the superuser's name holds a line break or NUL"),

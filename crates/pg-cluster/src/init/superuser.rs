@@ -43,7 +43,14 @@ pub(super) fn rename(
         .command(Program::Postgres)
         .map_err(InitErrorKind::MissingProgram)?
         .args(["--single", "-D", target.stage().as_str()])
-        .args(["-O", "-F", "-c", "exit_on_error=on", "-c", "log_min_error_statement=panic"])
+        .args([
+            "-O",
+            "-F",
+            "-c",
+            "exit_on_error=on",
+            "-c",
+            "log_min_error_statement=panic",
+        ])
         .args(["-c", "lc_messages=C", "template1"])
         .input(script);
     if let Some(guard) = &target.guard {

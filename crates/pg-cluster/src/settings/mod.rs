@@ -218,7 +218,13 @@ impl<'c> Settings<'c> {
         change: impl FnOnce(&mut Document) -> Result<(), EditError>,
     ) -> Result<Written, SettingsError> {
         let path = self.path();
-        edit::edit(self.cluster, &path, self.validation, BTreeSet::new(), change)
+        edit::edit(
+            self.cluster,
+            &path,
+            self.validation,
+            BTreeSet::new(),
+            change,
+        )
     }
 
     /// All files together as the server would read them at its start: includes resolved, `postgresql.auto.conf` last.

@@ -105,7 +105,11 @@ fn access_rules(cluster: &Cluster, log: &str) -> Option<StartErrorKind> {
             })
             .collect();
         // The closing complaint about the whole file has no line.
-        let mut told: Vec<_> = problems.iter().filter(|p| p.line.is_some()).cloned().collect();
+        let mut told: Vec<_> = problems
+            .iter()
+            .filter(|p| p.line.is_some())
+            .cloned()
+            .collect();
         if told.is_empty() {
             told = problems;
         }

@@ -150,7 +150,8 @@ impl Cluster {
             None => {
                 let mut file = std::fs::File::open(self.data_directory().join(LOG_FILE)).ok()?;
                 let length = file.metadata().ok()?.len();
-                file.seek(SeekFrom::Start(length.saturating_sub(TAIL as u64))).ok()?;
+                file.seek(SeekFrom::Start(length.saturating_sub(TAIL as u64)))
+                    .ok()?;
                 let mut bytes = Vec::new();
                 file.take(TAIL as u64).read_to_end(&mut bytes).ok()?;
                 bytes
@@ -160,11 +161,7 @@ impl Cluster {
     }
 
     /// Waits for a server of ours, and says why it has not started.
-    fn wait_for(
-        &self,
-        server: &OwnServer,
-        deadline: Deadline,
-    ) -> Result<(), StartError> {
+    fn wait_for(&self, server: &OwnServer, deadline: Deadline) -> Result<(), StartError> {
         match server.process.wait_ready(deadline) {
             Ok(_) => Ok(()),
             Err(error) if matches!(error.kind, WaitErrorKind::Ended(_)) => {
