@@ -121,13 +121,11 @@ impl Cluster {
             .postmaster()
             .map_err(|error| failed(StartErrorKind::Find(error)))?;
         let Some(postmaster) = found else {
-            let ended = self.server().filter(|server| {
-                let status = server.process.exit_status();
-                status.is_some_and(|status| !status.success())
-            });
+            let failed = self.exit_status().is_some_and(|status| !status.success());
+            let ended = self.server().filter(|_| failed);
             return Err(match ended {
                 Some(server) => diagnosis::of_end(self, &server),
-                None => failed(StartErrorKind::NotRunning),
+                None => StartError::new(self.data_directory(), StartErrorKind::NotRunning),
             });
         };
         postmaster
@@ -138,7 +136,12 @@ impl Cluster {
 
     /// The exit status of the server that this object has started last; none while it runs, and none if this object started none.
     pub fn exit_status(&self) -> Option<std::process::ExitStatus> {
-        self.server()?.process.exit_status()
+        let server = self.server()?;
+        if !server.process.postmaster().is_alive() {
+            // Its end is seen a moment before its status.
+            let _ = server.process.wait_gone(Duration::from_secs(1));
+        }
+        server.process.exit_status()
     }
 
     /// The end of the server's log, at most 64 KiB: of what the server that this object has started last has written, or, if it has
