@@ -74,14 +74,19 @@ impl Cluster {
         {
             Occupant::Server(postmaster) => {
                 let wait = |error| failed(StartErrorKind::Wait(error));
-                if is_stopping(&postmaster) {
-                    postmaster.wait_gone(options.deadline()).map_err(wait)?;
-                } else {
-                    if options.wait == StartWait::Ready {
-                        postmaster.wait_ready(options.deadline()).map_err(wait)?;
+                if !is_stopping(&postmaster) {
+                    let ready = match options.wait {
+                        StartWait::Ready => postmaster.wait_ready(options.deadline()).map(|_| ()),
+                        StartWait::Spawned => Ok(()),
+                    };
+                    match ready {
+                        Ok(()) => return Ok(Started::AlreadyRunning(postmaster.pid())),
+                        // It had been told to stop, and had not begun to.
+                        Err(error) if matches!(error.kind, WaitErrorKind::Ended(_)) => {}
+                        Err(error) => return Err(wait(error)),
                     }
-                    return Ok(Started::AlreadyRunning(postmaster.pid()));
                 }
+                postmaster.wait_gone(options.deadline()).map_err(wait)?;
             }
             Occupant::SingleUser(pid) | Occupant::OtherUsers(pid) => {
                 return Err(failed(StartErrorKind::Held(pid)));
