@@ -128,7 +128,8 @@ impl Discovery {
         search.collect()
     }
 
-    /// Finds a server that is requested: the first one, or the newest.
+    /// Finds a server that is requested: the first one, or the newest. For [`Request::any`] it is what
+    /// py-postgresql's `default()` gives, found in more places.
     ///
     /// Installations that cannot be examined, that have no server, or that have another version are
     /// passed over.

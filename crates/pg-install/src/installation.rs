@@ -112,10 +112,10 @@ impl Installation {
 
     /// Takes the installation whose programs are in the directory `path`.
     ///
-    /// A `pg_config` there is asked if it says that it belongs to this directory. If there is none,
-    /// as in packages that contain the server only, `postgres --version` tells the version (8 ms), and
-    /// the other directories are looked for where they usually are, relative to this one; those
-    /// that are not found are unknown.
+    /// A `pg_config` there is believed if it says that it belongs to this directory. Without one, as in
+    /// packages that contain the server only, `postgres --version` tells the version (8 ms), and the
+    /// other directories are looked for where they usually are, relative to this one; those that
+    /// are not found are unknown.
     ///
     /// # Errors
     ///
@@ -209,7 +209,8 @@ impl Installation {
     /// A directory as `pg_config` tells it, absolute.
     ///
     /// None if it is not known. Whether it exists is another question: packages for development or
-    /// documentation may not be installed.
+    /// documentation may not be installed. DIFFERENCE: py-postgresql has no path where nothing exists,
+    /// for directories as for programs; its documentation promises it for programs.
     pub fn directory(&self, directory: Directory) -> Option<&Utf8Path> {
         let path = self.inner.config.get(directory.key())?;
         (!path.is_empty()).then(|| Utf8Path::new(path))

@@ -168,16 +168,15 @@ impl ServerParameters {
                 reason: "nothing was printed",
             });
         }
-        parameters.sort_by_cached_key(|parameter| parameter.name.to_ascii_lowercase());
+        parameters.sort_by(|a, b| folded(&a.name).cmp(folded(&b.name)));
         Ok(Self(parameters))
     }
 
     /// The parameter of that name, whose case does not matter, as for the server.
     pub fn get(&self, name: &str) -> Option<&ServerParameter> {
-        let name = name.to_ascii_lowercase();
         let found = self
             .0
-            .binary_search_by_key(&name, |parameter| parameter.name.to_ascii_lowercase());
+            .binary_search_by(|other| folded(&other.name).cmp(folded(name)));
         found.ok().map(|index| &self.0[index])
     }
 
@@ -200,6 +199,11 @@ impl<'a> IntoIterator for &'a ServerParameters {
     fn into_iter(self) -> Self::IntoIter {
         self.iter()
     }
+}
+
+/// Names are compared without regard to the case of ASCII letters (`guc_name_compare` in guc.c).
+fn folded(name: &str) -> impl Iterator<Item = u8> {
+    name.bytes().map(|b| b.to_ascii_lowercase())
 }
 
 /// ```c

@@ -13,7 +13,8 @@ use crate::command::{ProgramError, ProgramErrorKind, Runner};
 ///
 /// Keys are compared without regard to case, and dashes count as underscores: `INCLUDEDIR-SERVER`,
 /// `includedir-server` and `includedir_server` are one key. [`iter`](Self::iter) yields the last of
-/// these spellings.
+/// these spellings. DIFFERENCE: in py-postgresql's dictionary the key is `includedir-server`, while
+/// its list of directories has `includedir_server`.
 ///
 /// The keys of PostgreSQL 9.2 to 18 are `bindir`, `docdir`, `htmldir`, `includedir`, `pkgincludedir`,
 /// `includedir_server`, `libdir`, `pkglibdir`, `localedir`, `mandir`, `sharedir`, `sysconfdir`,

@@ -49,6 +49,7 @@ impl Stage {
         set_mode(&stage.root, 0o755)?;
         // As root the tests run servers as other accounts, which create files here too.
         create(&stage.temporary(), 0o1777)?;
+        create(&stage.shared(), 0o1777)?;
         Ok(stage)
     }
 
@@ -81,6 +82,11 @@ impl Stage {
 
     pub(crate) fn temporary(&self) -> Utf8PathBuf {
         self.root.join("tmp")
+    }
+
+    /// For what tests of one run share, such as a data directory to copy. Not searched for leftovers.
+    pub(crate) fn shared(&self) -> Utf8PathBuf {
+        self.root.join("shared")
     }
 
     pub(crate) fn home(&self) -> Utf8PathBuf {

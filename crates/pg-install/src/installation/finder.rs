@@ -26,34 +26,27 @@ impl Finder {
 
     pub(crate) fn bin_directory(&self, path: &Utf8Path) -> Result<Installation, InstallationError> {
         let bin = absolute(path);
-        if let Some(pg_config) = executable(&bin, Program::PgConfig) {
-            let described = self.pg_config(&pg_config);
-            let belongs = |i: &Installation| i.bindir().is_some_and(|other| is_same(other, &bin));
-            if described.as_ref().is_ok_and(belongs)
-                || executable(&bin, Program::Postgres).is_none()
-            {
-                return match described {
-                    Ok(installation) if !belongs(&installation) => Err(InstallationError::new(
-                        Some(&bin),
-                        InstallationErrorKind::NotHere {
-                            elsewhere: installation.bindir().map(Utf8Path::to_owned),
-                        },
-                    )),
-                    described => described,
-                };
+        let described = executable(&bin, Program::PgConfig).map(|path| self.pg_config(&path));
+        let belongs = |i: &Installation| i.bindir().is_some_and(|other| is_same(other, &bin));
+        match described {
+            Some(Ok(installation)) if belongs(&installation) => Ok(installation),
+            _ if executable(&bin, Program::Postgres).is_some() => self.server_only(&bin),
+            Some(Ok(installation)) => {
+                let elsewhere = installation.bindir().map(Utf8Path::to_owned);
+                let kind = InstallationErrorKind::NotHere { elsewhere };
+                Err(InstallationError::new(Some(&bin), kind))
             }
+            Some(error) => error,
+            None => Err(InstallationError::new(
+                Some(&bin),
+                InstallationErrorKind::NothingHere,
+            )),
         }
-        self.server_only(&bin)
     }
 
     /// The installation around a `postgres` program that no `pg_config` describes.
     pub(crate) fn server_only(&self, bin: &Utf8Path) -> Result<Installation, InstallationError> {
-        let Some(postgres) = executable(bin, Program::Postgres) else {
-            return Err(InstallationError::new(
-                Some(bin),
-                InstallationErrorKind::NothingHere,
-            ));
-        };
+        let postgres = bin.join(Program::Postgres.name());
         let version = self.server_version(&postgres)?;
         let directories = layout::derive(bin);
         let directories = directories
