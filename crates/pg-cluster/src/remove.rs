@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use pg_proc::{Deadline, DirectoryLock, Found, LockError, Pid};
+use pg_proc::{Deadline, DirectoryLock, Found, LockError, Orphans, Pid};
 
 use crate::{Cluster, Escalation, StopError};
 
@@ -33,6 +33,9 @@ pub enum RemoveErrorKind {
     /// The server could not be stopped. Nothing was removed.
     #[error("its server does not stop")]
     Stop(#[source] StopError),
+    /// Children of a server that was killed are left, and cannot be ended. Nothing was removed.
+    #[error("children of its killed server cannot be ended")]
+    Orphans,
     /// A single-user process, or a process of another user, holds the directory. Nothing was removed.
     #[error("process {0} holds it")]
     Held(Pid),
@@ -117,6 +120,13 @@ impl Cluster {
         self.set_server(None);
         let _lock = DirectoryLock::acquire(directory, Deadline::after(LOCK_PATIENCE))
             .map_err(|error| failed(RemoveErrorKind::Lock(error)))?;
+        let orphans = Orphans::find(directory)
+            .and_then(|orphans| Ok(orphans.kill(Deadline::after(LOCK_PATIENCE)).is_ok()));
+        if !orphans.unwrap_or(true) {
+            return Err(failed(RemoveErrorKind::Orphans));
+        }
+        // Of a server that was killed by whomever, for which there will be no next start.
+        let _ = pg_proc::release_shared_memory(directory);
         remove_tree(directory).map_err(failed)
     }
 }

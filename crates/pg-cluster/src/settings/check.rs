@@ -116,6 +116,10 @@ pub(super) fn check(
         Some(problem) => problem.message,
         None => complaint.trim().to_owned(),
     };
+    // `--describe-config` does not list what only tells.
+    if message.contains("cannot be changed") && parameter.is_none() {
+        return Ok(verdict(SettingProblemKind::ReadOnly));
+    }
     // An unknown name with a dot in it is a placeholder for an extension's setting, which the server accepts.
     if message.contains("unrecognized configuration parameter") {
         let nearest = nearest(parameters, name);

@@ -100,6 +100,9 @@ impl Cluster {
             };
             match gone {
                 Ok(()) => {
+                    if mode == StopMode::Kill {
+                        release(self.data_directory());
+                    }
                     return Ok(Stopped::By {
                         mode,
                         pid,
@@ -149,6 +152,12 @@ impl Cluster {
             Err(error) => Err(failed(StopErrorKind::Signal(error))),
         }
     }
+}
+
+/// What a killed server leaves in shared memory. The next start would release it as well, but there may be none.
+fn release(data_directory: &Utf8Path) {
+    // It may have ended in good order before it was killed, or another one may have been started.
+    let _ = pg_proc::release_shared_memory(data_directory);
 }
 
 impl Cluster {
