@@ -121,7 +121,7 @@ impl Cluster {
         let _lock = DirectoryLock::acquire(directory, Deadline::after(LOCK_PATIENCE))
             .map_err(|error| failed(RemoveErrorKind::Lock(error)))?;
         let orphans = Orphans::find(directory)
-            .and_then(|orphans| Ok(orphans.kill(Deadline::after(LOCK_PATIENCE)).is_ok()));
+            .map(|orphans| orphans.kill(Deadline::after(LOCK_PATIENCE)).is_ok());
         if !orphans.unwrap_or(true) {
             return Err(failed(RemoveErrorKind::Orphans));
         }

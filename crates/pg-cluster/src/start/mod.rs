@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use pg_install::Program;
 use pg_proc::{
-    Deadline, Log, Ownership, Pid, Postmaster, Server, ServerOptions, SpawnErrorKind, Status,
-    WaitErrorKind,
+    Deadline, Log, Orphans, Ownership, Pid, Postmaster, Server, ServerOptions, SpawnErrorKind,
+    Status, WaitErrorKind,
 };
 
 pub use self::error::{StartError, StartErrorKind};
@@ -42,6 +42,8 @@ impl Started {
 
 /// How much of a log is kept in memory where the caller does not say.
 const TAIL: usize = 64 << 10;
+/// How long a start waits for the children of a server that was killed.
+const ORPHAN_PATIENCE: Duration = Duration::from_secs(10);
 /// The log of a detached server in its data directory, where the caller does not say.
 const LOG_FILE: &str = "server.log";
 
@@ -94,6 +96,10 @@ impl Cluster {
             Occupant::Nobody => {}
         }
         preconditions::check(self, options).map_err(failed)?;
+        // Children of a killed server hold its shared memory until they notice. If they do not, the server will say so.
+        if let Ok(orphans) = Orphans::find(self.data_directory()) {
+            let _ = orphans.wait_gone(options.timeout.min(ORPHAN_PATIENCE));
+        }
         let server = Arc::new(OwnServer {
             process: self.spawn(options).map_err(failed)?,
             options: options.clone(),
