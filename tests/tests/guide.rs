@@ -13,7 +13,7 @@ const EXPLAINED: [&str; 5] = [
 
 /// Files of which it explains the frequent ones.
 const MENTIONED: [&str; 5] = [
-    include_str!("../../crates/pg-cluster/src/init/mod.rs"),
+    include_str!("../../crates/pg-cluster/src/init/options.rs"),
     include_str!("../../crates/pg-install/src/discovery/error.rs"),
     include_str!("../../crates/pg-install/src/error.rs"),
     include_str!("../../crates/pg-proc/src/spawn_error.rs"),
