@@ -1,35 +1,60 @@
 //! PostgreSQL server processes: `postmaster.pid`, identity, signals, spawning, waiting.
 //!
-//! [`Postmaster::find`] tells what holds a data directory, and identifies a server that does, which then can be signalled and waited for.
-//! [`Command::spawn_server`] starts one, as another [`Account`] if need be, with an [`Ownership`] that says what becomes of it when
-//! the caller ends. [`PidFile`], [`PostmasterOpts`] and [`SocketPath`] read what servers leave on disk, and [`ping()`] asks them whether they accept
-//! connections. It is no client, edits no configuration and runs no `initdb` by itself.
+//! This crate is about processes. It does not look for installations, knows no options of `initdb`, and does not read
+//! `postgresql.conf`; `pg-cluster` puts all of that together.
 //!
-//! ```no_run
-//! use std::time::Duration;
-//! use pg_proc::{Found, Postmaster, Signal};
+//! * [`Postmaster::find`] tells what holds a data directory, and gives a handle of a running server: identified, so that
+//!   [signals](Signal) and [waits](Postmaster::wait_gone) are about that process and no other.
+//! * [`Command`] runs programs such as `initdb`, and starts servers: with dropped privileges, a clean environment,
+//!   nothing inherited, and [bound](Ownership) to the process that starts them.
+//! * [`DirectoryGuard`] removes directories when their owner ends.
+//! * [`ping`] asks a server over its socket.
+//! * [`Orphans`] and [`release_shared_memory`] are about what a killed server leaves behind.
 //!
-//! if let Found::Running(postmaster) = Postmaster::find("/srv/app/data".into())? {
-//!     postmaster.send(Signal::Fast)?;
-//!     postmaster.wait_gone(Duration::from_secs(60))?;
+//! ```
+//! use pg_proc::{Found, Postmaster};
+//!
+//! match Postmaster::find("/nowhere/data".into())? {
+//!     Found::Running(postmaster) => println!("process {}", postmaster.pid()),
+//!     Found::Stale(stale) => println!("crashed: {}", stale.reason),
+//!     Found::SingleUser(pid) => println!("single-user process {pid}"),
+//!     Found::OtherUsers { pid, .. } => println!("process {pid} of another user"),
+//!     _ => println!("stopped"),
 //! }
-//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # Ok::<(), pg_proc::FindError>(())
 //! ```
 //!
-//! # Guarantees
+//! # What is certain, and what is not
 //!
-//! A signal reaches the identified server or nobody: see [`Postmaster`] for what that rests on. A server that is not
-//! [detached](Ownership::Detached) ends with its owner, however that ends. Everything that waits takes a [`Deadline`]. Nothing panics, whatever a
-//! file holds.
+//! A process number says nothing: it is given out again. On Linux a process is held by a pidfd first and looked at second, so
+//! what was found out stays true of it. A postmaster is recognised by its program, its working directory, and its start,
+//! which cannot be later than what `postmaster.pid` records; if the clock was set since, the kernel's record of who
+//! created the server's shared memory decides.
 //!
-//! # Limitations
+//! Linux before 5.3 has no pidfd, and some sandboxes forbid it: then the time at which the process began is compared before
+//! each signal. Other systems have neither: see [`Postmaster::find`]. [`Postmaster::find_portably`] does without on
+//! Linux too.
 //!
-//! Unix only. On Linux processes are held by pidfd and waited for by inotify; elsewhere, or where a sandbox forbids these,
-//! identity is checked again before each signal and waiting is adaptive polling.
+//! # Threads, forks and signals
+//!
+//! Starting something forks the calling process twice, and what runs between fork and exec calls nothing but
+//! async-signal-safe functions: any thread of any program may do it. SIGCHLD is left alone. A caller that ignores it, or
+//! that waits for children it did not start, takes away nothing that is needed here.
+//!
+//! SIGPIPE is blocked in the calling thread while a pipe is written whose reader may be gone.
+//!
+//! # Blocking
+//!
+//! Everything that waits takes a [`Deadline`]. Dropping a bound [`Server`] waits for its end, at most two seconds longer than
+//! its plan takes; dropping a [`DirectoryGuard`] waits five seconds at most.
 //!
 //! # Features
 //!
-//! `serde`: `Serialize` and `Deserialize` for what is read from files.
+//! `serde`: [`PidFile`], [`PostmasterOpts`] and what they contain can be serialized.
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 #[macro_use]
 mod error;
@@ -87,7 +112,3 @@ pub use signal::{Signal, SignalError, SignalErrorKind};
 pub use socket::{MAX_SOCKET_PATH, SocketPath, SocketPathError};
 pub use spawn_error::{SpawnError, SpawnErrorKind};
 pub use wait::{WaitError, WaitErrorKind};
-
-#[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;
