@@ -8,6 +8,8 @@ use pg_install::{Installation, MajorVersion, MissingProgramError, PgVersionFileE
 use pg_proc::{Account, AccountError, Command, Server};
 use pgconf_parse::{AutoConf, ResolveError, Resolver};
 
+use crate::StartOptions;
+
 /// A data directory and the installation whose programs serve it.
 ///
 /// The directory need not exist yet. Nothing is remembered that the directory itself can tell: each call looks at it anew, so
@@ -24,7 +26,7 @@ use pgconf_parse::{AutoConf, ResolveError, Resolver};
 ///     cluster.init(&InitOptions::new())?;
 /// }
 /// cluster.settings().set("work_mem", "64MB")?;
-/// cluster.start(&StartOptions::new())?;
+/// cluster.start(&StartOptions::new().socket_directory(cluster.data_directory()))?;
 /// cluster.stop_and_wait(&Escalation::fast())?;
 /// # Ok(())
 /// # }
@@ -41,7 +43,16 @@ pub struct Cluster {
     data_directory: Utf8PathBuf,
     config_file: Option<Utf8PathBuf>,
     account: Option<Account>,
-    server: Mutex<Option<Arc<Server>>>,
+    server: Mutex<Option<Arc<OwnServer>>>,
+    /// Held while a server is started: of two threads, one starts it, and the other finds it running.
+    starting: Mutex<()>,
+}
+
+/// A server that this object has started, and how.
+#[derive(Debug)]
+pub(crate) struct OwnServer {
+    pub(crate) process: Server,
+    pub(crate) options: StartOptions,
 }
 
 impl Cluster {
@@ -66,6 +77,7 @@ impl Cluster {
             config_file: None,
             account,
             server: Mutex::new(None),
+            starting: Mutex::new(()),
         })
     }
 
@@ -163,17 +175,29 @@ impl Cluster {
     }
 
     /// The server that this object has started last, and may have ended since.
-    pub(crate) fn server(&self) -> Option<Arc<Server>> {
+    pub(crate) fn server(&self) -> Option<Arc<OwnServer>> {
         self.server_slot().clone()
     }
 
-    pub(crate) fn set_server(&self, server: Option<Arc<Server>>) {
+    /// The server that this object has started, if it has not ended.
+    pub(crate) fn living_server(&self) -> Option<Arc<OwnServer>> {
+        self.server().filter(|server| {
+            server.process.exit_status().is_none() && server.process.postmaster().is_alive()
+        })
+    }
+
+    /// Keeps other threads from starting a server meanwhile.
+    pub(crate) fn lock_starting(&self) -> MutexGuard<'_, ()> {
+        self.starting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn set_server(&self, server: Option<Arc<OwnServer>>) {
         let before = std::mem::replace(&mut *self.server_slot(), server);
         // Not under the lock: dropping a server may wait for its end.
         drop(before);
     }
 
-    fn server_slot(&self) -> MutexGuard<'_, Option<Arc<Server>>> {
+    fn server_slot(&self) -> MutexGuard<'_, Option<Arc<OwnServer>>> {
         self.server.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

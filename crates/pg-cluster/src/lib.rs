@@ -11,7 +11,9 @@
 //! let installation = Discovery::new().find(&Request::any())?.into_installation();
 //! let cluster = Cluster::new(installation, "data")?;
 //! cluster.init(&InitOptions::new())?;
-//! let running = cluster.running(&StartOptions::new())?;
+//! // Where the socket goes unless told otherwise often belongs to the system's server, as on Debian.
+//! let options = StartOptions::new().socket_directory(cluster.data_directory());
+//! let running = cluster.running(&options)?;
 //! if let Some(address) = cluster.connection_info()? {
 //!     println!("{}", address.with_user("postgres").uri());
 //! }
@@ -29,6 +31,10 @@
 //! # Limitations
 //!
 //! Unix only; servers of this machine only. Servers before PostgreSQL 10 are not supported here, though the crates below understand their files.
+//!
+//! # Features
+//!
+//! `serde`: the feature of the same name in the three crates below. Nothing is enabled by default.
 //!
 //! # The crates below
 //!

@@ -65,6 +65,10 @@ impl Command {
         for end in [&input, &output, &errors] {
             sys::set_nonblocking(end).map_err(spawn)?;
         }
+        // Linux lets a pipe be opened again by `/dev/stdin`, with the rights of its owner; elsewhere this cannot be, and need not.
+        if let Some(account) = self.other_account() {
+            let _ = std::os::unix::fs::fchown(&stdin, Some(account.uid()), None);
+        }
         let orders = Orders {
             steps: Vec::new(),
             bound: true,
@@ -143,7 +147,11 @@ impl Exchange<'_> {
             if let Some(status) = supervised.exit_status() {
                 return Some(status);
             }
-            if deadline.is_over() || supervised.all_gone() {
+            if supervised.all_gone() {
+                // Both may have been reported since the look above.
+                return supervised.exit_status();
+            }
+            if deadline.is_over() {
                 return None;
             }
             let mut fds = vec![PollFd::from_borrowed_fd(

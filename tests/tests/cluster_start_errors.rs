@@ -1,0 +1,379 @@
+//! Each reason for a failed start, provoked for real. The log of the server plays no part in most of them; where it does, another
+//! language makes no difference.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use pg_cluster::{
+    Cluster, Escalation, Installation, StartError, StartErrorKind, StartOptions, StartWait,
+};
+use pg_tests::{Room, init_options, is_root, server, servers};
+
+fn refused(cluster: &Cluster, options: &StartOptions) -> StartError {
+    let error = cluster.start(options).expect_err("no start");
+    assert_eq!(cluster.pid().unwrap(), None, "no server is left: {error:?}");
+    error
+}
+
+#[test]
+fn before_anything_is_started() {
+    let room = Room::new();
+    let options = room.start_options();
+    let cluster = Cluster::new(server(), room.join("none")).unwrap();
+    let error = refused(&cluster, &options);
+    assert!(
+        matches!(error.kind(), StartErrorKind::NotInitialized),
+        "{error:?}"
+    );
+    assert_eq!(
+        error.to_string(),
+        format!("failed to start the server of {}", room.join("none"))
+    );
+    assert_eq!(error.kind().to_string(), "the directory is not initialised");
+    assert_eq!(
+        error.hint().unwrap(),
+        "`Cluster::init` makes a data directory"
+    );
+
+    let cluster = room.cluster(&server());
+    for name in ["", "a b", "work_mem=1", "a.b.c.", "1x"] {
+        let error = refused(&cluster, &options.clone().setting(name, "1"));
+        assert!(
+            matches!(error.kind(), StartErrorKind::SettingName(found) if found == name),
+            "{error:?}"
+        );
+    }
+    let long = room.join(&"x".repeat(100));
+    let error = refused(&cluster, &options.clone().socket_directory(&long));
+    assert!(
+        matches!(error.kind(), StartErrorKind::SocketPathTooLong { path } if path.starts_with(&long)),
+        "{error:?}"
+    );
+    assert!(
+        error.kind().to_string().ends_with("bytes, more than 107")
+            || cfg!(not(target_os = "linux"))
+    );
+    let error = refused(
+        &cluster,
+        &options.clone().socket_directory(room.join("nowhere")),
+    );
+    assert!(
+        matches!(error.kind(), StartErrorKind::Unusable { path, .. } if *path == room.join("nowhere")),
+        "{error:?}"
+    );
+
+    let data = cluster.data_directory();
+    fs::set_permissions(data, fs::Permissions::from_mode(0o777)).unwrap();
+    let error = refused(&cluster, &options);
+    assert!(
+        matches!(
+            error.kind(),
+            StartErrorKind::Permissions { mode: 0o777, .. }
+        ),
+        "{error:?}"
+    );
+    fs::set_permissions(data, fs::Permissions::from_mode(0o700)).unwrap();
+
+    fs::write(data.join("PG_VERSION"), "9.6\n").unwrap();
+    let error = refused(&cluster, &options);
+    assert!(
+        matches!(error.kind(), StartErrorKind::MajorVersion { data, .. } if data.to_string() == "9.6"),
+        "{error:?}"
+    );
+    assert_eq!(
+        error.hint().unwrap(),
+        "use an installation of PostgreSQL 9.6, or pg_upgrade"
+    );
+}
+
+#[test]
+fn bad_configuration_is_told_with_file_and_line() {
+    for installation in servers() {
+        let room = Room::new();
+        let cluster = room.cluster(&installation);
+        let file = cluster.config_file();
+        let good = fs::read_to_string(&file).unwrap();
+        let lines = good.lines().count();
+        let cases = [
+            ("a b c", "syntax error"),
+            (
+                "no_such_setting = 1",
+                "unrecognized configuration parameter \"no_such_setting\"",
+            ),
+            (
+                "work_mem = lots",
+                "invalid value for parameter \"work_mem\"",
+            ),
+            (
+                "port = 70000",
+                "70000 is outside the valid range for parameter \"port\"",
+            ),
+            ("fsync = perhaps", "requires a Boolean value"),
+            ("include 'nowhere'", "could not open configuration file"),
+        ];
+        for (line, message) in cases {
+            fs::write(&file, format!("{good}\n{line}\n")).unwrap();
+            let error = refused(&cluster, &room.start_options().setting("lc_messages", "C"));
+            let StartErrorKind::Configuration(problems) = error.kind() else {
+                panic!("{line}: {error:?}")
+            };
+            assert!(
+                problems[0].message.contains(message),
+                "{line}: {problems:?}"
+            );
+            // A bad value is told without its place by some versions.
+            if ["a b c", "no_such_setting = 1"].contains(&line) {
+                assert_eq!(problems[0].file.as_deref(), Some(file.as_path()));
+                assert_eq!(problems[0].line, u32::try_from(lines + 2).ok());
+            }
+        }
+        fs::write(&file, good).unwrap();
+        let error = refused(&cluster, &room.start_options().setting("work_mem", "lots"));
+        assert!(
+            matches!(error.kind(), StartErrorKind::Configuration(_)),
+            "{error:?}"
+        );
+
+        let hba = cluster.hba_file();
+        fs::write(&hba, "local all all trust\n\nbogus all all trust\n").unwrap();
+        let error = refused(&cluster, &room.start_options());
+        let StartErrorKind::Configuration(problems) = error.kind() else {
+            panic!("{error:?}")
+        };
+        assert_eq!(
+            (problems[0].file.as_deref(), problems[0].line),
+            (Some(hba.as_path()), Some(3)),
+            "{problems:?}"
+        );
+        assert!(problems[0].message.contains("bogus"), "{problems:?}");
+        assert!(error.log().contains("bogus"));
+    }
+}
+
+/// A server whose messages nobody understands: all letters of its standard error that are not in paths are replaced.
+fn garbling(installation: &Installation, room: &Room) -> Installation {
+    let bin = room.directory("bin");
+    let real = installation.require(pg_cluster::Program::Postgres).unwrap();
+    for program in ["initdb", "pg_ctl"] {
+        if let Some(parent) = real.parent() {
+            if parent.join(program).exists() {
+                std::os::unix::fs::symlink(parent.join(program), bin.join(program)).unwrap();
+            }
+        }
+    }
+    // The log goes through `sed` and back to where it was to go; the server itself stays the process that was started.
+    let script = format!(
+        "#!/bin/bash\ncase \"$*\" in *--version*|*-V*|*--describe-config*|*\" -C \"*) exec {real} \"$@\";; esac\n\
+         exec -a {real} {real} \"$@\" 2> >(exec sed -u -e 's/FATAL:/ВАЖНО:/;s/PANIC:/ПАНИКА:/;s/LOG:/ОТЧЁТ:/;s/HINT:/ПОДСКАЗКА:/;\
+         s/could not/не/g;s/address/адрес/g;s/already/уже/g;s/lock file/файл/g;s/is another/другой/Ig;s/recovery/восстановление/g;\
+         s/startup process/процесс/g;s/checkpoint/точка/g;s/invalid/плохой/g;s/connection type/тип/g;s/of configuration file/из файла/g;s/line/строка/g;s/shut down/выключен/g;s/interrupted/прерван/g;s/locate/найти/g;s/valid/верный/g')\n"
+    );
+    let wrapper = bin.join("postgres");
+    fs::write(&wrapper, script).unwrap();
+    fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
+    Installation::from_bin_directory(&bin).unwrap()
+}
+
+/// Address, access rules and recovery, with the server's language and with one that it does not have.
+#[test]
+fn reasons_do_not_depend_on_the_language() {
+    let room = Room::new();
+    let cluster = room.cluster(&server());
+    let foreign = Cluster::new(garbling(&server(), &room), cluster.data_directory()).unwrap();
+    for cluster in [&cluster, &foreign] {
+        let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let options = room
+            .start_options()
+            .port(port)
+            .listen_addresses(["127.0.0.1"]);
+        let error = refused(cluster, &options);
+        assert!(
+            matches!(error.kind(), StartErrorKind::AddressInUse(address) if *address == format!("127.0.0.1:{port}")),
+            "{error:?}"
+        );
+        assert!(!error.log().is_empty());
+        assert_eq!(
+            error.kind().to_string(),
+            format!("the address 127.0.0.1:{port} is in use")
+        );
+        drop(taken);
+
+        let other = Cluster::new(server(), room.join("other")).unwrap();
+        if !other.is_initialized() {
+            other.init(&init_options()).unwrap();
+        }
+        other.start(&room.start_options()).unwrap();
+        let socket = room.join("s/.s.PGSQL.5432");
+        let error = refused(cluster, &room.start_options());
+        assert!(
+            matches!(error.kind(), StartErrorKind::AddressInUse(address) if *address == socket),
+            "{error:?}"
+        );
+        other.stop_and_wait(&Escalation::fast()).unwrap();
+
+        let hba = fs::read(cluster.hba_file()).unwrap();
+        fs::write(cluster.hba_file(), "bogus all all trust\n").unwrap();
+        let error = refused(cluster, &room.start_options());
+        let StartErrorKind::Configuration(problems) = error.kind() else {
+            panic!("{error:?}")
+        };
+        assert_eq!(
+            (problems[0].file.clone(), problems[0].line),
+            (Some(cluster.hba_file()), Some(1))
+        );
+        fs::write(cluster.hba_file(), hba).unwrap();
+    }
+    // A crash, and the write-ahead log is gone.
+    cluster.start(&room.start_options()).unwrap();
+    cluster.kill().unwrap();
+    for segment in cluster
+        .data_directory()
+        .join("pg_wal")
+        .read_dir_utf8()
+        .unwrap()
+    {
+        let path = segment.unwrap().into_path();
+        if path.is_file() {
+            fs::write(&path, "").unwrap();
+        }
+    }
+    for cluster in [&cluster, &foreign] {
+        let error = refused(cluster, &room.start_options());
+        assert!(
+            matches!(error.kind(), StartErrorKind::Recovery(_)),
+            "{error:?}"
+        );
+    }
+}
+
+#[test]
+fn a_socket_directory_of_others() {
+    let room = Room::new();
+    let cluster = room.cluster(&server());
+    let closed = room.directory("closed");
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o500)).unwrap();
+    let error = refused(&cluster, &room.start_options().socket_directory(&closed));
+    assert!(
+        matches!(error.kind(), StartErrorKind::Unusable { path, cause }
+            if *path == closed && cause.kind() == std::io::ErrorKind::PermissionDenied),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn one_that_ends_after_start_has_returned() {
+    let room = Room::new();
+    let cluster = room.cluster(&server());
+    let bad = room
+        .start_options()
+        .setting("shared_preload_libraries", "no_such_library");
+    let error = refused(&cluster, &bad);
+    let StartErrorKind::Ended { status, message } = error.kind() else {
+        panic!("{error:?}")
+    };
+    assert!(!status.unwrap().success());
+    assert!(message.contains("no_such_library"), "{message}");
+    assert!(error.log().contains(message));
+
+    cluster.start(&bad.wait(StartWait::Spawned)).unwrap();
+    let error = cluster
+        .wait_until_started(Duration::from_secs(60))
+        .unwrap_err();
+    assert!(
+        matches!(error.kind(), StartErrorKind::Ended { .. }),
+        "{error:?}"
+    );
+    assert!(error.log().contains("no_such_library"));
+    // What cannot be loaded is no complaint about the configuration, and a good start follows.
+    cluster.start(&room.start_options()).unwrap();
+}
+
+#[test]
+fn too_slow_a_start_leaves_no_server() {
+    let room = Room::new();
+    let cluster = room.cluster(&server());
+    let error = refused(
+        &cluster,
+        &room
+            .start_options()
+            .timeout(Duration::ZERO)
+            .recovery_patience(Duration::ZERO),
+    );
+    assert!(error.is_timeout(), "{error:?}");
+    assert_eq!(
+        error.hint().unwrap(),
+        "`StartOptions::timeout` gives it more time"
+    );
+    cluster.start(&room.start_options()).unwrap();
+}
+
+/// A limit on the size of files, for any user; and a file system that is full, which only root can mount.
+#[test]
+fn no_space_is_left() {
+    let room = Room::new();
+    let cluster = room.cluster(&server());
+    let bin = room.directory("bin");
+    let real = server()
+        .require(pg_cluster::Program::Postgres)
+        .unwrap()
+        .to_owned();
+    for program in ["initdb", "pg_ctl"] {
+        std::os::unix::fs::symlink(real.with_file_name(program), bin.join(program)).unwrap();
+    }
+    let script = format!("#!/bin/bash\n[[ $1 = -D ]] && ulimit -f 1\nexec {real} \"$@\"\n");
+    fs::write(bin.join("postgres"), script).unwrap();
+    fs::set_permissions(bin.join("postgres"), fs::Permissions::from_mode(0o755)).unwrap();
+    let limited = Installation::from_bin_directory(&bin).unwrap();
+    let limited = Cluster::new(limited, cluster.data_directory()).unwrap();
+    let error = refused(&limited, &room.start_options());
+    assert!(!error.log().is_empty(), "{error:?}");
+    if !is_root() {
+        return;
+    }
+    let mounted = Mount::tmpfs(&room.directory("full"), "64m");
+    copy(cluster.data_directory(), &mounted.0.join("data"));
+    let full = Cluster::new(server(), mounted.0.join("data")).unwrap();
+    let filler = full.data_directory().join("filler");
+    let mut file = fs::File::create(&filler).unwrap();
+    while std::io::Write::write_all(&mut file, &[0; 4096]).is_ok() {}
+    drop(file);
+    let error = refused(&full, &room.start_options());
+    assert!(
+        matches!(error.kind(), StartErrorKind::DiskFull(_)),
+        "{error:?}"
+    );
+    fs::remove_file(&filler).unwrap();
+    full.start(&room.start_options()).unwrap();
+    full.stop_and_wait(&Escalation::fast()).unwrap();
+}
+
+fn copy(from: &Utf8Path, to: &Utf8Path) {
+    let status = std::process::Command::new("cp")
+        .args(["-a", from.as_str(), to.as_str()])
+        .status();
+    assert!(status.unwrap().success());
+}
+
+struct Mount(Utf8PathBuf);
+
+impl Mount {
+    fn tmpfs(at: &Utf8Path, size: &str) -> Self {
+        let size = format!("size={size},mode=755");
+        let mount = ["-t", "tmpfs", "-o", &size, "tmpfs", at.as_str()];
+        let status = std::process::Command::new("mount").args(mount).status();
+        assert!(status.unwrap().success(), "root can mount");
+        Self(at.to_owned())
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount")
+            .args(["-l", self.0.as_str()])
+            .status();
+    }
+}
