@@ -163,8 +163,12 @@ fn prune(parent: &Utf8Path) {
     }
 }
 
-/// The system's directory for temporary files, unless it is one that only we can use.
+/// Memory where there is plenty, unless `TMPDIR` says otherwise: hundreds of data directories are made and removed, and waiting for
+/// the disk each time would test the disk. Otherwise the usual place, if other accounts can enter it.
 fn parent() -> Utf8PathBuf {
+    if std::env::var_os("TMPDIR").is_none() && is_roomy(Utf8Path::new(MEMORY)) {
+        return MEMORY.into();
+    }
     let directory = Utf8PathBuf::try_from(std::env::temp_dir()).unwrap_or_else(|_| "/tmp".into());
     let is_open = directory
         .ancestors()
@@ -174,6 +178,22 @@ fn parent() -> Utf8PathBuf {
     } else {
         "/tmp".into()
     }
+}
+
+const MEMORY: &str = "/dev/shm";
+const ROOM: u64 = 6 << 30;
+
+/// Whether anybody can write there, programs can be run from there, and there is room for a whole run.
+fn is_roomy(directory: &Utf8Path) -> bool {
+    let Ok(system) = rustix::fs::statvfs(directory.as_std_path()) else {
+        return false;
+    };
+    let writable = fs::metadata(directory).is_ok_and(|found| found.mode() & 0o1777 == 0o1777);
+    writable
+        && !system
+            .f_flag
+            .contains(rustix::fs::StatVfsMountFlags::NOEXEC)
+        && system.f_bavail.saturating_mul(system.f_frsize) >= ROOM
 }
 
 /// Processes whose working directory is within `root`: servers, for theirs is the data directory.

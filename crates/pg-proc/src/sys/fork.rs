@@ -36,7 +36,7 @@ fn cloexec_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
 }
 
 /// In a process whose own standard streams are closed, new descriptors start at 0: `dup2` would overwrite them.
-pub(super) fn above_standard(fd: OwnedFd) -> io::Result<OwnedFd> {
+pub(crate) fn above_standard(fd: OwnedFd) -> io::Result<OwnedFd> {
     if fd.as_raw_fd() > 2 {
         Ok(fd)
     } else {
