@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use pg_install::{Installation, MajorVersion, MissingProgramError, PgVersionFileError, Program};
-use pg_proc::{Account, AccountError, Command, Server};
+use pg_proc::{Account, AccountError, Command, DirectoryGuard, Server};
 use pgconf_parse::{AutoConf, ResolveError, Resolver};
 
 /// A data directory and the installation whose programs serve it.
@@ -44,6 +44,8 @@ pub struct Cluster {
     config_file: Option<Utf8PathBuf>,
     account: Option<Account>,
     server: Mutex<Option<Arc<Server>>>,
+    /// Of a temporary cluster: removes its files once the server, above, is gone.
+    guard: Option<DirectoryGuard>,
 }
 
 impl Cluster {
@@ -68,6 +70,7 @@ impl Cluster {
             config_file: None,
             account,
             server: Mutex::new(None),
+            guard: None,
         })
     }
 
@@ -155,9 +158,23 @@ impl Cluster {
     /// A program of the installation, to be run as the cluster's account and to speak English.
     pub(crate) fn command(&self, program: Program) -> Result<Command, MissingProgramError> {
         let path = self.installation.require(program)?;
-        Ok(Command::new(path)
+        let command = Command::new(path)
             .account(self.account.clone())
-            .env("LC_ALL", "C"))
+            .env("LC_ALL", "C");
+        Ok(match &self.guard {
+            Some(guard) => command.guarded_by(guard),
+            None => command,
+        })
+    }
+
+    /// All that runs for this cluster holds the guard back, and dropping the cluster lets it remove what it guards.
+    pub(crate) fn with_guard(mut self, guard: DirectoryGuard) -> Self {
+        self.guard = Some(guard);
+        self
+    }
+
+    pub(crate) fn take_guard(&mut self) -> Option<DirectoryGuard> {
+        self.guard.take()
     }
 
     pub(crate) fn given_config_file(&self) -> Option<&Utf8Path> {

@@ -15,6 +15,7 @@ mod settings;
 mod start;
 mod state;
 mod stop;
+mod temp;
 
 pub use pg_install as install;
 pub use pg_proc as proc;
@@ -41,3 +42,6 @@ pub use crate::settings::{
 pub use crate::start::{StartError, StartErrorKind, StartOptions, StartWait, Started};
 pub use crate::state::{Readiness, State};
 pub use crate::stop::{Escalation, StopError, StopErrorKind, StopMode, Stopped};
+pub use crate::temp::{
+    Keep, Listen, Storage, TempCluster, TempClusterBuilder, TempError, TempErrorKind,
+};

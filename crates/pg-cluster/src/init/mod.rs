@@ -51,7 +51,7 @@ impl Cluster {
             .map_err(|error| failed(InitErrorKind::MissingProgram(error)))?;
         let mut target = Target::prepare(self.data_directory(), self.account()).map_err(failed)?;
         let wal = options.wal_directory.as_deref().map(WalDirectory::before);
-        self.run_initdb(options, &target)
+        self.run_initdb(options, &target.stage(), target.guard.as_ref())
             .and_then(|()| target.finish().map_err(InitErrorKind::Directory))
             .map_err(|kind| {
                 target.undo();
@@ -62,11 +62,17 @@ impl Cluster {
             })
     }
 
-    fn run_initdb(&self, options: &InitOptions, target: &Target<'_>) -> Result<(), InitErrorKind> {
+    /// Runs `initdb` for a directory that nobody else uses.
+    pub(crate) fn run_initdb(
+        &self,
+        options: &InitOptions,
+        directory: &Utf8Path,
+        guard: Option<&DirectoryGuard>,
+    ) -> Result<(), InitErrorKind> {
         let mut command = self
             .command(Program::Initdb)
             .map_err(InitErrorKind::MissingProgram)?
-            .args(options.arguments(self.installation().version(), &target.stage()));
+            .args(options.arguments(self.installation().version(), directory));
         if options.locale == Locale::Environment {
             command = command.env_remove("LC_ALL");
             for (name, value) in locale_variables() {
@@ -79,7 +85,7 @@ impl Cluster {
                 .arg("--pwfile=/dev/stdin")
                 .input(format!("{password}\n"));
         }
-        if let Some(guard) = &target.guard {
+        if let Some(guard) = guard {
             command = command.guarded_by(guard);
         }
         command
@@ -90,7 +96,7 @@ impl Cluster {
 }
 
 impl InitOptions {
-    fn check(&self) -> Result<(), &'static str> {
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
         match &self.password {
             Some(password) if password.is_empty() => Err("the password is empty"),
             Some(password) if password.contains(['\n', '\r', '\0']) => {
