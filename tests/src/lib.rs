@@ -145,3 +145,7 @@ pub fn ask(client: &mut postgres::Client, sql: &str) -> String {
         })
         .expect("a row")
 }
+
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -3,6 +3,7 @@
 //! This file only dispatches; each subcommand is a file of its own.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod demo;
 mod postgres;
 mod test;
 mod tidy;
@@ -21,6 +22,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Show the main job on a real server: from nothing to a query, and to nothing again
+    Demo(demo::Args),
     /// Fetch PostgreSQL servers for tests, and say where they are
     Postgres(postgres::Args),
     /// Run unit, doc and integration tests against fetched and installed servers
@@ -31,6 +34,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::Demo(args) => demo::run(&args),
         Command::Postgres(args) => postgres::run(args),
         Command::Test(args) => test::run(args),
         Command::Tidy(args) => tidy::run(args),

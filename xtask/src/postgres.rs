@@ -19,7 +19,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Subcommand;
 
-pub(crate) use cache::Cache;
+pub(crate) use cache::{Cache, closed_ancestor};
 pub(crate) use error::FetchError;
 pub(crate) use fetch::{
     Server, all_cached, cached, default_set, ensure, ensure_all, ensure_packages,

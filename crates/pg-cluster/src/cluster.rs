@@ -15,18 +15,16 @@ use pgconf_parse::{AutoConf, ResolveError, Resolver};
 /// restarted in between. All methods take `&self`, and the type is `Send + Sync`: it may live in a `static`.
 ///
 /// ```no_run
-/// use pg_cluster::{Cluster, InitOptions, StartOptions, Escalation};
-/// use pg_cluster::install::{Discovery, Request};
+/// use pg_cluster::{Cluster, Discovery, Escalation, InitOptions, Request, StartOptions};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let installation = Discovery::new().find(&Request::any())?;
+/// let installation = Discovery::new().find(&Request::any())?.into_installation();
 /// let cluster = Cluster::new(installation, "data")?;
 /// if !cluster.is_initialized() {
 ///     cluster.init(&InitOptions::new())?;
 /// }
 /// cluster.settings().set("work_mem", "64MB")?;
 /// cluster.start(&StartOptions::new())?;
-/// println!("{}", cluster.connection_info()?.uri());
 /// cluster.stop_and_wait(&Escalation::fast())?;
 /// # Ok(())
 /// # }

@@ -1,4 +1,39 @@
-//! Controls local PostgreSQL clusters.
+//! Controls local PostgreSQL clusters: [`Cluster`] is an installation and a data directory, and has a method for everything that can
+//! be done with the two.
+//!
+//! It is not a client library and speaks to no server beyond starting and signalling it: [`Cluster::connection_info`] tells clients where
+//! to go.
+//!
+//! ```no_run
+//! use pg_cluster::{Cluster, Discovery, InitOptions, Request, StartOptions};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let installation = Discovery::new().find(&Request::any())?.into_installation();
+//! let cluster = Cluster::new(installation, "data")?;
+//! cluster.init(&InitOptions::new())?;
+//! let running = cluster.running(&StartOptions::new())?;
+//! if let Some(address) = cluster.connection_info()? {
+//!     println!("{}", address.with_user("postgres").uri());
+//! }
+//! running.finish()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Guarantees
+//!
+//! A server that this crate starts ends with the program that started it, however that ends, unless it is
+//! [detached](Ownership::Detached). Signals reach the identified server or nobody. Settings change atomically and exactly. Data is
+//! removed by [`Cluster::remove`] alone.
+//!
+//! # Limitations
+//!
+//! Unix only; servers of this machine only. Servers before PostgreSQL 10 are not supported here, though the crates below understand their files.
+//!
+//! # The crates below
+//!
+//! [`conf`] edits configuration files, [`install`] finds installations, [`proc`] deals with processes. All of their types that appear in this
+//! crate's signatures are re-exported, so that one dependency is enough.
 
 mod cluster;
 mod command_line;
@@ -45,3 +80,7 @@ pub use crate::stop::{Escalation, StopError, StopErrorKind, StopMode, Stopped};
 pub use crate::temp::{
     Keep, Listen, Storage, TempCluster, TempClusterBuilder, TempError, TempErrorKind,
 };
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,5 +1,7 @@
 //! Running one of PostgreSQL's programs for its output, within bounds.
 
+mod error;
+
 use std::ffi::OsString;
 use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
@@ -9,7 +11,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
+
+use self::error::tail;
+pub use self::error::{ProgramError, ProgramErrorKind};
 
 /// How long a program may take unless the caller says otherwise.
 ///
@@ -19,57 +24,54 @@ pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 /// More than ten times what `postgres --describe-config`, the longest of them, prints.
 const OUTPUT_LIMIT: usize = 1 << 20;
 
-/// How long output may still come after the program itself has ended, from children that
-/// inherited its pipes.
-const GRACE: Duration = Duration::from_millis(200);
+/// How long its output is waited for after the program itself has ended.
+///
+/// It is there already then, so this is for threads of ours that are late on a machine under load.
+/// Only where a child has inherited the pipes and goes on, the time is waited for in full.
+const GRACE: Duration = Duration::from_secs(2);
 
-/// How much of an output an error keeps.
-const TAIL: usize = 2048;
-
-/// A program, its arguments and the bounds of its run.
-pub(crate) struct ProgramRun<'a> {
-    program: &'a Utf8Path,
-    arguments: &'a [&'a str],
-    environment: &'a [(OsString, OsString)],
+/// How programs are run: with which environment, and how long.
+#[derive(Clone)]
+pub(crate) struct Runner {
+    /// None means that of this process, at the time of the run.
+    environment: Option<Environment>,
     timeout: Duration,
 }
 
-impl<'a> ProgramRun<'a> {
-    pub(crate) fn new(
-        program: &'a Utf8Path,
-        arguments: &'a [&'a str],
-        environment: &'a [(OsString, OsString)],
-        timeout: Duration,
-    ) -> Self {
+/// Variables in place of those of the process.
+pub(crate) type Environment = Arc<[(OsString, OsString)]>;
+
+impl Default for Runner {
+    fn default() -> Self {
         Self {
-            program,
-            arguments,
+            environment: None,
+            timeout: DEFAULT_TIMEOUT,
+        }
+    }
+}
+
+impl Runner {
+    pub(crate) fn new(environment: Option<Environment>, timeout: Duration) -> Self {
+        Self {
             environment,
             timeout,
         }
     }
 
-    /// Runs the program and returns what it wrote to its standard output.
+    /// Runs a program and returns what it wrote to its standard output.
     ///
     /// Standard input is empty. The program is the leader of its own process group, which is killed
     /// as a whole if it does not end in time.
-    pub(crate) fn stdout(&self) -> Result<Vec<u8>, ProgramError> {
-        let mut child = Command::new(self.program)
-            .args(self.arguments)
-            .env_clear()
-            .envs(
-                self.environment
-                    .iter()
-                    .filter(|(name, _)| !is_withheld(name))
-                    .cloned(),
-            )
-            .env("LC_ALL", "C")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
+    pub(crate) fn run(
+        &self,
+        program: &Utf8Path,
+        arguments: &[&str],
+    ) -> Result<Vec<u8>, ProgramError> {
+        let error = |kind| ProgramError::new(program, arguments, kind);
+        let mut child = self
+            .command(program, arguments)
             .spawn()
-            .map_err(|error| self.error(ProgramErrorKind::Spawn(error)))?;
+            .map_err(|cause| error(ProgramErrorKind::Spawn(cause)))?;
         let (events, received) = mpsc::channel();
         let stdout = child
             .stdout
@@ -84,41 +86,51 @@ impl<'a> ProgramRun<'a> {
         let stderr = stderr.map(Tap::contents).unwrap_or_default();
         match outcome {
             Outcome::Exited(status) if status.success() => Ok(stdout),
-            Outcome::Exited(status) => Err(self.error(ProgramErrorKind::Failed {
+            Outcome::Exited(status) => Err(error(ProgramErrorKind::Failed {
                 status,
                 stdout: tail(&stdout),
                 stderr: tail(&stderr),
             })),
-            Outcome::TimedOut => Err(self.error(ProgramErrorKind::TimedOut {
+            Outcome::TimedOut => Err(error(ProgramErrorKind::TimedOut {
                 timeout: self.timeout,
                 stdout: tail(&stdout),
                 stderr: tail(&stderr),
             })),
-            Outcome::Overflow => Err(self.error(ProgramErrorKind::TooMuchOutput {
+            Outcome::Overflow => Err(error(ProgramErrorKind::TooMuchOutput {
                 limit: OUTPUT_LIMIT,
             })),
-            Outcome::Lost(error) => Err(self.error(ProgramErrorKind::Wait(error))),
+            Outcome::Lost(cause) => Err(error(ProgramErrorKind::Wait(cause))),
         }
     }
 
-    pub(crate) fn error(&self, kind: ProgramErrorKind) -> ProgramError {
-        ProgramError {
-            program: self.program.to_owned(),
-            arguments: self.arguments.iter().map(|&a| a.to_owned()).collect(),
-            kind,
+    fn command(&self, program: &Utf8Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        match &self.environment {
+            None => {
+                for (name, _) in std::env::vars_os().filter(|(name, _)| is_withheld(name)) {
+                    command.env_remove(name);
+                }
+            }
+            Some(variables) => {
+                let passed = variables.iter().filter(|(name, _)| !is_withheld(name));
+                command.env_clear().envs(passed.cloned());
+            }
         }
+        command
+            .args(arguments)
+            .env("LC_ALL", "C")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0);
+        command
     }
 }
 
-/// Whether a variable is kept from the programs: libpq's and the server's own, and those that
-/// choose the language of messages. `LC_ALL=C` overrides the other locale variables.
+/// Whether a variable is kept from the programs: libpq's and the server's own, and the one that
+/// chooses the language of messages before the locale does.
 fn is_withheld(name: &OsString) -> bool {
     name.as_encoded_bytes().starts_with(b"PG") || name == "LANGUAGE"
-}
-
-/// The environment of this process, as [`ProgramRun`] takes it.
-pub(crate) fn process_environment() -> Vec<(OsString, OsString)> {
-    std::env::vars_os().collect()
 }
 
 enum Event {
@@ -135,56 +147,55 @@ enum Outcome {
 
 /// Waits until the program has ended and its pipes are closed, or until `deadline`.
 fn watch(child: &mut Child, events: &Receiver<Event>, deadline: Instant) -> Outcome {
-    let mut exited: Option<ExitStatus> = None;
     let mut deadline = deadline;
-    let mut open = 2;
-    // std cannot wait for a process with a bound. The pipes close when it ends, which is the event
-    // that is awaited; the intervals matter only where something else holds them open.
-    let mut interval = Duration::from_micros(100);
+    let mut open_pipes = 2;
+    let mut exited = None;
+    // std cannot wait for a process with a bound. What can be awaited is that the pipes close,
+    // which they do as the program ends; it is looked for in between only in case they stay open.
+    let mut pause = Duration::from_millis(1);
     loop {
         if exited.is_none() {
-            match child.try_wait() {
-                Ok(None) => {}
-                Ok(Some(status)) => {
-                    exited = Some(status);
-                    deadline = deadline.min(Instant::now() + GRACE);
-                }
+            exited = match child.try_wait() {
+                Ok(status) => status,
                 Err(error) => return Outcome::Lost(error),
+            };
+            if exited.is_some() {
+                deadline = deadline.min(Instant::now() + GRACE);
             }
         }
-        if let (Some(status), 0) = (exited, open) {
-            return Outcome::Exited(status);
-        }
         let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return exited.map_or(Outcome::TimedOut, Outcome::Exited);
+        match exited {
+            Some(status) if open_pipes == 0 || left.is_zero() => return Outcome::Exited(status),
+            None if left.is_zero() => return Outcome::TimedOut,
+            _ => {}
         }
-        if open == 0 {
-            thread::sleep(interval.min(left));
+        if open_pipes == 0 {
+            // Between closing its files and becoming a zombie a process needs some microseconds.
+            thread::sleep(Duration::from_micros(50).max(pause / 20).min(left));
         } else {
-            let pause = if interval < Duration::from_millis(5) {
-                left.min(interval * 20)
-            } else {
-                left.min(Duration::from_millis(50))
-            };
-            match events.recv_timeout(pause) {
+            match events.recv_timeout(pause.min(left)) {
                 Ok(Event::Closed) => {
-                    open -= 1;
+                    open_pipes -= 1;
                     continue;
                 }
                 Ok(Event::Overflow) => return Outcome::Overflow,
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => open = 0,
+                // The threads that read are gone, for want of threads.
+                Err(RecvTimeoutError::Disconnected) => open_pipes = 0,
             }
         }
-        interval = (interval * 2).min(Duration::from_millis(5));
+        pause = (pause * 2).min(Duration::from_millis(50));
     }
 }
 
 /// Kills the program and everything that it started and that stayed in its process group.
 fn kill_group(child: &mut Child) {
+    // After it has been waited for, its number may be another's.
+    if !matches!(child.try_wait(), Ok(None)) {
+        return;
+    }
     // Signalling a group takes a system call that std does not offer, and this crate makes none of
-    // its own; a shell has it built in. The number is still the program's: it has not been waited for.
+    // its own; a shell has it built in.
     let kill = format!("kill -s KILL -- -{}", child.id());
     let _ = Command::new("/bin/sh")
         .args(["-c", &kill])
@@ -235,118 +246,5 @@ impl Tap {
 
     fn contents(self) -> Vec<u8> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-/// The end of an output, for an error.
-fn tail(bytes: &[u8]) -> Box<str> {
-    let start = bytes.len().saturating_sub(TAIL);
-    String::from_utf8_lossy(&bytes[start..]).trim().into()
-}
-
-/// A program of PostgreSQL's that could not be run, or did not do what it should.
-///
-/// Says which program was run with which arguments.
-#[derive(Debug, thiserror::Error)]
-#[error("failed to run {}", command_line(.program, .arguments))]
-pub struct ProgramError {
-    program: Utf8PathBuf,
-    arguments: Vec<String>,
-    #[source]
-    kind: ProgramErrorKind,
-}
-
-fn command_line(program: &Utf8Path, arguments: &[String]) -> String {
-    let mut line = program.to_string();
-    for argument in arguments {
-        line.push(' ');
-        line.push_str(argument);
-    }
-    line
-}
-
-/// What went wrong with a program.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ProgramErrorKind {
-    /// It could not be started: it is not there, not executable, or not a program.
-    #[error("it cannot be started")]
-    Spawn(#[source] io::Error),
-    /// Its end could not be observed.
-    #[error("its exit status cannot be obtained")]
-    Wait(#[source] io::Error),
-    /// It did not end in time and was killed, together with its process group.
-    #[error("it did not end within {timeout:?}{}", outputs(.stdout, .stderr))]
-    #[non_exhaustive]
-    TimedOut {
-        /// The time that it was given.
-        timeout: Duration,
-        /// The last 2 KiB of its standard output.
-        stdout: Box<str>,
-        /// The last 2 KiB of its standard error.
-        stderr: Box<str>,
-    },
-    /// It ended with an exit status other than 0, or by a signal.
-    #[error("it failed with {status}{}", outputs(.stdout, .stderr))]
-    #[non_exhaustive]
-    Failed {
-        /// How it ended.
-        status: ExitStatus,
-        /// The last 2 KiB of its standard output.
-        stdout: Box<str>,
-        /// The last 2 KiB of its standard error.
-        stderr: Box<str>,
-    },
-    /// It printed more than such a program can have to say, and was killed.
-    #[error("it printed more than {limit} bytes")]
-    #[non_exhaustive]
-    TooMuchOutput {
-        /// The number of bytes that would have been accepted.
-        limit: usize,
-    },
-    /// It printed something other than expected.
-    #[error("it printed something unexpected: {reason}")]
-    #[non_exhaustive]
-    Unexpected {
-        /// What was unexpected.
-        reason: Box<str>,
-        /// The last 2 KiB of its standard output.
-        stdout: Box<str>,
-    },
-}
-
-impl ProgramErrorKind {
-    pub(crate) fn unexpected(reason: impl Into<Box<str>>, stdout: &[u8]) -> Self {
-        Self::Unexpected {
-            reason: reason.into(),
-            stdout: tail(stdout),
-        }
-    }
-}
-
-fn outputs(stdout: &str, stderr: &str) -> String {
-    let mut text = String::new();
-    for (name, output) in [("stderr", stderr), ("stdout", stdout)] {
-        if !output.is_empty() {
-            text.push_str(&format!("; {name}: {output}"));
-        }
-    }
-    text
-}
-
-impl ProgramError {
-    /// The program that was run.
-    pub fn program(&self) -> &Utf8Path {
-        &self.program
-    }
-
-    /// The arguments that it was given.
-    pub fn arguments(&self) -> &[String] {
-        &self.arguments
-    }
-
-    /// What went wrong.
-    pub fn kind(&self) -> &ProgramErrorKind {
-        &self.kind
     }
 }

@@ -7,7 +7,7 @@ mod place;
 mod search;
 
 use std::ffi::{OsStr, OsString};
-use std::sync::Arc;
+use std::fmt;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -16,7 +16,7 @@ pub use self::error::{DiscoveryError, DiscoveryErrorKind};
 pub use self::explanation::{Explanation, Outcome, Searched};
 pub use self::place::Source;
 pub use self::search::Search;
-use crate::command::{DEFAULT_TIMEOUT, process_environment};
+use crate::command::{DEFAULT_TIMEOUT, Environment, Runner};
 use crate::installation::Finder;
 use crate::{Installation, Request};
 
@@ -45,9 +45,9 @@ use crate::{Installation, Request};
 /// value has no slash. A variable that is set to nothing counts as not set. If such a variable
 /// leads nowhere or to a program that fails, that is a [critical](DiscoveryError::is_critical)
 /// error: whoever set it wants to know. A version that was not requested is no error, the search goes on.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Discovery {
-    environment: Arc<[(OsString, OsString)]>,
+    environment: Environment,
     root: Option<Utf8PathBuf>,
     timeout: Duration,
 }
@@ -70,7 +70,7 @@ impl Discovery {
     /// A search of this machine with the environment of this process.
     pub fn new() -> Self {
         Self {
-            environment: process_environment().into(),
+            environment: std::env::vars_os().collect(),
             root: None,
             timeout: DEFAULT_TIMEOUT,
         }
@@ -128,7 +128,8 @@ impl Discovery {
         search.collect()
     }
 
-    /// Finds a server that is requested: the first one, or the newest.
+    /// Finds a server that is requested: the first one, or the newest. For [`Request::any`] it is what
+    /// py-postgresql's `default()` gives, found in more places.
     ///
     /// Installations that cannot be examined, that have no server, or that have another version are
     /// passed over.
@@ -198,11 +199,21 @@ impl Discovery {
     }
 
     fn finder(&self) -> Finder {
+        let runner = Runner::new(Some(self.environment.clone()), self.timeout);
         Finder {
-            environment: Arc::clone(&self.environment),
-            timeout: self.timeout,
+            runner,
             root: self.root.clone(),
         }
+    }
+}
+
+/// Without the environment, which may hold secrets.
+impl fmt::Debug for Discovery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Discovery")
+            .field("root", &self.root)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
     }
 }
 

@@ -38,6 +38,13 @@ pub enum InstallationErrorKind {
     /// The `version` is none of PostgreSQL's.
     #[error(transparent)]
     Version(ParseVersionError),
+    /// The version or the `bin` directory is not UTF-8.
+    #[error("its {key} is not UTF-8")]
+    #[non_exhaustive]
+    NotUtf8 {
+        /// The key whose value it is: `version` or `bindir`.
+        key: &'static str,
+    },
     /// There is neither a `postgres` nor a `pg_config` in the directory.
     #[error("there is neither postgres nor pg_config in it")]
     NothingHere,
@@ -95,6 +102,9 @@ impl InstallationError {
             InstallationErrorKind::Inconsistent { .. } => Some(
                 "update the packages of the server and of pg_config to the same version".to_owned(),
             ),
+            InstallationErrorKind::NotHere {
+                elsewhere: Some(elsewhere),
+            } => Some(format!("use {elsewhere}")),
             _ => None,
         }
     }

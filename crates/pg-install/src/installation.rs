@@ -1,21 +1,18 @@
 //! One installation of PostgreSQL.
 
-use std::ffi::OsString;
+mod finder;
+
 use std::fmt;
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::command::{DEFAULT_TIMEOUT, ProgramErrorKind, ProgramRun, process_environment};
-use crate::layout;
+pub(crate) use self::finder::{Finder, executable, is_same};
 use crate::package::PackageSystem;
 use crate::ssl::{self, SslEvidence};
 use crate::{
     ConfigureOptions, Directory, InstallationError, InstallationErrorKind, MajorVersion,
-    MissingProgramError, PgConfig, Program, ProgramError, ServerParameters, Version,
+    MissingProgramError, PgConfig, Program, ServerParameters, Version,
 };
 
 /// An installation of PostgreSQL: its version, how it was built, and where its parts are.
@@ -40,7 +37,7 @@ struct Inner {
     origin: Origin,
     version: Version,
     configure: ConfigureOptions,
-    root: Option<Utf8PathBuf>,
+    finder: Finder,
     programs: OnceLock<Vec<Option<Utf8PathBuf>>>,
     ssl: OnceLock<SslEvidence>,
     parameters: OnceLock<ServerParameters>,
@@ -74,7 +71,7 @@ impl Installation {
         } else {
             Origin::Given
         };
-        Self::with_origin(config, origin, None)
+        Self::with_finder(config, origin, Finder::default())
     }
 
     /// [`new`](Self::new) with data that the caller made up.
@@ -110,31 +107,36 @@ impl Installation {
     ///
     /// [`InstallationError`] if the program fails or describes no installation.
     pub fn from_pg_config(path: impl AsRef<Utf8Path>) -> Result<Self, InstallationError> {
-        Finder::for_process().pg_config(path.as_ref())
+        Finder::default().pg_config(path.as_ref())
     }
 
     /// Takes the installation whose programs are in the directory `path`.
     ///
-    /// A `pg_config` there is asked if it says that it belongs to this directory. If there is none,
-    /// as in packages that contain the server only, `postgres --version` tells the version (8 ms), and
-    /// the other directories are looked for where they usually are, relative to this one; those
-    /// that are not found are unknown.
+    /// A `pg_config` there is believed if it says that it belongs to this directory. Without one, as in
+    /// packages that contain the server only, `postgres --version` tells the version (8 ms), and the
+    /// other directories are looked for where they usually are, relative to this one; those that
+    /// are not found are unknown.
     ///
     /// # Errors
     ///
     /// [`InstallationError`] if there is neither `postgres` nor such a `pg_config` in the directory, or if
     /// the one that is asked fails.
     pub fn from_bin_directory(path: impl AsRef<Utf8Path>) -> Result<Self, InstallationError> {
-        Finder::for_process().bin_directory(path.as_ref())
+        Finder::default().bin_directory(path.as_ref())
     }
 
-    fn with_origin(
+    fn with_finder(
         config: PgConfig,
         origin: Origin,
-        root: Option<&Utf8Path>,
+        finder: Finder,
     ) -> Result<Self, InstallationError> {
         let program = config.program().map(Utf8Path::to_owned);
         let error = |kind| InstallationError::new(program.as_deref(), kind);
+        for key in ["version", "bindir"] {
+            if config.get_bytes(key).is_some() && config.get(key).is_none() {
+                return Err(error(InstallationErrorKind::NotUtf8 { key }));
+            }
+        }
         let version = config
             .get("version")
             .ok_or_else(|| error(InstallationErrorKind::NoVersion))?;
@@ -147,7 +149,7 @@ impl Installation {
             origin,
             version,
             configure,
-            root: root.map(Utf8Path::to_owned),
+            finder,
             programs: OnceLock::new(),
             ssl: OnceLock::new(),
             parameters: OnceLock::new(),
@@ -207,7 +209,8 @@ impl Installation {
     /// A directory as `pg_config` tells it, absolute.
     ///
     /// None if it is not known. Whether it exists is another question: packages for development or
-    /// documentation may not be installed.
+    /// documentation may not be installed. DIFFERENCE: py-postgresql has no path where nothing exists,
+    /// for directories as for programs; its documentation promises it for programs.
     pub fn directory(&self, directory: Directory) -> Option<&Utf8Path> {
         let path = self.inner.config.get(directory.key())?;
         (!path.is_empty()).then(|| Utf8Path::new(path))
@@ -303,7 +306,7 @@ impl Installation {
                 version: self.version().clone(),
                 bin_directory: self.bindir().map(Utf8Path::to_owned),
                 not_executable,
-                hint: PackageSystem::read(self.inner.root.as_deref())
+                hint: PackageSystem::read(self.inner.finder.root.as_deref())
                     .hint(program.component(), Some(self.major_version())),
             }
         })
@@ -337,7 +340,7 @@ impl Installation {
         let postgres = self
             .require(Program::Postgres)
             .map_err(|e| error(InstallationErrorKind::MissingProgram(e)))?;
-        let said = Finder::for_process().server_version(postgres)?;
+        let said = self.inner.finder.server_version(postgres)?;
         let server: Version = said
             .parse()
             .map_err(|e| error(InstallationErrorKind::Version(e)))?;
@@ -367,7 +370,7 @@ impl Installation {
         let postgres = self
             .require(Program::Postgres)
             .map_err(|e| error(InstallationErrorKind::MissingProgram(e)))?;
-        let parameters = ServerParameters::query(postgres)
+        let parameters = ServerParameters::query(postgres, &self.inner.finder.runner)
             .map_err(|e| error(InstallationErrorKind::Program(e)))?;
         Ok(self.inner.parameters.get_or_init(|| parameters))
     }
@@ -381,117 +384,4 @@ impl fmt::Debug for Installation {
             .field("origin", &self.origin())
             .finish_non_exhaustive()
     }
-}
-
-/// What the ways of making an [`Installation`] from files have in common.
-pub(crate) struct Finder {
-    pub(crate) environment: Arc<[(OsString, OsString)]>,
-    pub(crate) timeout: Duration,
-    pub(crate) root: Option<Utf8PathBuf>,
-}
-
-impl Finder {
-    fn for_process() -> Self {
-        Self {
-            environment: process_environment().into(),
-            timeout: DEFAULT_TIMEOUT,
-            root: None,
-        }
-    }
-
-    pub(crate) fn pg_config(&self, path: &Utf8Path) -> Result<Installation, InstallationError> {
-        let path = absolute(path);
-        let config = PgConfig::query_with(&path, &self.environment, self.timeout)
-            .map_err(|e| InstallationError::new(Some(&path), InstallationErrorKind::Program(e)))?;
-        Installation::with_origin(config, Origin::PgConfig, self.root.as_deref())
-    }
-
-    pub(crate) fn bin_directory(&self, path: &Utf8Path) -> Result<Installation, InstallationError> {
-        let bin = absolute(path);
-        if let Some(pg_config) = executable(&bin, Program::PgConfig) {
-            let described = self.pg_config(&pg_config);
-            let belongs = |i: &Installation| i.bindir().is_some_and(|other| is_same(other, &bin));
-            if described.as_ref().is_ok_and(belongs)
-                || executable(&bin, Program::Postgres).is_none()
-            {
-                return match described {
-                    Ok(installation) if !belongs(&installation) => Err(InstallationError::new(
-                        Some(&bin),
-                        InstallationErrorKind::NotHere {
-                            elsewhere: installation.bindir().map(Utf8Path::to_owned),
-                        },
-                    )),
-                    described => described,
-                };
-            }
-        }
-        self.server_only(&bin)
-    }
-
-    /// The installation around a `postgres` program that no `pg_config` describes.
-    pub(crate) fn server_only(&self, bin: &Utf8Path) -> Result<Installation, InstallationError> {
-        let Some(postgres) = executable(bin, Program::Postgres) else {
-            return Err(InstallationError::new(
-                Some(bin),
-                InstallationErrorKind::NothingHere,
-            ));
-        };
-        let version = self.server_version(&postgres)?;
-        let directories = layout::derive(bin);
-        let directories = directories
-            .into_iter()
-            .map(|(d, path)| (d.key(), path.into_string()));
-        let config = PgConfig::from_pairs(directories.chain([("version", version)]));
-        Installation::with_origin(config, Origin::BinDirectory, self.root.as_deref())
-            .map_err(|error| error.at(&postgres))
-    }
-
-    /// Asks the server for its version, in the form in which `pg_config` has it: the server puts its
-    /// own name in front and the product's in parentheses.
-    pub(crate) fn server_version(&self, postgres: &Utf8Path) -> Result<String, InstallationError> {
-        let arguments = ["--version"];
-        let run = ProgramRun::new(postgres, &arguments, &self.environment, self.timeout);
-        let error = |e: ProgramError| {
-            InstallationError::new(Some(postgres), InstallationErrorKind::Program(e))
-        };
-        let printed = run.stdout().map_err(error)?;
-        let line = std::str::from_utf8(&printed).map_err(|_| {
-            error(run.error(ProgramErrorKind::unexpected(
-                "its version is not UTF-8",
-                &printed,
-            )))
-        })?;
-        let line = line.trim().lines().next().unwrap_or_default();
-        let product_and_version = line
-            .split_once('(')
-            .and_then(|(_, rest)| rest.split_once(')'))
-            .filter(|(product, _)| {
-                !product.is_empty() && !product.contains(|c: char| c.is_ascii_digit())
-            });
-        Ok(match product_and_version {
-            Some((product, version)) => format!("{product}{version}"),
-            None => line.to_owned(),
-        })
-    }
-}
-
-/// The path of a program in a directory if it is a file that someone may execute.
-pub(crate) fn executable(bin: &Utf8Path, program: Program) -> Option<Utf8PathBuf> {
-    let path = bin.join(program.name());
-    let metadata = fs::metadata(&path).ok()?;
-    (metadata.is_file() && metadata.permissions().mode() & 0o111 != 0).then_some(path)
-}
-
-/// Whether two paths lead to the same directory.
-pub(crate) fn is_same(one: &Utf8Path, other: &Utf8Path) -> bool {
-    one == other || matches!((one.canonicalize(), other.canonicalize()), (Ok(a), Ok(b)) if a == b)
-}
-
-fn absolute(path: &Utf8Path) -> Utf8PathBuf {
-    // Fails for an empty path, or without a current directory: then the path itself goes into the
-    // error that using it will give.
-    let absolute = std::path::absolute(path).ok();
-    absolute
-        .and_then(|path| Utf8PathBuf::try_from(path).ok())
-        .unwrap_or_else(|| path.to_owned())
 }

@@ -7,14 +7,15 @@ use crate::Directory;
 /// A directory, the places where it may be, and what must be in it to be believed.
 struct Guess {
     directory: Directory,
-    /// Seen from the `bin` directory. `{version}` is the part of its path that names the version.
+    /// Seen from the `bin` directory. `{name}` is the name of that directory, `{parent}` the name of
+    /// the one above it.
     places: &'static [&'static str],
     /// Any of these.
     proofs: &'static [&'static str],
 }
 
 /// PostgreSQL finds its own directories relative to the program that runs (`make_relative_path` in
-/// src/port/path.c); these are the relations that packagers have chosen.
+/// src/port/path.c); these are the relations that PostgreSQL and its packagers have chosen.
 const GUESSES: [Guess; 7] = [
     Guess {
         directory: Directory::Share,
@@ -22,11 +23,12 @@ const GUESSES: [Guess; 7] = [
             "../share/postgresql",
             "../share",
             "../share/pgsql",
-            "../share/{bin}",
-            "../../share/{bin}",
-            "../../../share/{bin}",
-            "../../../../share/postgresql/{version}",
-            "../../share/postgresql-{version}",
+            // Debian: /usr/lib/postgresql/15/bin, /usr/share/postgresql/15
+            "../../../../share/postgresql/{parent}",
+            // SUSE and Gentoo: /usr/lib64/postgresql-16/bin, /usr/share/postgresql-16
+            "../../../share/{parent}",
+            // Alpine: /usr/libexec/postgresql16, /usr/share/postgresql16
+            "../../share/{name}",
         ],
         proofs: &["postgres.bki"],
     },
@@ -38,7 +40,7 @@ const GUESSES: [Guess; 7] = [
             "../lib64",
             "../lib/pgsql",
             "../lib64/pgsql",
-            "../../lib/{bin}",
+            "../../lib/{name}",
         ],
         proofs: &[
             "plpgsql.so",
@@ -85,21 +87,20 @@ const GUESSES: [Guess; 7] = [
 pub(crate) fn derive(bin: &Utf8Path) -> Vec<(Directory, Utf8PathBuf)> {
     let mut found = vec![(Directory::Bin, bin.to_owned())];
     let name = bin.file_name().unwrap_or_default();
-    let version = bin
+    let parent = bin
         .parent()
         .and_then(Utf8Path::file_name)
         .unwrap_or_default();
-    let version = version.strip_prefix("postgresql-").unwrap_or(version);
     for guess in &GUESSES {
-        let place = guess.places.iter().map(|place| {
+        let mut places = guess.places.iter().map(|place| {
             resolve(
                 bin,
-                &place.replace("{bin}", name).replace("{version}", version),
+                &place.replace("{name}", name).replace("{parent}", parent),
             )
         });
         let proven =
             |place: &Utf8PathBuf| guess.proofs.iter().any(|proof| place.join(proof).exists());
-        if let Some(place) = place.into_iter().find(proven) {
+        if let Some(place) = places.find(proven) {
             found.push((guess.directory, place));
         }
     }

@@ -1,4 +1,58 @@
-#![doc = "Finds PostgreSQL installations, reads pg_config, parses versions."]
+//! Finds the PostgreSQL installations of a machine, identifies them, and explains what is missing.
+//!
+//! It runs `pg_config` and `postgres` to ask them about themselves. It starts no server, touches no data
+//! directory and writes nothing. Unix only.
+//!
+//! ```no_run
+//! use pg_install::{Discovery, Program, Request};
+//!
+//! let request: Request = ">=14".parse()?;
+//! let found = Discovery::new().find(&request)?;
+//! let installation = found.installation();
+//! println!("PostgreSQL {}, found by way of {}", installation.version(), found.source());
+//! println!("initdb is {}", installation.require(Program::Initdb)?);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Where to begin
+//!
+//! * [`Discovery`] searches; [`Request`] says for which version; [`Found`] is an installation and
+//!   what led to it.
+//! * [`Installation`] knows version, directories, programs and how it was built, from a `pg_config`, a
+//!   `bin` directory, or any data in the form of [`PgConfig`].
+//! * [`Version`] and [`MajorVersion`] are PostgreSQL's numbers, of both schemes.
+//! * [`ServerParameters`] are what a server's own executable says about its parameters.
+//!
+//! # Guarantees
+//!
+//! * Nothing that a program prints, a variable holds or a directory contains leads to a panic. What cannot be
+//!   understood is an error that names the program or the place.
+//! * Every program has a time limit and is killed with its children when that is over; what it prints
+//!   is bounded; its exit status counts.
+//! * Programs do not see the variables that begin with `PG`, and print in English.
+//! * Nothing is guessed about versions: they come from the program itself, never from a path.
+//!
+//! # Limitations
+//!
+//! * Paths and names that are not UTF-8 are passed over in a search, and an error where they matter.
+//! * A `pg_config` describes how PostgreSQL was built. Whether the server beside it comes from the
+//!   same package is only known after [`Installation::verify`].
+//! * The memory of an installation, such as which programs there are, is that of the first question.
+//! * Children that leave the process group of a program that hangs survive it. If they keep its output
+//!   open, a sleeping thread of ours stays until they end.
+//!
+//! # Features
+//!
+//! * `serde`: [`Version`], [`MajorVersion`] and [`Request`] as text, [`PgConfig`] as a map;
+//!   [`ServerParameters`], [`Source`], [`Program`] and [`Directory`] can be serialised.
+//!
+//! # What is read
+//!
+//! The environment variables and the places are listed at [`Discovery`] and [`Discovery::places`], and in full
+//! in the repository's `docs/platform.md`.
+
+#[cfg(not(unix))]
+compile_error!("pg-install supports Unix only");
 
 mod command;
 mod configure;
@@ -13,6 +67,8 @@ mod parameter;
 mod pg_config;
 mod program;
 mod request;
+#[cfg(feature = "serde")]
+mod serde_impls;
 mod ssl;
 mod version;
 
@@ -34,3 +90,7 @@ pub use program::{Component, Program};
 pub use request::{ParseRequestError, Request};
 pub use ssl::SslEvidence;
 pub use version::{ParseVersionError, Stage, Version};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,7 +1,8 @@
 //! Release series, which is what data directories and packages are bound to.
 
 use std::fmt;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::str::FromStr;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -73,8 +74,12 @@ impl MajorVersion {
             path: path.to_owned(),
             kind,
         };
-        let bytes = std::fs::read(path).map_err(|e| error(PgVersionFileErrorKind::Read(e)))?;
-        let text = String::from_utf8_lossy(&bytes);
+        // More than any such file has, and little enough for a file that is something else.
+        let mut start = Vec::new();
+        File::open(path)
+            .and_then(|file| file.take(64).read_to_end(&mut start))
+            .map_err(|e| error(PgVersionFileErrorKind::Read(e)))?;
+        let text = String::from_utf8_lossy(&start);
         let line = text.lines().next().unwrap_or_default();
         line.parse()
             .map_err(|e| error(PgVersionFileErrorKind::Parse(e)))

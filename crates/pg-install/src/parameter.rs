@@ -4,9 +4,7 @@ use std::fmt;
 
 use camino::Utf8Path;
 
-use crate::command::{
-    DEFAULT_TIMEOUT, ProgramError, ProgramErrorKind, ProgramRun, process_environment,
-};
+use crate::command::{ProgramError, ProgramErrorKind, Runner};
 
 /// A parameter of the server, as `postgres --describe-config` prints it.
 ///
@@ -138,13 +136,13 @@ impl ServerParameter {
 pub struct ServerParameters(Vec<ServerParameter>);
 
 impl ServerParameters {
-    pub(crate) fn query(postgres: &Utf8Path) -> Result<Self, ProgramError> {
-        let environment = process_environment();
+    pub(crate) fn query(postgres: &Utf8Path, runner: &Runner) -> Result<Self, ProgramError> {
         let arguments = ["--describe-config"];
-        let run = ProgramRun::new(postgres, &arguments, &environment, DEFAULT_TIMEOUT);
-        let printed = run.stdout()?;
-        Self::parse(&printed)
-            .map_err(|reason| run.error(ProgramErrorKind::unexpected(reason.to_string(), &printed)))
+        let printed = runner.run(postgres, &arguments)?;
+        Self::parse(&printed).map_err(|reason| {
+            let kind = ProgramErrorKind::unexpected(reason.to_string(), &printed);
+            ProgramError::new(postgres, &arguments, kind)
+        })
     }
 
     /// Reads what the program printed: a line for each parameter, with nine columns between tabs.
@@ -170,16 +168,15 @@ impl ServerParameters {
                 reason: "nothing was printed",
             });
         }
-        parameters.sort_by_cached_key(|parameter| parameter.name.to_ascii_lowercase());
+        parameters.sort_by(|a, b| folded(&a.name).cmp(folded(&b.name)));
         Ok(Self(parameters))
     }
 
     /// The parameter of that name, whose case does not matter, as for the server.
     pub fn get(&self, name: &str) -> Option<&ServerParameter> {
-        let name = name.to_ascii_lowercase();
         let found = self
             .0
-            .binary_search_by_key(&name, |parameter| parameter.name.to_ascii_lowercase());
+            .binary_search_by(|other| folded(&other.name).cmp(folded(name)));
         found.ok().map(|index| &self.0[index])
     }
 
@@ -202,6 +199,11 @@ impl<'a> IntoIterator for &'a ServerParameters {
     fn into_iter(self) -> Self::IntoIter {
         self.iter()
     }
+}
+
+/// Names are compared without regard to the case of ASCII letters (`guc_name_compare` in guc.c).
+fn folded(name: &str) -> impl Iterator<Item = u8> {
+    name.bytes().map(|b| b.to_ascii_lowercase())
 }
 
 /// ```c

@@ -1,22 +1,20 @@
 //! What `pg_config` says, as data.
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::command::{
-    DEFAULT_TIMEOUT, ProgramError, ProgramErrorKind, ProgramRun, process_environment,
-};
+use crate::command::{ProgramError, ProgramErrorKind, Runner};
 
 /// The output of `pg_config`, from wherever it came: running the program, a text, or pairs.
 ///
 /// Keys are compared without regard to case, and dashes count as underscores: `INCLUDEDIR-SERVER`,
 /// `includedir-server` and `includedir_server` are one key. [`iter`](Self::iter) yields the last of
-/// these spellings.
+/// these spellings. DIFFERENCE: in py-postgresql's dictionary the key is `includedir-server`, while
+/// its list of directories has `includedir_server`.
 ///
 /// The keys of PostgreSQL 9.2 to 18 are `bindir`, `docdir`, `htmldir`, `includedir`, `pkgincludedir`,
 /// `includedir_server`, `libdir`, `pkglibdir`, `localedir`, `mandir`, `sharedir`, `sysconfdir`,
@@ -51,7 +49,7 @@ impl PgConfig {
     ///
     /// [`ProgramError`] if the program cannot be run, fails, does not end, or prints no `VERSION`.
     pub fn query(path: impl AsRef<Utf8Path>) -> Result<Self, ProgramError> {
-        Self::query_with(path.as_ref(), &process_environment(), DEFAULT_TIMEOUT)
+        Self::query_with(path.as_ref(), &Runner::default())
     }
 
     /// [`query`](Self::query) with a time limit of the caller's choice.
@@ -63,62 +61,61 @@ impl PgConfig {
         path: impl AsRef<Utf8Path>,
         timeout: Duration,
     ) -> Result<Self, ProgramError> {
-        Self::query_with(path.as_ref(), &process_environment(), timeout)
+        Self::query_with(path.as_ref(), &Runner::new(None, timeout))
     }
 
-    pub(crate) fn query_with(
-        path: &Utf8Path,
-        environment: &[(OsString, OsString)],
-        timeout: Duration,
-    ) -> Result<Self, ProgramError> {
-        let ask =
-            |arguments: &[&str]| ProgramRun::new(path, arguments, environment, timeout).stdout();
-        let (mut config, printed) = match ask(&[]) {
-            Ok(printed) => (Self::from_bytes(&printed), printed),
-            Err(error) => match Self::query_one_by_one(&ask) {
-                Some(config) => (config, Vec::new()),
-                None => return Err(error),
-            },
+    pub(crate) fn query_with(path: &Utf8Path, runner: &Runner) -> Result<Self, ProgramError> {
+        let ask = |arguments: &[&str]| runner.run(path, arguments);
+        let mut config = match ask(&[]) {
+            Ok(printed) => {
+                let config = Self::from_bytes(&printed);
+                if config.get_bytes("version").is_none() {
+                    let kind = ProgramErrorKind::unexpected("there is no VERSION in it", &printed);
+                    return Err(ProgramError::new(path, &[], kind));
+                }
+                config
+            }
+            Err(error) if matches!(error.kind(), ProgramErrorKind::Failed { .. }) => {
+                Self::query_one_by_one(&ask)?.ok_or(error)?
+            }
+            Err(error) => return Err(error),
         };
-        if config.get_bytes("version").is_none() {
-            let kind = ProgramErrorKind::unexpected("there is no VERSION in it", &printed);
-            return Err(ProgramRun::new(path, &[], environment, timeout).error(kind));
-        }
         config.program = Some(path.to_owned());
         Ok(config)
     }
 
-    /// The protocol of 8.0 and older, where at least one option is required.
+    /// The protocol of 8.0 and older, where at least one option is required. None if the program
+    /// does not follow that either.
     ///
-    /// Options that fail are left out: 7.x has some that are documented and not implemented.
-    fn query_one_by_one(ask: &impl Fn(&[&str]) -> Result<Vec<u8>, ProgramError>) -> Option<Self> {
-        let help = ask(&["--help"]).ok()?;
+    /// Options that fail are left out: 7.x documents some that it does not have.
+    fn query_one_by_one(
+        ask: &impl Fn(&[&str]) -> Result<Vec<u8>, ProgramError>,
+    ) -> Result<Option<Self>, ProgramError> {
+        let answer = |option: &str| match ask(&[option]) {
+            Ok(printed) => Ok(Some(printed)),
+            Err(error) if matches!(error.kind(), ProgramErrorKind::Failed { .. }) => Ok(None),
+            Err(error) => Err(error),
+        };
+        let Some(help) = answer("--help")? else {
+            return Ok(None);
+        };
         let help = String::from_utf8_lossy(&help);
-        let mut options: Vec<&str> = help
+        let options: BTreeSet<&str> = help
             .split(|c: char| c.is_whitespace() || c == ',')
             .filter(|word| word.len() > 2 && word.starts_with("--"))
-            .filter(|word| {
-                word[2..]
-                    .bytes()
-                    .all(|b| b.is_ascii_lowercase() || b == b'-')
-            })
-            .filter(|word| !["--help", "--usage"].contains(word))
+            .filter(|word| word.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'))
+            .filter(|word| *word != "--help")
             .collect();
-        options.sort_unstable();
-        options.dedup();
-        if !options.contains(&"--version") {
-            return None;
-        }
         let mut values = BTreeMap::new();
         for option in options {
-            if let Ok(printed) = ask(&[option]) {
+            if let Some(printed) = answer(option)? {
                 values.insert(key(option.as_bytes()), printed.trim_ascii().to_vec());
             }
         }
-        Some(Self {
+        Ok(values.contains_key("version").then_some(Self {
             values,
             program: None,
-        })
+        }))
     }
 
     /// Reads the output of `pg_config`: lines of `KEY = value`.

@@ -39,7 +39,7 @@ pub enum Program {
     Reindexdb,
     /// `vacuumdb`: vacuums and analyses databases.
     Vacuumdb,
-    /// `ipcclean`: removed shared memory that a crashed server had left. Up to 8.2.
+    /// `ipcclean`: removed shared memory that a crashed server had left. Up to 8.3.
     Ipcclean,
     /// `createdb`: creates a database.
     Createdb,
@@ -158,7 +158,7 @@ const ROWS: [Row; 42] = {
         row(P::Postmaster, "postmaster", None, v(15), Server),
         row(P::Reindexdb, "reindexdb", None, None, Client),
         row(P::Vacuumdb, "vacuumdb", None, None, Client),
-        row(P::Ipcclean, "ipcclean", None, old(8, 2), Server),
+        row(P::Ipcclean, "ipcclean", None, old(8, 3), Server),
         row(P::Createdb, "createdb", None, None, Client),
         row(P::Ecpg, "ecpg", None, None, Development),
         row(P::Createuser, "createuser", None, None, Client),

@@ -156,9 +156,13 @@ impl<'a> Assignment<'a> {
 ///
 /// [`Document`]: crate::Document
 pub fn assignments(source: &[u8]) -> impl Iterator<Item = Assignment<'_>> {
-    Scanner::new(source).filter_map(|statement| match statement {
-        Statement::Assignment(assignment) => Some(assignment),
-        Statement::Error(_) => None,
+    let mut scanner = Scanner::new(source);
+    std::iter::from_fn(move || {
+        loop {
+            if let (start, Line::Assignment { name, value, .. }) = scanner.next_line()? {
+                return Some(Assignment::new(source, scanner.line, start, &name, &value));
+            }
+        }
     })
 }
 

@@ -298,13 +298,3 @@ impl PartialEq for Document {
 }
 
 impl Eq for Document {}
-
-#[cfg(test)]
-impl Document {
-    /// Whether the index is what reading the text again would make it.
-    pub(crate) fn is_consistent(&self) -> bool {
-        let fresh = Self::parse(self.to_bytes());
-        (&fresh.entries, &fresh.errors, fresh.abandoned)
-            == (&self.entries, &self.errors, self.abandoned)
-    }
-}

@@ -8,6 +8,7 @@ use memchr::{memchr, memrchr};
 use crate::commented;
 use crate::document::{Document, line_count};
 use crate::name::{NameError, SettingName};
+use crate::place::Place;
 use crate::quote;
 use crate::value::Value;
 
@@ -142,30 +143,70 @@ impl Document {
         self.remove(name, Removal::CommentOut)
     }
 
+    /// Adds a line for the setting at a place of one's choice, and leaves assignments and
+    /// commented-out ones as they are; [`set`](Self::set) is what is wanted more often.
+    ///
+    /// ```
+    /// use pgconf_parse::{Document, Place};
+    ///
+    /// let mut doc = Document::parse("port = 5432\n\n# - SSL -\nssl = off\n");
+    /// doc.append("max_connections", 20, Place::After("port"))?;
+    /// doc.append("ssl_cert_file", "a.crt", Place::Section("SSL"))?;
+    /// assert_eq!(
+    ///     doc.to_string(),
+    ///     "port = 5432\nmax_connections = 20\n\n# - SSL -\nssl = off\nssl_cert_file = 'a.crt'\n",
+    /// );
+    /// # Ok::<(), pgconf_parse::EditError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`set`](Self::set); also if there is no such place, or if an assignment of that name
+    /// stands behind it, over which the new one would not win.
+    pub fn append(
+        &mut self,
+        name: impl AsRef<[u8]>,
+        value: impl Into<Value>,
+        place: Place<'_>,
+    ) -> Result<Change, EditError> {
+        let (name, value) = checked(name.as_ref(), value.into())?;
+        let fail = |kind| EditError {
+            name: name.as_bytes().into(),
+            kind,
+        };
+        let at = self
+            .find(place)
+            .ok_or_else(|| fail(EditErrorKind::NoSuchPlace))?;
+        if self.abandoned_at().is_some_and(|end| at >= end) {
+            return Err(fail(EditErrorKind::Abandoned));
+        }
+        match self.get(&name) {
+            Some(live) if live.span().start >= at => {
+                Err(fail(EditErrorKind::Shadowed { line: live.line() }))
+            }
+            _ => Ok(self.insert(at, &name, &value)),
+        }
+    }
+
     fn apply(&mut self, name: &SettingName, value: &Value) -> Result<Change, EditError> {
         if let Some(live) = self.get(name) {
-            let (at, span, line) = (live.name_span().start, live.value_span(), live.line());
+            let line = live.line();
             if live.value().as_ref() == value.as_bytes() {
                 return Ok(Change {
                     action: Action::Unchanged,
                     line,
                 });
             }
-            self.revalue(at, line, None, span, value);
+            let (name, old) = (live.name_span(), live.value_span());
+            self.revalue(line, &name, &old, &(name.start..name.start), value);
             return Ok(Change {
                 action: Action::Edited,
                 line,
             });
         }
-        if let Some((line_start, found)) = self.last_commented_out(name) {
+        if let Some((line_start, found)) = self.last_commented_out(name.as_bytes()) {
             let line = line_count(&self.as_bytes()[..line_start]) + 1;
-            self.revalue(
-                found.name.start,
-                line,
-                Some(found.marker),
-                found.value,
-                value,
-            );
+            self.revalue(line, &found.name, &found.value, &found.marker, value);
             return Ok(Change {
                 action: Action::Uncommented,
                 line,
@@ -180,35 +221,45 @@ impl Document {
         Ok(self.insert(self.as_bytes().len(), name, value))
     }
 
-    /// Writes another value on a line, with its comment kept in place, and takes out `marker`.
+    /// Writes another value on the line of that number, takes `marker` out, and keeps the comment
+    /// behind the value in its column.
     fn revalue(
         &mut self,
-        at: usize,
         number: usize,
-        marker: Option<Range<usize>>,
-        old: Range<usize>,
+        name: &Range<usize>,
+        old: &Range<usize>,
+        marker: &Range<usize>,
         value: &Value,
     ) {
-        let line = self.line_around(at);
+        let line = self.line_around(name.start);
         let source = self.as_bytes();
-        let keep_quotes = source[old.start] == b'\'';
-        let mut text = match marker {
-            Some(marker) => [
-                &source[line.start..marker.start],
-                &source[marker.end..old.start],
-            ]
-            .concat(),
-            None => source[line.start..old.start].to_vec(),
+        let raw = &source[old.clone()];
+        let new = if quote::unquote(raw).as_ref() == value.as_bytes() {
+            raw.to_vec()
+        } else {
+            written(value, raw.starts_with(b"'"))
         };
-        text.extend(written(value, keep_quotes));
+        let mut text = [
+            &source[line.start..marker.start],
+            &source[marker.end..old.start],
+        ]
+        .concat();
+        // The value may follow the name at once, as in `a'b'` and `a+1`; a word may not.
+        if name.end == old.start && !new.starts_with(b"'") {
+            text.push(b' ');
+        }
+        text.extend(new);
         let rest = &source[old.end..line.end];
         let gap = rest
             .iter()
             .take_while(|byte| matches!(byte, b' ' | b'\t'))
             .count();
         if rest.get(gap) == Some(&b'#') {
-            let column = column(&source[line.start..old.end + gap]);
-            pad(&mut text, &rest[..gap], column);
+            pad(
+                &mut text,
+                &rest[..gap],
+                column(&source[line.start..old.end + gap]),
+            );
             text.extend(&rest[gap..]);
         } else {
             text.extend(rest);
@@ -217,7 +268,7 @@ impl Document {
     }
 
     /// Adds a line at `at`, which is the start of a line or the end of the document.
-    pub(crate) fn insert(&mut self, at: usize, name: &SettingName, value: &Value) -> Change {
+    fn insert(&mut self, at: usize, name: &SettingName, value: &Value) -> Change {
         let source = self.as_bytes();
         let before = &source[..at];
         let end_of_line = self.end_of_line_before(at);
@@ -255,13 +306,14 @@ impl Document {
         }
     }
 
-    fn last_commented_out(&self, name: &SettingName) -> Option<(usize, commented::Commented)> {
+    /// The last commented-out assignment of that name, with the start of its line.
+    pub(crate) fn last_commented_out(&self, name: &[u8]) -> Option<(usize, commented::Commented)> {
         let source = &self.as_bytes()[..self.abandoned_at().unwrap_or(self.as_bytes().len())];
         let mut end = source.len();
         while end > 0 {
             let start = memrchr(b'\n', &source[..end - 1]).map_or(0, |n| n + 1);
             if let Some(found) = commented::find(source, start) {
-                if crate::name::same_name(&source[found.name.clone()], name.as_bytes()) {
+                if crate::name::same_name(&source[found.name.clone()], name) {
                     return Some((start, found));
                 }
             }
@@ -314,17 +366,21 @@ fn column(text: &[u8]) -> usize {
 /// Blanks up to the column, in the manner of the blanks that stood there; at least one, unless
 /// there was none.
 fn pad(text: &mut Vec<u8>, blanks: &[u8], target: usize) {
-    let mut at = column(text);
+    if blanks.is_empty() {
+        return;
+    }
     let tabs = blanks.contains(&b'\t');
-    while tabs && (at / TAB + 1) * TAB <= target {
-        text.push(b'\t');
-        at = (at / TAB + 1) * TAB;
-    }
-    if at < target {
-        text.resize(text.len() + target - at, b' ');
-    } else if !blanks.is_empty() && !text.ends_with(b"\t") {
+    let next_stop = |column: usize| (column / TAB + 1) * TAB;
+    let mut at = column(text);
+    if at >= target {
         text.push(if tabs { b'\t' } else { b' ' });
+        return;
     }
+    while tabs && next_stop(at) <= target {
+        text.push(b'\t');
+        at = next_stop(at);
+    }
+    text.resize(text.len() + target - at, b' ');
 }
 
 /// A setting that could not be set.
@@ -358,24 +414,37 @@ pub enum EditErrorKind {
     Nul,
     /// The server abandons the file after too many errors and would not read an added line.
     Abandoned,
+    /// The document has no section of that title, or no setting of that name.
+    NoSuchPlace,
+    /// Another assignment further down would win.
+    Shadowed {
+        /// Its line.
+        line: usize,
+    },
 }
 
 impl fmt::Display for EditError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.name.escape_ascii();
         match &self.kind {
-            EditErrorKind::Name(_) => f.write_str("setting cannot be set"),
-            EditErrorKind::Nul => {
-                write!(
-                    f,
-                    "setting `{}` cannot be set: NUL in its value",
-                    self.name.escape_ascii()
-                )
-            }
+            EditErrorKind::Name(_) => write!(f, "cannot set `{name}`"),
+            EditErrorKind::Nul => write!(f, "cannot set `{name}`: the value holds a NUL byte"),
             EditErrorKind::Abandoned => write!(
                 f,
-                "setting `{}` cannot be added: the file has so many errors that its end is not read",
-                self.name.escape_ascii()
+                "cannot add `{name}`: the server stops reading before, for there are too many errors"
             ),
+            EditErrorKind::NoSuchPlace => {
+                write!(
+                    f,
+                    "cannot add `{name}`: there is no such section or setting in the file"
+                )
+            }
+            EditErrorKind::Shadowed { line } => {
+                write!(
+                    f,
+                    "cannot add `{name}`: the assignment in line {line} would override it"
+                )
+            }
         }
     }
 }
@@ -384,7 +453,7 @@ impl std::error::Error for EditError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.kind {
             EditErrorKind::Name(error) => Some(error),
-            EditErrorKind::Nul | EditErrorKind::Abandoned => None,
+            _ => None,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Typed readings of values, by the server's own rules.
 
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use crate::assignment::Assignment;
@@ -186,6 +187,25 @@ impl Assignment<'_> {
     }
 }
 
+/// From text with a unit: `128MB`, `1.5 GB`; a bare number would be in a unit that only the server
+/// knows.
+impl FromStr for Memory {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let has_unit = text
+            .trim_end()
+            .ends_with(|last: char| last.is_ascii_alphabetic());
+        match parse_whole(text.as_bytes(), BaseUnit::Byte) {
+            // 2^64, which is the first that does not fit.
+            Ok(bytes) if has_unit && (0.0..18_446_744_073_709_551_616.0).contains(&bytes) => {
+                Ok(Self::from_bytes(bytes as u64))
+            }
+            _ => Err(ValueError::new(text.as_bytes(), Wanted::Memory)),
+        }
+    }
+}
+
 pub(crate) fn parse_bool(value: &[u8]) -> Option<bool> {
     // `o` alone could become either.
     const WORDS: [(&[u8], usize, bool); 8] = [
@@ -205,23 +225,25 @@ pub(crate) fn parse_bool(value: &[u8]) -> Option<bool> {
 }
 
 pub(crate) fn parse_int(value: &[u8], unit: BaseUnit) -> Result<i32, Wanted> {
-    let whole = strtol(value);
-    let (number, rest) = match whole {
-        Some((Some(number), rest)) if !matches!(rest.first(), Some(b'.' | b'e' | b'E')) => {
-            (number as f64, rest)
-        }
-        Some(_) => strtod(value).ok_or(Wanted::Integer)?,
-        None if matches!(value.first(), Some(b'.' | b'e' | b'E')) => {
-            strtod(value).ok_or(Wanted::Integer)?
-        }
-        None => return Err(Wanted::Integer),
-    };
-    let number = in_base_unit(number, rest, unit, Wanted::Integer)?.round_ties_even();
+    let number = parse_whole(value, unit)?;
     if (f64::from(i32::MIN)..=f64::from(i32::MAX)).contains(&number) {
         Ok(number as i32)
     } else {
         Err(Wanted::Integer)
     }
+}
+
+/// An integer that need not fit 32 bits.
+pub(crate) fn parse_whole(value: &[u8], unit: BaseUnit) -> Result<f64, Wanted> {
+    let is_float = |rest: &[u8]| matches!(rest.first(), Some(b'.' | b'e' | b'E'));
+    let (number, rest) = match strtol(value) {
+        Some((Some(number), rest)) if !is_float(rest) => (number as f64, rest),
+        // Where there is no integer at all C's pointer stays at the beginning, before blanks and
+        // sign: `.5` is read as a float, `+.5` is not.
+        None if !is_float(value) => return Err(Wanted::Integer),
+        _ => strtod(value).ok_or(Wanted::Integer)?,
+    };
+    Ok(in_base_unit(number, rest, unit, Wanted::Integer)?.round_ties_even())
 }
 
 pub(crate) fn parse_real(value: &[u8], unit: BaseUnit) -> Result<f64, Wanted> {
@@ -235,7 +257,12 @@ fn in_base_unit(number: f64, rest: &[u8], unit: BaseUnit, wanted: Wanted) -> Res
     if number.is_nan() {
         return Err(wanted);
     }
-    let written = rest.trim_ascii();
+    let start = rest.iter().take_while(|byte| is_space(byte)).count();
+    let end = rest
+        .iter()
+        .rposition(|byte| !is_space(byte))
+        .map_or(start, |last| last + 1);
+    let written = &rest[start..end];
     if written.is_empty() {
         return Ok(number);
     }
@@ -378,9 +405,12 @@ fn hex_float(text: &[u8]) -> Option<(f64, &[u8])> {
 }
 
 fn signed(value: &[u8]) -> (bool, &[u8]) {
-    // isspace() of C, of which Rust's ASCII whitespace lacks the vertical tab.
-    let blank = |byte: &&u8| matches!(byte, b' ' | b'\t'..=b'\r');
-    signed_only(&value[value.iter().take_while(blank).count()..])
+    signed_only(&value[value.iter().take_while(|byte| is_space(byte)).count()..])
+}
+
+/// C's `isspace`, of which Rust's ASCII whitespace lacks the vertical tab.
+fn is_space(byte: &u8) -> bool {
+    matches!(byte, b' ' | b'\t'..=b'\r')
 }
 
 fn signed_only(value: &[u8]) -> (bool, &[u8]) {
@@ -402,6 +432,8 @@ pub struct ValueError {
 pub(crate) enum Wanted {
     Boolean,
     Integer,
+    #[cfg(feature = "serde")]
+    WholeNumber,
     Real,
     Memory,
     Duration,
@@ -446,6 +478,8 @@ impl fmt::Display for ValueError {
             match &self.wanted {
                 Wanted::Boolean => "a boolean",
                 Wanted::Integer => "an integer within 32 bits",
+                #[cfg(feature = "serde")]
+                Wanted::WholeNumber => "an integer",
                 Wanted::Real => "a number",
                 Wanted::Memory => "an amount of memory",
                 Wanted::Duration => "a length of time",
@@ -462,37 +496,73 @@ impl std::error::Error for ValueError {}
 mod tests {
     use super::*;
 
-    /// Each line was tried on a server: `postgres -c NAME=VALUE -C NAME`.
+    /// Each of these is what `postgres -c NAME=VALUE -C NAME` of version 15 makes of it.
     #[test]
     fn integers_are_read_as_by_the_server() {
-        use BaseUnit::{Kilobyte, Minute, None as Plain, Second};
+        use BaseUnit::{Kilobyte, Millisecond, Minute, None as Plain, Second};
         let block = BaseUnit::Block(8192);
         for (value, unit, meaning) in [
             ("0x10", Plain, Some(16)),
             ("010", Plain, Some(8)),
             ("08", Plain, None),
+            ("0x", Plain, None),
             (" 7 ", Plain, Some(7)),
+            ("+5", Plain, Some(5)),
             ("1e3", Plain, Some(1000)),
+            ("1.e2", Plain, Some(100)),
+            ("1e", Plain, None),
             ("1.5", Plain, Some(2)),
             ("2.5", Plain, Some(2)),
-            ("-.5e1", Plain, None),
             (".5e1", Plain, Some(5)),
+            (".5", Plain, Some(0)),
+            (" .5", Plain, None),
+            ("-.5e1", Plain, None),
+            ("0x1.8p3", Plain, Some(12)),
             ("7 x", Plain, None),
             ("", Plain, None),
             ("inf", Plain, None),
-            ("2147483648", Plain, None),
-            ("0x1.8p3", Plain, Some(12)),
+            ("1e-400", Plain, None),
+            ("2147483647.4", Plain, Some(i32::MAX)),
+            ("2147483647.5", Plain, None),
+            ("99999999999999999999", Plain, None),
             ("1GB", block, Some(131_072)),
             ("1.5 GB ", block, Some(196_608)),
+            ("30.1GB", block, Some(3_945_216)),
+            ("30.1GB", Kilobyte, Some(31_561_728)),
+            ("4095B", block, Some(0)),
             ("4095B", Kilobyte, Some(4)),
-            ("30.1GB", Kilobyte, Some(30822 * 1024)),
+            ("0.1kB", Kilobyte, Some(0)),
+            ("1 kB x", Kilobyte, None),
             ("64Mb", Kilobyte, None),
             ("64K", Kilobyte, None),
             ("1.5min", Second, Some(90)),
+            ("1500ms", Second, Some(2)),
             ("90s", Minute, Some(2)),
+            ("30.5s", Minute, Some(1)),
             ("1 d", Minute, Some(1440)),
+            ("2500us", Millisecond, Some(2)),
         ] {
             assert_eq!(parse_int(value.as_bytes(), unit).ok(), meaning, "{value}");
+        }
+    }
+
+    #[test]
+    fn reals_are_read_as_by_the_server() {
+        use BaseUnit::{Millisecond, None as Plain};
+        for (value, unit, meaning) in [
+            ("1e2", Plain, Some(100.0)),
+            ("0x10", Plain, Some(16.0)),
+            ("+.5", Plain, Some(0.5)),
+            ("1.5 ", Plain, Some(1.5)),
+            ("1.5ms", Plain, None),
+            ("1.5ms", Millisecond, Some(1.5)),
+            ("250us", Millisecond, Some(0.25)),
+            ("inf", Plain, Some(f64::INFINITY)),
+            ("nan", Plain, None),
+            ("1e-400", Plain, None),
+            ("1e400", Plain, None),
+        ] {
+            assert_eq!(parse_real(value.as_bytes(), unit).ok(), meaning, "{value}");
         }
     }
 

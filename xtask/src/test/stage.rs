@@ -2,11 +2,15 @@
 //! seen, and gone afterwards. For another account it also holds copies of all that the account
 //! needs, since it may not be able to read the checkout.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
+use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use camino::{Utf8Path, Utf8PathBuf};
+use rustix::fs::{FlockOperation, flock};
 use tempfile::TempDir;
 
 use super::account::Account;
@@ -14,26 +18,38 @@ use super::build::{Executables, TestExecutable};
 use super::phase::Outcome;
 use crate::workspace;
 
+const PREFIX: &str = "pgt-";
+
+/// In a stage's directory: held while its run lives.
+const LOCK: &str = "lock";
+
 pub(crate) struct Stage {
     _directory: TempDir,
+    _lock: File,
     root: Utf8PathBuf,
 }
 
 impl Stage {
     /// For a run as the account that we are.
     pub(crate) fn new() -> Result<Stage> {
+        let parent = parent();
+        prune(&parent);
         // Short: the path of a Unix socket has to fit into some hundred bytes.
         let directory = tempfile::Builder::new()
-            .prefix("pgt-")
-            .tempdir_in(parent())?;
+            .prefix(PREFIX)
+            .tempdir_in(&parent)?;
         let root = Utf8PathBuf::try_from(directory.path().canonicalize()?)?;
+        let lock = File::create(root.join(LOCK))?;
+        flock(&lock, FlockOperation::LockExclusive)?;
         let stage = Stage {
             _directory: directory,
+            _lock: lock,
             root,
         };
         set_mode(&stage.root, 0o755)?;
         // As root the tests run servers as other accounts, which create files here too.
         create(&stage.temporary(), 0o1777)?;
+        create(&stage.shared(), 0o1777)?;
         Ok(stage)
     }
 
@@ -68,6 +84,11 @@ impl Stage {
         self.root.join("tmp")
     }
 
+    /// For what tests of one run share, such as a data directory to copy. Not searched for leftovers.
+    pub(crate) fn shared(&self) -> Utf8PathBuf {
+        self.root.join("shared")
+    }
+
     pub(crate) fn home(&self) -> Utf8PathBuf {
         self.root.join("home")
     }
@@ -88,11 +109,14 @@ impl Stage {
         self.checkout().join(test.package)
     }
 
-    /// Tests clean up: no process may be left that works in our directory, and no file.
+    /// Tests clean up: no process may be left that works in our directory, and no file. A server
+    /// that ends because its owner was killed does so a moment later, and has that moment.
     pub(crate) fn leftovers(&self, account: &str) -> Outcome {
-        let mut found: Vec<String> = processes_in(&self.root);
-        if let Ok(entries) = self.temporary().read_dir_utf8() {
-            found.extend(entries.flatten().map(|entry| entry.path().to_string()));
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let mut found = self.processes_and_files();
+        while !found.is_empty() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(50));
+            found = self.processes_and_files();
         }
         for one in &found {
             println!("left behind by the tests run by {account}: {one}");
@@ -100,6 +124,41 @@ impl Stage {
         Outcome {
             what: format!("nothing left behind by {account}"),
             passed: found.is_empty(),
+        }
+    }
+
+    fn processes_and_files(&self) -> Vec<String> {
+        let mut found = processes_in(&self.root);
+        if let Ok(entries) = self.temporary().read_dir_utf8() {
+            found.extend(entries.flatten().map(|entry| entry.path().to_string()));
+        }
+        found
+    }
+}
+
+/// Removes the stages of runs that were killed: those whose lock nobody holds. A new one is not
+/// locked at once.
+fn prune(parent: &Utf8Path) {
+    let Ok(entries) = parent.read_dir_utf8() else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        let is_ours = entry.file_name().starts_with(PREFIX)
+            && fs::symlink_metadata(path).is_ok_and(|data| {
+                let is_old = data.modified().is_ok_and(|time| {
+                    time.elapsed()
+                        .is_ok_and(|age| age > Duration::from_secs(60))
+                });
+                data.is_dir() && data.uid() == nix::unistd::Uid::effective().as_raw() && is_old
+            });
+        let is_dead = || {
+            let lock = File::open(path.join(LOCK))?;
+            flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(io::Error::from)
+        };
+        if is_ours && is_dead().is_ok() {
+            // What cannot be removed now is tried again by the next run.
+            let _ = fs::remove_dir_all(path);
         }
     }
 }

@@ -21,9 +21,15 @@ pub(super) struct Candidate {
 enum CandidateKind {
     /// A `pg_config`, whatever directory it is in.
     PgConfig,
-    /// A directory with `postgres`, `pg_config` or both.
-    Directory {
-        pg_config: Option<Utf8PathBuf>,
+    /// A directory with `postgres` and no `pg_config`.
+    Server {
+        /// Where `postgres` really is.
+        bin: Utf8PathBuf,
+    },
+    /// A directory with `pg_config`.
+    Described {
+        pg_config: Utf8PathBuf,
+        /// Where the `postgres` in that directory really is.
         server: Option<Utf8PathBuf>,
     },
 }
@@ -45,14 +51,15 @@ impl Candidate {
         let pg_config = executable(path, Program::PgConfig);
         let server =
             executable(path, Program::Postgres).map(|postgres| real_directory(&postgres, path));
-        if pg_config.is_none() && server.is_none() {
-            return None;
-        }
         let leads_to = server.as_deref().unwrap_or(path);
         let identity = leads_to
             .canonicalize_utf8()
             .unwrap_or_else(|_| leads_to.to_owned());
-        let kind = CandidateKind::Directory { pg_config, server };
+        let kind = match (pg_config, server) {
+            (Some(pg_config), server) => CandidateKind::Described { pg_config, server },
+            (None, Some(bin)) => CandidateKind::Server { bin },
+            (None, None) => return None,
+        };
         Some(Self {
             source,
             path: path.to_owned(),
@@ -66,23 +73,14 @@ impl Candidate {
         let finder = discovery.finder();
         let examined = match &self.kind {
             CandidateKind::PgConfig => vec![finder.pg_config(&self.path)],
-            CandidateKind::Directory {
-                pg_config: None,
-                server: None,
-            } => Vec::new(),
-            CandidateKind::Directory {
-                pg_config: None,
-                server: Some(bin),
-            } => {
-                vec![finder.bin_directory(bin)]
-            }
-            CandidateKind::Directory {
-                pg_config: Some(pg_config),
-                server,
-            } => {
+            CandidateKind::Server { bin } => vec![finder.bin_directory(bin)],
+            CandidateKind::Described { pg_config, server } => {
                 let described = finder.pg_config(pg_config);
                 let own = server.as_deref().filter(|bin| !describes(&described, bin));
-                let own = own.map(|bin| finder.bin_directory(bin));
+                let own = own.map(|bin| match pg_config.parent() == Some(bin) {
+                    true => finder.server_only(bin),
+                    false => finder.bin_directory(bin),
+                });
                 both(described, own)
             }
         };

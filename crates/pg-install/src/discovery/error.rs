@@ -11,7 +11,7 @@ use crate::{Component, InstallationError, Request};
 
 /// A search that found nothing, or a place that could not be searched.
 #[derive(Debug, thiserror::Error)]
-#[error("{}", describe(*.origin, .kind))]
+#[error("failed to find PostgreSQL{}", by_way_of(*.origin))]
 pub struct DiscoveryError {
     origin: Option<Source>,
     #[source]
@@ -19,11 +19,10 @@ pub struct DiscoveryError {
     hint: Option<Box<str>>,
 }
 
-fn describe(origin: Option<Source>, kind: &DiscoveryErrorKind) -> String {
-    match (origin, kind) {
-        (Some(origin), _) => format!("failed to find PostgreSQL by way of {origin}"),
-        (None, _) => "failed to find PostgreSQL".to_owned(),
-    }
+fn by_way_of(origin: Option<Source>) -> String {
+    origin
+        .map(|origin| format!(" by way of {origin}"))
+        .unwrap_or_default()
 }
 
 /// What went wrong in a search.

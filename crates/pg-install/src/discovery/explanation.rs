@@ -153,11 +153,16 @@ impl fmt::Display for Explanation {
         f.write_str("nothing at: ")?;
         let mut last = None;
         for Searched { source, place, .. } in nothing {
-            if last == Some(source) {
-                write!(f, ", {place}")?;
-            } else {
-                let separator = if last.is_some() { "; " } else { "" };
-                write!(f, "{separator}{source}: {place}")?;
+            match last {
+                Some(last) if last == source => write!(f, ", {place}")?,
+                last => {
+                    let separator = if last.is_some() { "; " } else { "" };
+                    write!(f, "{separator}{source}")?;
+                    // The name of a variable says it all if the variable is not set.
+                    if source.to_string() != **place {
+                        write!(f, ": {place}")?;
+                    }
+                }
             }
             last = Some(source);
         }

@@ -26,7 +26,7 @@ pub enum Source {
     Path,
     /// Debian, Ubuntu and the PostgreSQL project's packages for them.
     Debian,
-    /// Red Hat, Fedora and the PostgreSQL project's packages for them.
+    /// Red Hat and Fedora, the PostgreSQL project's packages for them among others.
     RedHat,
     /// SUSE.
     Suse,
@@ -38,14 +38,16 @@ pub enum Source {
     Gentoo,
     /// Void.
     Void,
+    /// The directories of the system's own programs: `/usr/bin`, where Fedora, Arch and others put
+    /// PostgreSQL, `/usr/local/bin`, where FreeBSD, OpenBSD and the container image for Alpine put
+    /// it, and `/usr/pkg/bin` of pkgsrc.
+    System,
     /// Homebrew, on macOS and Linux.
     Homebrew,
     /// Postgres.app.
     PostgresApp,
     /// MacPorts.
     MacPorts,
-    /// FreeBSD's and OpenBSD's packages, and pkgsrc.
-    Bsd,
     /// Nix profiles and NixOS.
     Nix,
     /// EnterpriseDB's installers and packages.
@@ -89,7 +91,7 @@ impl fmt::Display for Source {
             Self::Homebrew => "Homebrew",
             Self::PostgresApp => "Postgres.app",
             Self::MacPorts => "MacPorts",
-            Self::Bsd => "BSD",
+            Self::System => "system",
             Self::Nix => "Nix",
             Self::Edb => "EDB",
             Self::PostgresPro => "Postgres Pro",
@@ -107,7 +109,6 @@ impl fmt::Display for Source {
 pub(super) const PLACES: [(Source, &str); 40] = [
     (Source::Debian, "/usr/lib/postgresql/*/bin"),
     (Source::RedHat, "/usr/pgsql-*/bin"),
-    (Source::RedHat, "/usr/bin"),
     (Source::RedHat, "/usr/lib64/pgsql/postgresql-*/bin"),
     (Source::RedHat, "/opt/rh/rh-postgresql*/root/usr/bin"),
     (Source::Suse, "/usr/lib/postgresql??/bin"),
@@ -116,6 +117,9 @@ pub(super) const PLACES: [(Source, &str); 40] = [
     (Source::Gentoo, "/usr/lib64/postgresql-*/bin"),
     (Source::Gentoo, "/usr/lib/postgresql-*/bin"),
     (Source::Void, "/usr/lib/psql*/bin"),
+    (Source::System, "/usr/bin"),
+    (Source::System, "/usr/local/bin"),
+    (Source::System, "/usr/pkg/bin"),
     (Source::Homebrew, "$HOMEBREW_PREFIX/opt/postgresql*/bin"),
     (Source::Homebrew, "/opt/homebrew/opt/postgresql*/bin"),
     (Source::Homebrew, "/usr/local/opt/postgresql*/bin"),
@@ -123,8 +127,6 @@ pub(super) const PLACES: [(Source, &str); 40] = [
     (Source::PostgresApp, "/Applications/Postgres.app/Contents/Versions/*/bin"),
     (Source::PostgresApp, "~/Applications/Postgres.app/Contents/Versions/*/bin"),
     (Source::MacPorts, "/opt/local/lib/postgresql*/bin"),
-    (Source::Bsd, "/usr/local/bin"),
-    (Source::Bsd, "/usr/pkg/bin"),
     (Source::Nix, "~/.nix-profile/bin"),
     (Source::Nix, "$XDG_STATE_HOME/nix/profile/bin"),
     (Source::Nix, "~/.local/state/nix/profile/bin"),
@@ -151,70 +153,67 @@ pub(super) const PLACES: [(Source, &str); 40] = [
 pub(super) enum Expansion {
     /// A variable in it is not set.
     NotSet(&'static str),
-    /// The directories that exist.
+    /// The directories that exist, and those in which no names could be looked up.
     Directories(Vec<Utf8PathBuf>, Vec<(Utf8PathBuf, io::Error)>),
 }
 
 /// The directories that a pattern stands for, the one with the highest version first.
 pub(super) fn expand(pattern: &'static str, discovery: &Discovery) -> Expansion {
-    let mut start = Utf8PathBuf::new();
-    let mut rest = pattern;
-    let named = match pattern.strip_prefix('~') {
-        Some(below) => {
-            rest = below;
-            Some("HOME")
-        }
-        None => None,
+    // Variables stand before the first wildcard only.
+    let wildcard = pattern.find(['*', '?']).unwrap_or(pattern.len());
+    let end = match wildcard == pattern.len() {
+        true => wildcard,
+        false => pattern[..wildcard].rfind('/').unwrap_or_default(),
     };
-    if let Some(variable) = named {
-        match discovery.variable(variable).and_then(|v| v.to_str()) {
-            Some(value) => start.push(value),
-            None => return Expansion::NotSet("HOME"),
-        }
-    } else if pattern.starts_with('/') {
-        start.push("/");
-    }
+    let (fixed, variable) = pattern.split_at(end);
+    let start = match substitute(fixed, discovery) {
+        Ok(start) => discovery.rooted(&start),
+        Err(variable) => return Expansion::NotSet(variable),
+    };
     let mut directories = vec![start];
     let mut errors = Vec::new();
-    let mut rooted = false;
-    for part in rest.split('/').filter(|part| !part.is_empty()) {
-        if let Some(variable) = part.strip_prefix('$') {
-            match discovery.variable(variable).and_then(|v| v.to_str()) {
-                Some(value) => directories.iter_mut().for_each(|d| d.push(value)),
-                None => return Expansion::NotSet(variable),
-            }
+    for part in variable.split('/').filter(|part| !part.is_empty()) {
+        if !part.contains(['*', '?']) {
+            directories
+                .iter_mut()
+                .for_each(|directory| directory.push(part));
             continue;
         }
-        if part.contains(['*', '?']) {
-            if !rooted {
-                rooted = true;
-                directories
-                    .iter_mut()
-                    .for_each(|d| *d = discovery.rooted(d));
+        for directory in std::mem::take(&mut directories) {
+            match matches(&directory, part) {
+                Ok(names) => directories.extend(names.iter().map(|name| directory.join(name))),
+                Err(error) if is_absence(&error) => {}
+                Err(error) => errors.push((directory, error)),
             }
-            let mut matched = Vec::new();
-            for directory in directories {
-                match matches(&directory, part) {
-                    Ok(mut names) => {
-                        names.sort_by(|a, b| by_version(b, a));
-                        matched.extend(names.into_iter().map(|name| directory.join(name)));
-                    }
-                    Err(error) if is_absence(&error) => {}
-                    Err(error) => errors.push((directory, error)),
-                }
-            }
-            directories = matched;
-        } else {
-            directories.iter_mut().for_each(|d| d.push(part));
         }
-    }
-    if !rooted {
-        directories
-            .iter_mut()
-            .for_each(|d| *d = discovery.rooted(d));
     }
     directories.retain(|directory| directory.is_dir());
     Expansion::Directories(directories, errors)
+}
+
+/// Puts in the values of the variables, or names one that is not set, or not in UTF-8.
+fn substitute(pattern: &'static str, discovery: &Discovery) -> Result<Utf8PathBuf, &'static str> {
+    let mut path = Utf8PathBuf::new();
+    for part in pattern.split('/') {
+        let variable = if part == "~" {
+            Some("HOME")
+        } else {
+            part.strip_prefix('$')
+        };
+        match variable {
+            Some(name) => {
+                path.push(
+                    discovery
+                        .variable(name)
+                        .and_then(|v| v.to_str())
+                        .ok_or(name)?,
+                );
+            }
+            None if part.is_empty() => path.push("/"),
+            None => path.push(part),
+        }
+    }
+    Ok(path)
 }
 
 fn is_absence(error: &io::Error) -> bool {
@@ -224,7 +223,8 @@ fn is_absence(error: &io::Error) -> bool {
     )
 }
 
-/// The names in a directory that fit a pattern. Names that are not UTF-8 fit none.
+/// The names in a directory that fit a pattern, the one with the highest version first. Names that
+/// are not UTF-8 fit none.
 fn matches(directory: &Utf8Path, pattern: &str) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(directory)? {
@@ -234,6 +234,7 @@ fn matches(directory: &Utf8Path, pattern: &str) -> io::Result<Vec<String>> {
             }
         }
     }
+    names.sort_by(|a, b| by_version(b, a));
     Ok(names)
 }
 
@@ -279,6 +280,7 @@ mod tests {
         assert!(fits(b"postgresql*", b"postgresql"));
         assert!(fits(b"rh-postgresql*-x", b"rh-postgresql-x-x"));
         assert!(!fits(b"pgsql-*", b"my-pgsql-16"));
-        assert!(!fits(b"postgresql??", b"postgresql-9"[..11].as_ref()));
+        assert!(fits(b"postgresql??", b"postgresql16"));
+        assert!(!fits(b"postgresql??", b"postgresql-16"));
     }
 }

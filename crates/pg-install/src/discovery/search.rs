@@ -1,10 +1,9 @@
 //! The search itself.
 
 use std::collections::{HashSet, VecDeque};
+use std::ffi::OsStr;
 use std::iter::FusedIterator;
-use std::sync::Mutex;
-use std::sync::PoisonError;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -24,7 +23,8 @@ use crate::Program;
 pub struct Search {
     discovery: Discovery,
     steps: VecDeque<Step>,
-    candidates: VecDeque<(Candidate, usize)>,
+    /// What the steps so far have brought up, each with the place where it was.
+    pending: VecDeque<(Pending, usize)>,
     ready: VecDeque<Result<Found, DiscoveryError>>,
     seen: HashSet<Utf8PathBuf>,
     searched: Vec<Searched>,
@@ -39,19 +39,23 @@ enum Step {
     Place(Source, &'static str),
 }
 
+#[derive(Debug)]
+enum Pending {
+    Candidate(Candidate),
+    Error(DiscoveryError),
+}
+
 type Examined = Vec<Result<Found, DiscoveryError>>;
 
 impl Search {
     pub(super) fn new(discovery: Discovery) -> Self {
         let mut steps = VecDeque::from([Step::Pginstallation, Step::PgConfig]);
         match discovery.variable("PATH") {
-            Some(path) => steps.extend(
-                std::env::split_paths(path)
-                    .filter_map(|directory| Utf8PathBuf::try_from(directory).ok())
-                    // The empty name means the current directory, where nobody wants to find servers.
-                    .filter(|directory| directory.is_absolute())
-                    .map(|directory| Step::Path(Some(directory))),
-            ),
+            Some(path) => {
+                steps.extend(
+                    absolute_directories(path).map(|directory| Step::Path(Some(directory))),
+                );
+            }
             None => steps.push_back(Step::Path(None)),
         }
         steps.extend(
@@ -62,7 +66,7 @@ impl Search {
         Self {
             discovery,
             steps,
-            candidates: VecDeque::new(),
+            pending: VecDeque::new(),
             ready: VecDeque::new(),
             seen: HashSet::new(),
             searched: Vec::new(),
@@ -83,35 +87,20 @@ impl Search {
         while let Some(step) = self.steps.pop_front() {
             self.take(step);
         }
-        let candidates: Vec<_> = self.candidates.drain(..).collect();
-        let examined: Vec<Mutex<Examined>> = candidates.iter().map(|_| Mutex::default()).collect();
-        let next = AtomicUsize::new(0);
-        let examine = || {
-            loop {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                let Some((candidate, _)) = candidates.get(index) else {
-                    break;
-                };
-                let results = candidate.examine(&self.discovery);
-                *examined[index]
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner) = results;
-            }
-        };
-        // Most of a program's time here is its start, which waits for the disk as much as for a
-        // processor.
-        let processors = thread::available_parallelism().map_or(1, usize::from);
-        let threads = candidates.len().min(processors * 2).min(16);
-        thread::scope(|scope| {
-            for _ in 1..threads {
-                // If there are no more threads to be had, those that there are do the work.
-                let _ = thread::Builder::new().spawn_scoped(scope, examine);
-            }
-            examine();
-        });
-        for ((candidate, place), results) in candidates.into_iter().zip(examined) {
-            let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
-            self.settle(&candidate, place, results);
+        let pending: Vec<_> = self.pending.drain(..).collect();
+        let mut identities = HashSet::new();
+        let fresh: Vec<Option<&Candidate>> = pending
+            .iter()
+            .map(|(pending, _)| match pending {
+                Pending::Candidate(candidate) => {
+                    identities.insert(&candidate.identity).then_some(candidate)
+                }
+                Pending::Error(_) => None,
+            })
+            .collect();
+        let examined = examine_all(&fresh, &self.discovery);
+        for ((pending, place), examined) in pending.into_iter().zip(examined) {
+            self.settle(pending, place, |_| examined);
         }
     }
 
@@ -135,8 +124,7 @@ impl Search {
                     let place = self.take_directories(source, pattern, directories);
                     for (path, error) in errors {
                         let error = DiscoveryError::read(source, path, error);
-                        self.searched[place].push(Outcome::failed(&error));
-                        self.ready.push_back(Err(error));
+                        self.pending.push_back((Pending::Error(error), place));
                     }
                 }
             },
@@ -152,8 +140,14 @@ impl Search {
         let place = self.note(source, name, Vec::new());
         for directory in directories {
             match Candidate::directory(source, &directory) {
-                Some(candidate) => self.candidates.push_back((candidate, place)),
-                None => self.searched[place].push(Outcome::NoPrograms(directory)),
+                Some(candidate) => {
+                    self.pending
+                        .push_back((Pending::Candidate(candidate), place));
+                }
+                None if directory.is_dir() => {
+                    self.searched[place].push(Outcome::NoPrograms(directory));
+                }
+                None => {}
             }
         }
         place
@@ -169,24 +163,17 @@ impl Search {
         let candidate = value
             .to_str()
             .and_then(|value| self.named(source, Utf8Path::new(value)));
-        match candidate {
-            Some(candidate) => {
-                let place = self.note(source, &place_name, Vec::new());
-                self.candidates.push_back((candidate, place));
-            }
-            None => {
-                let error = DiscoveryError::nothing_named(source, value.to_owned());
-                let outcome = Outcome::failed(&error);
-                self.note(source, &place_name, vec![outcome]);
-                self.ready.push_back(Err(error));
-            }
-        }
+        let pending = match candidate {
+            Some(candidate) => Pending::Candidate(candidate),
+            None => Pending::Error(DiscoveryError::nothing_named(source, value.to_owned())),
+        };
+        let place = self.note(source, &place_name, Vec::new());
+        self.pending.push_back((pending, place));
     }
 
     fn named(&self, source: Source, value: &Utf8Path) -> Option<Candidate> {
         if source == Source::PgConfig && !value.as_str().contains('/') {
-            let path = std::env::split_paths(self.discovery.variable("PATH")?)
-                .filter_map(|directory| Utf8PathBuf::try_from(directory).ok())
+            let path = absolute_directories(self.discovery.variable("PATH")?)
                 .map(|directory| self.discovery.rooted(&directory).join(value))
                 .find(|path| path.is_file())?;
             return Some(Candidate::pg_config(source, path));
@@ -202,26 +189,42 @@ impl Search {
         path.exists().then(|| Candidate::pg_config(source, path))
     }
 
-    /// Writes down what was examined, and keeps what is new.
-    fn settle(&mut self, candidate: &Candidate, place: usize, results: Examined) {
-        for result in results {
+    /// Examines what is pending at a place, writes down what came of it, and keeps what is new.
+    fn settle(
+        &mut self,
+        pending: Pending,
+        place: usize,
+        examine: impl FnOnce(&Candidate) -> Examined,
+    ) {
+        let candidate = match pending {
+            Pending::Candidate(candidate) => candidate,
+            Pending::Error(error) => {
+                self.searched[place].push(Outcome::failed(&error));
+                self.ready.push_back(Err(error));
+                return;
+            }
+        };
+        if self.seen.contains(&candidate.identity) {
+            self.searched[place].push(Outcome::Duplicate(candidate.path));
+            return;
+        }
+        for result in examine(&candidate) {
             let outcome = match &result {
                 Ok(found) => {
                     let bin = found.installation.bindir().unwrap_or(&found.path);
                     let identity = bin.canonicalize_utf8().unwrap_or_else(|_| bin.to_owned());
-                    if self.seen.insert(identity) {
-                        Outcome::found(found)
-                    } else {
+                    if !self.seen.insert(identity) {
                         self.searched[place].push(Outcome::Duplicate(bin.to_owned()));
                         continue;
                     }
+                    Outcome::found(found)
                 }
                 Err(error) => Outcome::failed(error),
             };
             self.searched[place].push(outcome);
             self.ready.push_back(result);
         }
-        self.seen.insert(candidate.identity.clone());
+        self.seen.insert(candidate.identity);
     }
 
     fn note(&mut self, source: Source, place: &str, outcomes: Vec<Outcome>) -> usize {
@@ -238,18 +241,14 @@ impl Iterator for Search {
             if let Some(result) = self.ready.pop_front() {
                 if result.as_ref().is_err_and(DiscoveryError::is_critical) {
                     self.ready.clear();
-                    self.candidates.clear();
+                    self.pending.clear();
                     self.steps.clear();
                 }
                 return Some(result);
             }
-            if let Some((candidate, place)) = self.candidates.pop_front() {
-                if self.seen.contains(&candidate.identity) {
-                    self.searched[place].push(Outcome::Duplicate(candidate.path));
-                } else {
-                    let results = candidate.examine(&self.discovery);
-                    self.settle(&candidate, place, results);
-                }
+            if let Some((pending, place)) = self.pending.pop_front() {
+                let discovery = self.discovery.clone();
+                self.settle(pending, place, |candidate| candidate.examine(&discovery));
             } else {
                 let step = self.steps.pop_front()?;
                 self.take(step);
@@ -259,3 +258,39 @@ impl Iterator for Search {
 }
 
 impl FusedIterator for Search {}
+
+/// The directories on a `PATH`. Relative ones, of which the empty name is one, are left out: nobody
+/// wants to find servers in whatever directory is the current one.
+fn absolute_directories(path: &OsStr) -> impl Iterator<Item = Utf8PathBuf> {
+    std::env::split_paths(path)
+        .filter_map(|directory| Utf8PathBuf::try_from(directory).ok())
+        .filter(|directory| directory.is_absolute())
+}
+
+/// Examines candidates with as many threads as there are processors, twice over: much of a program's
+/// start is waiting for the disk.
+fn examine_all(candidates: &[Option<&Candidate>], discovery: &Discovery) -> Vec<Examined> {
+    let results: Vec<Mutex<Examined>> = candidates.iter().map(|_| Mutex::default()).collect();
+    let jobs = Mutex::new(candidates.iter().zip(&results));
+    let work = || {
+        loop {
+            let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let Some((candidate, result)) = job else {
+                break;
+            };
+            let examined = candidate.map(|candidate| candidate.examine(discovery));
+            *result.lock().unwrap_or_else(PoisonError::into_inner) = examined.unwrap_or_default();
+        }
+    };
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    let threads = candidates.len().min(processors * 2).min(16);
+    thread::scope(|scope| {
+        for _ in 1..threads {
+            // If there are no more threads to be had, those that there are do the work.
+            let _ = thread::Builder::new().spawn_scoped(scope, work);
+        }
+        work();
+    });
+    let result = |result: Mutex<_>| result.into_inner().unwrap_or_else(PoisonError::into_inner);
+    results.into_iter().map(result).collect()
+}

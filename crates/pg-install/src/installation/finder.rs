@@ -1,0 +1,102 @@
+//! Making an installation from what is in the file system.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::{Installation, Origin};
+use crate::command::{ProgramErrorKind, Runner};
+use crate::{InstallationError, InstallationErrorKind, PgConfig, Program, ProgramError, layout};
+
+/// How installations are examined, and below which root.
+#[derive(Clone, Default)]
+pub(crate) struct Finder {
+    pub(crate) runner: Runner,
+    pub(crate) root: Option<Utf8PathBuf>,
+}
+
+impl Finder {
+    pub(crate) fn pg_config(&self, path: &Utf8Path) -> Result<Installation, InstallationError> {
+        let path = absolute(path);
+        let config = PgConfig::query_with(&path, &self.runner)
+            .map_err(|e| InstallationError::new(Some(&path), InstallationErrorKind::Program(e)))?;
+        Installation::with_finder(config, Origin::PgConfig, self.clone())
+    }
+
+    pub(crate) fn bin_directory(&self, path: &Utf8Path) -> Result<Installation, InstallationError> {
+        let bin = absolute(path);
+        let described = executable(&bin, Program::PgConfig).map(|path| self.pg_config(&path));
+        let belongs = |i: &Installation| i.bindir().is_some_and(|other| is_same(other, &bin));
+        match described {
+            Some(Ok(installation)) if belongs(&installation) => Ok(installation),
+            _ if executable(&bin, Program::Postgres).is_some() => self.server_only(&bin),
+            Some(Ok(installation)) => {
+                let elsewhere = installation.bindir().map(Utf8Path::to_owned);
+                let kind = InstallationErrorKind::NotHere { elsewhere };
+                Err(InstallationError::new(Some(&bin), kind))
+            }
+            Some(error) => error,
+            None => Err(InstallationError::new(
+                Some(&bin),
+                InstallationErrorKind::NothingHere,
+            )),
+        }
+    }
+
+    /// The installation around a `postgres` program that no `pg_config` describes.
+    pub(crate) fn server_only(&self, bin: &Utf8Path) -> Result<Installation, InstallationError> {
+        let postgres = bin.join(Program::Postgres.name());
+        let version = self.server_version(&postgres)?;
+        let directories = layout::derive(bin);
+        let directories = directories
+            .into_iter()
+            .map(|(d, path)| (d.key(), path.into_string()));
+        let config = PgConfig::from_pairs(directories.chain([("version", version)]));
+        Installation::with_finder(config, Origin::BinDirectory, self.clone())
+            .map_err(|error| error.at(&postgres))
+    }
+
+    /// Asks the server for its version, in the form in which `pg_config` has it: the server puts its
+    /// own name in front and the product's in parentheses.
+    pub(crate) fn server_version(&self, postgres: &Utf8Path) -> Result<String, InstallationError> {
+        let arguments = ["--version"];
+        let error = |e| InstallationError::new(Some(postgres), InstallationErrorKind::Program(e));
+        let printed = self.runner.run(postgres, &arguments).map_err(error)?;
+        let line = std::str::from_utf8(&printed).map_err(|_| {
+            let kind = ProgramErrorKind::unexpected("the version is not UTF-8", &printed);
+            error(ProgramError::new(postgres, &arguments, kind))
+        })?;
+        let line = line.trim().lines().next().unwrap_or_default();
+        // `postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`
+        let product_and_version = line
+            .split_once(" (")
+            .filter(|(program, _)| !program.contains(|c: char| c == ' ' || c.is_ascii_digit()))
+            .and_then(|(_, rest)| rest.split_once(')'));
+        Ok(match product_and_version {
+            Some((product, version)) => format!("{product}{version}"),
+            None => line.to_owned(),
+        })
+    }
+}
+
+/// The path of a program in a directory if it is a file that someone may execute.
+pub(crate) fn executable(bin: &Utf8Path, program: Program) -> Option<Utf8PathBuf> {
+    let path = bin.join(program.name());
+    let metadata = fs::metadata(&path).ok()?;
+    (metadata.is_file() && metadata.permissions().mode() & 0o111 != 0).then_some(path)
+}
+
+/// Whether two paths lead to the same directory.
+pub(crate) fn is_same(one: &Utf8Path, other: &Utf8Path) -> bool {
+    one == other || matches!((one.canonicalize(), other.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}
+
+fn absolute(path: &Utf8Path) -> Utf8PathBuf {
+    // Fails for an empty path, or without a current directory: then the path itself goes into the
+    // error that using it will give.
+    let absolute = std::path::absolute(path).ok();
+    absolute
+        .and_then(|path| Utf8PathBuf::try_from(path).ok())
+        .unwrap_or_else(|| path.to_owned())
+}

@@ -1,0 +1,356 @@
+//! Searches of made-up machines: what is found, and in which order.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod tree;
+
+use pg_install::{DiscoveryErrorKind, Outcome, Source};
+use tree::{Tree, find, list, plain};
+
+/// One machine of each kind that is promised: where its packages put servers.
+#[test]
+fn every_kind_of_machine() {
+    let home = [("HOME", "/home/me"), ("USER", "me")];
+    for (source, bin) in [
+        (Source::Debian, "/usr/lib/postgresql/16/bin"),
+        (Source::RedHat, "/usr/pgsql-16/bin"),
+        (Source::RedHat, "/opt/rh/rh-postgresql16/root/usr/bin"),
+        (Source::RedHat, "/usr/lib64/pgsql/postgresql-16/bin"),
+        (Source::Suse, "/usr/lib/postgresql16/bin"),
+        (Source::Alpine, "/usr/libexec/postgresql16"),
+        (Source::Arch, "/opt/pgsql-16/bin"),
+        (Source::Gentoo, "/usr/lib64/postgresql-16/bin"),
+        (Source::Gentoo, "/usr/lib/postgresql-16/bin"),
+        (Source::Void, "/usr/lib/psql16/bin"),
+        (Source::System, "/usr/bin"),
+        (Source::System, "/usr/local/bin"),
+        (Source::System, "/usr/pkg/bin"),
+        (Source::Homebrew, "/opt/homebrew/opt/postgresql@16/bin"),
+        (Source::Homebrew, "/usr/local/opt/postgresql/bin"),
+        (
+            Source::Homebrew,
+            "/home/linuxbrew/.linuxbrew/opt/postgresql@16/bin",
+        ),
+        (
+            Source::PostgresApp,
+            "/Applications/Postgres.app/Contents/Versions/16/bin",
+        ),
+        (
+            Source::PostgresApp,
+            "/home/me/Applications/Postgres.app/Contents/Versions/16/bin",
+        ),
+        (Source::MacPorts, "/opt/local/lib/postgresql16/bin"),
+        (Source::Nix, "/home/me/.nix-profile/bin"),
+        (Source::Nix, "/home/me/.local/state/nix/profile/bin"),
+        (Source::Nix, "/etc/profiles/per-user/me/bin"),
+        (Source::Nix, "/run/current-system/sw/bin"),
+        (Source::Nix, "/nix/var/nix/profiles/default/bin"),
+        (Source::Edb, "/opt/PostgreSQL/16/bin"),
+        (Source::Edb, "/Library/PostgreSQL/16/bin"),
+        (Source::Edb, "/usr/edb/as16/bin"),
+        (Source::PostgresPro, "/opt/pgpro/std-16/bin"),
+        (Source::SourceBuild, "/usr/local/pgsql/bin"),
+        (Source::Asdf, "/home/me/.asdf/installs/postgres/16.3/bin"),
+        (
+            Source::Mise,
+            "/home/me/.local/share/mise/installs/postgres/16.3/bin",
+        ),
+        (Source::Pgrx, "/home/me/.pgrx/16.3/pgrx-install/bin"),
+        (
+            Source::PostgresqlEmbedded,
+            "/home/me/.theseus/postgresql/16.3.0/bin",
+        ),
+    ] {
+        let tree = Tree::new();
+        tree.postgres(bin, "16.3");
+        let discovery = tree.discovery(&home);
+        let found: Vec<_> = discovery.search().map(Result::unwrap).collect();
+        let [found] = &found[..] else {
+            panic!("{bin}: {}", discovery.explain())
+        };
+        assert_eq!(found.source(), source, "{bin}");
+        assert_eq!(found.installation().bindir(), Some(&*tree.at(bin)));
+        assert!(found.installation().is_server());
+    }
+}
+
+#[test]
+fn places_that_variables_name() {
+    for (source, variable, value, bin) in [
+        (
+            Source::Homebrew,
+            "HOMEBREW_PREFIX",
+            "/brew",
+            "/brew/opt/postgresql@16/bin",
+        ),
+        (
+            Source::Nix,
+            "XDG_STATE_HOME",
+            "/state",
+            "/state/nix/profile/bin",
+        ),
+        (
+            Source::Asdf,
+            "ASDF_DATA_DIR",
+            "/asdf",
+            "/asdf/installs/postgres/16.3/bin",
+        ),
+        (
+            Source::Mise,
+            "MISE_DATA_DIR",
+            "/mise",
+            "/mise/installs/postgres/16.3/bin",
+        ),
+        (
+            Source::Mise,
+            "XDG_DATA_HOME",
+            "/data",
+            "/data/mise/installs/postgres/16.3/bin",
+        ),
+        (
+            Source::Pgrx,
+            "PGRX_HOME",
+            "/pgrx",
+            "/pgrx/16.3/pgrx-install/bin",
+        ),
+        (Source::Path, "PATH", "/x:/y", "/y"),
+        (
+            Source::Pginstallation,
+            "PGINSTALLATION",
+            "/pg/bin",
+            "/pg/bin",
+        ),
+        (Source::Pginstallation, "PGINSTALLATION", "/pg", "/pg/bin"),
+        (
+            Source::Pginstallation,
+            "PGINSTALLATION",
+            "/pg/bin/postgres",
+            "/pg/bin",
+        ),
+    ] {
+        let tree = Tree::new();
+        tree.postgres(bin, "16.3");
+        let found = find(&tree.discovery(&[(variable, value)]), "any").unwrap();
+        assert_eq!(
+            (found.source(), found.installation().bindir()),
+            (source, Some(&*tree.at(bin)))
+        );
+        assert!(
+            find(&tree.discovery(&[(variable, "")]), "any").is_err(),
+            "an empty {variable} is none"
+        );
+    }
+}
+
+#[test]
+fn the_order_is_as_documented() {
+    let tree = Tree::new();
+    tree.server("/a/bin", "10.1");
+    tree.pg_config("/b/bin", "10.2");
+    tree.postgres("/b/bin", "10.2");
+    tree.server("/c/bin", "10.3");
+    tree.server("/d/bin", "10.4");
+    for version in ["9.6", "10", "16", "17"] {
+        let release = if version == "9.6" {
+            "9.6.24".to_owned()
+        } else {
+            format!("{version}.9")
+        };
+        tree.server(&format!("/usr/lib/postgresql/{version}/bin"), &release);
+    }
+    tree.server("/opt/local/lib/postgresql16/bin", "16.5");
+    tree.server("/home/me/.pgrx/16.10/pgrx-install/bin", "16.10");
+    tree.server("/home/me/.pgrx/16.2/pgrx-install/bin", "16.2");
+    let discovery = tree.discovery(&[
+        ("PGINSTALLATION", "/a/bin/pg_config"),
+        ("PG_CONFIG", "/b/bin/pg_config"),
+        ("PATH", "relative::/c/bin:/nowhere:/d/bin:/c/bin"),
+        ("HOME", "/home/me"),
+    ]);
+    let expected = [
+        "10.1 PGINSTALLATION",
+        "10.2 PG_CONFIG",
+        "10.3 PATH",
+        "10.4 PATH",
+        "17.9 Debian",
+        "16.9 Debian",
+        "10.9 Debian",
+        "9.6.24 Debian",
+        "16.5 MacPorts",
+        "16.10 pgrx",
+        "16.2 pgrx",
+    ];
+    assert_eq!(list(&discovery), expected);
+}
+
+#[test]
+fn nothing_is_run_before_it_is_needed() {
+    let tree = Tree::new();
+    tree.server("/a", "15.1");
+    tree.server("/b", "16.1");
+    tree.server("/usr/lib/postgresql/17/bin", "17.1");
+    let runs = || {
+        [
+            "/a/pg_config",
+            "/a/postgres",
+            "/b/pg_config",
+            "/b/postgres",
+            "/usr/lib/postgresql/17/bin/pg_config",
+        ]
+        .map(|path| tree.runs(path))
+    };
+    let discovery = tree.discovery(&[("PATH", "/a:/b")]);
+    let mut search = discovery.search();
+    assert_eq!(runs(), [0, 0, 0, 0, 0]);
+    search.next().unwrap().unwrap();
+    assert_eq!(runs(), [1, 0, 0, 0, 0]);
+    find(&discovery, "16").unwrap();
+    assert_eq!(runs(), [2, 0, 1, 0, 0]);
+    drop(search);
+}
+
+#[test]
+fn an_installation_is_found_once() {
+    let tree = Tree::new();
+    tree.server("/usr/lib/postgresql/16/bin", "16.3");
+    // Homebrew's, Alpine's and mise's ways of linking.
+    tree.link(
+        "/usr/local/bin/postgres",
+        "../../lib/postgresql/16/bin/postgres",
+    );
+    tree.link(
+        "/opt/homebrew/opt/postgresql",
+        "../../../usr/lib/postgresql/16",
+    );
+    tree.link(
+        "/Applications/Postgres.app/Contents/Versions/latest",
+        "../../../../usr/lib/postgresql/16",
+    );
+    tree.link("/bin", "usr/lib/postgresql/16/bin");
+    // Debian's `pg_config` of libpq-dev.
+    tree.pg_config_for(
+        "/usr/bin",
+        tree.at("/usr/lib/postgresql/16/bin").as_str(),
+        "16.3",
+    );
+    let discovery = tree.discovery(&[("PATH", "/bin:/usr/local/bin:/usr/bin")]);
+    assert_eq!(list(&discovery), ["16.3 PATH"]);
+    let again = discovery
+        .explain()
+        .searched()
+        .iter()
+        .flat_map(|searched| searched.outcomes())
+        .filter(|outcome| matches!(outcome, Outcome::Duplicate(_)))
+        .count();
+    assert_eq!(again, 7, "{}", discovery.explain());
+    // Reached by a link to the program, it is where the program is.
+    let discovery = tree.discovery(&[("PATH", "/usr/local/bin")]);
+    let bindir = discovery
+        .search()
+        .next()
+        .unwrap()
+        .unwrap()
+        .into_installation()
+        .bindir()
+        .unwrap()
+        .to_owned();
+    assert_eq!(bindir, tree.at("/usr/lib/postgresql/16/bin"));
+}
+
+/// Red Hat's server in `/usr/bin`, with the `pg_config` of another version beside it.
+#[test]
+fn a_directory_may_lead_to_two_installations() {
+    let tree = Tree::new();
+    tree.postgres("/usr/bin", "13.20");
+    tree.pg_config_for("/usr/bin", tree.at("/usr/pgsql-16/bin").as_str(), "16.3");
+    tree.server("/usr/pgsql-16/bin", "16.3");
+    let discovery = tree.discovery(&[("PATH", "/usr/bin")]);
+    assert_eq!(list(&discovery), ["16.3 PATH", "13.20 PATH"]);
+}
+
+/// Directories of asdf and the like: scripts that start the program of the real installation.
+#[test]
+fn shims_are_no_installation() {
+    let tree = Tree::new();
+    tree.server("/home/me/.asdf/installs/postgres/16.3/bin", "16.3");
+    let real = tree.at("/home/me/.asdf/installs/postgres/16.3/bin");
+    for program in ["pg_config", "postgres"] {
+        tree.script(
+            &format!("/home/me/.asdf/shims/{program}"),
+            &format!("exec {real}/{program} \"$@\""),
+        );
+    }
+    let discovery = tree.discovery(&[("PATH", "/home/me/.asdf/shims"), ("HOME", "/home/me")]);
+    assert_eq!(list(&discovery), ["16.3 PATH"]);
+    let found = discovery.search().next().unwrap().unwrap();
+    assert_eq!(found.installation().bindir(), Some(&*real));
+    assert_eq!(found.path(), tree.at("/home/me/.asdf/shims"));
+}
+
+#[test]
+fn development_packages_are_recognised_and_passed_over() {
+    let tree = Tree::new();
+    tree.pg_config_for(
+        "/usr/bin",
+        "/usr/lib/postgresql/17/bin",
+        "17.2 (Debian 17.2-1)",
+    );
+    tree.server("/opt/PostgreSQL/15/bin", "15.1");
+    let discovery = tree.discovery(&[("PATH", "/usr/bin")]);
+    let first = discovery.search().next().unwrap().unwrap();
+    assert!(!first.installation().is_server());
+    assert_eq!(
+        find(&discovery, "any")
+            .unwrap()
+            .installation()
+            .version()
+            .num(),
+        150_001
+    );
+    let error = find(&discovery, "17").unwrap_err();
+    assert!(plain(&error, &tree).contains(
+        "PATH: /usr/bin: PostgreSQL 17.2 (Debian 17.2-1) without a server, in /usr/lib/postgresql/17/bin\n"
+    ));
+}
+
+#[test]
+fn requests_are_met_by_the_first_or_by_the_newest() {
+    let tree = Tree::new();
+    tree.server("/path", "14.5");
+    for (major, version) in [
+        ("9.6", "9.6.24"),
+        ("15", "15.18"),
+        ("16", "16.3"),
+        ("17", "17.1"),
+        ("18", "18beta1"),
+    ] {
+        tree.server(&format!("/usr/lib/postgresql/{major}/bin"), version);
+    }
+    tree.server("/opt/PostgreSQL/16/bin", "16.9");
+    let discovery = tree.discovery(&[("PATH", "/path")]);
+    for (request, version) in [
+        ("any", "14.5"),
+        ("newest", "17.1"),
+        ("16", "16.3"),
+        ("16,newest", "16.9"),
+        ("16.9", "16.9"),
+        ("9.6", "9.6.24"),
+        ("<14", "9.6.24"),
+        ("<17,newest", "16.9"),
+        (">=15", "18beta1"),
+        (">17,newest", "18beta1"),
+    ] {
+        let found = find(&discovery, request).unwrap_or_else(|error| panic!("{request}: {error}"));
+        assert_eq!(
+            found.installation().version().to_string(),
+            version,
+            "{request}"
+        );
+    }
+    for request in ["10", "16.4", ">18", "<9.6"] {
+        let error = find(&discovery, request).unwrap_err();
+        assert!(
+            matches!(error.kind(), DiscoveryErrorKind::NotFound { .. }),
+            "{request}"
+        );
+    }
+}

@@ -1,0 +1,273 @@
+//! Searches of made-up machines on which something is wrong.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod tree;
+
+use pg_install::{
+    Discovery, DiscoveryErrorKind, InstallationErrorKind, Outcome, ProgramErrorKind, Request,
+    Source,
+};
+use tree::{LONG, Tree, find, list, plain};
+
+/// A variable says which installation is meant. One that leads nowhere is an error, even though
+/// there are others.
+#[test]
+fn explicit_errors_end_the_search() {
+    let tree = Tree::new();
+    tree.server("/usr/lib/postgresql/16/bin", "16.3");
+    tree.script("/broken/pg_config", "exit 1");
+    tree.file("/not-executable/pg_config", "");
+    std::fs::create_dir(tree.at("/empty")).unwrap();
+    for variable in ["PGINSTALLATION", "PG_CONFIG"] {
+        for value in [
+            "/nowhere",
+            "/empty",
+            "/broken/pg_config",
+            "/not-executable/pg_config",
+            "/broken",
+        ] {
+            let discovery = tree.discovery(&[(variable, value)]);
+            let error = find(&discovery, "any").unwrap_err();
+            assert!(error.is_critical());
+            assert_eq!(
+                error.hint().unwrap(),
+                format!("correct or unset {variable}")
+            );
+            let mut search = discovery.search();
+            assert!(search.next().unwrap().is_err(), "{variable}={value}");
+            assert!(search.next().is_none() && search.next().is_none());
+        }
+    }
+    let error = find(
+        &tree.discovery(&[("PG_CONFIG", "no_such_program"), ("PATH", "/broken")]),
+        "any",
+    )
+    .unwrap_err();
+    assert_eq!(
+        plain(&error, &tree),
+        "failed to find PostgreSQL by way of PG_CONFIG: there is no PostgreSQL at no_such_program"
+    );
+    let error = find(
+        &tree.discovery(&[("PGINSTALLATION", "/broken/pg_config")]),
+        "any",
+    )
+    .unwrap_err();
+    assert_eq!(
+        plain(&error, &tree),
+        "failed to find PostgreSQL by way of PGINSTALLATION: failed to examine ROOT/broken/pg_config: \
+         failed to run ROOT/broken/pg_config: it failed with exit status: 1"
+    );
+}
+
+#[test]
+fn the_name_of_a_program_in_pg_config_is_looked_up() {
+    let tree = Tree::new();
+    tree.server("/a", "15.1");
+    tree.server("/b", "16.1");
+    std::fs::rename(tree.at("/b/pg_config"), tree.at("/b/pg_config16")).unwrap();
+    let discovery = tree.discovery(&[("PATH", "/a:/b"), ("PG_CONFIG", "pg_config16")]);
+    assert_eq!(list(&discovery), ["16.1 PG_CONFIG", "15.1 PATH"]);
+}
+
+/// An explicit installation of another version is no error: the request is more explicit.
+#[test]
+fn a_request_goes_beyond_the_explicit_installation() {
+    let tree = Tree::new();
+    tree.server("/mine/bin", "15.1");
+    tree.server("/usr/lib/postgresql/16/bin", "16.3");
+    let discovery = tree.discovery(&[("PGINSTALLATION", "/mine")]);
+    assert_eq!(
+        find(&discovery, "any").unwrap().source(),
+        Source::Pginstallation
+    );
+    assert_eq!(find(&discovery, "16").unwrap().source(), Source::Debian);
+}
+
+#[test]
+fn other_errors_are_reported_and_passed_over() {
+    let tree = Tree::new();
+    tree.script("/broken/pg_config", "echo oops >&2; exit 1");
+    tree.script("/usr/lib/postgresql/17/bin/postgres", "echo junk");
+    tree.server("/usr/lib/postgresql/16/bin", "16.3");
+    let discovery = tree.discovery(&[("PATH", "/broken")]);
+    let found: Vec<_> = discovery.search().collect();
+    let [Err(broken), Err(junk), Ok(server)] = &found[..] else {
+        panic!("{found:?}")
+    };
+    assert!(!broken.is_critical() && !junk.is_critical());
+    assert!(matches!(junk.kind(), DiscoveryErrorKind::Examine(error)
+        if matches!(error.kind(), InstallationErrorKind::Version(_))));
+    assert_eq!(broken.origin(), Some(Source::Path));
+    assert_eq!(server.installation().version().num(), 160_003);
+    assert_eq!(
+        find(&discovery, "newest")
+            .unwrap()
+            .installation()
+            .version()
+            .num(),
+        160_003
+    );
+    let text = discovery.explain().to_string();
+    assert!(
+        text.contains("it failed with exit status: 1; stderr: oops"),
+        "{text}"
+    );
+}
+
+/// A broken `pg_config` does not hide the server beside it.
+#[test]
+fn a_server_beside_a_broken_pg_config() {
+    let tree = Tree::new();
+    tree.postgres("/pg", "16.3");
+    tree.script("/pg/pg_config", "exit 1");
+    let found: Vec<_> = tree.discovery(&[("PATH", "/pg")]).search().collect();
+    assert!(
+        matches!(&found[..], [Err(_), Ok(server)] if server.installation().is_server()),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn a_hanging_program_does_not_hold_up_the_search_for_ever() {
+    let tree = Tree::new();
+    tree.script("/hangs/pg_config", "while :; do :; done");
+    tree.server("/works", "16.3");
+    let discovery = tree
+        .discovery(&[("PATH", "/hangs:/works")])
+        .timeout(std::time::Duration::from_secs(3));
+    let found: Vec<_> = discovery.search().collect();
+    let [Err(error), Ok(_)] = &found[..] else {
+        panic!("{found:?}")
+    };
+    let DiscoveryErrorKind::Examine(error) = error.kind() else {
+        panic!("{error:?}")
+    };
+    let InstallationErrorKind::Program(error) = error.kind() else {
+        panic!("{error:?}")
+    };
+    assert!(matches!(error.kind(), ProgramErrorKind::TimedOut { .. }));
+}
+
+#[test]
+fn nothing_found_says_where_it_was_looked_for() {
+    let tree = Tree::new();
+    std::fs::create_dir_all(tree.at("/usr/bin")).unwrap();
+    tree.file("/etc/os-release", "ID=ubuntu\n");
+    let error = find(&tree.discovery(&[("PATH", "/usr/bin:/sbin")]), ">=16").unwrap_err();
+    assert!(error.is_critical());
+    assert_eq!(
+        error.hint().unwrap(),
+        "install the package postgresql-16, with apt, or set PGINSTALLATION to a directory that holds bin/postgres"
+    );
+    let text = plain(&error, &tree);
+    assert!(text.starts_with(
+        "failed to find PostgreSQL: no server fits the request >=16\n\
+         nothing at: PGINSTALLATION; PG_CONFIG; PATH: /usr/bin, /sbin; Debian: /usr/lib/postgresql/*/bin; Red Hat: "
+    ), "{text}");
+    for (source, pattern) in Discovery::places() {
+        assert!(
+            text.contains(pattern) && text.contains(&source.to_string()),
+            "{pattern}"
+        );
+    }
+    let explanation = error.explanation().unwrap();
+    let has = |place: &str| {
+        let mut searched = explanation.searched().iter();
+        searched
+            .find(|searched| searched.place() == place)
+            .unwrap()
+            .outcomes()
+    };
+    assert!(matches!(has("PG_CONFIG"), [Outcome::NotSet(_)]));
+    assert!(matches!(has("/usr/bin"), [Outcome::NoPrograms(_)]) && has("/sbin").is_empty());
+}
+
+/// In the same order whether examined one by one or all at once, and each only once.
+#[test]
+fn errors_stand_where_they_were_met() {
+    let tree = Tree::new();
+    tree.server("/first", "15.1");
+    tree.script("/broken/pg_config", "exit 1");
+    tree.link("/same", "broken");
+    // Root may read everything; a link to itself nobody can.
+    tree.link("/usr/lib/postgresql", "postgresql");
+    tree.server("/usr/pgsql-16/bin", "16.3");
+    let discovery = tree.discovery(&[("PATH", "/first:/broken:/same")]);
+    let list = list(&discovery);
+    let [first, broken, unreadable, last] = &list[..] else {
+        panic!("{list:?}")
+    };
+    assert_eq!(
+        (first.as_str(), last.as_str()),
+        ("15.1 PATH", "16.3 Red Hat")
+    );
+    assert!(
+        broken.contains("by way of PATH: failed to examine"),
+        "{broken}"
+    );
+    assert!(
+        unreadable.starts_with("failed to find PostgreSQL by way of Debian: the directory "),
+        "{unreadable}"
+    );
+    assert!(
+        unreadable.contains("/usr/lib/postgresql cannot be read: "),
+        "{unreadable}"
+    );
+    assert_eq!(
+        find(&discovery, "newest")
+            .unwrap()
+            .installation()
+            .version()
+            .num(),
+        160_003
+    );
+}
+
+/// Each of these waits for another one to have been started, which never happens one by one.
+#[test]
+fn programs_are_run_at_the_same_time() {
+    let tree = Tree::new();
+    for major in 10..14 {
+        let body = format!(
+            "echo >> {started}\nwhile [ $(wc -l < {started}) -lt 2 ]; do sleep 0.01; done\n\
+             echo 'postgres (PostgreSQL) {major}.1'",
+            started = tree.at("/started")
+        );
+        tree.script(&format!("/usr/lib/postgresql/{major}/bin/postgres"), &body);
+    }
+    let found: Vec<_> = tree
+        .discovery(&[])
+        .timeout(LONG)
+        .all()
+        .into_iter()
+        .map(Result::unwrap)
+        .collect();
+    let majors: Vec<_> = found
+        .iter()
+        .map(|found| found.installation().version().major())
+        .collect();
+    assert_eq!(majors, [13, 12, 11, 10]);
+}
+
+#[test]
+fn names_that_are_not_utf8_are_passed_over() {
+    use std::os::unix::ffi::OsStrExt;
+    let tree = Tree::new();
+    let directory = tree.at("/usr/lib/postgresql").into_std_path_buf();
+    std::fs::create_dir_all(directory.join(std::ffi::OsStr::from_bytes(b"\xff16/bin"))).unwrap();
+    tree.server("/usr/lib/postgresql/15/bin", "15.1");
+    assert_eq!(list(&tree.discovery(&[])), ["15.1 Debian"]);
+    assert_eq!(
+        find(&tree.discovery(&[]), "any")
+            .unwrap()
+            .into_installation()
+            .version()
+            .num(),
+        150_001
+    );
+    let not_utf8 = std::ffi::OsStr::from_bytes(b"/\xff").to_owned();
+    let discovery = Discovery::new()
+        .root(tree.root())
+        .environment([("PGINSTALLATION", not_utf8)]);
+    assert!(discovery.find(&Request::any()).unwrap_err().is_critical());
+}

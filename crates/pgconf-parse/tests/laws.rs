@@ -1,0 +1,371 @@
+//! What holds for every file and every edit.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod inputs;
+
+use inputs::{any_file, likely_file, name, value};
+use pgconf_parse::{
+    Action, Document, MAX_ERRORS, Place, Removal, Statement, Value, assignments, statements,
+};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn writing_what_was_parsed_gives_the_input(source in any_file()) {
+        let document = Document::parse(source.clone());
+        prop_assert_eq!(document.as_bytes(), &source);
+        prop_assert_eq!(document.to_bytes(), source);
+    }
+
+    #[test]
+    fn iterating_and_parsing_find_the_same(source in any_file()) {
+        let document = Document::parse(source.clone());
+        let all: Vec<_> = statements(&source).map(|found| seen(&found)).collect();
+        prop_assert_eq!(document.statements().map(|found| seen(&found)).collect::<Vec<_>>(), all);
+        let spans: Vec<_> = assignments(&source).map(|found| found.span()).collect();
+        prop_assert_eq!(document.assignments().map(|found| found.span()).collect::<Vec<_>>(), spans);
+    }
+
+    /// A file can be cut at any newline, and its parts are read as they are in the whole.
+    #[test]
+    fn lines_are_read_one_by_one(source in any_file()) {
+        let whole: Vec<_> = statements(&source).map(|found| seen(&found).1).collect();
+        let mut parts = Vec::new();
+        for line in source.split_inclusive(|&byte| byte == b'\n') {
+            parts.extend(statements(line).map(|found| seen(&found).1));
+        }
+        prop_assert_eq!(whole, parts);
+    }
+
+    #[test]
+    fn positions_are_those_of_the_text(source in any_file()) {
+        for found in statements(&source) {
+            let (line, column, span) = match &found {
+                Statement::Assignment(found) => (found.line(), found.column(), found.span()),
+                Statement::Error(error) => (error.line(), error.column(), error.span()),
+                _ => unreachable!("no other kinds"),
+            };
+            let before = &source[..span.start];
+            let start = before.iter().rposition(|&byte| byte == b'\n').map_or(0, |n| n + 1);
+            prop_assert_eq!(line, before.iter().filter(|&&byte| byte == b'\n').count() + 1);
+            prop_assert_eq!(column, span.start - start + 1);
+            let crosses_lines = source[span].contains(&b'\n');
+            prop_assert!(!crosses_lines);
+        }
+    }
+
+    #[test]
+    fn what_was_set_is_read_back(source in any_file(), name in name(), value in value()) {
+        let mut document = Document::parse(source);
+        let change = document.set(&name, value.as_slice()).unwrap();
+        let found = document.get(&name).unwrap();
+        prop_assert_eq!(found.value().to_vec(), value.clone());
+        prop_assert_eq!(found.line(), change.line);
+        assert_index_is_true(&document)?;
+        let bytes = document.to_bytes();
+        prop_assert_eq!(document.set(&name, value).unwrap().action, Action::Unchanged);
+        prop_assert_eq!(document.to_bytes(), bytes);
+    }
+
+    #[test]
+    fn set_changes_no_other_line(source in any_file(), name in name(), value in value()) {
+        let mut document = Document::parse(source.clone());
+        let change = document.set(&name, value).unwrap();
+        let (mut before, mut after) = (lines(&source), lines(document.as_bytes()));
+        match change.action {
+            Action::Unchanged => {}
+            Action::Appended => {
+                after.remove(change.line - 1);
+                // The last line may have got the newline that it lacked.
+                if !source.is_empty() && !source.ends_with(b"\n") {
+                    let (old, new) = (before.pop().unwrap(), after.pop().unwrap());
+                    let end = new.strip_prefix(old.as_slice()).unwrap();
+                    prop_assert!([&b"\n"[..], b"\r\n"].contains(&end));
+                }
+            }
+            _ => {
+                before.remove(change.line - 1);
+                after.remove(change.line - 1);
+            }
+        }
+        prop_assert_eq!(before, after);
+    }
+
+    #[test]
+    fn errors_stay_where_they_were(source in any_file(), name in name(), value in value()) {
+        let mut document = Document::parse(source);
+        let errors = |document: &Document| -> Vec<_> {
+            document.errors().map(|error| error.text().trim_ascii_end().to_vec()).collect()
+        };
+        let before = errors(&document);
+        document.set(&name, value).unwrap();
+        document.remove("a", Removal::CommentOut);
+        prop_assert_eq!(errors(&document), before);
+    }
+
+    /// In a comment, a value only has to keep its column if there is room for it.
+    #[test]
+    fn the_comment_behind_a_value_survives(
+        source in likely_file(), name in name(), value in value(),
+    ) {
+        let comment = |document: &Document| {
+            let found = document.get(&name)?;
+            let line = document.as_bytes()[found.span().end..].split(|&byte| byte == b'\n').next()?;
+            line.iter().position(|&byte| byte == b'#').map(|at| line[at..].to_vec())
+        };
+        let mut document = Document::parse(source);
+        let before = comment(&document);
+        if document.set(&name, value).unwrap().action == Action::Edited {
+            prop_assert_eq!(comment(&document), before);
+        }
+    }
+
+    #[test]
+    fn line_ends_stay_those_of_the_file(source in likely_file(), settings in vec((name(), value()), 1..4)) {
+        let unix: Vec<u8> = source.into_iter().filter(|&byte| byte != b'\r').collect();
+        let dos: Vec<u8> = unix
+            .split_inclusive(|&byte| byte == b'\n')
+            .flat_map(|line| match line.strip_suffix(b"\n") {
+                Some(line) => [line, b"\r\n"].concat(),
+                None => line.to_vec(),
+            })
+            .collect();
+        if !unix.contains(&b'\n') {
+            return Ok(());
+        }
+        let (mut unix, mut dos) = (Document::parse(unix), Document::parse(dos));
+        unix.update(settings.clone()).unwrap();
+        dos.update(settings).unwrap();
+        let without_cr: Vec<u8> =
+            dos.as_bytes().iter().copied().filter(|&byte| byte != b'\r').collect();
+        prop_assert_eq!(without_cr, unix.to_bytes());
+        prop_assert!(lines(dos.as_bytes()).iter().all(|line| line.ends_with(b"\r\n") || !line.ends_with(b"\n")));
+    }
+
+    #[test]
+    fn remove_leaves_nothing_alive(source in any_file(), name in name(), delete in any::<bool>()) {
+        let mut document = Document::parse(source.clone());
+        let count = document.get_all(&name).count();
+        let removal = if delete { Removal::Delete } else { Removal::CommentOut };
+        let others = |document: &Document| -> Vec<_> {
+            document.statements().map(|found| seen(&found).1).filter(|found| !is(found, &name)).collect()
+        };
+        let kept = others(&document);
+        prop_assert_eq!(document.remove(&name, removal), count);
+        prop_assert!(document.get(&name).is_none());
+        prop_assert_eq!(others(&document), kept);
+        assert_index_is_true(&document)?;
+        if delete {
+            prop_assert_eq!(lines(&source).len() - lines(document.as_bytes()).len(), count);
+        }
+    }
+
+    #[test]
+    fn what_was_commented_out_comes_back_in_its_place(source in any_file(), name in name()) {
+        let mut document = Document::parse(source);
+        let Some((line, value, is_bare)) = document.get(&name).map(|found| {
+            // `#a 1` is not taken for a commented-out assignment.
+            let between = &document.as_bytes()[found.name_span().end..found.value_span().start];
+            (found.line(), found.value().into_owned(), !between.contains(&b'='))
+        }) else {
+            return Ok(());
+        };
+        let later = document.commented_out().any(|found| found.is(&name) && found.line() > line);
+        prop_assume!(!is_bare && !later);
+        let before = document.to_bytes();
+        document.comment_out(&name);
+        let change = document.set(&name, value).unwrap();
+        prop_assert_eq!((change.action, change.line), (Action::Uncommented, line));
+        if Document::parse(before.clone()).get_all(&name).count() == 1 {
+            // The comment behind it keeps the column that it had behind the `#`.
+            prop_assert_eq!(without_blanks(document.as_bytes()), without_blanks(&before));
+        }
+    }
+
+    #[test]
+    fn update_is_set_after_set(source in any_file(), settings in vec((name(), value()), 0..5)) {
+        let mut one_by_one = Document::parse(source);
+        let mut at_once = one_by_one.clone();
+        let changes: Vec<_> =
+            settings.iter().map(|(name, value)| one_by_one.set(name, value.as_slice()).unwrap()).collect();
+        prop_assert_eq!(at_once.update(settings.clone()).unwrap(), changes);
+        prop_assert_eq!(&at_once, &one_by_one);
+        assert_index_is_true(&at_once)?;
+
+        let before = at_once.clone();
+        let with_nul = settings.into_iter().chain([("a".to_owned(), b"\0".to_vec())]);
+        prop_assert!(at_once.update(with_nul).is_err());
+        prop_assert_eq!(at_once, before);
+    }
+
+    #[test]
+    fn append_adds_one_line(source in any_file(), name in name(), after in name(), value in value()) {
+        let mut document = Document::parse(source.clone());
+        if let Ok(change) = document.append(&name, value.as_slice(), Place::After(&after)) {
+            let mut after = lines(document.as_bytes());
+            after.remove(change.line - 1);
+            let rest = after.concat();
+            prop_assert_eq!(rest.trim_ascii_end(), source.trim_ascii_end());
+            let found = document.get(&name).unwrap();
+            prop_assert_eq!((found.line(), found.value().to_vec()), (change.line, value));
+            assert_index_is_true(&document)?;
+        } else {
+            prop_assert_eq!(document.to_bytes(), source);
+        }
+    }
+
+    #[test]
+    fn errors_are_shown_with_their_line(source in any_file()) {
+        for error in Document::parse(source).errors() {
+            let shown = error.to_string();
+            prop_assert_eq!(shown.lines().count(), 3);
+            prop_assert!(shown.lines().last().unwrap().trim_start().starts_with('^'));
+            prop_assert!(!shown.chars().any(|c| c.is_control() && !"\n\t".contains(c)));
+        }
+    }
+}
+
+#[test]
+fn after_a_hundred_errors_the_rest_does_not_count() {
+    let mut source = "a = 1\n#c = 0\n".to_owned() + &"=\n".repeat(MAX_ERRORS);
+    source.push_str("a = 2\n#b = 3\n#c = 4\n");
+    let mut document = Document::parse(source.as_str());
+    let error = document.check().unwrap_err();
+    assert_eq!((error.errors().len(), error.gave_up()), (MAX_ERRORS, true));
+    assert_eq!(document.get("a").unwrap().line(), 1);
+    assert_eq!(document.commented_out().count(), 1);
+    assert!(
+        document.set("b", 1).is_err(),
+        "added or uncommented, it would not be read"
+    );
+    assert_eq!(document.as_bytes(), source.as_bytes());
+    document.set("c", 5).unwrap();
+    document.set("a", 6).unwrap();
+    assert_eq!(
+        document.to_string(),
+        source.replace("a = 1\n#c = 0", "a = 6\nc = 5")
+    );
+    assert!(document.update([("a", 7), ("b", 8)]).is_err());
+    assert_eq!(
+        document.get("a").unwrap().value_lossy(),
+        "6",
+        "all or nothing"
+    );
+}
+
+/// With one error less nothing is abandoned.
+#[test]
+fn ninety_nine_errors_do_not_end_the_reading() {
+    let document = Document::parse("=\n".repeat(MAX_ERRORS - 1) + "a = 2");
+    assert_eq!(document.get("a").unwrap().line(), MAX_ERRORS);
+    assert!(!document.check().unwrap_err().gave_up());
+}
+
+#[test]
+fn names_that_cannot_be_are_refused() {
+    let mut document = Document::parse("a = 1\n");
+    for name in [
+        "",
+        "1a",
+        "a b",
+        "a=b",
+        "a.b.c",
+        "a-b",
+        "'a'",
+        "a\n",
+        "include",
+        "INCLUDE_DIR",
+        "#a",
+    ] {
+        assert!(document.set(name, 1).is_err(), "{name}");
+    }
+    assert_eq!(document.to_string(), "a = 1\n");
+}
+
+#[test]
+fn quotes_are_put_where_they_are_needed() {
+    for (value, written) in [
+        (Value::from("on"), "on"),
+        ("".into(), "''"),
+        (Value::from(-1), "-1"),
+        (Value::from(0.25), "0.25"),
+        (Value::from(f64::NEG_INFINITY), "'-inf'"),
+        ("1.5GB".into(), "'1.5GB'"),
+        ("127.0.0.1".into(), "'127.0.0.1'"),
+        ("a.b".into(), "'a.b'"),
+        ("scram-sha-256".into(), "scram-sha-256"),
+        ("/tmp".into(), "'/tmp'"),
+        ("ä".into(), "'ä'"),
+        (r"C:\x 'y'".into(), r"'C:\\x ''y'''"),
+        ("a\r\nb\tc".into(), "'a\\r\\nb\tc'"),
+    ] {
+        let mut document = Document::default();
+        document.set("x", &value).unwrap();
+        assert_eq!(document.to_string(), format!("x = {written}\n"));
+    }
+}
+
+/// What can be compared of a statement: where it stands, and what it says.
+type Seen = (usize, Said);
+
+/// Name and value, or the text of a line in error and what was expected there.
+type Said = Result<(Vec<u8>, Vec<u8>), (Vec<u8>, String)>;
+
+fn seen(found: &Statement<'_>) -> Seen {
+    match found {
+        Statement::Assignment(found) => (
+            found.span().start,
+            Ok((found.name().to_vec(), found.value().into_owned())),
+        ),
+        Statement::Error(error) => (
+            error.span().start,
+            Err((error.text().to_vec(), error.expected().to_string())),
+        ),
+        _ => unreachable!("no other kinds"),
+    }
+}
+
+fn is(found: &Said, name: &str) -> bool {
+    found
+        .as_ref()
+        .is_ok_and(|(found, _)| found.eq_ignore_ascii_case(name.as_bytes()))
+}
+
+/// After an edit the document knows of itself what parsing its text anew would find.
+fn assert_index_is_true(document: &Document) -> Result<(), TestCaseError> {
+    let anew = Document::parse(document.to_bytes());
+    let all = |document: &Document| -> Vec<_> {
+        document.statements().map(|found| seen(&found)).collect()
+    };
+    prop_assert_eq!(all(document), all(&anew));
+    let numbers = |document: &Document| -> Vec<_> {
+        let errors = document
+            .errors()
+            .map(|error| (error.line(), error.column()));
+        document
+            .assignments()
+            .map(|found| (found.line(), found.column()))
+            .chain(errors)
+            .collect()
+    };
+    prop_assert_eq!(numbers(document), numbers(&anew));
+    prop_assert_eq!(document.abandoned_at(), anew.abandoned_at());
+    Ok(())
+}
+
+fn without_blanks(text: &[u8]) -> Vec<u8> {
+    text.iter()
+        .copied()
+        .filter(|byte| !b" \t".contains(byte))
+        .collect()
+}
+
+fn lines(text: &[u8]) -> Vec<Vec<u8>> {
+    text.split_inclusive(|&byte| byte == b'\n')
+        .map(<[u8]>::to_vec)
+        .collect()
+}

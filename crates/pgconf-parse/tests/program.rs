@@ -1,0 +1,228 @@
+//! The example program `pgconf`, run as it is.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod oracle_cases;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use oracle_cases::{MAJORS, Read, Row, all, bytes, compare};
+use serde_json::Value as Json;
+
+#[test]
+fn dump_agrees_with_every_server_on_every_case() {
+    let root = tempfile::tempdir().unwrap();
+    let cases: Vec<_> = all()
+        .into_iter()
+        .map(|case| {
+            let data = root.path().join(&case.id).join("data");
+            let file = case.write_to(&data);
+            (case, data, file)
+        })
+        .collect();
+    for major in MAJORS {
+        let output = Command::new(program())
+            .args(["dump", "--auto", "--major", &major.to_string()])
+            .args(cases.iter().map(|(.., file)| file))
+            .output()
+            .unwrap();
+        assert_eq!(
+            output.status.code(),
+            Some(1),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let dumps = dumps(&output);
+        assert_eq!(dumps.len(), cases.len());
+        let mut differences = 0;
+        for ((case, data, file), (dumped, rows)) in cases.iter().zip(&dumps) {
+            assert_eq!(dumped, file);
+            let server = case.rows(major, data);
+            differences += compare(&case.id, rows, &server, data);
+        }
+        assert!(differences > 0, "the wanted difference does not show");
+    }
+}
+
+/// What was dumped of each file.
+fn dumps(output: &Output) -> Vec<(PathBuf, Vec<Row>)> {
+    let mut dumps = Vec::new();
+    for line in output.stdout.split_inclusive(|&byte| byte == b'\n') {
+        let json: Json = serde_json::from_slice(line).unwrap();
+        if let Some(file) = json.get("dump") {
+            dumps.push((file.as_str().unwrap().into(), Vec::new()));
+            continue;
+        }
+        let field = |name: &str| json.get(name).map(bytes);
+        let row = Row {
+            file: field("file").unwrap(),
+            line: json["line"].as_u64().unwrap() as usize,
+            read: match field("name") {
+                Some(name) => Read::Setting {
+                    name,
+                    value: field("value").unwrap(),
+                },
+                None => Read::Error {
+                    error: field("error").unwrap(),
+                    near: field("near"),
+                },
+            },
+        };
+        dumps.last_mut().unwrap().1.push(row);
+    }
+    dumps
+}
+
+#[test]
+fn dump_of_one_file_prints_its_rows_and_nothing_else() {
+    let data = tempfile::tempdir().unwrap();
+    fs::write(data.path().join("b.conf"), "a.y = '2'\n").unwrap();
+    fs::write(data.path().join("postgresql.auto.conf"), "a.z = 3\n").unwrap();
+    let file = write(data.path(), "a.x = 1\ninclude 'b.conf'\n");
+    let output = run(&["dump"], &file, &[]);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(
+        String::from_utf8(output.stdout).unwrap(),
+        "{\"file\":\"postgresql.conf\",\"line\":1,\"name\":\"a.x\",\"value\":\"1\"}\n\
+         {\"file\":\"b.conf\",\"line\":1,\"name\":\"a.y\",\"value\":\"2\"}\n",
+    );
+}
+
+#[test]
+fn paths_are_those_of_the_server_as_seen_from_the_file() {
+    let root = tempfile::tempdir().unwrap();
+    let data = root.path().join("data");
+    fs::create_dir_all(data.join("sub")).unwrap();
+    fs::write(root.path().join("above.conf"), "a.x = 1\n").unwrap();
+    fs::write(data.join("sub/in.conf"), "include '../../above.conf'\n").unwrap();
+    let shown = data.display();
+    let file = write(
+        &data,
+        &format!(
+            "include '../above.conf'\ninclude 'sub/in.conf'\ninclude '{shown}/sub/../gone'\n\
+             include '{shown}//gone'\ninclude '/nowhere/gone'\ninclude '.'\n",
+        ),
+    );
+    let seen: Vec<String> = String::from_utf8(run(&["dump"], &file, &[]).stdout)
+        .unwrap()
+        .lines()
+        .map(|line| {
+            let json: Json = serde_json::from_str(line).unwrap();
+            let text = json.get("error").or(json.get("file")).unwrap();
+            text.as_str().unwrap().to_owned()
+        })
+        .collect();
+    let above = ["../above.conf", "../above.conf"].map(str::to_owned);
+    let gone = [
+        "sub/../gone".to_owned(),
+        format!("{shown}//gone"),
+        "/nowhere/gone".to_owned(),
+    ]
+    .map(|path| format!("could not open file \"{path}\""));
+    assert_eq!(seen[..2], above);
+    assert_eq!(seen[2..5], gone);
+    assert_eq!(seen[5], "input in flex scanner failed");
+}
+
+#[test]
+fn set_get_and_unset_change_the_file() {
+    let data = tempfile::tempdir().unwrap();
+    let file = write(data.path(), "#port = 5432\t# which\r\nwork_mem = 4MB\r\n");
+    let output = run(
+        &["set"],
+        &file,
+        &["port=5433", "listen_addresses=", "work_mem=it's = 1"],
+    );
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let written = "port = 5433\t# which\r\nwork_mem = 'it''s = 1'\r\nlisten_addresses = ''\r\n";
+    assert_eq!(fs::read_to_string(&file).unwrap(), written);
+    let output = run(&["get"], &file, &["PORT", "work_mem", "listen_addresses"]);
+    assert_eq!(
+        String::from_utf8(output.stdout).unwrap(),
+        "5433\nit's = 1\n\n"
+    );
+
+    let output = run(&["unset", "--stdout"], &file, &["work_mem"]);
+    assert_eq!(
+        output.stdout,
+        written.replace("work_mem", "#work_mem").as_bytes()
+    );
+    assert_eq!(
+        fs::read_to_string(&file).unwrap(),
+        written,
+        "--stdout leaves the file alone"
+    );
+    run(&["unset"], &file, &["work_mem"]);
+    let output = run(&["get"], &file, &["work_mem"]);
+    assert_eq!(
+        (output.status.code(), output.stdout.as_slice()),
+        (Some(1), b"".as_slice())
+    );
+}
+
+#[test]
+fn explain_names_every_place() {
+    let data = tempfile::tempdir().unwrap();
+    fs::write(data.path().join("postgresql.auto.conf"), "port = '3'\n").unwrap();
+    let file = write(data.path(), "port = 1\nport = 2\n");
+    let output = run(&["explain", "--auto"], &file, &["port"]);
+    let shown = data.path().display();
+    assert_eq!(
+        String::from_utf8(output.stdout).unwrap(),
+        format!(
+            "{shown}/postgresql.conf:1: port = 1 (overridden)\n\
+             {shown}/postgresql.conf:2: port = 2 (overridden)\n\
+             {shown}/postgresql.auto.conf:1: port = '3' (in effect)\n",
+        ),
+    );
+}
+
+#[test]
+fn a_file_that_is_not_there_is_no_empty_one() {
+    let data = tempfile::tempdir().unwrap();
+    for command in ["dump", "get", "set", "unset", "explain"] {
+        let output = run(&[command], &data.path().join("gone"), &["a=b"]);
+        assert_eq!(output.status.code(), Some(2), "{command}");
+        assert!(!output.stderr.is_empty());
+    }
+}
+
+fn write(data: &Path, text: &str) -> PathBuf {
+    let file = data.join("postgresql.conf");
+    fs::write(&file, text).unwrap();
+    file
+}
+
+fn run(command: &[&str], file: &Path, rest: &[&str]) -> Output {
+    Command::new(program())
+        .args(command)
+        .arg(file)
+        .args(rest)
+        .output()
+        .unwrap()
+}
+
+/// The example program, which cargo builds along with the tests of this package; if only this test
+/// was asked for, it is built now.
+fn program() -> PathBuf {
+    let deps = std::env::current_exe().unwrap();
+    let program = deps.ancestors().nth(2).unwrap().join("examples/pgconf");
+    if !program.exists() {
+        let built = Command::new(env!("CARGO"))
+            .args(["build", "--example", "pgconf", "--manifest-path"])
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
+            .status();
+        assert!(
+            built.unwrap().success(),
+            "the example program could not be built"
+        );
+    }
+    program
+}
