@@ -4,7 +4,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use thiserror::Error;
 
 use crate::postmaster::directory_id;
-use crate::sys::{Evidence, Identity, Means, identify};
+use crate::sys::{Evidence, Identity, Means, Process, identify, postmaster_in};
 use crate::{Pid, PidFile, PidFileError, Postmaster, ServerKind};
 
 /// What holds a data directory.
@@ -65,13 +65,16 @@ pub enum StaleReason {
 }
 
 impl Stale {
-    /// A living process that has the number in the file, and nothing to do with it.
+    /// A process (or zombie) that has the number in the file, and nothing to do with it.
     ///
     /// PostgreSQL takes it for the server and refuses to start, unless it is told otherwise by `PG_GRANDPARENT_PID` in the
     /// environment; [`spawn_server`](crate::Command::spawn_server) does that.
     pub fn bystander(&self) -> Option<Pid> {
-        use StaleReason::{BeganLater, OtherDirectory, OtherProgram};
-        let taken = matches!(self.reason, OtherProgram(_) | OtherDirectory | BeganLater);
+        use StaleReason::{BeganLater, OtherDirectory, OtherProgram, Zombie};
+        let taken = matches!(
+            self.reason,
+            OtherProgram(_) | OtherDirectory | BeganLater | Zombie
+        );
         self.pid_file
             .as_ref()
             .filter(|_| taken)
@@ -86,6 +89,8 @@ impl Postmaster {
     /// start that the file records, unless it is the creator of the shared memory that the file names (the clock may
     /// have been set). A pid file that came from another machine or another container with a shared volume is stale for
     /// want of such a process, as it is for PostgreSQL itself.
+    ///
+    /// If the file is damaged, a postmaster that runs in the directory is found without it.
     ///
     /// Elsewhere `kill(pid, 0)`, `ps`, and the kernel's record of that shared memory have to do.
     ///
@@ -156,22 +161,7 @@ fn read(data_directory: &Utf8Path) -> Result<Read, FindErrorKind> {
 fn judge(path: &Utf8Path, directory: (u64, u64), read: &Read, means: Means) -> Found {
     let file = match read {
         Read::Absent => return Found::Nothing,
-        Read::Bad(_) => {
-            return match PidFile::read(path) {
-                Err(e) => {
-                    let reason = StaleReason::Unreadable(e);
-                    Found::Stale(Stale {
-                        pid_file: None,
-                        reason,
-                    })
-                }
-                // Readable by now; the caller of this looks again.
-                Ok(_) => Found::Stale(Stale {
-                    pid_file: None,
-                    reason: StaleReason::Gone,
-                }),
-            };
-        }
+        Read::Bad(_) => return without_file(path, directory, means),
         Read::File(file) => file,
     };
     let evidence = Evidence {
@@ -184,14 +174,7 @@ fn judge(path: &Utf8Path, directory: (u64, u64), read: &Read, means: Means) -> F
         Identity::Verified(_) if file.kind == ServerKind::SingleUser => {
             return Found::SingleUser(file.pid);
         }
-        Identity::Verified(process) => {
-            return Found::Running(Postmaster {
-                process,
-                data_directory: path.to_owned(),
-                means,
-                file_before: None,
-            });
-        }
+        Identity::Verified(process) => return running(process, path, means),
         Identity::OtherUsers(uid) => return Found::OtherUsers { pid: file.pid, uid },
         Identity::Gone => StaleReason::Gone,
         Identity::Zombie => StaleReason::Zombie,
@@ -202,6 +185,35 @@ fn judge(path: &Utf8Path, directory: (u64, u64), read: &Read, means: Means) -> F
     Found::Stale(Stale {
         pid_file: Some(file.clone()),
         reason,
+    })
+}
+
+/// The file is no help: it is empty for a moment when a server starts, and may have been damaged since.
+fn without_file(path: &Utf8Path, directory: (u64, u64), means: Means) -> Found {
+    let process = match means {
+        Means::Native => postmaster_in(directory),
+        Means::Portable => None,
+    };
+    if let Some(process) = process {
+        return running(process, path, means);
+    }
+    let reason = match PidFile::read(path) {
+        Err(e) => StaleReason::Unreadable(e),
+        // It has come or gone meanwhile; the caller of this looks again.
+        Ok(_) => StaleReason::Gone,
+    };
+    Found::Stale(Stale {
+        pid_file: None,
+        reason,
+    })
+}
+
+fn running(process: Process, path: &Utf8Path, means: Means) -> Found {
+    Found::Running(Postmaster {
+        process,
+        data_directory: path.to_owned(),
+        means,
+        file_before: None,
     })
 }
 

@@ -11,7 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use thiserror::Error;
 
 use crate::Deadline;
-use crate::sys::{self, Removal};
+use crate::sys::{self, Errand, Removal};
 
 /// Removes directories when the owner ends, however it ends, and when this value is dropped.
 ///
@@ -31,12 +31,15 @@ pub struct DirectoryGuard {
     lifeline: Option<Arc<OwnedFd>>,
     done: OwnedFd,
     process: libc::pid_t,
+    /// How long dropping it may take.
+    patience: Duration,
 }
 
 /// What a [`DirectoryGuard`] removes.
 #[derive(Clone, Debug, Default)]
 pub struct GuardOptions {
     directories: Vec<(Utf8PathBuf, Option<String>)>,
+    data_directories: Vec<Utf8PathBuf>,
 }
 
 impl GuardOptions {
@@ -44,6 +47,7 @@ impl GuardOptions {
     pub const fn new() -> Self {
         Self {
             directories: Vec::new(),
+            data_directories: Vec::new(),
         }
     }
 
@@ -66,21 +70,39 @@ impl GuardOptions {
         self
     }
 
+    /// Gives back the shared memory of a server of this data directory that was killed, as
+    /// [`release_shared_memory`](crate::release_shared_memory) does, before anything is removed. The directory need not exist
+    /// yet.
+    #[must_use]
+    pub fn release_memory_of(mut self, data_directory: impl Into<Utf8PathBuf>) -> Self {
+        self.data_directories.push(data_directory.into());
+        self
+    }
+
     /// Starts to guard.
     ///
     /// # Errors
     ///
     /// One of the directories does not exist or is none, or the system is out of processes or descriptors.
     pub fn guard(&self) -> Result<DirectoryGuard, GuardError> {
-        let mut removals = Vec::new();
+        let mut errand = Errand::default();
+        for path in &self.data_directories {
+            let failed = |kind| GuardError {
+                path: Some(path.clone()),
+                kind,
+            };
+            errand.data_directories.push(c_path(path).map_err(failed)?);
+        }
         for (path, marker) in &self.directories {
             let failed = |kind| GuardError {
                 path: Some(path.clone()),
                 kind,
             };
-            removals.push(removal(path, marker.as_deref()).map_err(failed)?);
+            errand
+                .removals
+                .push(removal(path, marker.as_deref()).map_err(failed)?);
         }
-        let (lifeline, done, process) = sys::launch_guard(&removals).map_err(|e| GuardError {
+        let (lifeline, done, process) = sys::launch_guard(&errand).map_err(|e| GuardError {
             path: None,
             kind: GuardErrorKind::Start(e),
         })?;
@@ -88,6 +110,7 @@ impl GuardOptions {
             lifeline: Some(Arc::new(lifeline)),
             done,
             process,
+            patience: Duration::from_secs(5),
         })
     }
 }
@@ -103,9 +126,11 @@ impl DirectoryGuard {
     /// Removes the directories now, and waits until that is done; whether it was within the deadline.
     ///
     /// Something that was started [`guarded_by`](crate::Command::guarded_by) this guard and still runs holds it back.
-    pub fn remove(mut self, deadline: Deadline) -> bool {
+    pub fn remove(mut self, deadline: impl Into<Deadline>) -> bool {
         self.lifeline = None;
-        self.wait(deadline)
+        // Dropping it after that need not wait once more.
+        self.patience = Duration::ZERO;
+        self.wait(deadline.into())
     }
 
     pub(crate) fn lifeline(&self) -> Option<&Arc<OwnedFd>> {
@@ -128,7 +153,7 @@ impl Drop for DirectoryGuard {
     /// Removes the directories, unless released. Waits up to five seconds for it; the removal goes on after that.
     fn drop(&mut self) {
         self.lifeline = None;
-        if self.wait(Deadline::after(Duration::from_secs(5))) {
+        if self.wait(Deadline::after(self.patience)) {
             sys::reap(self.process);
         } else {
             sys::reap_later(self.process);
@@ -141,22 +166,25 @@ fn removal(path: &Utf8Path, marker: Option<&str>) -> Result<Removal, GuardErrorK
     if !meta.is_dir() {
         return Err(GuardErrorKind::NotDirectory);
     }
-    let absolute = camino::absolute_utf8(path).map_err(GuardErrorKind::Directory)?;
-    let marker = match marker {
-        Some(name) if name.is_empty() || name.contains('/') => {
-            return Err(GuardErrorKind::Marker(name.to_owned()));
+    let marker = marker.map(|name| {
+        let refused = || GuardErrorKind::Marker(name.to_owned());
+        if name.is_empty() || name.contains('/') {
+            return Err(refused());
         }
-        Some(name) => {
-            Some(CString::new(name).map_err(|_| GuardErrorKind::Marker(name.to_owned()))?)
-        }
-        None => None,
-    };
+        CString::new(name).map_err(|_| refused())
+    });
     Ok(Removal {
-        path: CString::new(absolute.as_str()).map_err(|e| GuardErrorKind::Directory(e.into()))?,
+        path: c_path(path)?,
         device: meta.dev(),
         inode: meta.ino(),
-        marker,
+        marker: marker.transpose()?,
     })
+}
+
+/// Absolute, as the guard works in another directory.
+fn c_path(path: &Utf8Path) -> Result<CString, GuardErrorKind> {
+    let absolute = camino::absolute_utf8(path).map_err(GuardErrorKind::Directory)?;
+    CString::new(absolute.as_str()).map_err(|e| GuardErrorKind::Directory(e.into()))
 }
 
 /// A guard that could not be set up.

@@ -20,11 +20,16 @@ mod postmaster_opts;
 mod progress;
 mod run;
 mod server;
+mod shared_memory;
 mod signal;
 mod socket;
 mod spawn_error;
 mod supervised;
 #[allow(unsafe_code)]
+#[allow(
+    clippy::unnecessary_cast,
+    reason = "the types of C differ between platforms"
+)]
 mod sys;
 mod wait;
 
@@ -44,6 +49,9 @@ pub use postmaster::Postmaster;
 pub use postmaster_opts::{PostmasterOpts, PostmasterOptsError, PostmasterOptsErrorKind};
 pub use run::{Output, RunError, RunErrorKind};
 pub use server::{DetachError, Server, ServerOptions};
+pub use shared_memory::{
+    Released, SharedMemoryError, SharedMemoryErrorKind, release_shared_memory,
+};
 pub use signal::{Signal, SignalError, SignalErrorKind};
 pub use socket::{MAX_SOCKET_PATH, SocketPath, SocketPathError};
 pub use spawn_error::{SpawnError, SpawnErrorKind};

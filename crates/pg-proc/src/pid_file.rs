@@ -220,7 +220,7 @@ pub enum PidFileErrorKind {
     },
 }
 
-fn read_limited(path: &Utf8Path) -> Result<Option<Vec<u8>>, PidFileErrorKind> {
+pub(crate) fn read_limited(path: &Utf8Path) -> Result<Option<Vec<u8>>, PidFileErrorKind> {
     // A pipe in place of the file must not block us.
     let file = OpenOptions::new()
         .read(true)
@@ -289,7 +289,7 @@ impl Lines<'_> {
         read: impl FnOnce(&str) -> Option<T>,
     ) -> Result<T, PidFileErrorKind> {
         let bytes = self.0.get(line - 1).copied().unwrap_or_default();
-        str::from_utf8(bytes)
+        std::str::from_utf8(bytes)
             .ok()
             .filter(|text| !text.contains('\0'))
             .and_then(read)
@@ -338,22 +338,29 @@ fn third_line(text: &str) -> Option<ThirdLine> {
 }
 
 fn shared_memory(text: &str) -> Option<SharedMemoryId> {
-    let mut numbers = text
-        .split_ascii_whitespace()
-        .map(int_printed_as_unsigned_long);
-    match (numbers.next(), numbers.next(), numbers.next()) {
-        (Some(Some(key)), Some(Some(id)), None) => Some(SharedMemoryId { key, id }),
-        _ => None,
+    SharedMemoryId::from_line(text)
+}
+
+impl SharedMemoryId {
+    /// Two numbers. Allocates nothing: it is also read after a fork.
+    pub(crate) fn from_line(text: &str) -> Option<Self> {
+        let mut numbers = text
+            .split_ascii_whitespace()
+            .map(int_printed_as_unsigned_long);
+        match (numbers.next(), numbers.next(), numbers.next()) {
+            (Some(Some(key)), Some(Some(id)), None) => Some(Self { key, id }),
+            _ => None,
+        }
     }
 }
 
 /// The server prints both as `%lu` after a cast, so a negative key shows up as a number near 2^64 (or 2^32).
 fn int_printed_as_unsigned_long(text: &str) -> Option<i32> {
     let wide: u64 = text.parse().ok()?;
-    u32::try_from(wide)
-        .map(u32::cast_signed)
-        .or_else(|_| i32::try_from(wide.cast_signed()))
-        .ok()
+    match u32::try_from(wide) {
+        Ok(narrow) => Some(narrow as i32),
+        Err(_) => i32::try_from(wide as i64).ok(),
+    }
 }
 
 fn status(text: &str) -> Option<Status> {

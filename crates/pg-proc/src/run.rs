@@ -52,8 +52,11 @@ impl Command {
             stdout: Vec::new(),
             stderr: Vec::new(),
         };
-        let spawn =
-            |e: io::Error| failed(RunErrorKind::Start(self.failed(SpawnErrorKind::Process(e))));
+        let spawn = |e: io::Error| {
+            failed(RunErrorKind::Start(Box::new(
+                self.failed(SpawnErrorKind::Process(e)),
+            )))
+        };
 
         let (stdin, input) = sys::pipe().map_err(spawn)?;
         let (output, stdout) = sys::pipe().map_err(spawn)?;
@@ -68,7 +71,7 @@ impl Command {
             whole_group: true,
             hold: self
                 .held_guard()
-                .map_err(|e| failed(RunErrorKind::Start(e)))?,
+                .map_err(|e| failed(RunErrorKind::Start(Box::new(e))))?,
         };
         let streams = Streams {
             stdin,
@@ -77,7 +80,7 @@ impl Command {
         };
         let launched = self
             .launch(&[], streams, &orders)
-            .map_err(|e| failed(RunErrorKind::Start(e)))?;
+            .map_err(|e| failed(RunErrorKind::Start(Box::new(e))))?;
         drop(orders);
         let (mut supervised, _process) = Supervised::new(launched);
 
@@ -253,7 +256,7 @@ impl std::error::Error for RunError {
 pub enum RunErrorKind {
     /// It could not be started.
     #[error("{0}")]
-    Start(#[source] SpawnError),
+    Start(#[source] Box<SpawnError>),
     /// It ended with another status than 0.
     #[error("failed with {0}")]
     Failed(ExitStatus),

@@ -8,7 +8,13 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use pg_proc::{Account, Command, Deadline, Endpoint, Log, Server, ServerOptions, SocketPath};
+use pg_proc::{
+    Account, Command, Deadline, Endpoint, Log, Orphans, Pid, Server, ServerOptions, SocketPath,
+    release_shared_memory,
+};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::inotify;
+use rustix::process::PidfdFlags;
 
 /// Every socket is in a directory of its own, so the same number serves all.
 pub(crate) const PORT: u16 = 5432;
@@ -57,7 +63,7 @@ pub(crate) struct Cluster {
     pub(crate) root: Utf8PathBuf,
     pub(crate) data: Utf8PathBuf,
     pub(crate) bin: Utf8PathBuf,
-    _temporary: tempfile::TempDir,
+    temporary: Option<tempfile::TempDir>,
 }
 
 impl Cluster {
@@ -81,7 +87,7 @@ impl Cluster {
     pub(crate) fn empty(bin: &Utf8Path) -> Self {
         let temporary = tempfile::Builder::new()
             .prefix("pg-proc.")
-            .tempdir()
+            .tempdir_in(memory_or_disk())
             .expect("a directory");
         let root = Utf8PathBuf::from_path_buf(temporary.path().to_owned()).expect("UTF-8");
         give_to_account(&root);
@@ -89,8 +95,14 @@ impl Cluster {
             data: root.join("data"),
             root,
             bin: bin.to_owned(),
-            _temporary: temporary,
+            temporary: Some(temporary),
         }
+    }
+
+    /// From now on somebody else removes the directory.
+    pub(crate) fn leave_to_others(mut self) -> Utf8PathBuf {
+        let _ = self.temporary.take().map(tempfile::TempDir::keep);
+        self.root.clone()
     }
 
     /// Starts the server, quickly and with little.
@@ -106,6 +118,7 @@ impl Cluster {
                 "-F",
             ])
             .args(["-p", &PORT.to_string(), "-c", "shared_buffers=1MB"])
+            .args(["-c", "autovacuum=off"])
             .account(account())
     }
 
@@ -152,6 +165,110 @@ impl Cluster {
     }
 }
 
+/// Leaves only the database `postgres`: two thirds of the files are copies that nobody here uses.
+fn slim(data: &Utf8Path) {
+    let base = data.join("base");
+    let entries = base.read_dir_utf8().expect("base");
+    let number =
+        |entry: std::io::Result<camino::Utf8DirEntry>| entry.ok()?.file_name().parse().ok();
+    let mut databases: Vec<u32> = entries.filter_map(number).collect();
+    databases.sort_unstable();
+    assert_eq!(databases.len(), 3, "template1, template0, postgres");
+    for template in &databases[..2] {
+        fs::remove_dir_all(base.join(template.to_string())).expect("rm");
+    }
+}
+
+/// Memory if there is any to put files in: copies of data directories are made all the time.
+fn memory_or_disk() -> std::path::PathBuf {
+    let memory = std::path::Path::new("/dev/shm");
+    if memory.is_dir() {
+        memory.to_owned()
+    } else {
+        std::env::temp_dir()
+    }
+}
+
+/// A process that the tests did not start themselves.
+pub(crate) struct Process(std::os::fd::OwnedFd);
+
+impl Process {
+    /// None if it has gone already.
+    pub(crate) fn open(pid: Pid) -> Option<Self> {
+        let pid = rustix::process::Pid::from_raw(pid.as_raw())?;
+        rustix::process::pidfd_open(pid, PidfdFlags::empty())
+            .ok()
+            .map(Self)
+    }
+
+    /// A server, and the process that watches over it.
+    pub(crate) fn open_with_parent(server: Pid) -> Vec<Self> {
+        let parent = fs::read_to_string(format!("/proc/{server}/stat"))
+            .ok()
+            .and_then(|stat| {
+                let (_, fields) = stat.rsplit_once(") ")?;
+                fields.split(' ').nth(1)?.parse().ok()
+            });
+        [Some(server), parent]
+            .into_iter()
+            .flatten()
+            .filter_map(Self::open)
+            .collect()
+    }
+
+    pub(crate) fn kill(&self) {
+        rustix::process::pidfd_send_signal(&self.0, rustix::process::Signal::KILL).expect("kill");
+    }
+
+    pub(crate) fn wait_gone(&self) {
+        let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
+        let patience = Timespec {
+            tv_sec: 60,
+            tv_nsec: 0,
+        };
+        assert_eq!(
+            rustix::event::poll(&mut fds, Some(&patience)),
+            Ok(1),
+            "still there"
+        );
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
+        rustix::event::poll(&mut fds, Some(&Timespec::default())).expect("poll") == 1
+    }
+}
+
+/// Waits until a directory is removed.
+pub(crate) fn wait_removed(path: &Utf8Path) {
+    let events = inotify::init(inotify::CreateFlags::CLOEXEC).expect("inotify");
+    let parent = path.parent().expect("a parent").as_std_path();
+    inotify::add_watch(&events, parent, inotify::WatchFlags::DELETE).expect("a watch");
+    while path.exists() {
+        let mut fds = [PollFd::new(&events, PollFlags::IN)];
+        let patience = Timespec {
+            tv_sec: 60,
+            tv_nsec: 0,
+        };
+        assert_eq!(
+            rustix::event::poll(&mut fds, Some(&patience)),
+            Ok(1),
+            "{path} is still there"
+        );
+        rustix::io::read(&events, &mut [0; 4096]).expect("events");
+    }
+}
+
+impl Drop for Cluster {
+    /// A test may have killed its server: its shared memory must not stay behind.
+    fn drop(&mut self) {
+        if let Ok(orphans) = Orphans::find(&self.data) {
+            let _ = orphans.kill(patience());
+            let _ = release_shared_memory(&self.data);
+        }
+    }
+}
+
 pub(crate) fn give_to_account(path: &Utf8Path) {
     if let Some(account) = account() {
         chown(path, Some(account.uid()), Some(account.gid())).expect("chown");
@@ -181,10 +298,11 @@ fn template(bin: &Utf8Path) -> Utf8PathBuf {
                 "trust",
                 "-N",
             ])
-            .args(["-E", "UTF8", "--locale=C"])
+            .args(["-E", "UTF8", "--locale=C", "--wal-segsize=1"])
             .account(account())
             .run(patience())
             .expect("initdb");
+        slim(&building.data);
         fs::set_permissions(&building.root, fs::Permissions::from_mode(0o755)).expect("chmod");
         let copied = std::process::Command::new("cp")
             .args(["-a", building.data.as_str(), &format!("{template}.new")])

@@ -232,6 +232,12 @@ pub(crate) fn reap_later(pid: pid_t) {
     });
 }
 
+/// Async-signal-safe.
+pub(super) fn pause(milliseconds: c_int) {
+    // SAFETY: no descriptors.
+    unsafe { libc::poll(std::ptr::null_mut(), 0, milliseconds) };
+}
+
 /// Milliseconds of a clock that is never set. Async-signal-safe.
 pub(super) fn now_ms() -> i64 {
     // SAFETY: all zeros is a timespec, and the clock exists on every Unix.

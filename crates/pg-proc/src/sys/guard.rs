@@ -8,6 +8,15 @@ use nix::errno::Errno;
 use nix::libc::{self, c_int, pid_t};
 
 use super::fork::{self, MAX_KEPT};
+use super::shared_memory::{DirectoryOf, Refusal, release};
+
+/// What to do at the owner's end, in this order.
+#[derive(Default)]
+pub(crate) struct Errand {
+    /// Data directories whose server's shared memory is to be given back.
+    pub(crate) data_directories: Vec<CString>,
+    pub(crate) removals: Vec<Removal>,
+}
 
 /// A directory to be removed, known by more than its path.
 pub(crate) struct Removal {
@@ -18,19 +27,19 @@ pub(crate) struct Removal {
     pub(crate) marker: Option<CString>,
 }
 
-/// Forks the guard. It removes when every copy of the lifeline is closed, and closes `done` when
+/// Forks the guard. It does its errand when every copy of the lifeline is closed, and closes `done` when
 /// it is through. Anything written into the lifeline makes it end without removing.
-pub(crate) fn launch_guard(removals: &[Removal]) -> io::Result<(OwnedFd, OwnedFd, pid_t)> {
+pub(crate) fn launch_guard(errand: &Errand) -> io::Result<(OwnedFd, OwnedFd, pid_t)> {
     let (lifeline_read, lifeline) = fork::pipe()?;
     let (done, done_write) = fork::pipe()?;
     let limit = fork::descriptor_limit();
     let (read, write) = (lifeline_read.as_raw_fd(), done_write.as_raw_fd());
     // SAFETY: `run` calls system calls only, on what was built before.
-    let pid = unsafe { fork::fork(|| run(removals, read, write, limit)) }?;
+    let pid = unsafe { fork::fork(|| run(errand, read, write, limit)) }?;
     Ok((lifeline, done, pid))
 }
 
-fn run(removals: &[Removal], lifeline: RawFd, done: RawFd, limit: RawFd) {
+fn run(errand: &Errand, lifeline: RawFd, done: RawFd, limit: RawFd) {
     // SAFETY: plain system calls on numbers and constants. Every signal stays blocked, as the fork left it.
     unsafe {
         libc::setsid();
@@ -45,7 +54,10 @@ fn run(removals: &[Removal], lifeline: RawFd, done: RawFd, limit: RawFd) {
     fork::let_go_of_streams();
     let mut byte = [0];
     if fork::read(lifeline, &mut byte) <= 0 {
-        for removal in removals {
+        for directory in &errand.data_directories {
+            release_memory(directory);
+        }
+        for removal in &errand.removals {
             remove(removal);
         }
     }
@@ -58,15 +70,11 @@ fn remove(removal: &Removal) {
     let until = fork::now_ms().saturating_add(1000);
     let mut marker = removal.marker.as_deref();
     loop {
-        // SAFETY: the path ends with a zero byte.
-        let fd = unsafe {
-            let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
-            libc::open(removal.path.as_ptr(), flags)
-        };
-        if fd < 0 {
+        let Some((fd, info)) = open(&removal.path) else {
             return;
-        }
-        if !is_meant(fd, removal, marker) {
+        };
+        let same = (info.st_dev as u64, info.st_ino as u64) == (removal.device, removal.inode);
+        if !same || !has_marker(fd, marker) {
             // SAFETY: opened above.
             unsafe { libc::close(fd) };
             return;
@@ -79,24 +87,72 @@ fn remove(removal: &Removal) {
         if gone || Errno::last_raw() != libc::ENOTEMPTY || fork::now_ms() > until {
             return;
         }
-        // SAFETY: no descriptors.
-        unsafe { libc::poll(std::ptr::null_mut(), 0, 5) };
+        fork::pause(5);
     }
 }
 
-fn is_meant(fd: c_int, removal: &Removal, marker: Option<&CStr>) -> bool {
-    // SAFETY: all zeros is a value of this plain C struct; paths end with a zero byte.
+/// Opens a directory, unless a link has taken its place.
+fn open(path: &CStr) -> Option<(c_int, libc::stat)> {
+    // SAFETY: the path ends with a zero byte; all zeros is a value of the plain C struct that the call fills in.
+    unsafe {
+        let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
+        let fd = libc::open(path.as_ptr(), flags);
+        let mut info: libc::stat = std::mem::zeroed();
+        if fd < 0 {
+            return None;
+        }
+        if libc::fstat(fd, &mut info) != 0 {
+            libc::close(fd);
+            return None;
+        }
+        Some((fd, info))
+    }
+}
+
+fn has_marker(directory: c_int, marker: Option<&CStr>) -> bool {
+    let Some(marker) = marker else { return true };
+    // SAFETY: as above.
     unsafe {
         let mut info: libc::stat = std::mem::zeroed();
-        if libc::fstat(fd, &mut info) != 0
-            || info.st_dev as u64 != removal.device
-            || info.st_ino as u64 != removal.inode
-        {
-            return false;
-        }
-        let Some(marker) = marker else { return true };
-        libc::fstatat(fd, marker.as_ptr(), &mut info, libc::AT_SYMLINK_NOFOLLOW) == 0
+        libc::fstatat(
+            directory,
+            marker.as_ptr(),
+            &mut info,
+            libc::AT_SYMLINK_NOFOLLOW,
+        ) == 0
             && info.st_mode & libc::S_IFMT == libc::S_IFREG
+    }
+}
+
+/// Gives back what a killed server of this directory left behind. A server that is just being killed is waited for.
+fn release_memory(path: &CStr) {
+    let Some((fd, info)) = open(path) else { return };
+    let mut lock_file = [0; 8192];
+    // SAFETY: constants and numbers; both descriptors are closed here.
+    let length = unsafe {
+        let flags = libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC;
+        let file = libc::openat(fd, c"postmaster.pid".as_ptr(), flags);
+        let length = if file < 0 {
+            0
+        } else {
+            fork::read(file, &mut lock_file)
+        };
+        libc::close(file);
+        libc::close(fd);
+        usize::try_from(length).unwrap_or(0)
+    };
+    let directory = DirectoryOf {
+        device: info.st_dev as u64,
+        inode: info.st_ino as u64,
+        uid: info.st_uid,
+        lock_file: lock_file.get(..length).unwrap_or_default(),
+    };
+    let until = fork::now_ms().saturating_add(1000);
+    while let Err(Refusal::InUse(_)) = release(&directory) {
+        if fork::now_ms() > until {
+            return;
+        }
+        fork::pause(5);
     }
 }
 

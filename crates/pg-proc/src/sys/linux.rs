@@ -130,41 +130,85 @@ pub(crate) fn children(parent: Pid) -> Vec<Pid> {
 /// Children of a postmaster of this directory that has gone. A living postmaster, which may be about to start, and its
 /// children are none.
 pub(crate) fn orphans(directory: (u64, u64)) -> Vec<Process> {
-    let mut here: Vec<(Process, Stat)> = Vec::new();
-    for pid in processes() {
+    let here = servers_in(directory);
+    let numbers: Vec<i32> = here
+        .iter()
+        .map(|server| server.process.pid().as_raw())
+        .collect();
+    here.into_iter()
+        .filter(|server| server.calls_itself_child() && !numbers.contains(&server.parent))
+        .map(|server| server.process)
+        .collect()
+}
+
+/// The postmaster of this directory, for want of a lock file that can be read.
+pub(crate) fn postmaster_in(directory: (u64, u64)) -> Option<Process> {
+    let here = servers_in(directory);
+    let numbers: Vec<i32> = here
+        .iter()
+        .map(|server| server.process.pid().as_raw())
+        .collect();
+    here.into_iter()
+        .find(|server| server.is_postmaster() && !numbers.contains(&server.parent))
+        .map(|server| server.process)
+}
+
+/// A process of PostgreSQL that works in a data directory.
+struct Server {
+    process: Process,
+    parent: i32,
+    title: Vec<u8>,
+}
+
+fn servers_in(directory: (u64, u64)) -> Vec<Server> {
+    processes()
+        .filter_map(|pid| Server::in_directory(pid, directory))
+        .collect()
+}
+
+impl Server {
+    fn in_directory(pid: Pid, directory: (u64, u64)) -> Option<Self> {
         // The name first: it is all that most processes are asked for.
-        let Some(stat) = Stat::read(pid) else {
-            continue;
-        };
-        if !stat.name.contains("postgres") || stat.has_ended() {
-            continue;
-        }
+        let stat = Stat::read(pid).filter(|stat| stat.name.contains("postgres"))?;
         let began = Some(Began(stat.start_ticks));
         let process = match open_pidfd(pid) {
             Ok(fd) => Process::Descriptor { pid, fd },
-            Err(rustix::io::Errno::SRCH) => continue,
+            Err(rustix::io::Errno::SRCH) => return None,
             Err(_) => Process::Number { pid, began },
         };
-        let works_here = fs::metadata(proc_path(pid, "cwd"))
-            .is_ok_and(|cwd| (cwd.dev(), cwd.ino()) == directory);
-        let same = fs::read_link(proc_path(pid, "exe")).is_ok_and(|exe| is_postgres(&exe));
-        if works_here && same && !has_ended(pid, began) {
-            here.push((process, stat));
-        }
+        let cwd = fs::metadata(proc_path(pid, "cwd")).ok()?;
+        let program = fs::read_link(proc_path(pid, "exe")).ok()?;
+        let title = fs::read(proc_path(pid, "cmdline")).ok()?;
+        let same = (cwd.dev(), cwd.ino()) == directory && is_postgres(&program);
+        // All of that was said of the process that is held if it is still the same.
+        (same && !has_ended(pid, began)).then_some(Self {
+            process,
+            parent: stat.parent,
+            title,
+        })
     }
-    let numbers: Vec<i32> = here
-        .iter()
-        .map(|(process, _)| process.pid().as_raw())
-        .collect();
-    here.retain(|(process, stat)| {
-        !numbers.contains(&stat.parent) && calls_itself_child(process.pid())
-    });
-    here.into_iter().map(|(process, _)| process).collect()
-}
 
-/// A postmaster keeps its command line; its children replace theirs (`init_ps_display`).
-fn calls_itself_child(pid: Pid) -> bool {
-    fs::read(proc_path(pid, "cmdline")).is_ok_and(|title| title.starts_with(b"postgres: "))
+    /// A postmaster keeps its command line; its children replace theirs (`init_ps_display`).
+    fn calls_itself_child(&self) -> bool {
+        self.title.starts_with(b"postgres: ")
+    }
+
+    /// Other modes than the postmaster's have to be named by the first argument (`src/backend/main/main.c`).
+    fn is_postmaster(&self) -> bool {
+        const OTHER_MODES: [&[u8]; 5] = [
+            b"--single",
+            b"--boot",
+            b"--check",
+            b"--describe-config",
+            b"-C",
+        ];
+        let mode = self
+            .title
+            .split(|&byte| byte == 0)
+            .nth(1)
+            .unwrap_or_default();
+        !self.calls_itself_child() && !OTHER_MODES.contains(&mode)
+    }
 }
 
 /// Processor time that a process has used, in ticks.
@@ -216,7 +260,7 @@ impl Stat {
 
     /// Seconds since 1970, by the clock as it is set now.
     fn began_at(&self) -> Option<i64> {
-        let per_second = u64::try_from(rustix::param::clock_ticks_per_second()).ok()?;
+        let per_second = rustix::param::clock_ticks_per_second();
         let since_boot = i64::try_from(self.start_ticks.checked_div(per_second)?).ok()?;
         let now = rustix::time::clock_gettime(ClockId::Realtime).tv_sec;
         let uptime = rustix::time::clock_gettime(ClockId::Boottime).tv_sec;

@@ -6,16 +6,18 @@ mod guard;
 mod linux;
 mod portable;
 mod process;
+mod shared_memory;
 mod supervisor;
 
 pub(crate) use fork::{pipe, reap, reap_later, set_nonblocking};
-pub(crate) use guard::{Removal, launch_guard};
+pub(crate) use guard::{Errand, Removal, launch_guard};
 #[cfg(target_os = "linux")]
-pub(crate) use linux::{children, cpu_ticks, orphans};
+pub(crate) use linux::{children, cpu_ticks, orphans, postmaster_in};
 pub(crate) use portable::is_attached_creator;
 #[cfg(not(target_os = "linux"))]
-pub(crate) use portable::orphans;
+pub(crate) use portable::{orphans, postmaster_in};
 pub(crate) use process::{Evidence, Identity, Means, Process, identify};
+pub(crate) use shared_memory::{DirectoryOf, Refusal, release};
 pub(crate) use supervisor::{
     LaunchError, Launched, Orders, Program, Report, Sink, Stage, Step, command, launch, send, write,
 };

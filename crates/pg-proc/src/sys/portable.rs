@@ -64,7 +64,10 @@ fn creator(id: SharedMemoryId) -> Option<Segment> {
     // SAFETY: all zeros is a value of this plain C struct, and the call fills it in.
     unsafe {
         let mut info: libc::shmid_ds = std::mem::zeroed();
-        (libc::shmctl(id.id, libc::IPC_STAT, &mut info) == 0).then(|| Segment {
+        if libc::shmctl(id.id, libc::IPC_STAT, &mut info) != 0 {
+            return None;
+        }
+        Some(Segment {
             creator: info.shm_cpid,
             attached: info.shm_nattch as u64,
         })
@@ -75,6 +78,12 @@ fn creator(id: SharedMemoryId) -> Option<Segment> {
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn orphans(_directory: (u64, u64)) -> Vec<Process> {
     Vec::new()
+}
+
+/// Nothing tells the working directory of a process.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn postmaster_in(_directory: (u64, u64)) -> Option<Process> {
+    None
 }
 
 #[cfg(target_os = "linux")]

@@ -1,0 +1,242 @@
+//! After SIGKILL: children, shared memory, and the next start.
+
+mod proc_fixture;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::time::Duration;
+
+use camino::Utf8Path;
+use pg_proc::{
+    Deadline, FindError, Found, GuardOptions, Orphans, Ownership, PidFile, Postmaster,
+    SharedMemoryErrorKind, SharedMemoryId, Signal, StaleReason, Status, release_shared_memory,
+};
+use proc_fixture::{Cluster, bin_directories, patience, wait_removed};
+
+/// How often a server is killed and started again; `PG_TESTS_CRASHES` changes it.
+fn rounds() -> usize {
+    std::env::var("PG_TESTS_CRASHES")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(50)
+}
+
+/// A backend that computes and does not look whether its postmaster still lives.
+// In the select list the series is produced row by row; in FROM it would be written out first, and fill the disk.
+const BUSY: &str = "SELECT count(*) FROM (SELECT generate_series(1, 1000000000000)) AS series";
+
+#[test]
+fn starts_at_once_after_a_kill() {
+    let cluster = Cluster::new();
+    let mut server = cluster.start();
+    for round in 0..rounds() {
+        let mut clients = [cluster.connect(), cluster.connect()];
+        std::thread::scope(|scope| {
+            let mut left = Vec::new();
+            for client in &mut clients {
+                client
+                    .batch_execute("SET application_name = 'busy'")
+                    .expect("SET");
+                left.push(scope.spawn(|| client.batch_execute(BUSY).expect_err("killed")));
+            }
+            wait_until_busy(&cluster, 2);
+            // One half by the server that was started, one by what anybody finds.
+            if round % 2 == 0 {
+                server.postmaster().kill(patience()).expect("killed");
+            } else {
+                let Ok(Found::Running(found)) = Postmaster::find(&cluster.data) else {
+                    panic!("not found")
+                };
+                found.kill(patience()).expect("killed");
+            }
+        });
+        assert!(Orphans::find(&cluster.data).expect("orphans").is_empty());
+        let before = std::mem::replace(&mut server, cluster.start());
+        assert!(before.wait_gone(patience()).is_ok());
+    }
+}
+
+fn wait_until_busy(cluster: &Cluster, backends: i64) {
+    let mut client = cluster.connect();
+    let count = "SELECT count(*) FROM pg_stat_activity WHERE query = $1 AND state = 'active'";
+    while client
+        .query_one(count, &[&BUSY])
+        .expect("activity")
+        .get::<_, i64>(0)
+        < backends
+    {}
+}
+
+/// The postmaster is killed by somebody else, and nobody sees to its children: a detached server's supervisor does not.
+#[test]
+fn children_that_were_left_alone() {
+    let cluster = Cluster::new();
+    let detached = cluster.options().ownership(Ownership::Detached);
+    let server = cluster.command().spawn_server(&detached).expect("spawn");
+    server.wait_ready(patience()).expect("ready");
+    let find = |found: Result<Found, FindError>| match found {
+        Ok(Found::Running(found)) => found,
+        other => panic!("{other:?}"),
+    };
+    let found = find(Postmaster::find(&cluster.data));
+    let portable = find(Postmaster::find_portably(&cluster.data));
+    let mut client = cluster.connect();
+    let busy = std::thread::spawn(move || client.batch_execute(BUSY).expect_err("killed"));
+    wait_until_busy(&cluster, 1);
+
+    found.send(Signal::Kill).expect("signal");
+    // The busy one is left, whichever way it is seen.
+    let soon = || Deadline::after(Duration::from_millis(200));
+    found.wait_gone(soon()).expect_err("a backend");
+    portable.wait_gone(soon()).expect_err("a backend");
+    match Postmaster::find(&cluster.data) {
+        Ok(Found::Stale(stale)) => assert!(matches!(stale.reason, StaleReason::Gone)),
+        other => panic!("{other:?}"),
+    }
+    let in_use = release_shared_memory(&cluster.data)
+        .expect_err("in use")
+        .kind;
+    assert!(
+        matches!(in_use, SharedMemoryErrorKind::InUse { .. }),
+        "{in_use}"
+    );
+
+    let orphans = Orphans::find(&cluster.data).expect("orphans");
+    assert!(!orphans.is_empty());
+    orphans.kill(patience()).expect("killed");
+    busy.join().expect("no panic");
+    found.wait_gone(patience()).expect("gone");
+    portable.wait_gone(patience()).expect("gone");
+    let status = server
+        .wait_gone(patience())
+        .expect("gone")
+        .expect("its end was seen");
+    assert_eq!(status.signal(), Some(Signal::Kill.as_raw()));
+    assert_eq!(
+        cluster.start().postmaster().wait_ready(patience()).ok(),
+        Some(Status::Ready)
+    );
+}
+
+#[test]
+fn shared_memory_is_released() {
+    for bin in bin_directories() {
+        let cluster = Cluster::with(bin);
+        let server = cluster.start();
+        let file = server.postmaster().pid_file().expect("file").expect("file");
+        let segment = file.shared_memory.expect("a segment");
+        assert!(segment_exists(segment));
+        let mut client = cluster.connect();
+        let mut query = cluster.connect();
+        let kind: String = query
+            .query_one("SHOW dynamic_shared_memory_type", &[])
+            .expect("SHOW")
+            .get(0);
+        assert_eq!(kind, "posix");
+        let before = posix_segments();
+        std::thread::scope(|scope| {
+            // A query in parallel, to have more than the control segment.
+            scope.spawn(|| {
+                client
+                    .batch_execute(
+                        "CREATE TABLE t AS SELECT generate_series(1, 100000) AS i;
+                         SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0;
+                         SET min_parallel_table_scan_size = 0; SET max_parallel_workers_per_gather = 2;
+                         SELECT count(*) FROM t AS a, t AS b WHERE a.i % 10 = b.i % 7",
+                    )
+                    .expect_err("killed")
+            });
+            let workers =
+                "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'parallel worker'";
+            while query
+                .query_one(workers, &[])
+                .expect("workers")
+                .get::<_, i64>(0)
+                < 1
+            {}
+            server.postmaster().kill(patience()).expect("killed");
+        });
+        assert!(
+            segment_exists(segment),
+            "it is the next start that releases it, or we"
+        );
+        let released = release_shared_memory(&cluster.data).expect("released");
+        assert!(released.system_v);
+        assert!(released.posix >= 2, "{released:?}");
+        assert!(!segment_exists(segment));
+        let left: Vec<_> = posix_segments().difference(&before).cloned().collect();
+        println!("{left:?} of other servers, if any");
+        assert_eq!(
+            release_shared_memory(&cluster.data).expect("nothing left"),
+            Default::default()
+        );
+    }
+}
+
+#[test]
+fn the_memory_of_another_directory_is_not_released() {
+    let (dead, living) = (Cluster::new(), Cluster::new());
+    let server = dead.start();
+    server.postmaster().kill(patience()).expect("killed");
+    let file = dead.data.join(PidFile::NAME);
+    let claim = fs::read(&file).expect("file");
+    // As after a copy of a crashed data directory.
+    fs::write(living.data.join(PidFile::NAME), &claim).expect("file");
+    let refused = release_shared_memory(&living.data)
+        .expect_err("not ours")
+        .kind;
+    assert!(
+        matches!(refused, SharedMemoryErrorKind::NotOurs),
+        "{refused}"
+    );
+    assert!(
+        release_shared_memory(&dead.data)
+            .expect("released")
+            .system_v
+    );
+}
+
+/// The guard gives the memory back too, when nobody is left to do it otherwise.
+#[test]
+fn the_guard_releases_shared_memory() {
+    let cluster = Cluster::new();
+    let guard = GuardOptions::new()
+        .release_memory_of(&cluster.data)
+        .remove(&cluster.root)
+        .guard()
+        .expect("a guard");
+    let server = cluster
+        .command()
+        .guarded_by(&guard)
+        .spawn_server(&cluster.options())
+        .expect("spawn");
+    server.wait_ready(patience()).expect("ready");
+    let segment = server
+        .postmaster()
+        .pid_file()
+        .expect("file")
+        .and_then(|file| file.shared_memory);
+    server.postmaster().kill(patience()).expect("killed");
+    drop(server);
+    let root = cluster.leave_to_others();
+    assert!(guard.remove(patience()));
+    wait_removed(&root);
+    assert!(!segment_exists(segment.expect("a segment")));
+}
+
+fn segment_exists(id: SharedMemoryId) -> bool {
+    let table = fs::read_to_string("/proc/sysvipc/shm").expect("/proc/sysvipc/shm");
+    table.lines().skip(1).any(|line| {
+        let mut words = line.split_ascii_whitespace();
+        words.next() == Some(&id.key.to_string()) && words.next() == Some(&id.id.to_string())
+    })
+}
+
+fn posix_segments() -> BTreeSet<String> {
+    let entries = Utf8Path::new("/dev/shm").read_dir_utf8().expect("/dev/shm");
+    let names = entries.filter_map(|entry| Some(entry.ok()?.file_name().to_owned()));
+    names
+        .filter(|name| name.starts_with("PostgreSQL."))
+        .collect()
+}
