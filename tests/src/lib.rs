@@ -135,6 +135,42 @@ pub fn connect_to(info: &ConnectionInfo) -> postgres::Client {
     postgres::Client::connect(&info.uri(), postgres::NoTls).expect("a connection")
 }
 
+/// This test executable once more, to run one of its tests as a child that can be killed: the test sees `role` in
+/// [`role`](role()).
+pub fn child(test: &str, role: &str) -> std::process::Command {
+    let mut command = std::process::Command::new(env::current_exe().expect("this executable"));
+    command
+        .args([test, "--exact", "--nocapture", "--test-threads=1"])
+        .env(ROLE, role)
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::inherit());
+    command
+}
+
+const ROLE: &str = "PG_TESTS_ROLE";
+
+/// What this process was started for by [`child`]; none in an ordinary run.
+pub fn role() -> Option<Utf8PathBuf> {
+    env::var(ROLE).ok().map(Utf8PathBuf::from)
+}
+
+/// How often a fault is tried: the number in this variable of the environment, or `default`, which keeps an ordinary run short.
+pub fn rounds(variable: &str, default: u32) -> u32 {
+    env::var(variable).map_or(default, |text| text.parse().expect("a number"))
+}
+
+/// A number below `bound` that differs from call to call.
+pub fn random(bound: u64) -> u64 {
+    use std::hash::{BuildHasher as _, Hasher as _};
+    let random = std::hash::RandomState::new().build_hasher().finish();
+    random % bound.max(1)
+}
+
+/// Whether the tests run as root.
+pub fn is_root() -> bool {
+    server_account().is_some()
+}
+
 /// The first column of the first row of what a query returns, as text.
 pub fn ask(client: &mut postgres::Client, sql: &str) -> String {
     let rows = client.simple_query(sql).expect("an answer");

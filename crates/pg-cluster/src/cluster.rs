@@ -8,6 +8,8 @@ use pg_install::{Installation, MajorVersion, MissingProgramError, PgVersionFileE
 use pg_proc::{Account, AccountError, Command, DirectoryGuard, Server};
 use pgconf_parse::{AutoConf, ResolveError, Resolver};
 
+use crate::StartOptions;
+
 /// A data directory and the installation whose programs serve it.
 ///
 /// The directory need not exist yet. Nothing is remembered that the directory itself can tell: each call looks at it anew, so
@@ -41,9 +43,18 @@ pub struct Cluster {
     data_directory: Utf8PathBuf,
     config_file: Option<Utf8PathBuf>,
     account: Option<Account>,
-    server: Mutex<Option<Arc<Server>>>,
+    server: Mutex<Option<Arc<OwnServer>>>,
     /// Of a temporary cluster: removes its files once the server, above, is gone.
     guard: Option<DirectoryGuard>,
+    /// Held while a server is started: of two threads, one starts it, and the other finds it running.
+    starting: Mutex<()>,
+}
+
+/// A server that this object has started, and how.
+#[derive(Debug)]
+pub(crate) struct OwnServer {
+    pub(crate) process: Server,
+    pub(crate) options: StartOptions,
 }
 
 impl Cluster {
@@ -69,6 +80,7 @@ impl Cluster {
             account,
             server: Mutex::new(None),
             guard: None,
+            starting: Mutex::new(()),
         })
     }
 
@@ -180,17 +192,29 @@ impl Cluster {
     }
 
     /// The server that this object has started last, and may have ended since.
-    pub(crate) fn server(&self) -> Option<Arc<Server>> {
+    pub(crate) fn server(&self) -> Option<Arc<OwnServer>> {
         self.server_slot().clone()
     }
 
-    pub(crate) fn set_server(&self, server: Option<Arc<Server>>) {
+    /// The server that this object has started, if it has not ended.
+    pub(crate) fn living_server(&self) -> Option<Arc<OwnServer>> {
+        self.server().filter(|server| {
+            server.process.exit_status().is_none() && server.process.postmaster().is_alive()
+        })
+    }
+
+    /// Keeps other threads from starting a server meanwhile.
+    pub(crate) fn lock_starting(&self) -> MutexGuard<'_, ()> {
+        self.starting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn set_server(&self, server: Option<Arc<OwnServer>>) {
         let before = std::mem::replace(&mut *self.server_slot(), server);
         // Not under the lock: dropping a server may wait for its end.
         drop(before);
     }
 
-    fn server_slot(&self) -> MutexGuard<'_, Option<Arc<Server>>> {
+    fn server_slot(&self) -> MutexGuard<'_, Option<Arc<OwnServer>>> {
         self.server.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

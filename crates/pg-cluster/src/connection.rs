@@ -115,7 +115,8 @@ impl ConnectionInfo {
     pub fn is_expressible(&self) -> bool {
         match &self.host {
             Host::SocketDirectory(directory) => {
-                directory.is_absolute() && !directory.as_str().contains(',')
+                let found = directory.is_absolute() || directory.as_str().starts_with('@');
+                found && !directory.as_str().contains(',')
             }
             Host::Tcp(host) => !host.contains(','),
         }

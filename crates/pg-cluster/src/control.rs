@@ -5,6 +5,7 @@ use std::time::Duration;
 use camino::Utf8PathBuf;
 use pg_proc::{Deadline, FindError, Pid, Postmaster, SignalError};
 
+use crate::state::Occupant;
 use crate::stop::Escalation;
 use crate::{Cluster, ConfigurationProblem, StartError, StartOptions, Started, StopError};
 
@@ -32,6 +33,9 @@ pub enum ControlErrorKind {
     /// It cannot be found out whether there is one.
     #[error("it cannot be found out about")]
     Find(#[source] FindError),
+    /// A single-user process, or a process of another user, holds the directory.
+    #[error("process {0} holds the data directory and is no server that could be told")]
+    Held(Pid),
     /// The signal, or the file that goes with it, could not be delivered.
     #[error("it cannot be signalled")]
     Signal(#[source] SignalError),
@@ -193,10 +197,16 @@ impl Cluster {
         tell: impl FnOnce(&Postmaster) -> Result<(), SignalError>,
     ) -> Result<Pid, ControlError> {
         let failed = |kind| self.control_error(action, kind);
-        let postmaster = self
-            .postmaster()
+        let postmaster = match self
+            .occupant()
             .map_err(|error| failed(ControlErrorKind::Find(error)))?
-            .ok_or_else(|| failed(ControlErrorKind::NotRunning))?;
+        {
+            Occupant::Server(postmaster) => postmaster,
+            Occupant::Nobody => return Err(failed(ControlErrorKind::NotRunning)),
+            Occupant::SingleUser(pid) | Occupant::OtherUsers(pid) => {
+                return Err(failed(ControlErrorKind::Held(pid)));
+            }
+        };
         match tell(&postmaster) {
             Ok(()) => Ok(postmaster.pid()),
             Err(error) if error.is_gone() => Err(failed(ControlErrorKind::NotRunning)),

@@ -61,7 +61,7 @@ fn of(
         socket_directories: directories
             .into_iter()
             .filter_map(|path| Utf8PathBuf::from_path_buf(path).ok())
-            .map(|path| cluster.data_directory().join(path))
+            .map(|path| socket_directory(cluster.data_directory(), &path))
             .collect(),
         tcp_hosts: hosts
             .into_iter()
@@ -137,13 +137,24 @@ fn of_pid_file(data_directory: &Utf8Path, file: &PidFile) -> Option<ConnectionIn
         .as_deref()
         .filter(|path| !path.as_str().is_empty());
     if let Some(directory) = socket {
-        return Some(ConnectionInfo::socket(data_directory.join(directory), port));
+        let directory = socket_directory(data_directory, directory);
+        return Some(ConnectionInfo::socket(directory, port));
     }
     let host = file
         .listen_address
         .as_deref()
         .filter(|address| !address.is_empty())?;
     Some(ConnectionInfo::tcp(reachable(host), port))
+}
+
+/// A relative path is taken against the data directory, where the server works. A name that begins with `@` is no path but an
+/// abstract socket (src/common/ip.c).
+fn socket_directory(data_directory: &Utf8Path, path: &Utf8Path) -> Utf8PathBuf {
+    if path.as_str().starts_with('@') {
+        path.to_owned()
+    } else {
+        data_directory.join(path)
+    }
 }
 
 /// A server that listens on every address is reached by the loopback one.

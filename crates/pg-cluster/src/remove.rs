@@ -4,9 +4,10 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use pg_proc::{Found, Pid};
+use pg_proc::{Deadline, DirectoryLock, Found, LockError, Pid};
 
 use crate::{Cluster, Escalation, StopError};
 
@@ -26,6 +27,9 @@ pub enum RemoveErrorKind {
     /// The directory lacks what every data directory has. Nothing was removed.
     #[error("it is no data directory: it has no {0}")]
     NoDataDirectory(&'static str),
+    /// Another process is initialising or changing it, or it cannot be locked. Nothing was removed.
+    #[error("it cannot be locked")]
+    Lock(#[source] LockError),
     /// The server could not be stopped. Nothing was removed.
     #[error("its server does not stop")]
     Stop(#[source] StopError),
@@ -58,7 +62,12 @@ impl RemoveError {
 impl Cluster {
     /// Stops the server, gently at first ([`Escalation::escalating`]), and removes everything that belongs to the
     /// cluster: the data directory, the directory of the write-ahead log if `pg_wal` is a link, and what the cluster has put into
-    /// its tablespaces. A directory that does not exist is no error.
+    /// its tablespaces. A directory that does not exist is no error, nor is an empty one, which is removed.
+    ///
+    /// `pg_wal` is followed only to a directory that belongs to the owner of the data directory and holds nothing but what a server
+    /// writes there. If it holds anything else, it is left as it is, and the link alone goes.
+    ///
+    /// What an interrupted removal leaves is still recognised: a second one completes it.
     ///
     /// Other links are removed and not followed. A tablespace's own directory remains, empty, since somebody made it
     /// for the cluster; so does the directory of configuration files kept elsewhere.
@@ -90,6 +99,15 @@ impl Cluster {
         {
             return Ok(());
         }
+        if directory
+            .read_dir_utf8()
+            .is_ok_and(|mut entries| entries.next().is_none())
+        {
+            return remove_all(directory).map_err(|cause| {
+                let path = directory.to_owned();
+                failed(RemoveErrorKind::Tree { path, cause })
+            });
+        }
         recognise(directory).map_err(failed)?;
         if let Ok(Found::SingleUser(pid) | Found::OtherUsers { pid, .. }) = self.find() {
             return Err(failed(RemoveErrorKind::Held(pid)));
@@ -97,9 +115,14 @@ impl Cluster {
         self.stop_and_wait(escalation)
             .map_err(|error| failed(RemoveErrorKind::Stop(error)))?;
         self.set_server(None);
+        let _lock = DirectoryLock::acquire(directory, Deadline::after(LOCK_PATIENCE))
+            .map_err(|error| failed(RemoveErrorKind::Lock(error)))?;
         remove_tree(directory).map_err(failed)
     }
 }
+
+/// How long somebody who changes a setting may keep us waiting.
+const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Half a cluster, as an interrupted removal leaves it, is still recognised: `PG_VERSION` goes last.
 fn recognise(directory: &Utf8Path) -> Result<(), RemoveErrorKind> {
@@ -122,15 +145,16 @@ fn remove_tree(directory: &Utf8Path) -> Result<(), RemoveErrorKind> {
             remove_all(&part).map_err(at(&part))?;
         }
     }
-    if let Ok(wal) = fs::read_link(real.join("pg_wal")) {
-        if let Ok(wal) = Utf8PathBuf::from_path_buf(real.as_std_path().join(wal)) {
-            remove_all(&wal).map_err(at(&wal))?;
-        }
+    if let Some(wal) = wal_elsewhere(&real) {
+        remove_all(&wal).map_err(at(&wal))?;
     }
     for entry in fs::read_dir(&real).map_err(at(&real))? {
         let entry = entry.map_err(at(&real))?;
         if entry.file_name() != "PG_VERSION" {
-            remove_entry(&entry.path()).map_err(at(&real))?;
+            remove_entry(&entry.path()).map_err(|cause| RemoveErrorKind::Tree {
+                path: real.join(entry.file_name().to_string_lossy().as_ref()),
+                cause,
+            })?;
         }
     }
     remove_all(&real).map_err(at(&real))?;
@@ -138,6 +162,38 @@ fn remove_tree(directory: &Utf8Path) -> Result<(), RemoveErrorKind> {
         let _ = fs::remove_file(directory);
     }
     Ok(())
+}
+
+/// What `pg_wal` links to, if it can only be this cluster's.
+fn wal_elsewhere(data_directory: &Utf8Path) -> Option<Utf8PathBuf> {
+    let link = data_directory.join("pg_wal");
+    if !link.is_symlink() {
+        return None;
+    }
+    let target = link.canonicalize_utf8().ok()?;
+    let owner = fs::metadata(data_directory).ok()?.uid();
+    let ours = fs::metadata(&target).is_ok_and(|found| found.is_dir() && found.uid() == owner);
+    let entries = fs::read_dir(&target).ok()?;
+    let mut names = entries.map(|entry| entry.map(|entry| entry.file_name()));
+    let only_wal =
+        names.all(|name| name.is_ok_and(|name| name.to_str().is_some_and(is_written_into_pg_wal)));
+    (ours && only_wal).then_some(target)
+}
+
+/// `IsXLogFileName` and its kin in src/include/access/xlog_internal.h, and what else servers and archiving tools put there.
+fn is_written_into_pg_wal(name: &str) -> bool {
+    let (stem, rest) = name.split_at_checked(24).unwrap_or((name, ""));
+    let is_segment = stem.len() == 24 && stem.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_history = name.strip_suffix(".history").is_some_and(|timeline| {
+        timeline.len() == 8 && timeline.bytes().all(|byte| byte.is_ascii_hexdigit())
+    });
+    is_segment && (rest.is_empty() || rest == ".partial" || rest.ends_with(".backup"))
+        || is_history
+        || name.starts_with("xlogtemp.")
+        || matches!(
+            name,
+            "archive_status" | "summaries" | "RECOVERYXLOG" | "RECOVERYHISTORY"
+        )
 }
 
 fn links_in(directory: &Utf8Path) -> Vec<Utf8PathBuf> {
@@ -175,10 +231,15 @@ fn remove_all(directory: &Utf8Path) -> io::Result<()> {
     }
 }
 
+/// Somebody else may be removing the same.
 fn remove_entry(path: &Path) -> io::Result<()> {
-    if fs::symlink_metadata(path)?.is_dir() {
-        fs::remove_dir_all(path)
-    } else {
-        fs::remove_file(path)
+    let removed = match fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
     }
 }

@@ -1,11 +1,14 @@
 //! What a cluster is doing.
 
+use std::ops::Deref;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use pg_install::Program;
 use pg_proc::{FindError, Found, Pid, PidFile, Postmaster, Status};
 
 use crate::Cluster;
+use crate::cluster::OwnServer;
 use crate::control_data::{ControlData, ControlDataError, ControlDataErrorKind};
 
 /// What is to be said of a cluster at one moment.
@@ -51,8 +54,8 @@ impl Cluster {
     ///
     /// If the directory or `postmaster.pid` cannot be read.
     pub fn state(&self) -> Result<State, FindError> {
-        Ok(match self.find()? {
-            Found::Running(postmaster) => {
+        Ok(match self.occupant()? {
+            Occupant::Server(postmaster) => {
                 let pid = postmaster.pid();
                 match status(&postmaster) {
                     Some(Status::Ready) => State::Ready(pid),
@@ -61,36 +64,43 @@ impl Cluster {
                     _ => State::Starting(pid),
                 }
             }
-            Found::SingleUser(pid) => State::SingleUser(pid),
-            Found::OtherUsers { pid, .. } => State::OtherUsers(pid),
-            _ if self.is_initialized() => State::Stopped,
-            _ if self
-                .data_directory()
-                .read_dir_utf8()
-                .is_ok_and(|mut all| all.next().is_some()) =>
+            Occupant::SingleUser(pid) => State::SingleUser(pid),
+            Occupant::OtherUsers(pid) => State::OtherUsers(pid),
+            Occupant::Nobody if self.is_initialized() => State::Stopped,
+            Occupant::Nobody
+                if self
+                    .data_directory()
+                    .read_dir_utf8()
+                    .is_ok_and(|mut all| all.next().is_some()) =>
             {
                 State::Uninitialized
             }
-            _ => State::Void,
+            Occupant::Nobody => State::Void,
         })
     }
 
-    /// The process number of the server, whoever started it; none if there is no server.
+    /// The process number of the server, whoever started it; none if there is no server. A process that holds the directory without being
+    /// known to be its server counts as well: see [`State::SingleUser`] and [`State::OtherUsers`].
     ///
     /// # Errors
     ///
     /// As [`state`](Self::state).
     pub fn pid(&self) -> Result<Option<Pid>, FindError> {
-        Ok(self.postmaster()?.map(|postmaster| postmaster.pid()))
+        Ok(match self.occupant()? {
+            Occupant::Server(postmaster) => Some(postmaster.pid()),
+            Occupant::SingleUser(pid) | Occupant::OtherUsers(pid) => Some(pid),
+            Occupant::Nobody => None,
+        })
     }
 
-    /// Whether there is a server. It need not accept connections: [`readiness`](Self::readiness) tells.
+    /// Whether there is a server, or another process that holds the directory. It need not accept connections:
+    /// [`readiness`](Self::readiness) tells.
     ///
     /// # Errors
     ///
     /// As [`state`](Self::state).
     pub fn is_running(&self) -> Result<bool, FindError> {
-        Ok(self.postmaster()?.is_some())
+        Ok(self.pid()?.is_some())
     }
 
     /// Whether the server accepts connections: yes, not now, or there is none.
@@ -101,10 +111,12 @@ impl Cluster {
     ///
     /// As [`state`](Self::state).
     pub fn readiness(&self) -> Result<Readiness, FindError> {
-        Ok(match self.postmaster()? {
-            None => Readiness::NoServer,
-            Some(postmaster) if status(&postmaster) == Some(Status::Ready) => Readiness::Ready,
-            Some(_) => Readiness::NotReady,
+        Ok(match self.occupant()? {
+            Occupant::Nobody => Readiness::NoServer,
+            Occupant::Server(postmaster) if status(&postmaster) == Some(Status::Ready) => {
+                Readiness::Ready
+            }
+            _ => Readiness::NotReady,
         })
     }
 
@@ -155,10 +167,23 @@ impl Cluster {
         Postmaster::find(self.data_directory())
     }
 
-    /// The identified postmaster, if there is one.
-    pub(crate) fn postmaster(&self) -> Result<Option<Postmaster>, FindError> {
+    /// Who holds the data directory. A server that this object has started holds it before it has written its lock file.
+    pub(crate) fn occupant(&self) -> Result<Occupant, FindError> {
         Ok(match self.find()? {
-            Found::Running(postmaster) => Some(postmaster),
+            Found::Running(postmaster) => Occupant::Server(AnyPostmaster::Found(postmaster)),
+            Found::SingleUser(pid) => Occupant::SingleUser(pid),
+            Found::OtherUsers { pid, .. } => Occupant::OtherUsers(pid),
+            _ => match self.living_server() {
+                Some(server) => Occupant::Server(AnyPostmaster::Own(server)),
+                None => Occupant::Nobody,
+            },
+        })
+    }
+
+    /// The identified postmaster, if there is one.
+    pub(crate) fn postmaster(&self) -> Result<Option<AnyPostmaster>, FindError> {
+        Ok(match self.occupant()? {
+            Occupant::Server(postmaster) => Some(postmaster),
             _ => None,
         })
     }
@@ -168,6 +193,33 @@ impl Cluster {
         Ok(self
             .postmaster()?
             .and_then(|postmaster| postmaster.pid_file().ok().flatten()))
+    }
+}
+
+/// Who holds a data directory.
+#[derive(Debug)]
+pub(crate) enum Occupant {
+    Nobody,
+    Server(AnyPostmaster),
+    SingleUser(Pid),
+    OtherUsers(Pid),
+}
+
+/// A postmaster, however it became known.
+#[derive(Debug)]
+pub(crate) enum AnyPostmaster {
+    Found(Postmaster),
+    Own(Arc<OwnServer>),
+}
+
+impl Deref for AnyPostmaster {
+    type Target = Postmaster;
+
+    fn deref(&self) -> &Postmaster {
+        match self {
+            Self::Found(postmaster) => postmaster,
+            Self::Own(server) => server.process.postmaster(),
+        }
     }
 }
 

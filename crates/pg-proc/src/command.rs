@@ -127,6 +127,13 @@ impl Command {
         &self.arguments
     }
 
+    /// The account to become, if it is another one than the caller's.
+    pub(crate) fn other_account(&self) -> Option<&Account> {
+        self.account
+            .as_ref()
+            .filter(|account| !account.is_current())
+    }
+
     pub(crate) fn failed(&self, kind: SpawnErrorKind) -> SpawnError {
         SpawnError {
             program: self.program.clone(),
@@ -149,7 +156,7 @@ impl Command {
         streams: Streams,
         orders: &Orders,
     ) -> Result<Launched, SpawnError> {
-        let account = self.account.clone().filter(|account| !account.is_current());
+        let account = self.other_account().cloned();
         let program = Program {
             path: self.c_string(self.program.as_os_str())?,
             arguments: std::iter::once(self.program.as_os_str())

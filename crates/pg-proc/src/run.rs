@@ -64,6 +64,10 @@ impl Command {
         for end in [&input, &output, &errors] {
             sys::set_nonblocking(end).map_err(spawn)?;
         }
+        // Linux lets a pipe be opened again by `/dev/stdin`, with the rights of its owner; elsewhere this cannot be, and need not.
+        if let Some(account) = self.other_account() {
+            let _ = std::os::unix::fs::fchown(&stdin, Some(account.uid()), None);
+        }
         let orders = Orders {
             steps: Vec::new(),
             bound: true,

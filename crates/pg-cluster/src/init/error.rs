@@ -3,7 +3,7 @@
 use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use pg_install::MissingProgramError;
+use pg_install::{MajorVersion, MissingProgramError, Version};
 use pg_proc::{GuardError, LockError, RunError};
 
 /// A data directory could not be made.
@@ -37,6 +37,16 @@ pub enum InitErrorKind {
     /// An option cannot be what it is.
     #[error("{0}")]
     Option(&'static str),
+    /// `initdb` of this version does not have an option that is needed.
+    #[error("initdb of PostgreSQL {version} has no {option}, which came with {since}")]
+    Unsupported {
+        /// The option, as `initdb` spells it.
+        option: &'static str,
+        /// The first major version that has it.
+        since: MajorVersion,
+        /// The installation's version.
+        version: Version,
+    },
     /// The installation has no `initdb`.
     #[error("the installation is incomplete")]
     MissingProgram(#[source] MissingProgramError),
@@ -78,6 +88,15 @@ impl InitError {
             {
                 Some(
                     "`locale -a` lists the locales of this machine; `Locale::C` is there always"
+                        .to_owned(),
+                )
+            }
+            InitErrorKind::Program(error)
+                if String::from_utf8_lossy(&error.stderr).contains("Permission denied") =>
+            {
+                Some(
+                    "under root `initdb` runs as another account, which has to be able to enter every directory on the way: see \
+                     `Cluster::account`"
                         .to_owned(),
                 )
             }

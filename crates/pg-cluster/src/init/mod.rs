@@ -7,14 +7,16 @@
 
 mod error;
 mod options;
+mod superuser;
 
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, chown};
+use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use pg_install::Program;
-use pg_proc::{Account, DirectoryGuard, DirectoryLock, GuardOptions, TryLock};
+use pg_proc::{Account, Deadline, DirectoryGuard, DirectoryLock, GuardOptions, LockErrorKind};
 
 pub use self::error::{InitError, InitErrorKind};
 pub use self::options::{
@@ -24,6 +26,10 @@ use crate::Cluster;
 
 /// Where `initdb` works.
 const STAGE: &str = ".pg-cluster-init";
+/// How long another process may keep us from a directory: `initdb` takes half a second.
+const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+/// How long the guard of a killed process may take to remove what that process had begun.
+const GUARD_PATIENCE: Duration = Duration::from_secs(2);
 
 impl Cluster {
     /// Makes the data directory with `initdb`, and returns when it is complete.
@@ -39,19 +45,28 @@ impl Cluster {
     ///
     /// # Cleanup
     ///
-    /// If the calling process is killed meanwhile, `initdb` is ended and what it wrote is removed. After a crash of the machine the
-    /// next `init` removes it.
+    /// If the calling process is killed meanwhile, `initdb` is ended and what it wrote is removed, all but the directory itself. After a
+    /// crash of the machine the next `init` removes it.
     pub fn init(&self, options: &InitOptions) -> Result<(), InitError> {
         let failed = |kind| InitError::new(self.data_directory(), kind);
         options
-            .check()
-            .map_err(|problem| failed(InitErrorKind::Option(problem)))?;
+            .check(self.installation().version())
+            .map_err(&failed)?;
         self.installation()
             .require(Program::Initdb)
             .map_err(|error| failed(InitErrorKind::MissingProgram(error)))?;
         let mut target = Target::prepare(self.data_directory(), self.account()).map_err(failed)?;
-        let wal = options.wal_directory.as_deref().map(WalDirectory::before);
-        self.run_initdb(options, &target.stage(), target.guard.as_ref())
+        let wal = options.wal_directory.as_deref();
+        let wal = wal
+            .map(|path| WalDirectory::prepare(path, self.account()))
+            .transpose()
+            .and_then(|wal| target.guard(wal.as_ref()).map(|()| wal))
+            .map_err(|kind| {
+                target.undo();
+                failed(kind)
+            })?;
+        self.run_initdb(options, &target)
+            .and_then(|()| superuser::rename(self, options, &target))
             .and_then(|()| target.finish().map_err(InitErrorKind::Directory))
             .map_err(|kind| {
                 target.undo();
@@ -62,17 +77,11 @@ impl Cluster {
             })
     }
 
-    /// Runs `initdb` for a directory that nobody else uses.
-    pub(crate) fn run_initdb(
-        &self,
-        options: &InitOptions,
-        directory: &Utf8Path,
-        guard: Option<&DirectoryGuard>,
-    ) -> Result<(), InitErrorKind> {
+    fn run_initdb(&self, options: &InitOptions, target: &Target<'_>) -> Result<(), InitErrorKind> {
         let mut command = self
             .command(Program::Initdb)
             .map_err(InitErrorKind::MissingProgram)?
-            .args(options.arguments(self.installation().version(), directory));
+            .args(options.arguments(self.installation().version(), &target.stage()));
         if options.locale == Locale::Environment {
             command = command.env_remove("LC_ALL");
             for (name, value) in locale_variables() {
@@ -85,27 +94,13 @@ impl Cluster {
                 .arg("--pwfile=/dev/stdin")
                 .input(format!("{password}\n"));
         }
-        if let Some(guard) = guard {
+        if let Some(guard) = &target.guard {
             command = command.guarded_by(guard);
         }
         command
             .run(options.timeout)
             .map_err(InitErrorKind::Program)?;
         Ok(())
-    }
-}
-
-impl InitOptions {
-    pub(crate) fn check(&self) -> Result<(), &'static str> {
-        match &self.password {
-            Some(password) if password.is_empty() => Err("the password is empty"),
-            Some(password) if password.contains(['\n', '\r', '\0']) => {
-                Err("the password holds a line break or NUL, and initdb reads one line")
-            }
-            _ if self.user.is_empty() => Err("the superuser's name is empty"),
-            _ if self.user.starts_with("pg_") => Err("names that begin with pg_ are reserved"),
-            _ => Ok(()),
-        }
     }
 }
 
@@ -126,18 +121,8 @@ impl<'a> Target<'a> {
             .take_while(|path| !path.exists())
             .last();
         let created = created.map(Utf8Path::to_owned);
-        if let Some(parent) = directory.parent() {
-            fs::create_dir_all(parent).map_err(InitErrorKind::Directory)?;
-        }
-        match DirBuilder::new().mode(0o700).create(directory) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            other => other.map_err(InitErrorKind::Directory)?,
-        }
-        let lock = match DirectoryLock::try_acquire(directory).map_err(InitErrorKind::Lock)? {
-            TryLock::Acquired(lock) => lock,
-            TryLock::Busy => return Err(InitErrorKind::Busy),
-        };
-        let mut target = Self {
+        let lock = make_and_lock(directory, created.as_deref(), account)?;
+        let target = Self {
             directory,
             created,
             guard: None,
@@ -155,9 +140,19 @@ impl<'a> Target<'a> {
                     .map_err(InitErrorKind::Directory)?;
             }
         }
-        let guard = GuardOptions::new().remove(target.created.clone().unwrap_or(stage));
-        target.guard = Some(guard.guard().map_err(InitErrorKind::Guard)?);
         Ok(target)
+    }
+
+    /// Has what `initdb` writes removed if this process is killed. The subdirectory goes last: once it is gone, whoever comes next
+    /// need not fear that anything is removed beneath him. For the same reason the data directory itself stays, empty.
+    fn guard(&mut self, wal: Option<&WalDirectory>) -> Result<(), InitErrorKind> {
+        let mut options = GuardOptions::new();
+        if let Some(wal) = wal.filter(|wal| wal.empty) {
+            options = options.remove(wal.path.clone());
+        }
+        let guard = options.remove(self.stage()).guard();
+        self.guard = Some(guard.map_err(InitErrorKind::Guard)?);
+        Ok(())
     }
 
     /// Refuses a directory with anything in it, but removes what an interrupted attempt of ours has left.
@@ -167,6 +162,7 @@ impl<'a> Target<'a> {
             return Err(InitErrorKind::AlreadyInitialized);
         }
         if self.stage().exists() {
+            // Nobody holds the lock: what is left of a crash of the machine.
             self.clear().map_err(InitErrorKind::Directory)?;
         }
         match entries()?.next() {
@@ -187,6 +183,10 @@ impl<'a> Target<'a> {
     fn finish(&mut self) -> io::Result<()> {
         let stage = self.stage();
         let directory = File::open(self.directory)?;
+        // From now on the subdirectory marks the rest as unfinished, and must not go before it.
+        if let Some(guard) = self.guard.take() {
+            guard.release();
+        }
         for entry in fs::read_dir(&stage)? {
             let name = entry?.file_name();
             if name != "PG_VERSION" {
@@ -200,9 +200,6 @@ impl<'a> Target<'a> {
         fs::set_permissions(self.directory, Permissions::from_mode(mode))?;
         directory.sync_all()?;
         fs::rename(stage.join("PG_VERSION"), self.directory.join("PG_VERSION"))?;
-        if let Some(guard) = self.guard.take() {
-            guard.release();
-        }
         fs::remove_dir(&stage)?;
         directory.sync_all()?;
         match self.directory.parent() {
@@ -213,8 +210,10 @@ impl<'a> Target<'a> {
 
     /// Takes the directory back to what it was. Failing at that must not hide why.
     fn undo(&mut self) {
+        if let Some(guard) = self.guard.take() {
+            guard.release();
+        }
         let cleared = self.clear();
-        drop(self.guard.take());
         if let (Ok(()), Some(created)) = (cleared, &self.created) {
             let _ = fs::remove_dir_all(created);
         }
@@ -240,31 +239,98 @@ impl<'a> Target<'a> {
     }
 }
 
+/// Makes the directory with its parents and locks it. If it goes away meanwhile, which is what becomes of it when another
+/// process fails or is killed, it is made again.
+fn make_and_lock(
+    directory: &Utf8Path,
+    created: Option<&Utf8Path>,
+    account: Option<&Account>,
+) -> Result<DirectoryLock, InitErrorKind> {
+    let begun = Instant::now();
+    loop {
+        make(directory, created, account).map_err(InitErrorKind::Directory)?;
+        let lock = match DirectoryLock::acquire(directory, Deadline::after(LOCK_PATIENCE)) {
+            Ok(lock) => lock,
+            Err(error) if matches!(error.kind, LockErrorKind::Busy) => {
+                return Err(InitErrorKind::Busy);
+            }
+            Err(_) if !directory.exists() && begun.elapsed() < LOCK_PATIENCE => continue,
+            Err(error) => return Err(InitErrorKind::Lock(error)),
+        };
+        // The lock is free while there is unfinished work: its owner was killed, and its guard is about to remove what it began,
+        // the directory itself perhaps. That must not happen beneath us.
+        let waiting = Instant::now();
+        while directory.join(STAGE).exists() && waiting.elapsed() < GUARD_PATIENCE {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        if directory.exists() || begun.elapsed() > LOCK_PATIENCE {
+            return Ok(lock);
+        }
+    }
+}
+
+/// Parents are made enterable for the account that will own the directory, whatever the umask.
+fn make(
+    directory: &Utf8Path,
+    created: Option<&Utf8Path>,
+    account: Option<&Account>,
+) -> io::Result<()> {
+    if let Some(parent) = directory.parent() {
+        fs::create_dir_all(parent)?;
+        if let (Some(created), Some(_)) = (created, account) {
+            for path in parent
+                .ancestors()
+                .take_while(|path| path.starts_with(created))
+            {
+                fs::set_permissions(path, Permissions::from_mode(0o755))?;
+            }
+        }
+    }
+    match DirBuilder::new().mode(0o700).create(directory) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        other => other,
+    }
+}
+
 /// A directory for the write-ahead log that `initdb` may have filled before it was ended.
 struct WalDirectory {
     path: Utf8PathBuf,
-    existed: bool,
+    created: bool,
+    /// If not, `initdb` refuses it, and nothing in it is ours.
     empty: bool,
 }
 
 impl WalDirectory {
-    fn before(path: &Utf8Path) -> Self {
-        let entries = fs::read_dir(path);
-        let existed = entries.is_ok();
-        let empty = entries.is_ok_and(|mut entries| entries.next().is_none());
-        Self {
-            path: path.to_owned(),
-            existed,
-            empty,
+    fn prepare(path: &Utf8Path, account: Option<&Account>) -> Result<Self, InitErrorKind> {
+        if !path.is_absolute() {
+            return Err(InitErrorKind::Option(
+                "the path of the WAL directory is not absolute",
+            ));
         }
+        let created = match DirBuilder::new().mode(0o700).create(path) {
+            Ok(()) => true,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
+            Err(error) => return Err(InitErrorKind::Directory(error)),
+        };
+        if let (true, Some(account)) = (created, account) {
+            chown(path, Some(account.uid()), Some(account.gid()))
+                .map_err(InitErrorKind::Directory)?;
+        }
+        let empty = fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
+        Ok(Self {
+            path: path.to_owned(),
+            created,
+            empty,
+        })
     }
 
     fn undo(&self) {
-        if !self.existed || self.empty {
+        if self.created {
             let _ = fs::remove_dir_all(&self.path);
-        }
-        if self.existed && self.empty {
-            let _ = DirBuilder::new().mode(0o700).create(&self.path);
+        } else if self.empty {
+            for entry in fs::read_dir(&self.path).into_iter().flatten().flatten() {
+                let _ = fs::remove_dir_all(entry.path()).or_else(|_| fs::remove_file(entry.path()));
+            }
         }
     }
 }

@@ -5,6 +5,9 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 use pg_install::{MajorVersion, Version};
 
+use super::InitErrorKind;
+use super::superuser::name_for_initdb;
+
 /// How a new data directory is made. The default is a cluster with the superuser `postgres`, encoding UTF-8 and locale
 /// `C`, which is the same on every machine and depends on no variable of the environment.
 ///
@@ -132,7 +135,7 @@ impl InitOptions {
         }
     }
 
-    /// The name of the superuser (`-U`). It must not be empty nor begin with `pg_`, which `initdb` refuses.
+    /// The name of the superuser (`-U`): any text of at most 63 bytes without line breaks that does not begin with `pg_`.
     #[must_use]
     pub fn user(mut self, name: impl Into<String>) -> Self {
         self.user = name.into();
@@ -214,7 +217,7 @@ impl InitOptions {
         self
     }
 
-    /// An empty or new directory for the write-ahead log (`--waldir`); `pg_wal` becomes a link to it.
+    /// An empty or new directory for the write-ahead log (`--waldir`), by its absolute path; `pg_wal` becomes a link to it.
     #[must_use]
     pub fn wal_directory(mut self, directory: impl Into<Utf8PathBuf>) -> Self {
         self.wal_directory = Some(directory.into());
@@ -249,11 +252,63 @@ impl InitOptions {
         self
     }
 
+    /// What `initdb` would refuse, or silently get wrong.
+    pub(super) fn check(&self, version: &Version) -> Result<(), InitErrorKind> {
+        let broken = |text: &str| text.contains(['\n', '\r', '\0']);
+        let impossible = match &self.password {
+            Some(password) if password.is_empty() => Some("the password is empty"),
+            Some(password) if broken(password) => {
+                Some("the password holds a line break or NUL, and initdb reads one line")
+            }
+            // `get_set_pwd` in initdb.c up to version 13 reads into a buffer of 1024 bytes.
+            Some(password) if password.len() > 1000 => {
+                Some("the password is longer than 1000 bytes")
+            }
+            _ if self.user.is_empty() => Some("the superuser's name is empty"),
+            _ if self.user.len() > 63 => Some("the superuser's name is longer than 63 bytes"),
+            _ if broken(&self.user) => Some("the superuser's name holds a line break or NUL"),
+            _ if self.user.starts_with("pg_") => Some("names that begin with pg_ are reserved"),
+            _ => None,
+        };
+        if let Some(problem) = impossible {
+            return Err(InitErrorKind::Option(problem));
+        }
+        let unsupported = self
+            .needed_versions()
+            .into_iter()
+            .find(|&(needed, _)| version.major_version() < MajorVersion::new(needed));
+        match unsupported {
+            Some((needed, option)) => Err(InitErrorKind::Unsupported {
+                option,
+                since: MajorVersion::new(needed),
+                version: version.clone(),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// The options in use that `initdb` has not always had.
+    fn needed_versions(&self) -> Vec<(u16, &'static str)> {
+        let mut needed = Vec::new();
+        if self.wal_segment_megabytes.is_some() {
+            needed.push((11, "--wal-segsize"));
+        }
+        if self.access == DirectoryAccess::Group {
+            needed.push((11, "--allow-group-access"));
+        }
+        match self.locale_provider {
+            Some(LocaleProvider::Builtin(_)) => needed.push((17, "--locale-provider=builtin")),
+            Some(_) => needed.push((15, "--locale-provider")),
+            None => {}
+        }
+        needed
+    }
+
     /// The arguments for `initdb` of this version.
     pub(crate) fn arguments(&self, version: &Version, directory: &Utf8Path) -> Vec<String> {
         let mut arguments = vec![
             format!("--pgdata={directory}"),
-            format!("--username={}", self.user),
+            format!("--username={}", name_for_initdb(&self.user)),
         ];
         let mut option = |name: &str, value: &str| arguments.push(format!("--{name}={value}"));
         if let Some(encoding) = &self.encoding {

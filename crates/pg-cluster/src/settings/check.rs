@@ -144,12 +144,17 @@ pub(super) fn read_by_server(
 
 /// Starts `postgres -C`, which reads a whole configuration, says what it thinks of it in English, and ends. None if it is content.
 fn ask(cluster: &Cluster, settings: &[&str]) -> Result<Option<String>, SettingsErrorKind> {
+    // Which directory it is matters not, but it has to be one, and the cluster need not exist yet.
+    let directory = match cluster.data_directory().is_dir() {
+        true => cluster.data_directory(),
+        false => Utf8Path::new("/"),
+    };
     let asked = cluster
         .command(Program::Postgres)
         .map_err(|error| SettingsErrorKind::Installation(Box::new(error)))?
         .args([
             "-D",
-            cluster.data_directory().as_str(),
+            directory.as_str(),
             "-C",
             "port",
             "-c",

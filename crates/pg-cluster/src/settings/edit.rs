@@ -30,7 +30,8 @@ pub enum Validation {
 pub struct Written {
     /// Whether the file is another one now. False if it said all this before.
     pub changed: bool,
-    /// Settings that were changed in this file and still have another value, because a later file says so.
+    /// Settings that were to be changed, or were changed by an edit session, and have another value all the same, because a later file says
+    /// so.
     pub shadowed: Vec<Shadowed>,
 }
 
@@ -51,6 +52,7 @@ pub(super) fn edit(
     cluster: &Cluster,
     path: &Utf8Path,
     validation: Validation,
+    mut names: BTreeSet<SettingName>,
     change: impl FnOnce(&mut Document) -> Result<(), EditError>,
 ) -> Result<Written, SettingsError> {
     let failed = |kind| SettingsError::new(path.to_owned(), kind);
@@ -80,37 +82,45 @@ pub(super) fn edit(
             .commit()
             .map_err(|error| failed(SettingsErrorKind::Write(error)))?;
     }
+    names.extend(touched(&old, &new));
     Ok(Written {
         changed,
-        shadowed: shadowed(cluster, path, &old, &new),
+        shadowed: shadowed(cluster, path, names, &new),
     })
 }
 
-/// Compares what the edited file says now with what the server will read, for the settings that were touched. A
-/// configuration that cannot be read as a whole shadows nothing that could be named.
-fn shadowed(cluster: &Cluster, path: &Utf8Path, old: &Document, new: &Document) -> Vec<Shadowed> {
-    let names: BTreeSet<SettingName> = old
-        .assignments()
-        .chain(new.assignments())
+/// The settings that have another value in the new document than in the old one.
+fn touched(old: &Document, new: &Document) -> BTreeSet<SettingName> {
+    let assignments = old.assignments().chain(new.assignments());
+    assignments
         .filter_map(|assignment| SettingName::new(assignment.name()).ok())
-        .collect();
-    let value = |document: &Document, name: &SettingName| {
-        document.get(name).map(|found| found.value().into_owned())
-    };
-    let touched = names
-        .into_iter()
-        .filter(|name| value(old, name) != value(new, name));
+        .filter(|name| value(old, name) != value(new, name))
+        .collect()
+}
+
+/// Compares what the edited file says now with what the server will read. A configuration that cannot be read as a whole
+/// shadows nothing that could be named.
+fn shadowed(
+    cluster: &Cluster,
+    path: &Utf8Path,
+    names: BTreeSet<SettingName>,
+    new: &Document,
+) -> Vec<Shadowed> {
     let Ok(effective) = read_effective(cluster, path) else {
         return Vec::new();
     };
-    touched
+    names
+        .into_iter()
         .filter_map(|name| {
             let winner = effective.get(&name)?;
-            let wanted = value(new, &name);
-            (wanted.as_deref() != Some(winner.value().as_ref())).then(|| Shadowed {
+            (value(new, &name).as_deref() != Some(winner.value().as_ref())).then(|| Shadowed {
                 name: name.to_string(),
                 by: SettingOrigin::new(&winner),
             })
         })
         .collect()
+}
+
+fn value(document: &Document, name: &SettingName) -> Option<Vec<u8>> {
+    document.get(name).map(|found| found.value().into_owned())
 }

@@ -6,7 +6,7 @@ mod error;
 mod history;
 mod replace;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -121,6 +121,7 @@ impl<'c> Settings<'c> {
     /// If the file cannot be read.
     pub fn iter(&self) -> Result<impl Iterator<Item = (String, String)> + use<>, SettingsError> {
         let document = self.document()?;
+        // Directives are no settings: their names are none.
         let last: BTreeMap<SettingName, usize> = document
             .assignments()
             .filter_map(|assignment| {
@@ -162,7 +163,19 @@ impl<'c> Settings<'c> {
         &self,
         settings: impl IntoIterator<Item = (N, V)>,
     ) -> Result<Written, SettingsError> {
-        self.edit(|document| document.update(settings).map(|_| ()))
+        let settings: Vec<(N, Value)> = settings
+            .into_iter()
+            .map(|(name, value)| (name, value.into()))
+            .collect();
+        let names = settings
+            .iter()
+            .filter_map(|(name, _)| SettingName::new(name).ok())
+            .collect();
+        let change = |document: &mut Document| {
+            let settings = settings.iter().map(|(name, value)| (name, value));
+            document.update(settings).map(|_| ())
+        };
+        edit::edit(self.cluster, &self.path(), self.validation, names, change)
     }
 
     /// Takes a setting out of effect: all its assignments become comments.
@@ -171,10 +184,12 @@ impl<'c> Settings<'c> {
     ///
     /// As [`set`](Self::set).
     pub fn remove(&self, name: &str) -> Result<Written, SettingsError> {
-        self.edit(|document| {
+        let names = SettingName::new(name).ok().into_iter().collect();
+        let change = |document: &mut Document| {
             document.remove(name, Removal::CommentOut);
             Ok(())
-        })
+        };
+        edit::edit(self.cluster, &self.path(), self.validation, names, change)
     }
 
     /// Any change at all, with one read and one write, under the lock: an edit session. If the closure leaves the document as it was,
@@ -202,7 +217,14 @@ impl<'c> Settings<'c> {
         &self,
         change: impl FnOnce(&mut Document) -> Result<(), EditError>,
     ) -> Result<Written, SettingsError> {
-        edit::edit(self.cluster, &self.path(), self.validation, change)
+        let path = self.path();
+        edit::edit(
+            self.cluster,
+            &path,
+            self.validation,
+            BTreeSet::new(),
+            change,
+        )
     }
 
     /// All files together as the server would read them at its start: includes resolved, `postgresql.auto.conf` last.

@@ -53,6 +53,9 @@ pub enum StartErrorKind {
         #[source]
         cause: io::Error,
     },
+    /// A setting for this start has a name that no setting can have.
+    #[error("`{0}` is no name of a setting")]
+    SettingName(String),
     /// The path of the Unix socket is longer than the system allows.
     #[error("the socket path {path} has {} bytes, more than {MAX_SOCKET_PATH}", .path.as_str().len())]
     SocketPathTooLong {

@@ -5,17 +5,20 @@ mod error;
 mod options;
 mod preconditions;
 
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::sync::Arc;
 use std::time::Duration;
 
 use pg_install::Program;
 use pg_proc::{
-    Deadline, Found, Log, Ownership, Pid, Server, ServerOptions, SpawnErrorKind, Status,
+    Deadline, Log, Ownership, Pid, Postmaster, Server, ServerOptions, SpawnErrorKind, Status,
     WaitErrorKind,
 };
 
 pub use self::error::{StartError, StartErrorKind};
 pub use self::options::{StartOptions, StartWait};
+use crate::cluster::OwnServer;
+use crate::state::Occupant;
 use crate::{Cluster, Escalation, StopMode};
 
 /// What [`Cluster::start`] did.
@@ -44,7 +47,7 @@ const LOG_FILE: &str = "server.log";
 
 impl Cluster {
     /// Starts the server, and waits until it is ready unless the options say otherwise. If there is a server already, whoever
-    /// started it, nothing is started.
+    /// started it, nothing is started. One that is shutting down is waited for, and followed by a new one.
     ///
     /// What can be known beforehand is checked beforehand: that the directory is a cluster of this major version which the
     /// account may use, and that the socket's path is not too long.
@@ -64,31 +67,38 @@ impl Cluster {
     /// See [`Cluster`] for what becomes of the server when its owner ends.
     pub fn start(&self, options: &StartOptions) -> Result<Started, StartError> {
         let failed = |kind| StartError::new(self.data_directory(), kind);
+        let _alone = self.lock_starting();
         match self
-            .find()
+            .occupant()
             .map_err(|error| failed(StartErrorKind::Find(error)))?
         {
-            Found::Running(postmaster) => {
-                if options.wait == StartWait::Ready {
-                    postmaster
-                        .wait_ready(options.deadline())
-                        .map_err(|error| failed(StartErrorKind::Wait(error)))?;
+            Occupant::Server(postmaster) => {
+                let wait = |error| failed(StartErrorKind::Wait(error));
+                if is_stopping(&postmaster) {
+                    postmaster.wait_gone(options.deadline()).map_err(wait)?;
+                } else {
+                    if options.wait == StartWait::Ready {
+                        postmaster.wait_ready(options.deadline()).map_err(wait)?;
+                    }
+                    return Ok(Started::AlreadyRunning(postmaster.pid()));
                 }
-                return Ok(Started::AlreadyRunning(postmaster.pid()));
             }
-            Found::SingleUser(pid) | Found::OtherUsers { pid, .. } => {
+            Occupant::SingleUser(pid) | Occupant::OtherUsers(pid) => {
                 return Err(failed(StartErrorKind::Held(pid)));
             }
-            _ => {}
+            Occupant::Nobody => {}
         }
         preconditions::check(self, options).map_err(failed)?;
-        let server = Arc::new(self.spawn(options).map_err(failed)?);
-        let pid = server.pid();
+        let server = Arc::new(OwnServer {
+            process: self.spawn(options).map_err(failed)?,
+            options: options.clone(),
+        });
+        let pid = server.process.pid();
         self.set_server(Some(Arc::clone(&server)));
         if options.wait == StartWait::Ready {
-            let waited = self.wait_for(&server, options.deadline(), Some(options));
+            let waited = self.wait_for(&server, options.deadline());
             if waited.is_err() {
-                self.give_up(&server);
+                give_up(&server.process);
             }
             waited?;
         }
@@ -99,24 +109,23 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// At once if there is no server; as soon as it ends while it is waited for, with the reason as far as it can be told; a timeout,
-    /// which leaves the server alone.
+    /// At once if there is no server; as soon as it ends while it is waited for, with the reason as far as it can be told, also if it
+    /// had ended before; a timeout, which leaves the server alone. The time that recovery takes is counted.
     pub fn wait_until_started(&self, timeout: Duration) -> Result<(), StartError> {
         let deadline = Deadline::after(timeout);
         let failed = |kind| StartError::new(self.data_directory(), kind);
-        if let Some(server) = self
-            .server()
-            .filter(|server| server.exit_status().is_none())
-        {
-            return self.wait_for(&server, deadline, None);
+        if let Some(server) = self.living_server() {
+            return self.wait_for(&server, deadline);
         }
         let found = self
             .postmaster()
             .map_err(|error| failed(StartErrorKind::Find(error)))?;
         let Some(postmaster) = found else {
-            return Err(match self.server() {
-                Some(server) => diagnosis::of_end(self, &server, None),
-                None => failed(StartErrorKind::NotRunning),
+            let failed = self.exit_status().is_some_and(|status| !status.success());
+            let ended = self.server().filter(|_| failed);
+            return Err(match ended {
+                Some(server) => diagnosis::of_end(self, &server),
+                None => StartError::new(self.data_directory(), StartErrorKind::NotRunning),
             });
         };
         postmaster
@@ -127,50 +136,44 @@ impl Cluster {
 
     /// The exit status of the server that this object has started last; none while it runs, and none if this object started none.
     pub fn exit_status(&self) -> Option<std::process::ExitStatus> {
-        self.server()?.exit_status()
+        let server = self.server()?;
+        if !server.process.postmaster().is_alive() {
+            // Its end is seen a moment before its status.
+            let _ = server.process.wait_gone(Duration::from_secs(1));
+        }
+        server.process.exit_status()
     }
 
-    /// The end of what the server that this object has started last wrote to its log, at most 64 KiB; none if
-    /// this object started none, or the log goes where it cannot be read.
+    /// The end of the server's log, at most 64 KiB: of what the server that this object has started last has written, or, if it has
+    /// started none, of `server.log` in the data directory, where [detached](Ownership::Detached) servers write. None if there is no
+    /// such log, or it goes where it cannot be read.
     pub fn log_tail(&self) -> Option<String> {
-        let bytes = self.server()?.log_tail(TAIL).ok()?;
+        let bytes = match self.server() {
+            Some(server) => server.process.log_tail(TAIL).ok()?,
+            None => {
+                let mut file = std::fs::File::open(self.data_directory().join(LOG_FILE)).ok()?;
+                let length = file.metadata().ok()?.len();
+                file.seek(SeekFrom::Start(length.saturating_sub(TAIL as u64)))
+                    .ok()?;
+                let mut bytes = Vec::new();
+                file.take(TAIL as u64).read_to_end(&mut bytes).ok()?;
+                bytes
+            }
+        };
         Some(String::from_utf8_lossy(&bytes).into_owned())
     }
 
     /// Waits for a server of ours, and says why it has not started.
-    fn wait_for(
-        &self,
-        server: &Server,
-        deadline: Deadline,
-        options: Option<&StartOptions>,
-    ) -> Result<(), StartError> {
-        match server.wait_ready(deadline) {
-            Ok(Status::Ready | Status::Standby) => Ok(()),
+    fn wait_for(&self, server: &OwnServer, deadline: Deadline) -> Result<(), StartError> {
+        match server.process.wait_ready(deadline) {
             Ok(_) => Ok(()),
             Err(error) if matches!(error.kind, WaitErrorKind::Ended(_)) => {
-                Err(diagnosis::of_end(self, server, options))
+                Err(diagnosis::of_end(self, server))
             }
             Err(error) => Err(
                 StartError::new(self.data_directory(), StartErrorKind::Wait(error))
-                    .with_log(diagnosis::log_of(server)),
+                    .with_log(diagnosis::log_of(&server.process)),
             ),
-        }
-    }
-
-    /// A server that could not be waited for must not go on behind the caller's back.
-    fn give_up(&self, server: &Server) {
-        let mut plan = Escalation::new(StopMode::Fast, Duration::from_secs(2))
-            .then(StopMode::Immediate, Duration::from_secs(2))
-            .then(StopMode::Kill, Duration::from_secs(2))
-            .steps()
-            .to_vec()
-            .into_iter();
-        while server.exit_status().is_none() {
-            let Some((mode, patience)) = plan.next() else {
-                return;
-            };
-            let _ = server.send(mode.signal());
-            let _ = server.wait_gone(patience);
         }
     }
 
@@ -213,10 +216,31 @@ impl Cluster {
         };
         if let Some(path) = self.given_config_file() {
             setting("config_file", path.as_str());
+            // A relative `data_directory` in that file would be taken against wherever the server is started.
+            setting("data_directory", self.data_directory().as_str());
         }
         for (name, value) in &options.settings {
             setting(name, value);
         }
         arguments
+    }
+}
+
+fn is_stopping(postmaster: &Postmaster) -> bool {
+    let file = postmaster.pid_file().ok().flatten();
+    file.and_then(|file| file.status) == Some(Status::Stopping)
+}
+
+/// A server that could not be waited for must not go on behind the caller's back.
+fn give_up(server: &Server) {
+    let plan = Escalation::new(StopMode::Fast, Duration::from_secs(2))
+        .then(StopMode::Immediate, Duration::from_secs(2))
+        .then(StopMode::Kill, Duration::from_secs(2));
+    for &(mode, patience) in plan.steps() {
+        if server.exit_status().is_some() {
+            return;
+        }
+        let _ = server.send(mode.signal());
+        let _ = server.wait_gone(patience);
     }
 }

@@ -5,11 +5,18 @@ use std::os::unix::fs::MetadataExt as _;
 
 use camino::Utf8PathBuf;
 use pg_proc::{Account, SocketPath};
+use pgconf_parse::SettingName;
 
 use super::{StartErrorKind, StartOptions};
 use crate::{Cluster, listening};
 
 pub(super) fn check(cluster: &Cluster, options: &StartOptions) -> Result<(), StartErrorKind> {
+    for (name, _) in &options.settings {
+        // Dashes stand for underscores on a command line (`ParseLongOption`).
+        if SettingName::new(name.replace('-', "_")).is_err() {
+            return Err(StartErrorKind::SettingName(name.clone()));
+        }
+    }
     version(cluster)?;
     if !cluster.is_initialized() {
         return Err(StartErrorKind::NotInitialized);

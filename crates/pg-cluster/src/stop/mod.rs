@@ -9,6 +9,7 @@ use pg_proc::{Deadline, FindError, Pid, SignalError, WaitError, WaitErrorKind};
 
 pub use self::escalation::{Escalation, StopMode};
 use crate::Cluster;
+use crate::state::{AnyPostmaster, Occupant};
 
 /// What [`Cluster::stop_and_wait`] did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,10 +82,7 @@ impl Cluster {
     /// As [`stop`](Self::stop); or a timeout, if the last step's patience ended before the server did.
     pub fn stop_and_wait(&self, escalation: &Escalation) -> Result<Stopped, StopError> {
         let failed = |kind| StopError::new(self.data_directory(), kind);
-        let Some(postmaster) = self
-            .postmaster()
-            .map_err(|e| failed(StopErrorKind::Find(e)))?
-        else {
+        let Some(postmaster) = self.to_be_stopped()? else {
             return Ok(Stopped::NotRunning);
         };
         let (pid, begun) = (postmaster.pid(), Instant::now());
@@ -126,10 +124,7 @@ impl Cluster {
     pub fn wait_until_stopped(&self, timeout: Duration) -> Result<(), StopError> {
         let failed = |kind| StopError::new(self.data_directory(), kind);
         let begun = Instant::now();
-        if let Some(postmaster) = self
-            .postmaster()
-            .map_err(|e| failed(StopErrorKind::Find(e)))?
-        {
+        if let Some(postmaster) = self.to_be_stopped()? {
             let pid = postmaster.pid();
             postmaster
                 .wait_gone(Deadline::after(timeout))
@@ -145,16 +140,28 @@ impl Cluster {
 
     fn ask(&self, mode: StopMode) -> Result<Option<Pid>, StopError> {
         let failed = |kind| StopError::new(self.data_directory(), kind);
-        let Some(postmaster) = self
-            .postmaster()
-            .map_err(|e| failed(StopErrorKind::Find(e)))?
-        else {
+        let Some(postmaster) = self.to_be_stopped()? else {
             return Ok(None);
         };
         match postmaster.send(mode.signal()) {
             Ok(()) => Ok(Some(postmaster.pid())),
             Err(error) if error.is_gone() => Ok(None),
             Err(error) => Err(failed(StopErrorKind::Signal(error))),
+        }
+    }
+}
+
+impl Cluster {
+    /// The server; an error if somebody else holds the directory whom no signal of ours would end in good order.
+    fn to_be_stopped(&self) -> Result<Option<AnyPostmaster>, StopError> {
+        let failed = |kind| StopError::new(self.data_directory(), kind);
+        match self.occupant() {
+            Ok(Occupant::Nobody) => Ok(None),
+            Ok(Occupant::Server(postmaster)) => Ok(Some(postmaster)),
+            Ok(Occupant::SingleUser(pid) | Occupant::OtherUsers(pid)) => {
+                Err(failed(StopErrorKind::Held(pid)))
+            }
+            Err(error) => Err(failed(StopErrorKind::Find(error))),
         }
     }
 }
@@ -175,6 +182,9 @@ pub enum StopErrorKind {
     /// It cannot be found out whether there is one.
     #[error("it cannot be found out about")]
     Find(#[source] FindError),
+    /// A single-user process, or a process of another user, holds the directory. It was not touched.
+    #[error("process {0} holds the data directory and is no server that could be stopped")]
+    Held(Pid),
     /// It cannot be signalled.
     #[error("it cannot be signalled")]
     Signal(#[source] SignalError),

@@ -14,7 +14,8 @@ use super::{
     Keep, Listen, PORT, Storage, TempCluster, TempError, TempErrorKind, reaper, storage, tuning,
 };
 use crate::{
-    Cluster, ConnectionInfo, DataChecksums, Durability, InitOptions, StartErrorKind, StartOptions,
+    Cluster, ConnectionInfo, DataChecksums, Durability, InitErrorKind, InitOptions, StartErrorKind,
+    StartOptions,
 };
 
 /// How a temporary cluster is to be made; from [`TempCluster::builder`]. Nothing needs to be said.
@@ -246,9 +247,7 @@ impl TempClusterBuilder {
         if is_detached && matches!(self.log, Some(Log::Tail(_))) {
             return refuse("the log of a detached server cannot be kept in this process's memory");
         }
-        self.init
-            .check()
-            .map_err(|problem| TempErrorKind::Option(problem.to_owned()))
+        Ok(())
     }
 
     fn find_installation(&self) -> Result<Installation, TempErrorKind> {
@@ -285,7 +284,7 @@ impl TempClusterBuilder {
         let mut outcome = Ok(());
         for storage in self.storage.candidates(TYPICAL, recipe.account) {
             outcome = recipe.make(&storage, store);
-            if outcome.is_ok() {
+            if !outcome.as_ref().is_err_and(is_full) {
                 break;
             }
         }
@@ -327,7 +326,9 @@ impl TempClusterBuilder {
         } else {
             Some(Root::create(Utf8Path::new("/tmp"), account)?)
         };
-        let mut guard = GuardOptions::new().remove_marked(root.path(), MARKER);
+        let mut guard = GuardOptions::new()
+            .release_memory_of(root.path().join("data"))
+            .remove_marked(root.path(), MARKER);
         if let Some(sockets) = &sockets {
             guard = guard.remove_marked(sockets.path(), MARKER);
         }
@@ -452,6 +453,13 @@ fn is_full(error: &TempErrorKind) -> bool {
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
         ),
         TempErrorKind::Start(error) => matches!(error.kind(), StartErrorKind::DiskFull(_)),
+        TempErrorKind::Init(error) => match error.kind() {
+            InitErrorKind::Program(error) => {
+                String::from_utf8_lossy(&error.stderr).contains("No space left")
+            }
+            InitErrorKind::Directory(cause) => cause.kind() == std::io::ErrorKind::StorageFull,
+            _ => false,
+        },
         _ => false,
     }
 }

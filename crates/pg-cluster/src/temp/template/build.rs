@@ -75,9 +75,7 @@ impl Recipe<'_> {
             cluster = cluster.with_account(account.clone());
         }
         let cluster = cluster.with_guard(guard);
-        cluster
-            .run_initdb(self.options, &data, None)
-            .map_err(|kind| TempErrorKind::Init(InitError::new(&data, kind)))?;
+        cluster.init(self.options).map_err(TempErrorKind::Init)?;
         self.create_database(&cluster)?;
         if !self.setups.is_empty() {
             self.set_up(&cluster, &root)?;

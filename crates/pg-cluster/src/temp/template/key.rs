@@ -51,6 +51,7 @@ impl Key {
         for argument in options.arguments(installation.version(), Utf8Path::new("")) {
             line("initdb", &argument);
         }
+        line("user", &options.user);
         if let Some(password) = &options.password {
             line(
                 "password",

@@ -1,0 +1,69 @@
+//! Superusers whose names `initdb` cannot handle.
+//!
+//! It puts the name into a script for the bootstrap backend, which takes quotes, backslashes, parentheses and dollar signs amiss
+//! (`bootstrap_template1` in initdb.c, bootscanner.l). So such a cluster is made with another name, and renamed before
+//! anybody sees it.
+
+use pg_install::Program;
+
+use super::{InitErrorKind, InitOptions, Target};
+use crate::Cluster;
+
+/// The name that `initdb` is given.
+pub(super) fn name_for_initdb(user: &str) -> &str {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if user.chars().all(plain) {
+        user
+    } else {
+        "postgres"
+    }
+}
+
+/// Gives the superuser the name that was asked for, where `initdb` could not.
+///
+/// `ALTER ROLE ... RENAME` refuses to rename the session's own user, and a single-user session has no other. The bootstrap
+/// superuser is number 10 (`BOOTSTRAP_SUPERUSERID`). An MD5 password depends on the name, so it is set anew.
+pub(super) fn rename(
+    cluster: &Cluster,
+    options: &InitOptions,
+    target: &Target<'_>,
+) -> Result<(), InitErrorKind> {
+    if name_for_initdb(&options.user) == options.user {
+        return Ok(());
+    }
+    let mut script = format!(
+        "UPDATE pg_catalog.pg_authid SET rolname = {} WHERE oid = 10;\n",
+        literal(&options.user)
+    );
+    if let Some(password) = &options.password {
+        let role = options.user.replace('"', "\"\"");
+        script += &format!("ALTER ROLE \"{role}\" PASSWORD {};\n", literal(password));
+    }
+    let mut command = cluster
+        .command(Program::Postgres)
+        .map_err(InitErrorKind::MissingProgram)?
+        .args(["--single", "-D", target.stage().as_str()])
+        .args([
+            "-O",
+            "-F",
+            "-c",
+            "exit_on_error=on",
+            "-c",
+            "log_min_error_statement=panic",
+        ])
+        .args(["-c", "lc_messages=C", "template1"])
+        .input(script);
+    if let Some(guard) = &target.guard {
+        command = command.guarded_by(guard);
+    }
+    command
+        .run(options.timeout)
+        .map_err(InitErrorKind::Program)?;
+    Ok(())
+}
+
+/// A string constant that means the same with `standard_conforming_strings` on and off.
+fn literal(text: &str) -> String {
+    let text = text.replace('\\', "\\\\").replace('\'', "''");
+    format!("E'{text}'")
+}

@@ -1,0 +1,339 @@
+//! Making data directories: options, passwords, refusals, interruptions.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use camino::Utf8Path;
+use pg_cluster::{
+    Cluster, DataChecksums, DirectoryAccess, InitError, InitErrorKind, InitOptions, Locale,
+    LocaleCategory, LocaleProvider, State,
+};
+use pg_tests::{Room, ask, child, connect_to, init_options, random, role, rounds, server, servers};
+
+#[test]
+fn a_password_is_asked_for() {
+    let (user, password) = ("o'Neil \"\\ é $(id)", r#" it's "$(odd)" \n pässwörd=#"#);
+    for installation in servers() {
+        let room = Room::new();
+        let cluster = Cluster::new(installation, room.join("data")).unwrap();
+        cluster
+            .init(&init_options().user(user).password(password))
+            .unwrap();
+        cluster.start(&room.start_options()).unwrap();
+        let info = cluster.connection_info().unwrap().unwrap();
+        let info = info.with_user(user).with_database("postgres");
+        let mut client = connect_to(&info.clone().with_password(password));
+        assert_eq!(ask(&mut client, "SELECT current_user"), user);
+        let stored = ask(
+            &mut client,
+            "SELECT rolpassword FROM pg_authid WHERE oid = 10",
+        );
+        assert!(stored.starts_with("SCRAM-SHA-256$"), "{stored}");
+        let refused = postgres::Client::connect(&info.with_password("no").uri(), postgres::NoTls);
+        assert!(refused.is_err());
+    }
+}
+
+/// No process shows the password among its arguments or in its environment while `initdb` runs, and no file holds it then.
+#[test]
+fn a_password_leaves_no_trace() {
+    let password = "Zaubertrank-4711-xyzzy";
+    let room = Room::new();
+    let cluster = Cluster::new(server(), room.join("data")).unwrap();
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let watch = scope.spawn(|| {
+            let mut looks = 0;
+            while !done.load(Ordering::Relaxed) {
+                for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
+                    for file in ["cmdline", "environ"] {
+                        let text = fs::read(process.path().join(file)).unwrap_or_default();
+                        assert!(!contains(&text, password), "{:?} {file}", process.path());
+                    }
+                }
+                looks += 1;
+            }
+            looks
+        });
+        let made = cluster.init(&init_options().password(password));
+        done.store(true, Ordering::Relaxed);
+        made.unwrap();
+        assert!(watch.join().unwrap() > 0 || !Utf8Path::new("/proc/self").exists());
+    });
+    assert_eq!(files_with(room.path(), password), Vec::<String>::new());
+}
+
+fn files_with(directory: &Utf8Path, text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in directory.read_dir_utf8().unwrap() {
+        let path = entry.unwrap().into_path();
+        if path.is_dir() {
+            found.extend(files_with(&path, text));
+        } else if contains(&fs::read(&path).unwrap_or_default(), text) {
+            found.push(path.into_string());
+        }
+    }
+    found
+}
+
+fn contains(bytes: &[u8], text: &str) -> bool {
+    bytes
+        .windows(text.len())
+        .any(|window| window == text.as_bytes())
+}
+
+#[test]
+fn options_reach_the_server() {
+    for installation in servers() {
+        let major = installation.major_version().first();
+        let room = Room::new();
+        let wal = room.directory("wal");
+        let cluster = Cluster::new(installation, room.join("deep/er/data")).unwrap();
+        let mut options = init_options()
+            .user("admin")
+            .encoding("LATIN1")
+            .locale(Locale::C)
+            .locale_category(LocaleCategory::Messages, "POSIX")
+            .auth_local("trust")
+            .auth_host("reject")
+            .data_checksums(DataChecksums::On)
+            .wal_directory(&wal)
+            .argument("--text-search-config=simple");
+        if major >= 11 {
+            options = options
+                .wal_segment_megabytes(1)
+                .access(DirectoryAccess::Group);
+        }
+        cluster.init(&options).unwrap();
+        let mode = fs::metadata(cluster.data_directory()).unwrap().mode() & 0o777;
+        assert_eq!(mode, if major >= 11 { 0o750 } else { 0o700 });
+        assert!(cluster.data_directory().join("pg_wal").is_symlink());
+        let hba = fs::read_to_string(cluster.hba_file()).unwrap();
+        assert!(
+            hba.lines()
+                .any(|l| l.starts_with("host") && l.ends_with("reject")),
+            "{hba}"
+        );
+
+        cluster.start(&room.start_options()).unwrap();
+        let info = cluster.connection_info().unwrap().unwrap();
+        let mut client = connect_to(&info.with_user("admin").with_database("postgres"));
+        let mut show = |name: &str| ask(&mut client, &format!("SHOW {name}"));
+        assert_eq!(show("server_encoding"), "LATIN1");
+        // Which of its two names it is given differs between versions.
+        assert!(["C", "POSIX"].contains(&show("lc_messages").as_str()));
+        assert_eq!(show("data_checksums"), "on");
+        assert_eq!(show("default_text_search_config"), "pg_catalog.simple");
+        if major >= 11 {
+            assert_eq!(show("wal_segment_size"), "1MB");
+            assert_eq!(show("data_directory_mode"), "0750");
+        }
+        drop(client);
+        cluster.remove().unwrap();
+        assert!(
+            !wal.exists(),
+            "the directory of the log is part of the cluster"
+        );
+    }
+}
+
+#[test]
+fn what_a_major_lacks_is_told_before_initdb_runs() {
+    let builtin = LocaleProvider::Builtin("C.UTF-8".to_owned());
+    let cases: [(u16, InitOptions); 4] = [
+        (11, init_options().wal_segment_megabytes(64)),
+        (11, init_options().access(DirectoryAccess::Group)),
+        (15, init_options().locale_provider(LocaleProvider::Libc)),
+        (17, init_options().locale_provider(builtin)),
+    ];
+    for installation in servers() {
+        let room = Room::new();
+        for (n, (since, options)) in cases.iter().enumerate() {
+            let major = installation.major_version();
+            let cluster = Cluster::new(installation.clone(), room.join(&n.to_string())).unwrap();
+            match cluster.init(options) {
+                Ok(()) => assert!(major.first() >= *since, "{major} {options:?}"),
+                Err(error) => {
+                    assert!(
+                        matches!(error.kind(), InitErrorKind::Unsupported { since: told, .. } if told.first() == *since),
+                        "{error:?}"
+                    );
+                    assert!(!cluster.data_directory().exists());
+                }
+            }
+        }
+        // What older versions do anyway needs no option.
+        let cluster = Cluster::new(installation, room.join("plain")).unwrap();
+        cluster
+            .init(&init_options().data_checksums(DataChecksums::Off))
+            .unwrap();
+    }
+}
+
+fn refused(cluster: &Cluster, options: &InitOptions) -> InitError {
+    cluster.init(options).expect_err("refused")
+}
+
+#[test]
+fn unsuitable_directories_are_refused_untouched() {
+    let room = Room::new();
+    let options = init_options();
+    let full = room.directory("full");
+    fs::write(full.join("mine"), "precious").unwrap();
+    let cluster = Cluster::new(server(), &full).unwrap();
+    let error = refused(&cluster, &options);
+    assert!(
+        matches!(error.kind(), InitErrorKind::NotEmpty(name) if name == "mine"),
+        "{error:?}"
+    );
+    assert_eq!(fs::read_dir(&full).unwrap().count(), 1);
+    assert_eq!(fs::read_to_string(full.join("mine")).unwrap(), "precious");
+    assert_eq!(cluster.state().unwrap(), State::Uninitialized);
+
+    fs::rename(full.join("mine"), full.join("lost+found")).unwrap();
+    assert!(
+        refused(&cluster, &options)
+            .hint()
+            .unwrap()
+            .contains("mount point")
+    );
+
+    fs::write(room.join("file"), "").unwrap();
+    let cluster = Cluster::new(server(), room.join("file")).unwrap();
+    let error = refused(&cluster, &options);
+    assert!(
+        matches!(error.kind(), InitErrorKind::Directory(_)),
+        "{error:?}"
+    );
+    assert_eq!(fs::read(room.join("file")).unwrap(), b"");
+
+    let cluster = room.cluster(&server());
+    let before = fs::read(cluster.config_file()).unwrap();
+    let error = refused(&cluster, &options);
+    assert!(
+        matches!(error.kind(), InitErrorKind::AlreadyInitialized),
+        "{error:?}"
+    );
+    assert_eq!(fs::read(cluster.config_file()).unwrap(), before);
+}
+
+#[test]
+fn impossible_options_are_refused() {
+    let room = Room::new();
+    let cluster = Cluster::new(server(), room.join("data")).unwrap();
+    for options in [
+        init_options().user(""),
+        init_options().user("pg_me"),
+        init_options().user("a\nb"),
+        init_options().user("x".repeat(64)),
+        init_options().password(""),
+        init_options().password("a\nb"),
+        init_options().password("x".repeat(1001)),
+    ] {
+        let error = refused(&cluster, &options);
+        assert!(
+            matches!(error.kind(), InitErrorKind::Option(_)),
+            "{error:?}"
+        );
+    }
+    assert!(!cluster.data_directory().exists());
+}
+
+#[test]
+fn a_failed_initdb_leaves_nothing() {
+    let room = Room::new();
+    let options = init_options().locale(Locale::Named("no_SUCH.locale".to_owned()));
+    let cluster = Cluster::new(server(), room.join("a/b/data")).unwrap();
+    let error = refused(&cluster, &options);
+    let InitErrorKind::Program(cause) = error.kind() else {
+        panic!("{error:?}")
+    };
+    assert_eq!(cause.status().unwrap().code(), Some(1));
+    assert!(String::from_utf8_lossy(&cause.stderr).contains("invalid locale name"));
+    assert!(error.hint().unwrap().contains("locale -a"));
+    assert!(!room.join("a").exists());
+
+    let existing = room.directory("empty");
+    fs::set_permissions(&existing, fs::Permissions::from_mode(0o700)).unwrap();
+    let before = fs::metadata(&existing).unwrap();
+    let cluster = Cluster::new(server(), &existing).unwrap();
+    refused(&cluster, &options);
+    let after = fs::metadata(&existing).unwrap();
+    assert_eq!(
+        (before.ino(), before.mode(), before.uid()),
+        (after.ino(), after.mode(), after.uid())
+    );
+    assert_eq!(fs::read_dir(&existing).unwrap().count(), 0);
+    cluster.init(&init_options()).unwrap();
+    assert!(cluster.is_initialized());
+
+    let cluster = Cluster::new(server(), room.join("late")).unwrap();
+    let error = refused(&cluster, &init_options().timeout(Duration::from_millis(50)));
+    assert!(
+        matches!(error.kind(), InitErrorKind::Program(_)),
+        "{error:?}"
+    );
+    assert!(!cluster.data_directory().exists());
+}
+
+/// The owner is killed at any moment: what is there then is a whole cluster or none, and the next attempt succeeds.
+#[test]
+fn a_killed_init_is_never_half_a_cluster() {
+    const NAME: &str = "a_killed_init_is_never_half_a_cluster";
+    if let Some(directory) = role() {
+        let cluster = Cluster::new(server(), directory).unwrap();
+        cluster.init(&init_options()).unwrap();
+        return;
+    }
+    for round in 0..rounds("PG_TESTS_INIT_KILLS", 4) {
+        let room = Room::new();
+        let data = if round % 2 == 0 {
+            room.join("new")
+        } else {
+            room.directory("old")
+        };
+        let mut killed = child(NAME, data.as_str()).spawn().unwrap();
+        thread::sleep(Duration::from_millis(random(900)));
+        killed.kill().unwrap();
+        killed.wait().unwrap();
+
+        let cluster = Cluster::new(server(), &data).unwrap();
+        if !cluster.is_initialized() {
+            cluster.init(&init_options()).unwrap();
+        }
+        cluster.start(&room.start_options()).unwrap();
+        let names = fs::read_dir(&data)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name());
+        assert!(
+            names
+                .into_iter()
+                .all(|name| !name.to_string_lossy().starts_with('.'))
+        );
+    }
+}
+
+#[test]
+fn of_two_who_initialise_one_wins() {
+    let room = Room::new();
+    let directory = room.join("data");
+    let attempt = || {
+        Cluster::new(server(), &directory)
+            .unwrap()
+            .init(&init_options())
+    };
+    let outcomes = thread::scope(|scope| {
+        let threads = [scope.spawn(attempt), scope.spawn(attempt)];
+        threads.map(|thread| thread.join().unwrap())
+    });
+    let lost = outcomes.iter().filter_map(|outcome| outcome.as_ref().err());
+    let lost: Vec<_> = lost.map(InitError::kind).collect();
+    assert!(
+        matches!(lost[..], [InitErrorKind::AlreadyInitialized]),
+        "{lost:?}"
+    );
+    assert!(Cluster::new(server(), &directory).unwrap().is_initialized());
+}

@@ -1,0 +1,265 @@
+//! Starting, waiting, asking how it goes: servers of this object, of others, of an earlier run.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use pg_cluster::{
+    Cluster, Escalation, Log, Ownership, Readiness, StartErrorKind, StartWait, Started, State,
+    StopMode,
+};
+use pg_tests::{Room, ask, child, connect, role, server, servers};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[test]
+fn it_is_known_from_the_first_moment() {
+    for installation in servers() {
+        let room = Room::new();
+        let cluster = room.cluster(&installation);
+        assert!(!cluster.is_running().unwrap());
+        assert_eq!(cluster.readiness().unwrap(), Readiness::NoServer);
+        let error = cluster.wait_until_started(Duration::ZERO).unwrap_err();
+        assert!(
+            matches!(error.kind(), StartErrorKind::NotRunning),
+            "{error:?}"
+        );
+
+        let spawned = cluster
+            .start(&room.start_options().wait(StartWait::Spawned))
+            .unwrap();
+        assert_eq!(cluster.pid().unwrap(), Some(spawned.pid()));
+        assert!(cluster.is_running().unwrap());
+        assert_ne!(cluster.readiness().unwrap(), Readiness::NoServer);
+        assert!(
+            matches!(cluster.state().unwrap(), State::Starting(pid) | State::Ready(pid) if pid == spawned.pid())
+        );
+        cluster.wait_until_started(PATIENCE).unwrap();
+        assert_eq!(cluster.state().unwrap(), State::Ready(spawned.pid()));
+        assert!(cluster.uptime().unwrap().unwrap() < PATIENCE);
+        assert_eq!(ask(&mut connect(&cluster), "SELECT 1"), "1");
+        assert_eq!(cluster.exit_status(), None);
+
+        cluster.stop_and_wait(&Escalation::fast()).unwrap();
+        assert!(cluster.exit_status().unwrap().success());
+        assert!(!cluster.log_tail().unwrap().is_empty());
+        let error = cluster.wait_until_started(Duration::ZERO).unwrap_err();
+        assert!(
+            matches!(error.kind(), StartErrorKind::NotRunning),
+            "{error:?}"
+        );
+    }
+}
+
+/// A server stopped in the moment after it was spawned, before it has a lock file.
+#[test]
+fn one_that_was_just_spawned_can_be_stopped() {
+    let room = Room::new();
+    let cluster = room.cluster(&server());
+    let spawned = cluster
+        .start(&room.start_options().wait(StartWait::Spawned))
+        .unwrap();
+    let plan = Escalation::new(StopMode::Fast, Duration::from_secs(20))
+        .then(StopMode::Immediate, Duration::from_secs(20));
+    let stopped = cluster.stop_and_wait(&plan).unwrap();
+    assert!(matches!(stopped, pg_cluster::Stopped::By { pid, .. } if pid == spawned.pid()));
+    assert_eq!(cluster.pid().unwrap(), None);
+}
+
+#[test]
+fn values_for_a_start_arrive_as_they_are() {
+    let values = [
+        "it's", "a b", "$(id)", "`id`", "-x", "--", "\"", "\\", "\\n", "a\nb", "a\tb", " lead",
+        "trail ", "=", "a=b", "#", "%", "é", "日本", "'", "''", "\u{1}",
+    ];
+    for installation in servers() {
+        let room = Room::new();
+        let cluster = room.cluster(&installation);
+        let mut options = room.start_options();
+        for (n, value) in values.iter().enumerate() {
+            options = options.setting(format!("my.v{n}"), *value);
+        }
+        cluster.start(&options.env("LC_TIME", "C")).unwrap();
+        let mut client = connect(&cluster);
+        for (n, value) in values.iter().enumerate() {
+            assert_eq!(ask(&mut client, &format!("SHOW my.v{n}")), *value);
+        }
+    }
+}
+
+/// Spaces, quotes, commas, letters beyond ASCII in every path that a start names.
+#[test]
+fn paths_with_odd_letters() {
+    for installation in servers() {
+        let room = Room::new();
+        let odd = room.directory(r#"a b, "é' $(x) \"#);
+        let sockets = room.directory(r#"s o, "é' \"#);
+        let cluster = Cluster::new(installation, odd.join("da'ta")).unwrap();
+        cluster.init(&pg_tests::init_options()).unwrap();
+        let options = room
+            .start_options()
+            .socket_directory(&sockets)
+            .log(Log::File(odd.join("the log")));
+        cluster.start(&options).unwrap();
+        let info = cluster.connection_info().unwrap().unwrap();
+        assert_eq!(info.socket_directory(), Some(sockets.as_path()));
+        assert!(sockets.join(".s.PGSQL.5432").exists());
+        assert!(!cluster.log_tail().unwrap().is_empty());
+        cluster.stop_and_wait(&Escalation::fast()).unwrap();
+        cluster.remove().unwrap();
+        assert!(odd.join("the log").exists() && sockets.exists());
+    }
+}
+
+#[test]
+fn a_scope_is_a_server() {
+    let room = Room::new();
+    let cluster = room.cluster(&server());
+    {
+        let running = cluster.running(&room.start_options()).unwrap();
+        assert!(matches!(running.started(), Started::Now(_)));
+        assert_eq!(running.cluster().readiness().unwrap(), Readiness::Ready);
+    }
+    assert!(!cluster.is_running().unwrap());
+    let stopped = cluster
+        .running(&room.start_options())
+        .unwrap()
+        .finish()
+        .unwrap();
+    assert!(matches!(
+        stopped,
+        pg_cluster::Stopped::By {
+            mode: StopMode::Fast,
+            ..
+        }
+    ));
+}
+
+/// Two threads with one object, and two objects: one server, which nobody's loss takes away.
+#[test]
+fn of_many_who_start_one_wins() {
+    let room = Room::new();
+    let one = Arc::new(room.cluster(&server()));
+    let objects = [
+        Arc::clone(&one),
+        Arc::clone(&one),
+        Arc::new(Cluster::new(server(), one.data_directory()).unwrap()),
+        Arc::new(Cluster::new(server(), one.data_directory()).unwrap()),
+    ];
+    let options = room.start_options();
+    let outcomes = thread::scope(|scope| {
+        let threads = objects
+            .each_ref()
+            .map(|cluster| scope.spawn(|| cluster.start(&options)));
+        threads.map(|thread| thread.join().unwrap())
+    });
+    let pid = one.pid().unwrap().expect("a server");
+    let mut winners = 0;
+    for outcome in outcomes {
+        match outcome {
+            Ok(Started::Now(now)) => {
+                assert_eq!(now, pid);
+                winners += 1;
+            }
+            Ok(Started::AlreadyRunning(other)) => assert_eq!(other, pid),
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => {
+                assert!(
+                    matches!(error.kind(), StartErrorKind::Held(holder) if *holder == pid),
+                    "{error:?}"
+                );
+            }
+        }
+    }
+    assert_eq!(winners, 1);
+    assert_eq!(ask(&mut connect(&one), "SELECT 1"), "1");
+}
+
+/// The server of another program, which has ended: found, asked, told, stopped.
+#[test]
+fn a_detached_server_outlives_its_program() {
+    const NAME: &str = "a_detached_server_outlives_its_program";
+    let options = |room: &camino::Utf8Path| {
+        pg_cluster::StartOptions::new()
+            .socket_directory(room.join("s"))
+            .listen_addresses::<&str>([])
+            .ownership(Ownership::Detached)
+    };
+    if let Some(directory) = role() {
+        let cluster = Cluster::new(server(), directory.join("data")).unwrap();
+        cluster.start(&options(&directory)).unwrap();
+        return;
+    }
+    let room = Room::new();
+    room.directory("s");
+    let cluster = room.cluster(&server());
+    assert!(
+        child(NAME, room.path().as_str())
+            .status()
+            .unwrap()
+            .success()
+    );
+
+    let pid = cluster.pid().unwrap().expect("the server lives on");
+    assert_eq!(cluster.state().unwrap(), State::Ready(pid));
+    assert_eq!(
+        cluster.start(&options(room.path())).unwrap(),
+        Started::AlreadyRunning(pid)
+    );
+    assert_eq!(cluster.exit_status(), None);
+    assert!(
+        cluster.log_tail().unwrap().contains(&pid.to_string())
+            || !cluster.log_tail().unwrap().is_empty()
+    );
+    assert_eq!(cluster.reload().unwrap(), pid);
+    assert_eq!(ask(&mut connect(&cluster), "SELECT 1"), "1");
+    drop(Cluster::new(server(), cluster.data_directory()).unwrap());
+    assert!(
+        cluster.is_running().unwrap(),
+        "another object's end means nothing to it"
+    );
+    cluster.stop_and_wait(&Escalation::fast()).unwrap();
+    assert_eq!(cluster.pid().unwrap(), None);
+}
+
+/// A bound one ends with its program, however that ends.
+#[test]
+fn a_bound_server_ends_with_its_program() {
+    const NAME: &str = "a_bound_server_ends_with_its_program";
+    if let Some(directory) = role() {
+        let cluster = Cluster::new(server(), directory.join("data")).unwrap();
+        let options = pg_cluster::StartOptions::new()
+            .socket_directory(directory.join("s"))
+            .listen_addresses::<&str>([]);
+        cluster.start(&options).unwrap();
+        println!("\nready");
+        loop {
+            thread::park();
+        }
+    }
+    let room = Room::new();
+    room.directory("s");
+    let cluster = room.cluster(&server());
+    let mut owner = child(NAME, room.path().as_str()).spawn().unwrap();
+    let output = std::io::BufReader::new(owner.stdout.take().unwrap());
+    assert!(std::io::BufRead::lines(output).any(|line| line.unwrap() == "ready"));
+    assert!(cluster.is_running().unwrap());
+    owner.kill().unwrap();
+    owner.wait().unwrap();
+    cluster.wait_until_stopped(PATIENCE).unwrap();
+    assert_eq!(cluster.state().unwrap(), State::Stopped);
+}
+
+#[test]
+fn started_again_while_it_stops() {
+    let room = Room::new();
+    let cluster = room.cluster(&server());
+    let first = cluster.start(&room.start_options()).unwrap();
+    cluster.shutdown().unwrap();
+    let second = cluster.start(&room.start_options()).unwrap();
+    // The old one is told "already running" only as long as it has not begun to stop.
+    if second != Started::AlreadyRunning(first.pid()) {
+        assert!(matches!(second, Started::Now(pid) if pid != first.pid()));
+        assert_eq!(ask(&mut connect(&cluster), "SELECT 1"), "1");
+    }
+}

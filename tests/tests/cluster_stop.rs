@@ -1,0 +1,146 @@
+//! Ending a server: modes, escalation, timeouts, kill and what follows it.
+
+use std::time::Duration;
+
+use pg_cluster::{Escalation, Readiness, RestartError, Started, StopErrorKind, StopMode, Stopped};
+use pg_tests::{Room, ask, connect, server, servers};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[test]
+fn each_mode_does_what_it_says() {
+    for installation in servers() {
+        let room = Room::new();
+        let cluster = room.cluster(&installation);
+        assert_eq!(cluster.stop().unwrap(), None);
+        assert_eq!(cluster.shutdown().unwrap(), None);
+        assert_eq!(cluster.quit().unwrap(), None);
+        assert_eq!(cluster.kill().unwrap(), None);
+        assert_eq!(
+            cluster.stop_and_wait(&Escalation::fast()).unwrap(),
+            Stopped::NotRunning
+        );
+        cluster.wait_until_stopped(Duration::ZERO).unwrap();
+
+        // Smart waits for the client, and lets nobody in meanwhile.
+        let pid = cluster.start(&room.start_options()).unwrap().pid();
+        let mut client = connect(&cluster);
+        assert_eq!(cluster.stop().unwrap(), Some(pid));
+        let error = cluster
+            .wait_until_stopped(Duration::from_millis(300))
+            .unwrap_err();
+        assert!(error.is_timeout(), "{error:?}");
+        assert!(matches!(error.kind(), StopErrorKind::Timeout { pid: found, .. } if *found == pid));
+        assert_eq!(ask(&mut client, "SELECT 1"), "1");
+        assert_eq!(cluster.readiness().unwrap(), Readiness::NotReady);
+        drop(client);
+        cluster.wait_until_stopped(PATIENCE).unwrap();
+        assert!(cluster.exit_status().unwrap().success());
+
+        // Fast disconnects the client.
+        cluster.start(&room.start_options()).unwrap();
+        let mut client = connect(&cluster);
+        cluster.shutdown().unwrap();
+        cluster.wait_until_stopped(PATIENCE).unwrap();
+        assert!(client.simple_query("SELECT 1").is_err());
+        assert_eq!(cluster.control_data().unwrap().state.as_str(), "shut down");
+
+        // Immediate leaves recovery to the next start.
+        cluster.start(&room.start_options()).unwrap();
+        cluster.quit().unwrap();
+        cluster.wait_until_stopped(PATIENCE).unwrap();
+        assert_eq!(
+            cluster.control_data().unwrap().state.as_str(),
+            "in production"
+        );
+        cluster.start(&room.start_options()).unwrap();
+        assert_eq!(ask(&mut connect(&cluster), "SELECT 1"), "1");
+    }
+}
+
+/// Killed with busy clients: nothing of it is left when `kill` returns, so that the next start can follow at once.
+#[test]
+fn a_start_can_follow_a_kill_at_once() {
+    for installation in servers() {
+        let room = Room::new();
+        let cluster = room.cluster(&installation);
+        for _ in 0..2 {
+            let pid = cluster.start(&room.start_options()).unwrap().pid();
+            let mut client = connect(&cluster);
+            client
+                .batch_execute("CREATE TABLE IF NOT EXISTS t (i int); INSERT INTO t VALUES (1)")
+                .unwrap();
+            assert_eq!(cluster.kill().unwrap(), Some(pid));
+            assert_eq!(cluster.pid().unwrap(), None);
+            assert!(client.simple_query("SELECT 1").is_err());
+        }
+        let started = cluster.start(&room.start_options()).unwrap();
+        assert!(matches!(started, Started::Now(_)));
+        assert_eq!(ask(&mut connect(&cluster), "SELECT count(*) FROM t"), "2");
+    }
+}
+
+#[test]
+fn the_escalation_reports_the_step_that_was_enough() {
+    let room = Room::new();
+    let cluster = room.cluster(&server());
+    let pid = cluster.start(&room.start_options()).unwrap().pid();
+    let client = connect(&cluster);
+    let only_smart = Escalation::new(StopMode::Smart, Duration::from_millis(100));
+    let error = cluster.stop_and_wait(&only_smart).unwrap_err();
+    assert!(error.is_timeout());
+    let text = error.kind().to_string();
+    assert!(
+        text.starts_with(&format!("process {pid} is still there after ")),
+        "{text}"
+    );
+
+    let stopped = cluster
+        .stop_and_wait(&only_smart.then(StopMode::Fast, PATIENCE))
+        .unwrap();
+    assert!(
+        matches!(stopped, Stopped::By { mode: StopMode::Fast, pid: found, .. } if found == pid)
+    );
+    drop(client);
+
+    let pid = cluster.start(&room.start_options()).unwrap().pid();
+    // A server that is stopped (in the sense of SIGSTOP) hears nothing but SIGKILL.
+    let raw = rustix::process::Pid::from_raw(pid.as_raw()).unwrap();
+    rustix::process::kill_process(raw, rustix::process::Signal::STOP).unwrap();
+    let short = Duration::from_millis(100);
+    let plan = Escalation::new(StopMode::Fast, short)
+        .then(StopMode::Immediate, short)
+        .then(StopMode::Kill, PATIENCE);
+    let stopped = cluster.stop_and_wait(&plan).unwrap();
+    assert!(
+        matches!(
+            stopped,
+            Stopped::By {
+                mode: StopMode::Kill,
+                ..
+            }
+        ),
+        "{stopped:?}"
+    );
+}
+
+#[test]
+fn restart_takes_new_settings_and_keeps_a_server_that_does_not_stop() {
+    let room = Room::new();
+    let cluster = room.cluster(&server());
+    let first = cluster
+        .restart(&Escalation::fast(), &room.start_options())
+        .unwrap();
+    assert!(matches!(first, Started::Now(_)));
+    cluster.settings().set("max_connections", "17").unwrap();
+    let second = cluster
+        .restart(&Escalation::fast(), &room.start_options())
+        .unwrap();
+    assert_ne!(first.pid(), second.pid());
+    let client_of_second = &mut connect(&cluster);
+    assert_eq!(ask(client_of_second, "SHOW max_connections"), "17");
+    let smart = Escalation::new(StopMode::Smart, Duration::from_millis(100));
+    let error = cluster.restart(&smart, &room.start_options()).unwrap_err();
+    assert!(matches!(error, RestartError::Stop(_)), "{error:?}");
+    assert_eq!(cluster.pid().unwrap(), Some(second.pid()));
+}
