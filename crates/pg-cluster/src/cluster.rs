@@ -183,6 +183,23 @@ impl Cluster {
         self
     }
 
+    /// Lets go of server and guard without ending anything: the server's users keep them.
+    pub(crate) fn leave(&mut self) {
+        let server = self
+            .server
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(server) = server.and_then(Arc::into_inner) {
+            // The options share the FIFO that counts the users.
+            drop(server.options);
+            server.process.leave();
+        }
+        if let Some(guard) = self.guard.take() {
+            guard.remove(std::time::Duration::ZERO);
+        }
+    }
+
     pub(crate) fn take_guard(&mut self) -> Option<DirectoryGuard> {
         self.guard.take()
     }

@@ -47,6 +47,7 @@ mod listening;
 mod remove;
 mod running;
 mod settings;
+mod sql;
 mod start;
 mod state;
 mod stop;
@@ -78,7 +79,7 @@ pub use crate::start::{StartError, StartErrorKind, StartOptions, StartWait, Star
 pub use crate::state::{Readiness, State};
 pub use crate::stop::{Escalation, StopError, StopErrorKind, StopMode, Stopped};
 pub use crate::temp::{
-    Keep, Listen, Storage, TempCluster, TempClusterBuilder, TempError, TempErrorKind,
+    Keep, Listen, SharedCluster, Storage, TempCluster, TempClusterBuilder, TempError, TempErrorKind,
 };
 
 #[cfg(doctest)]

@@ -54,9 +54,19 @@ impl Session {
         let stream = UnixStream::connect(directory.join(format!(".s.PGSQL.{port}")))?;
         stream.set_read_timeout(Some(patience))?;
         stream.set_write_timeout(Some(patience))?;
-        let mut session = Self { stream: BufReader::new(stream) };
+        let mut session = Self {
+            stream: BufReader::new(stream),
+        };
         let mut packet = PROTOCOL_3_0.to_be_bytes().to_vec();
-        for text in ["user", user, "database", database, "client_encoding", "UTF8", ""] {
+        for text in [
+            "user",
+            user,
+            "database",
+            database,
+            "client_encoding",
+            "UTF8",
+            "",
+        ] {
             packet.extend_from_slice(text.as_bytes());
             packet.push(0);
         }
@@ -94,11 +104,18 @@ impl Session {
             };
             match kind {
                 b'Z' => return failure.map_or(Ok(rows), Err),
-                b'D' => rows.push(data_row(&body).ok_or(io::ErrorKind::InvalidData).map_err(io::Error::from)?),
+                b'D' => rows.push(
+                    data_row(&body)
+                        .ok_or(io::ErrorKind::InvalidData)
+                        .map_err(io::Error::from)?,
+                ),
                 b'E' => {
                     failure.get_or_insert(server_error(&body));
                 }
-                b'R' => match body.get(..4).map(|word| u32::from_be_bytes([word[0], word[1], word[2], word[3]])) {
+                b'R' => match body
+                    .get(..4)
+                    .map(|word| u32::from_be_bytes([word[0], word[1], word[2], word[3]]))
+                {
                     Some(0) => {}
                     other => return Err(SqlError::Authentication(other.unwrap_or(u32::MAX))),
                 },

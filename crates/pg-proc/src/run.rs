@@ -76,6 +76,7 @@ impl Command {
             hold: self
                 .held_guard()
                 .map_err(|e| failed(RunErrorKind::Start(Box::new(e))))?,
+            vigil: None,
         };
         let streams = Streams {
             stdin,

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use pg_install::{Discovery, Installation, MajorVersion, Request};
@@ -11,7 +12,8 @@ use super::error::at;
 use super::root::{MARKER, Root};
 use super::template::{Cache, CloneError, Recipe, Setup, Template};
 use super::{
-    Keep, Listen, PORT, Storage, TempCluster, TempError, TempErrorKind, reaper, storage, tuning,
+    Keep, Listen, Owner, PORT, Storage, TempCluster, TempError, TempErrorKind, reaper, storage,
+    tuning,
 };
 use crate::{
     Cluster, ConnectionInfo, DataChecksums, Durability, InitErrorKind, InitOptions, StartErrorKind,
@@ -26,16 +28,17 @@ use crate::{
 pub struct TempClusterBuilder {
     installation: Option<Installation>,
     request: Request,
-    init: InitOptions,
+    pub(super) init: InitOptions,
     database: Option<String>,
     settings: Vec<(String, String)>,
     setups: Vec<Setup>,
     storage: Storage,
-    listen: Listen,
-    ownership: Option<Ownership>,
+    pub(super) listen: Listen,
+    pub(super) ownership: Option<Ownership>,
     keep: Keep,
     log: Option<Log>,
     cache: Option<Utf8PathBuf>,
+    pub(super) linger: Duration,
 }
 
 /// How often another port is tried when somebody else took the free one before the server did.
@@ -58,6 +61,7 @@ impl TempClusterBuilder {
             keep: Keep::Never,
             log: None,
             cache: None,
+            linger: super::shared::LINGER,
         }
     }
 
@@ -191,6 +195,14 @@ impl TempClusterBuilder {
     }
 
     fn run(&self) -> Result<TempCluster, TempErrorKind> {
+        self.with_recipe(|recipe, cache| self.clone_of_template(recipe, cache, &mut |_, _| Ok(())))
+    }
+
+    /// Finds out what is to be made and where it is cached.
+    pub(super) fn with_recipe<T>(
+        &self,
+        then: impl FnOnce(&Recipe<'_>, &Cache) -> Result<T, TempErrorKind>,
+    ) -> Result<T, TempErrorKind> {
         self.check()?;
         let installation = self.find_installation()?;
         let account = Account::for_data_directory(Utf8Path::new("/nonexistent"))
@@ -211,11 +223,21 @@ impl TempClusterBuilder {
         };
         let cache = Cache::open(self.cache.as_deref())?;
         reaper::reap(&cache.directory().join("reaped"));
+        then(&recipe, &cache)
+    }
+
+    /// Clones the template, which is made first if need be, and starts the server. `adjust` sees the new directory and may change how it is started.
+    pub(super) fn clone_of_template(
+        &self,
+        recipe: &Recipe<'_>,
+        cache: &Cache,
+        adjust: &mut Adjust<'_>,
+    ) -> Result<TempCluster, TempErrorKind> {
         let key = recipe.key();
         let mut is_second = false;
         loop {
-            let template = cache.find_or_build(&key, |store| self.build(&recipe, store))?;
-            match self.clone_and_start(&recipe, &template) {
+            let template = cache.find_or_build(&key, |store| self.build(recipe, store))?;
+            match self.clone_and_start(recipe, &template, adjust) {
                 Err(Failure::Damaged) if !is_second => {
                     cache.discard(&key)?;
                     is_second = true;
@@ -295,6 +317,7 @@ impl TempClusterBuilder {
         &self,
         recipe: &Recipe<'_>,
         template: &Template,
+        adjust: &mut Adjust<'_>,
     ) -> Result<TempCluster, Failure> {
         let mut candidates = self
             .storage
@@ -302,7 +325,7 @@ impl TempClusterBuilder {
             .into_iter()
             .peekable();
         while let Some(storage) = candidates.next() {
-            match self.clone_into(&storage, recipe, template) {
+            match self.clone_into(&storage, recipe, template, adjust) {
                 // Memory may have been filled up by somebody else meanwhile.
                 Err(Failure::Other(error)) if is_full(&error) && candidates.peek().is_some() => {}
                 other => return other,
@@ -318,6 +341,7 @@ impl TempClusterBuilder {
         storage: &Utf8Path,
         recipe: &Recipe<'_>,
         template: &Template,
+        adjust: &mut Adjust<'_>,
     ) -> Result<TempCluster, Failure> {
         let account = recipe.account;
         let root = Root::create(storage, account)?;
@@ -349,8 +373,15 @@ impl TempClusterBuilder {
             socket_directory,
             info: ConnectionInfo::socket("/", PORT),
             keep: self.keep,
-            is_detached: matches!(self.ownership, Some(Ownership::Detached)),
+            owner: match self.ownership {
+                Some(Ownership::Detached) => Owner::Caller,
+                _ => Owner::Value,
+            },
         };
+        let mut options = self.start_options(&temp, recipe);
+        if let Some(root) = temp.roots.first() {
+            adjust(root, &mut options)?;
+        }
         template.clone_start(&data, account)?;
         if self.starts_early() {
             // See `TempCluster` on why the server may start before its databases are there.
@@ -358,7 +389,7 @@ impl TempClusterBuilder {
                 let databases = std::thread::Builder::new()
                     .name("pg-cluster clone".to_owned())
                     .spawn_scoped(scope, || template.clone_databases(&data, account));
-                let started = self.start_server(&temp, recipe);
+                let started = self.start_server(&temp, recipe, options);
                 let cloned = match databases {
                     Ok(thread) => thread.join().unwrap_or(Err(CloneError::Damaged)),
                     Err(_) => template.clone_databases(&data, account),
@@ -369,7 +400,7 @@ impl TempClusterBuilder {
             })?;
         } else {
             template.clone_databases(&data, account)?;
-            temp.info = self.start_server(&temp, recipe)?;
+            temp.info = self.start_server(&temp, recipe, options)?;
         }
         Ok(temp)
     }
@@ -381,36 +412,36 @@ impl TempClusterBuilder {
             && tuning::leaves_databases_alone(&self.settings)
     }
 
+    fn start_options(&self, temp: &TempCluster, recipe: &Recipe<'_>) -> StartOptions {
+        let ownership = self.ownership.clone();
+        let options = StartOptions::new()
+            .socket_directory(&temp.socket_directory)
+            .ownership(ownership.unwrap_or_else(|| Ownership::Bound(StopPlan::throw_away())));
+        let options = match self.listen {
+            Listen::SocketOnly => options.port(PORT).listen_addresses::<&str>([]),
+            Listen::Loopback => options.listen_addresses(["127.0.0.1"]),
+        };
+        let version = recipe.installation.version();
+        let options = options.settings(tuning::settings(version, &self.settings));
+        match &self.log {
+            Some(log) => options.log(log.clone()),
+            None => options,
+        }
+    }
+
     fn start_server(
         &self,
         temp: &TempCluster,
         recipe: &Recipe<'_>,
+        options: StartOptions,
     ) -> Result<ConnectionInfo, TempErrorKind> {
-        let mut options = StartOptions::new()
-            .socket_directory(&temp.socket_directory)
-            .ownership(
-                self.ownership
-                    .clone()
-                    .unwrap_or_else(|| Ownership::Bound(StopPlan::throw_away())),
-            );
-        if let Some(log) = &self.log {
-            options = options.log(log.clone());
-        }
-        let settings = tuning::settings(recipe.installation.version(), &self.settings);
         let info = match self.listen {
             Listen::SocketOnly => {
-                let options = options
-                    .port(PORT)
-                    .listen_addresses::<&str>([])
-                    .settings(settings);
                 temp.cluster.start(&options).map_err(TempErrorKind::Start)?;
                 ConnectionInfo::socket(&temp.socket_directory, PORT)
             }
             Listen::Loopback => {
-                let port = start_on_free_port(
-                    &temp.cluster,
-                    &options.listen_addresses(["127.0.0.1"]).settings(settings),
-                )?;
+                let port = start_on_free_port(&temp.cluster, &options)?;
                 ConnectionInfo::tcp("127.0.0.1", port)
             }
         };
@@ -423,6 +454,9 @@ impl TempClusterBuilder {
         })
     }
 }
+
+/// Changes how a clone is started.
+pub(super) type Adjust<'a> = dyn FnMut(&Root, &mut StartOptions) -> Result<(), TempErrorKind> + 'a;
 
 /// Between our finding a free port and the server's binding it somebody else may take it: then another one is tried.
 fn start_on_free_port(cluster: &Cluster, options: &StartOptions) -> Result<u16, TempErrorKind> {

@@ -4,6 +4,7 @@ mod builder;
 mod error;
 mod reaper;
 mod root;
+mod shared;
 mod storage;
 mod template;
 mod tuning;
@@ -13,6 +14,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 pub use self::builder::TempClusterBuilder;
 pub use self::error::{TempError, TempErrorKind};
 use self::root::Root;
+pub use self::shared::SharedCluster;
 pub use self::storage::Storage;
 use crate::{Cluster, ConnectionInfo, Escalation};
 
@@ -60,7 +62,18 @@ pub struct TempCluster {
     socket_directory: Utf8PathBuf,
     info: ConnectionInfo,
     keep: Keep,
-    is_detached: bool,
+    owner: Owner,
+}
+
+/// To whom server and files belong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Owner {
+    /// This value: they go with it.
+    Value,
+    /// The caller, who wanted a detached server.
+    Caller,
+    /// The users of a shared server.
+    Users,
 }
 
 /// How a temporary server can be reached.
@@ -158,6 +171,12 @@ impl TempCluster {
         path
     }
 
+    /// Leaves the server and its files to the users of the server.
+    fn leave(mut self) {
+        self.owner = Owner::Users;
+        self.cluster.leave();
+    }
+
     /// Makes the files the caller's. The guard's end comes first, lest it remove what has no marker any more but was found by it before.
     fn give_away(&mut self) {
         if let Some(guard) = self.cluster.take_guard() {
@@ -171,9 +190,10 @@ impl TempCluster {
 
 impl Drop for TempCluster {
     fn drop(&mut self) {
-        if self.is_detached {
-            self.give_away();
-            return;
+        match self.owner {
+            Owner::Value => {}
+            Owner::Caller => return self.give_away(),
+            Owner::Users => return,
         }
         let is_kept = match self.keep {
             Keep::Never => false,

@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use nix::libc::{self, c_int, pid_t};
 
 /// Most descriptors that a child of a fork keeps.
-pub(super) const MAX_KEPT: usize = 12;
+pub(super) const MAX_KEPT: usize = 13;
 
 /// A pipe whose ends are closed by exec, and neither of which takes the place of a standard stream.
 pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
@@ -36,7 +36,7 @@ fn cloexec_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
 }
 
 /// In a process whose own standard streams are closed, new descriptors start at 0: `dup2` would overwrite them.
-pub(super) fn above_standard(fd: OwnedFd) -> io::Result<OwnedFd> {
+pub(crate) fn above_standard(fd: OwnedFd) -> io::Result<OwnedFd> {
     if fd.as_raw_fd() > 2 {
         Ok(fd)
     } else {

@@ -8,8 +8,9 @@ mod portable;
 mod process;
 mod shared_memory;
 mod supervisor;
+mod tenancy;
 
-pub(crate) use fork::{pipe, reap, reap_later, set_nonblocking};
+pub(crate) use fork::{above_standard, pipe, reap, reap_later, set_nonblocking};
 pub(crate) use guard::{Errand, Removal, launch_guard};
 #[cfg(target_os = "linux")]
 pub(crate) use linux::{children, cpu_ticks, orphans, postmaster_in};
@@ -21,3 +22,4 @@ pub(crate) use shared_memory::{DirectoryOf, Refusal, release};
 pub(crate) use supervisor::{
     LaunchError, Launched, Orders, Program, Report, Sink, Stage, Step, command, launch, send, write,
 };
+pub(crate) use tenancy::{Vigil, make_fifo};

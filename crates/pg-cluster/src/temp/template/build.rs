@@ -57,6 +57,21 @@ impl Recipe<'_> {
         )
     }
 
+    /// The name under which users of the same server meet.
+    pub(in crate::temp) fn key_of_server(&self, key: &str) -> String {
+        Key::new(
+            self.installation,
+            self.options,
+            self.database,
+            self.settings,
+            [key]
+                .into_iter()
+                .chain(self.setups.iter().map(|setup| setup.key.as_str())),
+            self.account,
+        )
+        .name()
+    }
+
     /// Makes a data directory below `storage` and passes it to `then`; afterwards it is removed.
     pub(in crate::temp) fn make(
         &self,
