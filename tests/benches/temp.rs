@@ -3,7 +3,7 @@
 //! The floor is a copy of the template's files by [`std::fs::copy`], and a bare exec of the same server with the same settings, waited for by
 //! reading its lock file over and over, and in the end a SIGKILL and [`std::fs::remove_dir_all`].
 
-#![allow(clippy::print_stdout, missing_docs)]
+#![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs)]
 
 use std::fs;
 use std::os::unix::process::CommandExt as _;

@@ -185,3 +185,7 @@ pub fn ask(client: &mut postgres::Client, sql: &str) -> String {
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/testing.md")]
+struct Testing;

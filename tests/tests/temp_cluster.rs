@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use pg_cluster::{Keep, Listen, Log, Ownership, Storage, TempCluster, TempClusterBuilder};
+use pg_cluster::{
+    Keep, Listen, Log, Ownership, Storage, TempCluster, TempClusterBuilder, TempErrorKind,
+};
 use pg_tests::{Room, ask, connect_to, server, servers};
 
 /// A builder whose templates are kept in the room.
@@ -222,6 +224,22 @@ fn a_cache_that_others_can_write_is_refused() {
         chain(&error)
     );
     assert!(error.hint().unwrap().contains("PG_CLUSTER_CACHE"));
+}
+
+#[test]
+fn a_cache_of_somebody_else_is_refused() {
+    let room = Room::new();
+    // Under root something of the server's account, else something of root.
+    let cache = match pg_tests::server_account() {
+        Some(_) => room.directory("cache"),
+        None => Utf8PathBuf::from("/usr"),
+    };
+    let error = builder(&room).cache_directory(cache).start().unwrap_err();
+    assert!(
+        matches!(error.kind(), TempErrorKind::NotPrivate { .. }),
+        "{}",
+        chain(&error)
+    );
 }
 
 #[test]

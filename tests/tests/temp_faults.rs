@@ -127,6 +127,19 @@ fn owners_that_are_killed_at_any_moment_leave_nothing() {
 }
 
 #[test]
+fn three_hundred_that_were_killed_leave_nothing() {
+    let room = room();
+    for _ in 0..10 {
+        let mut owner = Owner::start(&room, "many");
+        for _ in 0..30 {
+            assert_eq!(owner.line(), "one more");
+        }
+        owner.kill();
+    }
+    await_nothing_left(&room);
+}
+
+#[test]
 fn builders_that_are_killed_at_any_moment_leave_a_cache_that_works() {
     let room = Room::new();
     room.directory("storage");

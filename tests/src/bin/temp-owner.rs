@@ -1,6 +1,8 @@
 //! Makes a temporary cluster as its arguments say, and waits to be killed.
 //!
-//! `temp-owner CACHE STORAGE temp|shared|setup` prints `building` when a setup step runs, and the root directory and URI when a server is there.
+//! `temp-owner CACHE STORAGE temp|many|shared|setup` prints `building` when a setup step runs, and the root directory and URI when a server is there.
+
+#![allow(clippy::unwrap_used)]
 
 use std::io::{Read as _, Write as _};
 
@@ -20,6 +22,13 @@ fn main() {
             let temp = builder.start().unwrap();
             say(&format!("{} {}", temp.path(), temp.uri()));
             wait();
+        }
+        "many" => {
+            let mut all = Vec::new();
+            loop {
+                all.push(builder.start().unwrap());
+                say("one more");
+            }
         }
         "shared" => {
             let database = builder

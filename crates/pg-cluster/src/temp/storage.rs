@@ -87,3 +87,21 @@ fn is_usable(directory: &Utf8Path, account: Option<&Account>) -> bool {
     };
     directory.ancestors().all(can_enter)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_without_room_is_passed_over() {
+        let all = Storage::Automatic.candidates(u64::MAX / 4, None);
+        assert_eq!(all, [disk(None)]);
+    }
+
+    #[test]
+    fn sockets_need_short_paths_without_commas() {
+        assert!(is_fit_for_sockets(Utf8Path::new("/dev/shm")));
+        assert!(!is_fit_for_sockets(Utf8Path::new("/tmp/a,b")));
+        assert!(!is_fit_for_sockets(Utf8Path::new(&"/long".repeat(20))));
+    }
+}
