@@ -5,11 +5,12 @@ mod proc_fixture;
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use camino::Utf8Path;
 use pg_proc::{
-    Deadline, FindError, Found, GuardOptions, Orphans, Ownership, PidFile, Postmaster,
+    Deadline, FindError, Found, GuardOptions, Orphans, Ownership, Pid, PidFile, Postmaster,
     SharedMemoryErrorKind, SharedMemoryId, Signal, StaleReason, Status, release_shared_memory,
 };
 use proc_fixture::{Cluster, bin_directories, patience, wait_removed};
@@ -31,30 +32,30 @@ fn starts_at_once_after_a_kill() {
     let cluster = Cluster::new();
     let mut server = cluster.start();
     for round in 0..rounds() {
-        let mut clients = [cluster.connect(), cluster.connect()];
-        std::thread::scope(|scope| {
-            let mut left = Vec::new();
-            for client in &mut clients {
-                client
-                    .batch_execute("SET application_name = 'busy'")
-                    .expect("SET");
-                left.push(scope.spawn(|| client.batch_execute(BUSY).expect_err("killed")));
-            }
-            wait_until_busy(&cluster, 2);
-            // One half by the server that was started, one by what anybody finds.
-            if round % 2 == 0 {
-                server.postmaster().kill(patience()).expect("killed");
-            } else {
-                let Ok(Found::Running(found)) = Postmaster::find(&cluster.data) else {
-                    panic!("not found")
-                };
-                found.kill(patience()).expect("killed");
-            }
-        });
+        let clients = [busy(&cluster), busy(&cluster)];
+        wait_until_busy(&cluster, 2);
+        // One half by the server that was started, one by what anybody finds.
+        if round % 2 == 0 {
+            server.postmaster().kill(patience()).expect("killed");
+        } else {
+            let Ok(Found::Running(found)) = Postmaster::find(&cluster.data) else {
+                panic!("not found")
+            };
+            found.kill(patience()).expect("killed");
+        }
+        for client in clients {
+            client.join().expect("no panic");
+        }
         assert!(Orphans::find(&cluster.data).expect("orphans").is_empty());
         let before = std::mem::replace(&mut server, cluster.start());
         assert!(before.wait_gone(patience()).is_ok());
     }
+}
+
+/// A client that waits for its query until the server is killed.
+fn busy(cluster: &Cluster) -> JoinHandle<postgres::Error> {
+    let mut client = cluster.connect();
+    std::thread::spawn(move || client.batch_execute(BUSY).expect_err("killed"))
 }
 
 fn wait_until_busy(cluster: &Cluster, backends: i64) {
@@ -81,8 +82,7 @@ fn children_that_were_left_alone() {
     };
     let found = find(Postmaster::find(&cluster.data));
     let portable = find(Postmaster::find_portably(&cluster.data));
-    let mut client = cluster.connect();
-    let busy = std::thread::spawn(move || client.batch_execute(BUSY).expect_err("killed"));
+    let client = busy(&cluster);
     wait_until_busy(&cluster, 1);
 
     found.send(Signal::Kill).expect("signal");
@@ -105,7 +105,7 @@ fn children_that_were_left_alone() {
     let orphans = Orphans::find(&cluster.data).expect("orphans");
     assert!(!orphans.is_empty());
     orphans.kill(patience()).expect("killed");
-    busy.join().expect("no panic");
+    client.join().expect("no panic");
     found.wait_gone(patience()).expect("gone");
     portable.wait_gone(patience()).expect("gone");
     let status = server
@@ -134,29 +134,34 @@ fn shared_memory_is_released() {
             .expect("SHOW")
             .get(0);
         assert_eq!(kind, "posix");
-        let before = posix_segments();
-        std::thread::scope(|scope| {
-            // A query in parallel, to have more than the control segment.
-            scope.spawn(|| {
-                client
-                    .batch_execute(
-                        "CREATE TABLE t AS SELECT generate_series(1, 100000) AS i;
-                         SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0;
-                         SET min_parallel_table_scan_size = 0; SET max_parallel_workers_per_gather = 2;
-                         SELECT count(*) FROM t AS a, t AS b WHERE a.i % 10 = b.i % 7",
-                    )
-                    .expect_err("killed")
-            });
-            let workers =
-                "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'parallel worker'";
-            while query
-                .query_one(workers, &[])
-                .expect("workers")
-                .get::<_, i64>(0)
-                < 1
-            {}
-            server.postmaster().kill(patience()).expect("killed");
+        // A query in parallel, to have more than the control segment.
+        let query_in_parallel = std::thread::spawn(move || {
+            client
+                .batch_execute(
+                    "CREATE TABLE t AS SELECT generate_series(1, 100000) AS i;
+                     SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0;
+                     SET min_parallel_table_scan_size = 0;
+                     SET max_parallel_workers_per_gather = 2;
+                     SELECT count(*) FROM t AS a, t AS b WHERE a.i % 10 = b.i % 7",
+                )
+                .expect_err("killed")
         });
+        let workers =
+            "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%min_parallel%' AND pid <> $1";
+        let own: i32 = query
+            .query_one("SELECT pg_backend_pid()", &[])
+            .expect("pid")
+            .get(0);
+        while query
+            .query_one(workers, &[&own])
+            .expect("workers")
+            .get::<_, i64>(0)
+            < 2
+        {}
+        let mut segments = posix_segments(server.pid());
+        server.postmaster().kill(patience()).expect("killed");
+        query_in_parallel.join().expect("no panic");
+        assert!(segments.len() >= 2, "{segments:?}");
         assert!(
             segment_exists(segment),
             "it is the next start that releases it, or we"
@@ -165,8 +170,8 @@ fn shared_memory_is_released() {
         assert!(released.system_v);
         assert!(released.posix >= 2, "{released:?}");
         assert!(!segment_exists(segment));
-        let left: Vec<_> = posix_segments().difference(&before).cloned().collect();
-        println!("{left:?} of other servers, if any");
+        segments.retain(|path| Utf8Path::new(path).exists());
+        assert_eq!(segments, BTreeSet::new());
         assert_eq!(
             release_shared_memory(&cluster.data).expect("nothing left"),
             Default::default()
@@ -233,10 +238,24 @@ fn segment_exists(id: SharedMemoryId) -> bool {
     })
 }
 
-fn posix_segments() -> BTreeSet<String> {
-    let entries = Utf8Path::new("/dev/shm").read_dir_utf8().expect("/dev/shm");
-    let names = entries.filter_map(|entry| Some(entry.ok()?.file_name().to_owned()));
+/// POSIX segments that a server or one of its children has mapped.
+fn posix_segments(server: Pid) -> BTreeSet<String> {
+    let children = fs::read_to_string(format!("/proc/{server}/task/{server}/children"));
+    let children = children.expect("children");
+    let mut names = BTreeSet::new();
+    for pid in children
+        .split_ascii_whitespace()
+        .chain([server.to_string().as_str()])
+    {
+        let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
+        let paths = maps
+            .lines()
+            .filter_map(|line| line.split_ascii_whitespace().nth(5));
+        names.extend(
+            paths
+                .filter(|path| path.starts_with("/dev/shm/PostgreSQL."))
+                .map(str::to_owned),
+        );
+    }
     names
-        .filter(|name| name.starts_with("PostgreSQL."))
-        .collect()
 }

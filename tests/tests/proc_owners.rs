@@ -1,5 +1,7 @@
 //! However its owner ends, a bound server ends too, and its directory is removed.
 
+#![allow(clippy::print_stdout, reason = "how long it took is worth knowing")]
+
 mod proc_fixture;
 
 use std::io::{BufRead, BufReader};

@@ -317,6 +317,13 @@ fn a_detached_server_lives_on() {
             panic!("it has ended")
         };
         assert_eq!(found.pid(), pid);
+        found
+            .wait_gone(Duration::from_millis(300))
+            .expect_err("it lives on");
+        cluster
+            .connect()
+            .query_one("SELECT 1", &[])
+            .expect("SELECT");
         found.send(Signal::Fast).expect("signal");
         found.wait_gone(patience()).expect("gone");
     }

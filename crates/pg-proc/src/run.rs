@@ -207,7 +207,6 @@ impl Exchange<'_> {
 }
 
 /// A program that was run without success.
-#[derive(Debug)]
 #[non_exhaustive]
 pub struct RunError {
     /// The program.
@@ -229,6 +228,19 @@ impl RunError {
             RunErrorKind::Failed(status) => Some(*status),
             _ => None,
         }
+    }
+}
+
+impl std::fmt::Debug for RunError {
+    /// The outputs as text: they are messages.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RunError")
+            .field("program", &self.program)
+            .field("arguments", &self.arguments)
+            .field("kind", &self.kind)
+            .field("stdout", &String::from_utf8_lossy(&self.stdout))
+            .field("stderr", &String::from_utf8_lossy(&self.stderr))
+            .finish()
     }
 }
 

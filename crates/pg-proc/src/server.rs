@@ -1,3 +1,4 @@
+use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::process::ExitStatus;
@@ -102,19 +103,14 @@ impl Command {
         let extra = self.environment_over_stale_file(&options.data_directory)?;
 
         let null = |write: bool| {
-            std::fs::OpenOptions::new()
-                .read(!write)
-                .write(write)
-                .open("/dev/null")
+            let file = File::options().read(!write).write(write).open("/dev/null");
+            file.and_then(|file| sys::above_standard(file.into()))
                 .map_err(process)
         };
         let mut pending_tail = None;
         let mut log = LogReader::None;
         let [stdout, stderr] = match &options.log {
-            Log::Null => [
-                Sink::Descriptor(null(true)?.into()),
-                Sink::Descriptor(null(true)?.into()),
-            ],
+            Log::Null => [Sink::Descriptor(null(true)?), Sink::Descriptor(null(true)?)],
             Log::Inherit => {
                 let stream = io::stderr();
                 let copy = || stream.as_fd().try_clone_to_owned().map_err(process);
@@ -155,7 +151,7 @@ impl Command {
             }),
         };
         let streams = Streams {
-            stdin: null(false)?.into(),
+            stdin: null(false)?,
             stdout,
             stderr,
         };
@@ -336,9 +332,13 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.supervised.let_go();
-        if let Some(plan) = &self.plan {
-            let longest = plan.duration().saturating_add(Duration::from_secs(2));
-            self.supervised.wait_all_gone(Deadline::after(longest));
+        let Some(plan) = &self.plan else { return };
+        let longest = Deadline::after(plan.duration().saturating_add(Duration::from_secs(2)));
+        self.supervised.wait_all_gone(longest);
+        if self.postmaster.is_alive() {
+            // Its supervisor is gone, or it is stuck in the kernel. Whatever can be done, more cannot.
+            let _ = self.postmaster.send(Signal::Immediate);
+            let _ = self.postmaster.wait_gone(longest);
         }
     }
 }

@@ -253,24 +253,20 @@ impl<'a> Iterator for Scanner<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Statement<'a>> {
-        let (start, line) = self.next_line()?;
-        Some(match line {
-            Line::Assignment { name, value, .. } => Statement::Assignment(Assignment::new(
-                self.source,
-                self.line,
-                start,
-                &name,
-                &value,
-            )),
-            Line::Error { expected, found } => Statement::Error(SyntaxError::new(
-                self.source,
-                self.line,
-                start,
-                expected,
-                found,
-            )),
-            // `next_line` passes over these.
-            Line::Empty => return self.next(),
-        })
+        loop {
+            let (start, line) = self.next_line()?;
+            let (source, number) = (self.source, self.line);
+            match line {
+                Line::Assignment { name, value, .. } => {
+                    let found = Assignment::new(source, number, start, &name, &value);
+                    return Some(Statement::Assignment(found));
+                }
+                Line::Error { expected, found } => {
+                    let error = SyntaxError::new(source, number, start, expected, found);
+                    return Some(Statement::Error(error));
+                }
+                Line::Empty => {}
+            }
+        }
     }
 }

@@ -16,7 +16,8 @@ use crate::assignment::Assignment;
 use crate::configuration::Configuration;
 use crate::document::Document;
 use crate::list::split_guc_list;
-use crate::reading::{self, BaseUnit, Wanted};
+use crate::number;
+use crate::reading::{BaseUnit, ValueError, Wanted};
 
 impl Document {
     /// A struct, or a map, of the settings of this file (feature `serde`).
@@ -160,7 +161,7 @@ struct Value<'a>(Cow<'a, [u8]>);
 
 impl Value<'_> {
     fn wanted(&self, wanted: Wanted) -> DeserializeError {
-        DeserializeError::custom(reading::ValueError::new(&self.0, wanted))
+        DeserializeError::custom(ValueError::new(&self.0, wanted))
     }
 
     fn text(&self) -> Result<&str, DeserializeError> {
@@ -172,7 +173,7 @@ impl Value<'_> {
     fn whole_number<'de, V: Visitor<'de>>(&self, visitor: V) -> Result<V::Value, DeserializeError> {
         /// Beyond this not every integer is a double.
         const EXACT: f64 = (1u64 << 53) as f64;
-        match reading::parse_whole(&self.0, BaseUnit::None) {
+        match number::parse_whole(&self.0, BaseUnit::None) {
             Ok(number) if number.abs() <= EXACT => visitor.visit_i64(number as i64),
             _ => Err(self.wanted(Wanted::WholeNumber)),
         }
@@ -222,7 +223,7 @@ impl<'de> Deserializer<'de> for Value<'_> {
     }
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeserializeError> {
-        match reading::parse_bool(&self.0) {
+        match number::parse_bool(&self.0) {
             Some(value) => visitor.visit_bool(value),
             None => Err(self.wanted(Wanted::Boolean)),
         }
@@ -233,7 +234,7 @@ impl<'de> Deserializer<'de> for Value<'_> {
     }
 
     fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeserializeError> {
-        match reading::parse_real(&self.0, BaseUnit::None) {
+        match number::parse_real(&self.0, BaseUnit::None) {
             Ok(number) => visitor.visit_f64(number),
             Err(_) => Err(self.wanted(Wanted::Real)),
         }

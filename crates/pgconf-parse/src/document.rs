@@ -278,12 +278,6 @@ pub(crate) fn line_count(text: &[u8]) -> usize {
     newlines + usize::from(text.last().is_some_and(|&last| last != b'\n'))
 }
 
-impl From<&str> for Document {
-    fn from(source: &str) -> Self {
-        Self::parse(source)
-    }
-}
-
 impl fmt::Display for Document {
     /// The text of the file, with replacement characters where it is not UTF-8.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

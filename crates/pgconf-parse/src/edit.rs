@@ -1,13 +1,13 @@
 //! Changing a document, one line at a time.
 
-use std::fmt;
 use std::ops::Range;
 
 use memchr::{memchr, memrchr};
 
 use crate::commented;
 use crate::document::{Document, line_count};
-use crate::name::{NameError, SettingName};
+use crate::edit_error::{EditError, EditErrorKind};
+use crate::name::SettingName;
 use crate::place::Place;
 use crate::quote;
 use crate::value::Value;
@@ -120,22 +120,33 @@ impl Document {
     /// Takes every assignment of that name out of effect and tells how many there were. Taking
     /// out only the last would bring an earlier one back to life.
     pub fn remove(&mut self, name: impl AsRef<[u8]>, removal: Removal) -> usize {
-        let name = name.as_ref();
-        let mut removed = 0;
-        while let Some(found) = self.get(name) {
-            let (at, number) = (found.name_span().start, found.line());
-            let line = self.line_around(at);
-            let text = match removal {
-                Removal::Delete => Vec::new(),
-                Removal::CommentOut => {
-                    let (before, after) = (line.start..at, at..line.end);
-                    [&self.as_bytes()[before], b"#", &self.as_bytes()[after]].concat()
-                }
-            };
-            self.replace_lines(line, number, &text);
-            removed += 1;
+        let names: Vec<usize> = self
+            .get_all(&name)
+            .map(|found| found.name_span().start)
+            .collect();
+        if names.is_empty() {
+            return 0;
         }
-        removed
+        let source = self.as_bytes();
+        let mut text = Vec::with_capacity(source.len() + names.len());
+        let mut kept = 0;
+        for &at in &names {
+            match removal {
+                Removal::CommentOut => {
+                    text.extend(&source[kept..at]);
+                    text.push(b'#');
+                    kept = at;
+                }
+                Removal::Delete => {
+                    let line = self.line_around(at);
+                    text.extend(&source[kept..line.start]);
+                    kept = line.end;
+                }
+            }
+        }
+        text.extend(&source[kept..]);
+        *self = Self::parse(text);
+        names.len()
     }
 
     /// Puts `#` before every assignment of that name and tells how many there were.
@@ -170,10 +181,7 @@ impl Document {
         place: Place<'_>,
     ) -> Result<Change, EditError> {
         let (name, value) = checked(name.as_ref(), value.into())?;
-        let fail = |kind| EditError {
-            name: name.as_bytes().into(),
-            kind,
-        };
+        let fail = |kind| EditError::new(name.as_bytes(), kind);
         let at = self
             .find(place)
             .ok_or_else(|| fail(EditErrorKind::NoSuchPlace))?;
@@ -213,10 +221,7 @@ impl Document {
             });
         }
         if self.abandoned_at().is_some() {
-            return Err(EditError {
-                name: name.as_bytes().into(),
-                kind: EditErrorKind::Abandoned,
-            });
+            return Err(EditError::new(name.as_bytes(), EditErrorKind::Abandoned));
         }
         Ok(self.insert(self.as_bytes().len(), name, value))
     }
@@ -269,31 +274,25 @@ impl Document {
 
     /// Adds a line at `at`, which is the start of a line or the end of the document.
     fn insert(&mut self, at: usize, name: &SettingName, value: &Value) -> Change {
-        let source = self.as_bytes();
-        let before = &source[..at];
+        let before = &self.as_bytes()[..at];
         let end_of_line = self.end_of_line_before(at);
-        let mut text = Vec::new();
-        let mut line = line_count(before) + 1;
-        let mut start = at;
-        if before.last().is_some_and(|&last| last != b'\n') {
-            // The last line gets the end that it lacks.
-            start = self.line_around(at).start;
-            text.extend(&before[start..]);
-            line -= 1;
-            if !(end_of_line == b"\r\n" && before.ends_with(b"\r")) {
-                text.extend(end_of_line);
-            } else {
-                text.push(b'\n');
-            }
+        let added = [name.as_bytes(), b" = ", &written(value, false), end_of_line].concat();
+        let lines = line_count(before);
+        if before.is_empty() || before.ends_with(b"\n") {
+            self.replace_lines(at..at, lines + 1, &added);
+        } else {
+            // The last line gets the end that it lacks, of which it may have a part.
+            let last = self.line_around(at).start;
+            let rest_of_end = match before.last() {
+                Some(b'\r') => b"\n",
+                _ => end_of_line,
+            };
+            let text = [&before[last..], rest_of_end, &added].concat();
+            self.replace_lines(last..at, lines, &text);
         }
-        text.extend(name.as_bytes());
-        text.extend(b" = ");
-        text.extend(written(value, false));
-        text.extend(end_of_line);
-        self.replace_lines(start..at, line, &text);
         Change {
             action: Action::Appended,
-            line: if start < at { line + 1 } else { line },
+            line: lines + 1,
         }
     }
 
@@ -337,10 +336,7 @@ fn checked(name: &[u8], value: Value) -> Result<(SettingName, Value), EditError>
         Ok(_) if memchr(0, value.as_bytes()).is_some() => EditErrorKind::Nul,
         Ok(name) => return Ok((name, value)),
     };
-    Err(EditError {
-        name: name.into(),
-        kind,
-    })
+    Err(EditError::new(name, kind))
 }
 
 fn written(value: &Value, quoted: bool) -> Vec<u8> {
@@ -381,79 +377,4 @@ fn pad(text: &mut Vec<u8>, blanks: &[u8], target: usize) {
         at = next_stop(at);
     }
     text.resize(text.len() + target - at, b' ');
-}
-
-/// A setting that could not be set.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EditError {
-    name: Box<[u8]>,
-    kind: EditErrorKind,
-}
-
-impl EditError {
-    /// The name of the setting, as it was given.
-    #[must_use]
-    pub fn name(&self) -> &[u8] {
-        &self.name
-    }
-
-    /// Why it could not be set.
-    #[must_use]
-    pub fn kind(&self) -> &EditErrorKind {
-        &self.kind
-    }
-}
-
-/// Why a setting could not be set.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum EditErrorKind {
-    /// There can be no setting of that name.
-    Name(NameError),
-    /// The value holds a NUL byte.
-    Nul,
-    /// The server abandons the file after too many errors and would not read an added line.
-    Abandoned,
-    /// The document has no section of that title, or no setting of that name.
-    NoSuchPlace,
-    /// Another assignment further down would win.
-    Shadowed {
-        /// Its line.
-        line: usize,
-    },
-}
-
-impl fmt::Display for EditError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = self.name.escape_ascii();
-        match &self.kind {
-            EditErrorKind::Name(_) => write!(f, "cannot set `{name}`"),
-            EditErrorKind::Nul => write!(f, "cannot set `{name}`: the value holds a NUL byte"),
-            EditErrorKind::Abandoned => write!(
-                f,
-                "cannot add `{name}`: the server stops reading before, for there are too many errors"
-            ),
-            EditErrorKind::NoSuchPlace => {
-                write!(
-                    f,
-                    "cannot add `{name}`: there is no such section or setting in the file"
-                )
-            }
-            EditErrorKind::Shadowed { line } => {
-                write!(
-                    f,
-                    "cannot add `{name}`: the assignment in line {line} would override it"
-                )
-            }
-        }
-    }
-}
-
-impl std::error::Error for EditError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match &self.kind {
-            EditErrorKind::Name(error) => Some(error),
-            _ => None,
-        }
-    }
 }

@@ -137,30 +137,42 @@ impl SyntaxError {
 
 impl fmt::Display for SyntaxError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        /// How much is shown of a long line, before its error and from there on.
+        const BEFORE: usize = 60;
+        const BEHIND: usize = 40;
+
+        let (line, at) = (self.line, self.column() - 1);
         write!(
             f,
-            "line {}, column {}: expected {}, found ",
-            self.line,
-            self.column(),
+            "line {line}, column {}: expected {}, found ",
+            at + 1,
             self.expected
         )?;
+        let token = self.found().unwrap_or_default();
+        let shown_token = &token[..token.len().min(BEHIND)];
         match self.found() {
-            Some(token) => write!(f, "`{}`", Shown(token))?,
+            Some(_) => write!(f, "`{}{}`", Shown(shown_token), dots(token.len() > BEHIND))?,
             None => f.write_str("end of line")?,
         }
-        let before = &self.text[..self.column() - 1];
-        // The line goes on behind what is shown of it at a caret far to the right.
-        let margin: String = Shown(before).to_string().chars().map(blank).collect();
-        let width = self
-            .found()
-            .map_or(1, |token| Shown(token).to_string().chars().count());
+        let (start, end) = (at.saturating_sub(BEFORE), self.text.len().min(at + BEHIND));
+        let before = format!("{}{}", dots(start > 0), Shown(&self.text[start..at]));
+        let behind = format!(
+            "{}{}",
+            Shown(&self.text[at..end]),
+            dots(end < self.text.len())
+        );
+        let margin: String = before.chars().map(blank).collect();
+        let width = Shown(shown_token).to_string().chars().count().max(1);
         write!(
             f,
-            "\n    {}\n    {margin}{}",
-            Shown(&self.text),
+            "\n    {before}{behind}\n    {margin}{}",
             "^".repeat(width)
         )
     }
+}
+
+fn dots(cut_off: bool) -> &'static str {
+    if cut_off { "..." } else { "" }
 }
 
 impl std::error::Error for SyntaxError {}

@@ -225,3 +225,44 @@ impl fmt::Display for ListError {
 }
 
 impl std::error::Error for ListError {}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_was_joined_is_split_again(names in proptest::collection::vec("[aB,\" \t\u{e9}]{0,4}", 0..4)) {
+            let joined = join_guc_list(&names);
+            prop_assert_eq!(split_guc_list(&joined).unwrap(), names.clone());
+            prop_assert_eq!(split_identifiers(&joined).unwrap(), names);
+        }
+
+        #[test]
+        fn directories_come_back(names in proptest::collection::vec("(/[aB,\" ]{1,4}){1,3}", 0..4)) {
+            let joined = join_directories(&names);
+            let split = split_directories(&joined).unwrap();
+            prop_assert_eq!(split, names.iter().map(PathBuf::from).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn lists_are_those_of_the_server() {
+        let list = |text: &str| split_identifiers(text).ok();
+        let names = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
+        assert_eq!(
+            list(" a ,\"B \"\"c\" , Ab\"c "),
+            names(&["a", "B \"c", "ab\"c"])
+        );
+        assert_eq!(list(""), names(&[]));
+        assert_eq!(list(" \n"), names(&[]));
+        assert_eq!(list("\"\""), names(&[""]));
+        for wrong in ["a,", ",a", "a b", "\"a\"b", "\"a", "a,,b"] {
+            assert_eq!(list(wrong), None, "{wrong}");
+        }
+        let paths = split_directories(" /a b/ ,\"/c,d\"").unwrap();
+        assert_eq!(paths, [Path::new("/a b"), Path::new("/c,d")]);
+    }
+}

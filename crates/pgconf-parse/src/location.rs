@@ -132,3 +132,50 @@ fn trim_directory(path: &mut Vec<u8>) {
     }
     path.truncate(end);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_tidied_up_as_by_each_server() {
+        for (directory, name, since_15, before) in [
+            ("/d", "x", "/d/x", "/d/x"),
+            ("/d", "./x", "/d/x", "/d/x"),
+            ("/d", "././x", "/d/x", "/d/x"),
+            ("/d", "a/./x", "/d/a/x", "/d/a/./x"),
+            ("/d", "a//x/", "/d/a/x", "/d/a/x"),
+            ("/d", "a/../x", "/d/x", "/d/a/../x"),
+            ("/d", "../x", "/x", "/d/../x"),
+            ("/d", ".", "/d", "/d"),
+            ("/d", "..", "/", "/"),
+            ("/d/e", "..", "/d", "/d"),
+            ("/d/e", "a/..", "/d/e", "/d/e"),
+            ("/d/e", "a/../..", "/d", "/d"),
+            ("", "..", "..", ".."),
+            ("", "a/..", ".", "."),
+            ("", "../a/..", "..", ".."),
+            ("a", "../../..", "../..", "../.."),
+        ] {
+            for (major, expected) in [(18, since_15), (15, since_15), (14, before), (10, before)] {
+                let path = joined(directory.as_bytes(), name.as_bytes(), major);
+                let path = String::from_utf8_lossy(&path);
+                assert_eq!(path, expected, "{directory} {name} {major}");
+            }
+        }
+    }
+
+    #[test]
+    fn relative_paths_start_from_the_directory_of_the_file() {
+        for (location, calling_file, path) in [
+            ("b", "/d/a", "/d/b"),
+            ("b", "/a", "/b"),
+            ("b", "a", "b"),
+            ("b", "/d//a", "/d/b"),
+            ("/x//b/../c", "/d/a", "/x//b/../c"),
+        ] {
+            let included = included(location.as_bytes(), calling_file.as_bytes(), 18);
+            assert_eq!(String::from_utf8_lossy(&included), path);
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use memchr::{memchr, memchr3};
+use memchr::memchr;
 
 use crate::scan::{self, Token};
 
@@ -11,14 +11,18 @@ use crate::scan::{self, Token};
 /// Source: `DeescapeQuotedString` in guc-file.l (`GUC_scanstr` before PostgreSQL 14). Being C, it
 /// stops at a NUL, and takes what stands before it for the closing quote, so that `'xy<NUL>z'` is
 /// read as `x`; `\000` ends the value.
+///
+/// DIFFERENCE: of a value that begins with a NUL byte (not `\000`) the server makes whatever its
+/// memory holds at that place; here it is empty.
 pub(crate) fn unquote(raw: &[u8]) -> Cow<'_, [u8]> {
     let Some(body) = raw.strip_prefix(b"'") else {
         return Cow::Borrowed(raw);
     };
     let inner = &body[..body.len().saturating_sub(1)];
-    match memchr3(b'\'', b'\\', 0, inner) {
-        None => Cow::Borrowed(inner),
-        Some(_) => Cow::Owned(deescape(body)),
+    if inner.iter().any(|byte| matches!(byte, b'\'' | b'\\' | 0)) {
+        Cow::Owned(deescape(body))
+    } else {
+        Cow::Borrowed(inner)
     }
 }
 

@@ -12,7 +12,7 @@
 
 use std::ops::Range;
 
-use memchr::{memchr, memchr3};
+use memchr::memchr;
 use winnow::Parser;
 use winnow::combinator::{alt, opt};
 use winnow::error::EmptyError;
@@ -91,90 +91,93 @@ pub enum Expected {
 pub(crate) fn line(source: &[u8], at: &mut usize) -> Line {
     let mut input = &source[*at..];
     // Most lines of a real file are comments; they need no tokens.
-    let line = match significant(&mut input) {
+    let _ = whitespace(&mut input);
+    let _ = comment(&mut input);
+    let line = match input.first() {
         None => Line::Empty,
-        Some(_) => assignment(source, &mut input).unwrap_or_else(|error| {
-            let rest = source.len() - input.len();
-            input = match memchr(b'\n', &source[rest..]) {
-                Some(n) => &input[n + 1..],
-                None => &[],
-            };
-            error
-        }),
+        Some(b'\n') => {
+            input = &input[1..];
+            Line::Empty
+        }
+        Some(_) => assignment(source, &mut input),
     };
+    if let Line::Error { .. } = line {
+        input = match memchr(b'\n', input) {
+            Some(n) => &input[n + 1..],
+            None => &[],
+        };
+    }
     *at = source.len() - input.len();
     line
-}
-
-/// Skips blanks and a comment; with only those on the line, its end too.
-#[inline]
-fn significant(input: &mut Input<'_>) -> Option<u8> {
-    skip(input);
-    match input.first() {
-        Some(b'\n') => {
-            *input = &input[1..];
-            None
-        }
-        first => first.copied(),
-    }
 }
 
 /// `name [=] value` and the end of the line. An error leaves the input before the end of the line,
 /// since the server too reads on from the offending token.
 #[inline]
-fn assignment(source: &[u8], input: &mut Input<'_>) -> Result<Line, Line> {
-    let offset = |input: &Input<'_>| source.len() - input.len();
-    let fail = |expected, token: &Located| Line::Error {
-        expected,
-        found: match token.kind {
-            None | Some(Token::Eol) => token.start..token.start,
-            Some(_) => token.start..token.end,
-        },
-    };
-    struct Located {
-        kind: Option<Token>,
-        start: usize,
-        end: usize,
+fn assignment(source: &[u8], input: &mut Input<'_>) -> Line {
+    let name = Located::next(source, input);
+    if !name.kind.is_some_and(Token::is_name) {
+        return name.unexpected(Expected::Name);
     }
-    // Where an end of line is not wanted it stays unread, for the search of the next line.
-    let next = |input: &mut Input<'_>| {
-        skip(input);
-        let start = offset(input);
+    let mut value = Located::next(source, input);
+    let equals = value.kind == Some(Token::Equals);
+    if equals {
+        value = Located::next(source, input);
+    }
+    if !value.kind.is_some_and(Token::is_value) {
+        return value.unexpected(Expected::Value);
+    }
+    let end = Located::next(source, input);
+    match end.kind {
+        None => {}
+        Some(Token::Eol) => *input = &input[1..],
+        Some(_) => return end.unexpected(Expected::EndOfLine),
+    }
+    Line::Assignment {
+        name: name.start..name.end,
+        value: value.start..value.end,
+        equals,
+    }
+}
+
+/// A token and where it stands.
+struct Located {
+    kind: Option<Token>,
+    start: usize,
+    end: usize,
+}
+
+impl Located {
+    /// Takes the next token from the input, but for an end of line, which stays where it is: one
+    /// that is not wanted is still the end of its line.
+    #[inline(always)]
+    fn next(source: &[u8], input: &mut Input<'_>) -> Self {
+        let _ = whitespace(input);
+        // A line that ends too early ends before its comment.
+        let start = source.len() - input.len();
+        let _ = comment(input);
         let mut ahead = *input;
         let kind = token(&mut ahead);
         if kind != Some(Token::Eol) {
             *input = ahead;
         }
-        Located {
+        Self {
             kind,
             start,
-            end: offset(&ahead),
+            end: source.len() - ahead.len(),
         }
-    };
+    }
 
-    let name = next(input);
-    if !name.kind.is_some_and(Token::is_name) {
-        return Err(fail(Expected::Name, &name));
+    fn unexpected(self, expected: Expected) -> Line {
+        let end = match self.kind {
+            None | Some(Token::Eol) => self.start,
+            Some(_) => self.end,
+        };
+        Line::Error {
+            expected,
+            found: self.start..end,
+        }
     }
-    let mut value = next(input);
-    let equals = value.kind == Some(Token::Equals);
-    if equals {
-        value = next(input);
-    }
-    if !value.kind.is_some_and(Token::is_value) {
-        return Err(fail(Expected::Value, &value));
-    }
-    let end = next(input);
-    match end.kind {
-        None => {}
-        Some(Token::Eol) => *input = &input[1..],
-        Some(_) => return Err(fail(Expected::EndOfLine, &end)),
-    }
-    Ok(Line::Assignment {
-        name: name.start..name.end,
-        value: value.start..value.end,
-        equals,
-    })
 }
 
 /// The kind of the token that begins here, which is taken from the input; `None` at its end.
@@ -239,13 +242,6 @@ fn number(input: &mut Input<'_>) -> Result<Token, EmptyError> {
     }
 }
 
-/// Drops what the scanner drops between tokens. After a comment nothing is left to drop.
-#[inline(always)]
-fn skip(input: &mut Input<'_>) {
-    let _ = whitespace(input);
-    let _ = comment(input);
-}
-
 // LETTER          [A-Za-z_\200-\377]
 const LETTER: u8 = 1 << 0;
 // DIGIT           [0-9]
@@ -260,6 +256,8 @@ const UNIT_LETTER: u8 = 1 << 3;
 const PUNCTUATION: u8 = 1 << 4;
 // [ \t\r]
 const BLANK: u8 = 1 << 5;
+// What [^'\\\n] in STRING leaves out.
+const NOT_PLAIN: u8 = 1 << 6;
 
 /// The classes that each byte belongs to.
 const CLASS: [u8; 256] = {
@@ -274,6 +272,7 @@ const CLASS: [u8; 256] = {
             b'0'..=b'9' => DIGIT | HEXDIGIT,
             b'-' | b'.' | b':' | b'/' => PUNCTUATION,
             b' ' | b'\t' | b'\r' => BLANK,
+            b'\'' | b'\\' | b'\n' => NOT_PLAIN,
             _ => 0,
         };
         byte += 1;
@@ -367,7 +366,8 @@ fn string<'i>(input: &mut Input<'i>) -> Matched<'i> {
     b'\''.parse_next(&mut &*text)?;
     let mut at = 1;
     let mut complete = None;
-    while let Some(n) = memchr3(b'\'', b'\\', b'\n', &text[at..]) {
+    // Values are short, so that counting bytes is faster than any search.
+    while let Some(n) = text[at..].iter().position(|&byte| class(NOT_PLAIN)(byte)) {
         at += n;
         match (text[at], text.get(at + 1)) {
             (b'\'', next) => {

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use oracle_cases::{MAJORS, Read, Row, all, bytes, compare};
+use oracle_cases::{MAJORS, Row, all, compare};
 use serde_json::Value as Json;
 
 #[test]
@@ -55,21 +55,8 @@ fn dumps(output: &Output) -> Vec<(PathBuf, Vec<Row>)> {
             dumps.push((file.as_str().unwrap().into(), Vec::new()));
             continue;
         }
-        let field = |name: &str| json.get(name).map(bytes);
-        let row = Row {
-            file: field("file").unwrap(),
-            line: json["line"].as_u64().unwrap() as usize,
-            read: match field("name") {
-                Some(name) => Read::Setting {
-                    name,
-                    value: field("value").unwrap(),
-                },
-                None => Read::Error {
-                    error: field("error").unwrap(),
-                    near: field("near"),
-                },
-            },
-        };
+        assert!(json.get("file").is_some(), "{json}");
+        let row = Row::of(&json, |path| path);
         dumps.last_mut().unwrap().1.push(row);
     }
     dumps

@@ -288,7 +288,15 @@ fn template(bin: &Utf8Path) -> Utf8PathBuf {
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).expect("the lock");
     if !template.exists() {
         let building = Cluster::empty(bin);
-        Command::new(bin.join("initdb"))
+        let initdb = Command::new(bin.join("initdb")).account(account());
+        let help = initdb
+            .clone()
+            .arg("--help")
+            .run(patience())
+            .expect("initdb --help");
+        // From PostgreSQL 11 on.
+        let small = String::from_utf8_lossy(&help.stdout).contains("--wal-segsize");
+        initdb
             .args([
                 "-D",
                 building.data.as_str(),
@@ -298,8 +306,8 @@ fn template(bin: &Utf8Path) -> Utf8PathBuf {
                 "trust",
                 "-N",
             ])
-            .args(["-E", "UTF8", "--locale=C", "--wal-segsize=1"])
-            .account(account())
+            .args(["-E", "UTF8", "--locale=C"])
+            .args(small.then_some("--wal-segsize=1"))
             .run(patience())
             .expect("initdb");
         slim(&building.data);

@@ -2,6 +2,7 @@
 
 mod fork;
 mod guard;
+mod launch;
 #[cfg(target_os = "linux")]
 mod linux;
 mod portable;
@@ -12,6 +13,9 @@ mod tenancy;
 
 pub(crate) use fork::{above_standard, pipe, reap, reap_later, set_nonblocking};
 pub(crate) use guard::{Errand, Removal, launch_guard};
+pub(crate) use launch::{
+    LaunchError, Launched, Orders, Program, Report, Sink, Stage, Step, command, launch, send, write,
+};
 #[cfg(target_os = "linux")]
 pub(crate) use linux::{children, cpu_ticks, orphans, postmaster_in};
 pub(crate) use portable::is_attached_creator;
@@ -19,7 +23,4 @@ pub(crate) use portable::is_attached_creator;
 pub(crate) use portable::{orphans, postmaster_in};
 pub(crate) use process::{Evidence, Identity, Means, Process, identify};
 pub(crate) use shared_memory::{DirectoryOf, Refusal, release};
-pub(crate) use supervisor::{
-    LaunchError, Launched, Orders, Program, Report, Sink, Stage, Step, command, launch, send, write,
-};
 pub(crate) use tenancy::{Vigil, make_fifo};

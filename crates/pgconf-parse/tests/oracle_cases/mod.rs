@@ -133,22 +133,7 @@ impl Case {
     }
 
     fn row(&self, json: &Json, data: &Path) -> Row {
-        let field = |name: &str| json.get(name).map(bytes);
-        let path = |text: Vec<u8>| self.substituted(text, data);
-        Row {
-            file: field("file").map_or(b"postgresql.conf".to_vec(), path),
-            line: json["line"].as_u64().unwrap() as usize,
-            read: match field("name") {
-                Some(name) => Read::Setting {
-                    name,
-                    value: field("value").unwrap(),
-                },
-                None => Read::Error {
-                    error: path(field("error").unwrap()),
-                    near: field("near"),
-                },
-            },
-        }
+        Row::of(json, |path| self.substituted(path, data))
     }
 
     fn substituted(&self, text: Vec<u8>, data: &Path) -> Vec<u8> {
@@ -171,6 +156,27 @@ impl Case {
             }
         }
         result
+    }
+}
+
+impl Row {
+    /// The row that the JSON stands for; `path` makes something of texts that hold paths.
+    pub(crate) fn of(json: &Json, path: impl Fn(Vec<u8>) -> Vec<u8>) -> Self {
+        let field = |name: &str| json.get(name).map(bytes);
+        Self {
+            file: field("file").map_or(b"postgresql.conf".to_vec(), &path),
+            line: json["line"].as_u64().unwrap() as usize,
+            read: match field("name") {
+                Some(name) => Read::Setting {
+                    name,
+                    value: field("value").unwrap(),
+                },
+                None => Read::Error {
+                    error: path(field("error").unwrap()),
+                    near: field("near"),
+                },
+            },
+        }
     }
 }
 

@@ -1,0 +1,114 @@
+//! Configurations of several files, beyond what the oracle's cases show.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use pgconf_parse::{AutoConf, ProblemKind, Resolver};
+
+type Files = BTreeMap<PathBuf, Vec<u8>>;
+
+fn files<const N: usize>(files: [(&str, &str); N]) -> Files {
+    files
+        .map(|(path, text)| (path.into(), text.as_bytes().to_vec()))
+        .into()
+}
+
+#[test]
+fn the_file_of_alter_system_is_read_last_wherever_it_is() {
+    let files = files([
+        ("/etc/pg/postgresql.conf", "port = 1\nport = 2\n"),
+        ("/etc/pg/postgresql.auto.conf", "port = 3\n"),
+        ("/data/postgresql.auto.conf", "port = 4\n"),
+    ]);
+    for (auto_conf, port) in [
+        (AutoConf::Beside, "3"),
+        (AutoConf::In("/data".into()), "4"),
+        (AutoConf::Ignored, "2"),
+    ] {
+        let read = Resolver::new()
+            .auto_conf(auto_conf)
+            .load(&files, Path::new("/etc/pg/postgresql.conf"))
+            .unwrap();
+        let explained = read.explain("port");
+        assert_eq!(explained.winner().unwrap().value_lossy(), port);
+        assert_eq!(explained.shadowed()[0].value_lossy(), "1");
+    }
+}
+
+/// Relative paths stay what they are; the loader knows what they are relative to.
+#[test]
+fn a_relative_path_may_be_given() {
+    let files = files([
+        ("postgresql.conf", "include 'sub/a.conf'\n"),
+        (
+            "sub/a.conf",
+            "include '../b.conf'\ninclude '../../c.conf'\n",
+        ),
+        ("b.conf", "x = 1\n"),
+        ("../c.conf", "y = 1\n"),
+    ]);
+    let read = Resolver::new()
+        .load(&files, Path::new("postgresql.conf"))
+        .unwrap();
+    assert!(
+        read.is_accepted(),
+        "{:?}",
+        read.problems().collect::<Vec<_>>()
+    );
+    assert_eq!(read.get("y").unwrap().file(), Path::new("../c.conf"));
+}
+
+/// Two files that include each other many times would keep a server busy for longer than anyone
+/// waits.
+#[test]
+fn a_ring_of_includes_comes_to_an_end() {
+    let ring = |other: &str| format!("include '{other}'\n").repeat(20);
+    let files = files([("/a", &ring("b")), ("/b", &ring("a"))]);
+    let read = Resolver::new().load(&files, Path::new("/a")).unwrap();
+    assert!(
+        read.problems()
+            .any(|problem| *problem.kind() == ProblemKind::TooManyFiles)
+    );
+    assert!(
+        read.problems()
+            .any(|problem| *problem.kind() == ProblemKind::TooDeep)
+    );
+}
+
+#[test]
+fn a_directory_is_read_in_the_order_of_bytes() {
+    let root = tempfile::tempdir().unwrap();
+    let conf = root.path().join("conf.d");
+    fs::create_dir_all(conf.join("dir.conf")).unwrap();
+    for name in [
+        "b.conf", "B.conf", "10.conf", "9.conf", "é.conf", ".conf", ".a.conf", "x.conf~",
+    ] {
+        fs::write(conf.join(name), format!("x.y = '{name}'\n")).unwrap();
+    }
+    let file = root.path().join("postgresql.conf");
+    fs::write(&file, "include_dir 'conf.d'\n").unwrap();
+    let read = Resolver::new().read(&file).unwrap();
+    let order: Vec<_> = read
+        .assignments()
+        .map(|found| found.value_lossy().into_owned())
+        .collect();
+    assert_eq!(order, ["10.conf", "9.conf", "B.conf", "b.conf", "é.conf"]);
+}
+
+/// A path is cut off where the server's buffer ends, which then names another file, or none.
+#[test]
+fn no_path_is_longer_than_the_servers() {
+    let long = "x".repeat(2000);
+    let files = files([("/d/postgresql.conf", &format!("include '{long}'\n"))]);
+    let read = Resolver::new()
+        .load(&files, Path::new("/d/postgresql.conf"))
+        .unwrap();
+    let problem = read.problems().next().unwrap();
+    let ProblemKind::OpenFile { path, .. } = problem.kind() else {
+        panic!("{problem}");
+    };
+    assert_eq!(path.as_os_str().len(), 1023);
+}

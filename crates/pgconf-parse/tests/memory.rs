@@ -1,0 +1,75 @@
+//! What reading costs in memory: nothing to iterate, and little beside its text for a document.
+
+#![allow(unsafe_code, reason = "an allocator that counts")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use pgconf_parse::{Document, assignments};
+
+struct Counting;
+
+thread_local! {
+    /// Bytes that this thread holds, and how often it asked for some.
+    static HELD: Cell<(isize, usize)> = const { Cell::new((0, 0)) };
+}
+
+fn count(bytes: isize) {
+    HELD.set((HELD.get().0 + bytes, HELD.get().1 + usize::from(bytes > 0)));
+}
+
+// SAFETY: every call goes on to the system's allocator as it is.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size() as isize);
+        // SAFETY: the caller keeps the contract of `alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        count(-(layout.size() as isize));
+        // SAFETY: the caller keeps the contract of `dealloc`.
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// The text of the stock file's kind: mostly comments, a setting now and then.
+fn stock(lines: usize) -> String {
+    (0..lines)
+        .map(|n| match n % 20 {
+            0 => format!("setting_{n} = '{n} MB'\t\t# (change requires restart)\n"),
+            10 => format!("other_{n} = 0x{n:x}\n"),
+            _ => "#work_mem = 4MB\t\t\t\t# min 64kB\n".to_owned(),
+        })
+        .collect()
+}
+
+#[test]
+fn iterating_allocates_nothing() {
+    let source = stock(1000);
+    let (_, before) = HELD.get();
+    let total: usize = assignments(source.as_bytes())
+        .map(|found| found.value().len())
+        .sum();
+    let (_, after) = HELD.get();
+    assert!(total > 0);
+    assert_eq!(before, after);
+}
+
+#[test]
+fn a_document_takes_less_than_twice_its_text() {
+    let source = stock(20_000);
+    let (before, _) = HELD.get();
+    let document = Document::parse(source.as_str());
+    let (after, _) = HELD.get();
+    assert_eq!(document.assignments().count(), 2000);
+    let held = (after - before) as usize;
+    assert!(
+        held < 2 * source.len(),
+        "{held} bytes for {} of text",
+        source.len()
+    );
+}

@@ -1,0 +1,227 @@
+//! What people get to read when something is wrong.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use pgconf_parse::{
+    BaseUnit, Document, MAX_ERRORS, Place, Resolver, SettingName, split_directories, split_guc_list,
+};
+
+#[test]
+fn syntax_errors() {
+    for (source, shown, hint) in [
+        (
+            "port = 5432\n= 1\n",
+            "line 2, column 1: expected the name of a setting, found `=`\n    = 1\n    ^",
+            None,
+        ),
+        (
+            "  port\t= # none\r\n",
+            "line 1, column 10: expected a value, found end of line\n    \
+             \u{20} port\t= # none\n    \u{20}     \t  ^",
+            Some("an empty value is written as ''"),
+        ),
+        (
+            "Straße = 'it's'",
+            "line 1, column 15: expected end of line or a comment, found `s`\n    \
+             Straße = 'it's'\n                 ^",
+            Some("write a value of this shape within single quotes"),
+        ),
+        (
+            "a = 'open",
+            "line 1, column 5: expected a value, found `'`\n    a = 'open\n        ^",
+            Some("a quoted value ends on the line it begins on, with a quote"),
+        ),
+        (
+            "a = \u{7}\u{1b}[2J",
+            "line 1, column 5: expected a value, found `\\u{7}`\n    \
+             a = \\u{7}\\u{1b}[2J\n        ^^^^^",
+            Some("write a value of this shape within single quotes"),
+        ),
+    ] {
+        let document = Document::parse(source);
+        let error = document.errors().next().unwrap();
+        assert_eq!((error.to_string().as_str(), error.hint()), (shown, hint));
+    }
+}
+
+#[test]
+fn long_lines_are_shown_in_part() {
+    let source = format!("a = {} {}", "x".repeat(100), "y.".repeat(1000));
+    let shown = Document::parse(source).check().unwrap_err().to_string();
+    assert_eq!(
+        shown,
+        format!(
+            "line 1, column 106: expected end of line or a comment, found `{}...`\n    \
+             ...{} {}...\n    {}{}",
+            "y.".repeat(20),
+            "x".repeat(59),
+            "y.".repeat(20),
+            " ".repeat(63),
+            "^".repeat(40),
+        ),
+    );
+}
+
+#[test]
+fn bytes_that_are_no_text() {
+    let error = Document::parse(b"\xe9 = \xff \xfe".as_slice())
+        .check()
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "line 1, column 7: expected end of line or a comment, found `\\xfe`\n    \
+         \\xe9 = \\xff \\xfe\n                ^^^^",
+    );
+}
+
+#[test]
+fn a_file_that_the_server_abandons() {
+    let error = Document::parse("=\n".repeat(MAX_ERRORS + 1))
+        .check()
+        .unwrap_err();
+    let shown = error.to_string();
+    assert!(
+        shown.ends_with("\n    =\n    ^\ntoo many syntax errors, the rest of the file is not read")
+    );
+}
+
+#[test]
+fn edits_that_cannot_be_made() {
+    let mut document = Document::parse("a = 1\nb = 2\n");
+    let mut refused = |name: &str, value: &str, place| {
+        let error = document.append(name, value, place).unwrap_err();
+        let cause = std::error::Error::source(&error).map(ToString::to_string);
+        (error.to_string(), cause)
+    };
+    assert_eq!(
+        refused("a b", "1", Place::End),
+        (
+            "cannot set `a b`".into(),
+            Some(
+                "`a b` cannot be the name of a setting: \
+                 it is no identifier and no pair of identifiers joined by a dot"
+                    .into(),
+            ),
+        ),
+    );
+    for (name, value, place, shown) in [
+        (
+            "c",
+            "\0",
+            Place::End,
+            "cannot set `c`: the value holds a NUL byte",
+        ),
+        (
+            "c",
+            "",
+            Place::Section("Memory"),
+            "cannot add `c`: there is no such section or setting in the file",
+        ),
+        (
+            "B",
+            "",
+            Place::After("A"),
+            "cannot add `B`: the assignment in line 2 would override it",
+        ),
+    ] {
+        assert_eq!(refused(name, value, place), (shown.to_owned(), None));
+    }
+    let mut document = Document::parse("=\n".repeat(MAX_ERRORS));
+    assert_eq!(
+        document.set("a", 1).unwrap_err().to_string(),
+        "cannot add `a`: the server stops reading before, for there are too many errors",
+    );
+    assert_eq!(
+        SettingName::new("Include").unwrap_err().to_string(),
+        "`Include` cannot be the name of a setting: it is a directive, not a setting",
+    );
+}
+
+#[test]
+fn values_that_are_something_else() {
+    let document = Document::parse("a = '64 Mb'\nb = maybe\nc = -1\n");
+    let found = |name: &str| document.get(name).unwrap();
+    let error = found("a").to_memory(BaseUnit::Kilobyte).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "`64 Mb` is not a number with a valid unit"
+    );
+    assert_eq!(error.hint().unwrap(), "valid units are B, kB, MB, GB, TB");
+    let error = found("b")
+        .to_enum(&[("never", 0), ("always", 1)])
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "`maybe` is not one of the words that the setting takes"
+    );
+    assert_eq!(error.hint().unwrap(), "available values: never, always");
+    assert_eq!(
+        found("b").to_bool().unwrap_err().to_string(),
+        "`maybe` is not a boolean"
+    );
+    let error = found("c").to_duration(BaseUnit::Second).unwrap_err();
+    assert_eq!(error.to_string(), "`-1` is not a length of time");
+    assert_eq!(found("c").to_int(BaseUnit::Second), Ok(-1));
+
+    let error = split_directories("/a, , /b").unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "invalid list `/a, , /b`: a name is missing at byte 4"
+    );
+    let error = split_guc_list("a b").unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "invalid list `a b`: a comma is missing at byte 2"
+    );
+    let error = split_guc_list("\"a").unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "invalid list `\\\"a`: a quote is not closed at byte 0"
+    );
+}
+
+#[test]
+fn configurations_with_problems() {
+    let file = |path: &str, text: &str| (PathBuf::from(path), text.as_bytes().to_vec());
+    let files = BTreeMap::from([
+        file(
+            "/d/postgresql.conf",
+            "a = 1\ninclude 'b.conf'\ninclude 'c.conf'\ninclude_dir 'd'\ninclude ''\ninclude '.'\n",
+        ),
+        file("/d/b.conf", "a = b.c\ninclude './b.conf'\n"),
+    ]);
+    let read = Resolver::new()
+        .load(&files, Path::new("/d/postgresql.conf"))
+        .unwrap();
+    let problems: Vec<String> = read.problems().map(ToString::to_string).collect();
+    assert_eq!(
+        problems,
+        [
+            "/d/b.conf: line 1, column 5: expected a value, found `b.c`\n    a = b.c\n        ^^^",
+            "/d/b.conf: line 2: configuration file recursion",
+            "/d/postgresql.conf: line 3: could not open file \"/d/c.conf\"",
+            "/d/postgresql.conf: line 4: could not open directory \"/d/d\"",
+            "/d/postgresql.conf: line 5: empty configuration file name",
+            "/d: line 1: input in flex scanner failed",
+        ],
+    );
+    assert_eq!(
+        read.explain("a").to_string(),
+        "/d/postgresql.conf:1: a = 1 (in effect)\n\
+         but the configuration has errors, and the server takes nothing from it",
+    );
+    assert_eq!(
+        read.explain("b").to_string(),
+        "b is not set: the server's default is in effect"
+    );
+    let error = Resolver::new()
+        .load(&files, Path::new("/gone"))
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "could not read configuration file \"/gone\""
+    );
+}
