@@ -1,4 +1,5 @@
 //! Temporary clusters: what they give, and that nothing of them is left.
+#![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::sync::Arc;

@@ -223,6 +223,9 @@ impl TempClusterBuilder {
         };
         let cache = Cache::open(self.cache.as_deref())?;
         reaper::reap(&cache.directory().join("reaped"));
+        if let Storage::Directory(directory) = &self.storage {
+            reaper::reap_named(directory);
+        }
         then(&recipe, &cache)
     }
 

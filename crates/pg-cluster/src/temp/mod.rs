@@ -53,7 +53,8 @@ pub(crate) const PORT: u16 = 5432;
 ///
 /// Dropping the value stops the server without a checkpoint and removes its files; it takes a few milliseconds, at most a few seconds, does not panic, and may
 /// happen inside an async runtime or while a panic unwinds. If the process ends in any other way, SIGKILL included, processes that watch it do
-/// the same. After a crash of the machine the next start removes what is left of a disk's directories. Only directories that this library has made are ever removed: each has a marker.
+/// the same. After a crash of the machine, or a SIGKILL in the
+/// moment between the making of the directory and that of its guard, a later start removes what is left. Only directories that this library has made are ever removed: each has a marker.
 #[derive(Debug)]
 pub struct TempCluster {
     /// The cluster ends its server, and then its guard removes the files.

@@ -13,7 +13,14 @@ use super::storage;
 /// How often the directories are looked through, over all processes.
 const PAUSE: Duration = Duration::from_secs(60);
 
-/// Looks for directories whose owner and guard are both gone; once in a process, once a minute on a machine. `note` is a file whose age
+/// As [`reap`], in a directory that the caller has named for such use: each time, since it holds little else.
+pub(super) fn reap_named(directory: &Utf8Path) {
+    if let Ok(account) = Account::current() {
+        reap_in(directory, account.uid());
+    }
+}
+
+/// Looks for directories whose owner and guard are both gone, or whose owner was killed before it had a guard; once in a process, once a minute on a machine. `note` is a file whose age
 /// tells when that was done last.
 ///
 /// Nobody needs its outcome, and a directory that cannot be removed must not keep a test from running.

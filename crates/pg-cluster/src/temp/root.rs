@@ -142,7 +142,7 @@ pub(super) fn remains(path: &Utf8Path, user: u32) -> io::Result<Remains> {
     let is_old = found
         .modified()?
         .elapsed()
-        .is_ok_and(|age| age.as_secs() > 60);
+        .is_ok_and(|age| age.as_secs() > 10);
     if found.mode() & 0o7777 == UNMARKED && is_old {
         return Ok(Remains::Unmarked);
     }
