@@ -1,6 +1,10 @@
 //! The documents that list things are held against the things.
 
-#![allow(clippy::unwrap_used, reason = "it is a test throughout")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "it is a test throughout"
+)]
 
 use std::collections::BTreeSet;
 use std::fs;
