@@ -11,7 +11,9 @@
 //! let installation = Discovery::new().find(&Request::any())?.into_installation();
 //! let cluster = Cluster::new(installation, "data")?;
 //! cluster.init(&InitOptions::new())?;
-//! let running = cluster.running(&StartOptions::new())?;
+//! // Where the socket goes unless told otherwise often belongs to the system's server, as on Debian.
+//! let options = StartOptions::new().socket_directory(cluster.data_directory());
+//! let running = cluster.running(&options)?;
 //! if let Some(address) = cluster.connection_info()? {
 //!     println!("{}", address.with_user("postgres").uri());
 //! }
@@ -30,6 +32,10 @@
 //!
 //! Unix only; servers of this machine only. Servers before PostgreSQL 10 are not supported here, though the crates below understand their files.
 //!
+//! # Features
+//!
+//! `serde`: the feature of the same name in the three crates below. Nothing is enabled by default.
+//!
 //! # The crates below
 //!
 //! [`conf`] edits configuration files, [`install`] finds installations, [`proc`] deals with processes. All of their types that appear in this
@@ -47,9 +53,11 @@ mod listening;
 mod remove;
 mod running;
 mod settings;
+mod sql;
 mod start;
 mod state;
 mod stop;
+mod temp;
 
 pub use pg_install as install;
 pub use pg_proc as proc;
@@ -76,6 +84,9 @@ pub use crate::settings::{
 pub use crate::start::{StartError, StartErrorKind, StartOptions, StartWait, Started};
 pub use crate::state::{Readiness, State};
 pub use crate::stop::{Escalation, StopError, StopErrorKind, StopMode, Stopped};
+pub use crate::temp::{
+    Keep, Listen, SharedCluster, Storage, TempCluster, TempClusterBuilder, TempError, TempErrorKind,
+};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -9,6 +9,7 @@ use nix::libc::{self, c_char, c_int, pid_t};
 
 use super::fork;
 use super::supervisor::{State, Supervisor};
+use super::tenancy::Vigil;
 use crate::{Account, Pid};
 
 /// What to execute. Everything is in the form that system calls take.
@@ -26,8 +27,8 @@ pub(crate) struct Program {
 /// Where a stream of the program goes.
 pub(crate) enum Sink {
     Descriptor(OwnedFd),
-    /// Opened for appending by the program's account, so that no link in a directory of that account can make root
-    /// write elsewhere.
+    /// Opened for appending by the program's account, so that no link in a directory of that
+    /// account can make root write elsewhere.
     File(CString),
 }
 
@@ -42,6 +43,8 @@ pub(crate) struct Orders {
     pub(crate) whole_group: bool,
     /// Held open for as long as anything of the program lives.
     pub(crate) hold: Option<OwnedFd>,
+    /// Once the owner is gone, the program lives as long as it has users.
+    pub(crate) vigil: Option<Vigil>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -255,7 +258,8 @@ fn pointers(strings: &[CString]) -> Vec<*const c_char> {
         .collect()
 }
 
-/// A write into a pipe without readers must fail, not end a caller that gave SIGPIPE back its default meaning.
+/// A write into a pipe without readers must fail, not end a caller that gave SIGPIPE back its
+/// default meaning.
 struct BlockedSigpipe {
     was_pending: bool,
     before: libc::sigset_t,
@@ -282,8 +286,8 @@ impl BlockedSigpipe {
 
 impl Drop for BlockedSigpipe {
     fn drop(&mut self) {
-        // SAFETY: as above. A SIGPIPE of ours is taken off before the mask is restored; one that was pending before is not
-        // ours to take.
+        // SAFETY: as above. A SIGPIPE of ours is taken off before the mask is restored; one that
+        // was pending before is not ours to take.
         unsafe {
             let mut pending: libc::sigset_t = std::mem::zeroed();
             libc::sigpending(&mut pending);

@@ -1,0 +1,92 @@
+//! The guide's chapter on troubleshooting speaks of the messages that there are.
+
+const GUIDE: &str = include_str!("../../docs/guide.md");
+
+/// Files whose every message the guide explains.
+const EXPLAINED: [&str; 5] = [
+    include_str!("../../crates/pg-cluster/src/init/error.rs"),
+    include_str!("../../crates/pg-cluster/src/remove.rs"),
+    include_str!("../../crates/pg-cluster/src/settings/error.rs"),
+    include_str!("../../crates/pg-cluster/src/start/error.rs"),
+    include_str!("../../crates/pg-cluster/src/stop/mod.rs"),
+];
+
+/// Files of which it explains the frequent ones.
+const MENTIONED: [&str; 5] = [
+    include_str!("../../crates/pg-cluster/src/init/options.rs"),
+    include_str!("../../crates/pg-install/src/discovery/error.rs"),
+    include_str!("../../crates/pg-install/src/error.rs"),
+    include_str!("../../crates/pg-proc/src/spawn_error.rs"),
+    include_str!("../../crates/pg-proc/src/wait.rs"),
+];
+
+/// Messages that come from elsewhere, or from functions without a message of their own.
+const OTHERS: [&str; 1] = ["failed to … postgresql.conf"];
+
+fn troubleshooting() -> &'static str {
+    let (_, chapter) = GUIDE
+        .split_once("\n## Troubleshooting\n")
+        .expect("the chapter");
+    chapter
+}
+
+/// What stands in `#[error("...")]`, the parts between the placeholders.
+fn messages(source: &'static str) -> impl Iterator<Item = Vec<&'static str>> {
+    source.split("#[error(").skip(1).filter_map(|rest| {
+        let text = rest.trim_start().strip_prefix('"')?.split('"').next()?;
+        let parts = text
+            .split('{')
+            .enumerate()
+            .map(|(index, part)| match index {
+                0 => part,
+                _ => part.split_once('}').map_or("", |(_, after)| after),
+            });
+        Some(
+            parts
+                .map(|part| part.trim_matches([' ', '`']))
+                .filter(|part| part.len() > 3)
+                .collect(),
+        )
+    })
+}
+
+#[test]
+fn every_message_of_a_cluster_is_explained() {
+    let missing: Vec<_> = EXPLAINED
+        .into_iter()
+        .flat_map(messages)
+        .filter(|parts| !parts.iter().all(|part| troubleshooting().contains(part)))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "docs/guide.md does not explain {missing:#?}"
+    );
+}
+
+#[test]
+fn every_message_explained_exists() {
+    let rows = troubleshooting().lines().filter_map(|line| {
+        let cell = line.strip_prefix("| ")?.split(" | ").next()?;
+        Some(cell).filter(|cell| cell.contains('`') && !cell.starts_with("A "))
+    });
+    let headings = troubleshooting()
+        .lines()
+        .filter_map(|line| line.strip_prefix("### "));
+    let quoted = rows
+        .chain(headings)
+        .flat_map(|text| text.split('`').skip(1).step_by(2));
+    let exists = |part: &str| {
+        EXPLAINED
+            .iter()
+            .chain(&MENTIONED)
+            .any(|source| source.contains(part))
+    };
+    let unknown: Vec<&str> = quoted
+        .filter(|message| !OTHERS.contains(message))
+        .filter(|message| !message.split('…').map(str::trim).all(exists))
+        .collect();
+    assert!(
+        unknown.is_empty(),
+        "docs/guide.md quotes what nobody says: {unknown:#?}"
+    );
+}
