@@ -1,5 +1,7 @@
 //! What clients are told: every form of it leads to the server, whatever letters it holds.
 
+#![allow(clippy::unwrap_used, reason = "it is a test throughout")]
+
 use pg_cluster::{ConnectionInfo, Escalation, Host, Program};
 use pg_tests::{Room, ask, complete_server, connect, connect_to, server, servers};
 use proptest::prelude::*;

@@ -1,5 +1,7 @@
 //! Ctrl-C in a terminal reaches the caller, who decides, and not the server.
 
+#![allow(clippy::unwrap_used, reason = "it is a test throughout")]
+
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::fd::OwnedFd;

@@ -1,5 +1,11 @@
 //! The documents that list things are held against the things.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "it is a test throughout"
+)]
+
 use std::collections::BTreeSet;
 use std::fs;
 

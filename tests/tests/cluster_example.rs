@@ -1,5 +1,7 @@
 //! The program `pgcluster`, an example of the crate, through the life of a cluster.
 
+#![allow(clippy::unwrap_used, reason = "it is a test throughout")]
+
 use std::process::Command;
 
 use camino::Utf8PathBuf;

@@ -1,5 +1,7 @@
 //! Configuration elsewhere, as on Debian; what a data directory says of itself; lock files that lie.
 
+#![allow(clippy::unwrap_used, reason = "it is a test throughout")]
+
 use std::fs;
 
 use camino::Utf8Path;

@@ -1,5 +1,7 @@
 //! Making data directories: options, passwords, refusals, interruptions.
 
+#![allow(clippy::unwrap_used, reason = "it is a test throughout")]
+
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,5 +1,7 @@
 //! Removing clusters: everything that is theirs, nothing that is not.
 
+#![allow(clippy::unwrap_used, reason = "it is a test throughout")]
+
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::thread;

@@ -1,5 +1,7 @@
 //! Settings: what is written is what the server reads, and what it will not use is told.
 
+#![allow(clippy::unwrap_used, reason = "it is a test throughout")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};

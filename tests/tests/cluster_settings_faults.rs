@@ -1,5 +1,7 @@
 //! Settings under attack: killed writers, many writers, full and closed directories.
 
+#![allow(clippy::unwrap_used, reason = "it is a test throughout")]
+
 use std::fs::{self, Metadata};
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};

@@ -1,5 +1,7 @@
 //! Starting, waiting, asking how it goes: servers of this object, of others, of an earlier run.
 
+#![allow(clippy::unwrap_used, reason = "it is a test throughout")]
+
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;

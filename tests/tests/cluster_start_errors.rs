@@ -1,6 +1,8 @@
 //! Each reason for a failed start, provoked for real. The log of the server plays no part in most of them; where it does, another
 //! language makes no difference.
 
+#![allow(clippy::unwrap_used, reason = "it is a test throughout")]
+
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;

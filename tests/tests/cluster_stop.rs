@@ -1,5 +1,7 @@
 //! Ending a server: modes, escalation, timeouts, kill and what follows it.
 
+#![allow(clippy::unwrap_used, reason = "it is a test throughout")]
+
 use std::time::Duration;
 
 use pg_cluster::{Escalation, Readiness, RestartError, Started, StopErrorKind, StopMode, Stopped};

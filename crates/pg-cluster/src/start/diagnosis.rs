@@ -68,7 +68,7 @@ fn configuration(cluster: &Cluster, options: &StartOptions) -> Option<StartError
         .args(["-c", "lc_messages=C", "-C", "port"])
         .run(options.timeout)
         .err()?;
-    error.status()?;
+    // What it wrote counts, also where its status was not seen.
     let said = String::from_utf8_lossy(&error.stderr);
     let problems = ConfigurationProblem::read_all(&said);
     // A program that cannot be loaded says nothing like that, and another reason is to be looked for.
