@@ -148,7 +148,8 @@ impl Exchange<'_> {
                 return Some(status);
             }
             if deadline.is_over() || supervised.all_gone() {
-                return None;
+                // Both reports may have come since the status was asked for.
+                return supervised.exit_status();
             }
             let mut fds = vec![PollFd::from_borrowed_fd(
                 supervised.descriptor(),
