@@ -119,9 +119,9 @@ fn owners_that_are_killed_at_any_moment_leave_nothing() {
     owner.line();
     let whole = begun.elapsed();
     owner.kill();
-    for step in 0..40 {
+    for step in 0..20 {
         let owner = Owner::start(&room, "temp");
-        std::thread::sleep(whole * step / 32);
+        std::thread::sleep(whole * step / 16);
         owner.kill();
     }
     // One that was killed before it had a guard is found by the next start, if it had the time to leave a directory.

@@ -148,12 +148,9 @@ impl Exchange<'_> {
             if let Some(status) = supervised.exit_status() {
                 return Some(status);
             }
-            if supervised.all_gone() {
-                // Both may have been reported since the look above.
+            if deadline.is_over() || supervised.all_gone() {
+                // Both reports may have come since the status was asked for.
                 return supervised.exit_status();
-            }
-            if deadline.is_over() {
-                return None;
             }
             let mut fds = vec![PollFd::from_borrowed_fd(
                 supervised.descriptor(),

@@ -52,8 +52,11 @@ fn reap_in(directory: &Utf8Path, user: u32) {
         }
         match remains(entry.path(), user) {
             Ok(Remains::Marked(_lock)) if !is_served(entry.path()) => remove(entry.path()),
-            // Only an empty directory can be removed like this.
-            Ok(Remains::Unmarked) => drop(fs::remove_dir(entry.path())),
+            Ok(Remains::Unmarked) => {
+                // The marker may be there without its text. Beside it, only an empty directory can be removed like this.
+                let _ = fs::remove_file(entry.path().join(MARKER));
+                let _ = fs::remove_dir(entry.path());
+            }
             _ => {}
         }
     }
