@@ -140,11 +140,9 @@ impl Exchange<'_> {
         loop {
             self.feed();
             self.take_what_is_there();
-            if let Some(status) = supervised.exit_status() {
-                return Some(status);
-            }
-            if deadline.is_over() || supervised.all_gone() {
-                return None;
+            match supervised.exit_status_or_silence() {
+                (None, false) if !deadline.is_over() => {}
+                (status, _) => return status,
             }
             let mut fds = vec![PollFd::from_borrowed_fd(
                 supervised.descriptor(),
