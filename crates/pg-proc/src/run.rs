@@ -41,6 +41,10 @@ impl Command {
     /// # Ok::<(), pg_proc::RunError>(())
     /// ```
     ///
+    /// # Cleanup
+    ///
+    /// Files that it has written stay, also when it was killed.
+    ///
     /// # Errors
     ///
     /// It could not be started, exited with another status than 0, or ran beyond the deadline.
