@@ -332,6 +332,7 @@ fn a_running_server_is_not_started_again() {
             .spawn_server(&cluster.options())
             .expect_err("running");
         assert!(matches!(refused.kind, SpawnErrorKind::Running(pid) if pid == server.pid()));
+        assert!(Orphans::find(&cluster.data).expect("orphans").is_empty());
         for find in FINDS {
             match find(&cluster.data).expect("find") {
                 Found::Running(found) => assert_eq!(found.pid(), server.pid()),

@@ -121,7 +121,7 @@ impl Postmaster {
 /// means nothing then.
 const ATTEMPTS: usize = 5;
 
-fn find(data_directory: &Utf8Path, means: Means) -> Result<Found, FindError> {
+pub(crate) fn find(data_directory: &Utf8Path, means: Means) -> Result<Found, FindError> {
     let failed = |kind| FindError {
         data_directory: data_directory.to_owned(),
         kind,

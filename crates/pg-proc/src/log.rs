@@ -37,7 +37,6 @@ pub(crate) enum LogReader {
     None,
 }
 
-/// What is known of a log, as bytes.
 impl LogReader {
     /// At most `limit` bytes from the end of what this start has written.
     pub(crate) fn tail(&self, limit: usize) -> io::Result<Vec<u8>> {

@@ -1,13 +1,12 @@
-use std::io;
 use std::time::Instant;
 
 use camino::Utf8Path;
 
-use crate::find::{FindError, FindErrorKind};
+use crate::find::{FindError, FindErrorKind, Found, find};
 use crate::postmaster::directory_id;
 use crate::sys::{self, Means, Process};
 use crate::wait::{WaitError, WaitErrorKind, Watcher};
-use crate::{Deadline, Pid, PidFile, SharedMemoryId, Signal, SignalError};
+use crate::{Deadline, Pid, SharedMemoryId, Signal, SignalError};
 
 /// Children of a postmaster that has gone without them.
 ///
@@ -28,23 +27,31 @@ pub struct Orphans {
 }
 
 impl Orphans {
-    /// Looks for orphans of the last server of a data directory.
+    /// Looks for orphans of the last server of a data directory. While a server runs there, its children
+    /// are none.
     ///
     /// # Errors
     ///
     /// The directory cannot be looked at.
     pub fn find(data_directory: &Utf8Path) -> Result<Self, FindError> {
-        Self::find_by(data_directory, Means::Native).map_err(|e| FindError {
-            data_directory: data_directory.to_owned(),
-            kind: FindErrorKind::Directory(e),
-        })
+        Self::find_by(data_directory, Means::Native)
     }
 
-    pub(crate) fn find_by(data_directory: &Utf8Path, means: Means) -> io::Result<Self> {
-        let file = PidFile::read(data_directory).ok().flatten();
+    pub(crate) fn find_by(data_directory: &Utf8Path, means: Means) -> Result<Self, FindError> {
+        let segment = match find(data_directory, means)? {
+            Found::Stale(stale) => stale
+                .pid_file
+                .and_then(|file| Some((file.pid, file.shared_memory?))),
+            // Whoever is attached is no orphan.
+            _ => None,
+        };
+        let directory = directory_id(data_directory).map_err(|e| FindError {
+            data_directory: data_directory.to_owned(),
+            kind: FindErrorKind::Directory(e),
+        })?;
         let mut orphans = Self {
-            directory: directory_id(data_directory)?,
-            segment: file.and_then(|file| Some((file.pid, file.shared_memory?))),
+            directory,
+            segment,
             means,
             processes: Vec::new(),
         };

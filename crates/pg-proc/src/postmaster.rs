@@ -78,6 +78,10 @@ impl Postmaster {
 
     /// Sends a signal.
     ///
+    /// # Races
+    ///
+    /// None with a pidfd; without, see [`Postmaster`].
+    ///
     /// # Errors
     ///
     /// It has [gone](SignalErrorKind::Gone), or belongs to [another

@@ -41,6 +41,10 @@ impl Command {
     /// # Ok::<(), pg_proc::RunError>(())
     /// ```
     ///
+    /// # Cleanup
+    ///
+    /// Files that it has written stay, also when it was killed.
+    ///
     /// # Errors
     ///
     /// It could not be started, exited with another status than 0, or ran beyond the deadline.
@@ -145,12 +149,9 @@ impl Exchange<'_> {
         loop {
             self.feed();
             self.take_what_is_there();
-            if let Some(status) = supervised.exit_status() {
-                return Some(status);
-            }
-            if deadline.is_over() || supervised.all_gone() {
-                // Both reports may have come since the status was asked for.
-                return supervised.exit_status();
+            match supervised.exit_status_or_silence() {
+                (None, false) if !deadline.is_over() => {}
+                (status, _) => return status,
             }
             let mut fds = vec![PollFd::from_borrowed_fd(
                 supervised.descriptor(),

@@ -100,6 +100,10 @@ impl Command {
     /// # Errors
     ///
     /// It could not be executed, or the data directory has a server.
+    ///
+    /// # Cleanup
+    ///
+    /// See [`Server`]: what is bound ends with this process, and leaves nothing but its files.
     pub fn spawn_server(&self, options: &ServerOptions) -> Result<Server, SpawnError> {
         let process = |e: io::Error| self.failed(SpawnErrorKind::Process(e));
         let file = options.data_directory.join(PidFile::NAME);
@@ -228,6 +232,10 @@ impl Server {
     /// # Errors
     ///
     /// It has gone, or belongs to another user and this process is not root.
+    ///
+    /// # Races
+    ///
+    /// None: it goes through a pidfd, or is sent by the supervisor, whose child the server is.
     pub fn send(&self, signal: Signal) -> Result<(), SignalError> {
         if self.postmaster.process.descriptor().is_some() {
             return self.postmaster.send(signal);

@@ -61,10 +61,11 @@ impl Supervised {
         self.listen().status
     }
 
-    /// Whether nothing of the program is left, children that it left behind included.
-    pub(crate) fn all_gone(&self) -> bool {
+    /// Exit status of the program, once it has ended, and whether more can be expected: both as of one
+    /// moment, since the last reports come close together.
+    pub(crate) fn exit_status_or_silence(&self) -> (Option<ExitStatus>, bool) {
         let heard = self.listen();
-        heard.all_gone || heard.silent
+        (heard.status, heard.all_gone || heard.silent)
     }
 
     /// Waits until the supervisor has reported the end of the program or has ended itself.

@@ -124,6 +124,20 @@ fn old_layouts() {
     );
 }
 
+#[cfg(feature = "serde")]
+#[test]
+fn serialized() {
+    let file =
+        PidFile::parse(lines(4711, 1_700_000_000, 5432, 5, 6, 8).as_bytes()).expect("a file");
+    let text = serde_json::to_string(&file).expect("JSON");
+    assert!(
+        text.contains(r#""pid":4711"#) && text.contains(r#""status":"standby""#),
+        "{text}"
+    );
+    assert_eq!(serde_json::from_str::<PidFile>(&text).expect("JSON"), file);
+    serde_json::from_str::<Pid>("0").expect_err("no process");
+}
+
 #[test]
 fn messages() {
     let message = |content: &[u8]| PidFile::parse(content).expect_err("no file").to_string();

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use pg_proc::{
-    Account, Command, Deadline, Endpoint, Log, Orphans, Pid, Server, ServerOptions, SocketPath,
-    release_shared_memory,
+    Account, Command, Deadline, DirectoryGuard, Endpoint, GuardOptions, Log, Orphans, Pid, Server,
+    ServerOptions, SocketPath,
 };
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::inotify;
@@ -63,7 +63,8 @@ pub(crate) struct Cluster {
     pub(crate) root: Utf8PathBuf,
     pub(crate) data: Utf8PathBuf,
     pub(crate) bin: Utf8PathBuf,
-    temporary: Option<tempfile::TempDir>,
+    /// Removes the directory also if the test is killed.
+    guard: Option<DirectoryGuard>,
 }
 
 impl Cluster {
@@ -87,21 +88,28 @@ impl Cluster {
     pub(crate) fn empty(bin: &Utf8Path) -> Self {
         let temporary = tempfile::Builder::new()
             .prefix("pg-proc.")
-            .tempdir_in(memory_or_disk())
-            .expect("a directory");
-        let root = Utf8PathBuf::from_path_buf(temporary.path().to_owned()).expect("UTF-8");
+            .tempdir_in(memory_or_disk());
+        let root =
+            Utf8PathBuf::from_path_buf(temporary.expect("a directory").keep()).expect("UTF-8");
         give_to_account(&root);
+        let guard = GuardOptions::new()
+            .release_memory_of(root.join("data"))
+            .remove(&root)
+            .guard();
+        let guard = guard.expect("a guard");
         Self {
             data: root.join("data"),
             root,
             bin: bin.to_owned(),
-            temporary: Some(temporary),
+            guard: Some(guard),
         }
     }
 
     /// From now on somebody else removes the directory.
     pub(crate) fn leave_to_others(mut self) -> Utf8PathBuf {
-        let _ = self.temporary.take().map(tempfile::TempDir::keep);
+        if let Some(guard) = self.guard.take() {
+            guard.release();
+        }
         self.root.clone()
     }
 
@@ -260,11 +268,10 @@ pub(crate) fn wait_removed(path: &Utf8Path) {
 }
 
 impl Drop for Cluster {
-    /// A test may have killed its server: its shared memory must not stay behind.
+    /// A test may have killed its server: the guard gives its shared memory back when nobody uses it.
     fn drop(&mut self) {
         if let Ok(orphans) = Orphans::find(&self.data) {
             let _ = orphans.kill(patience());
-            let _ = release_shared_memory(&self.data);
         }
     }
 }

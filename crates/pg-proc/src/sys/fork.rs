@@ -5,6 +5,7 @@
 //! panic, nothing of std that locks. Whatever it needs is built before the fork and only read
 //! afterwards.
 
+use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -239,6 +240,16 @@ pub(crate) fn reap_later(pid: pid_t) {
         unsafe { libc::waitpid(pid, &mut status, libc::WNOHANG) == 0 }
     });
 }
+
+/// What `ps -o comm` shows: at most 15 bytes. Async-signal-safe.
+#[cfg(target_os = "linux")]
+pub(super) fn name_this_process(name: &CStr) {
+    // SAFETY: the name ends with a zero byte.
+    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn name_this_process(_name: &CStr) {}
 
 /// Async-signal-safe.
 pub(super) fn pause(milliseconds: c_int) {

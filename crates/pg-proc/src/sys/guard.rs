@@ -46,6 +46,7 @@ fn run(errand: &Errand, lifeline: RawFd, done: RawFd, limit: RawFd) {
         libc::setsid();
         libc::chdir(c"/".as_ptr());
     }
+    fork::name_this_process(c"pg-proc guard");
     fork::reset_signals();
     let mut keep = [-1; MAX_KEPT];
     for (slot, fd) in keep.iter_mut().zip([lifeline, done]) {

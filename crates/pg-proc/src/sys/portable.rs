@@ -110,12 +110,11 @@ pub(super) fn began(pid: Pid) -> Option<Began> {
     super::linux::began(pid)
 }
 
+/// Seconds since 1970. `ps` tells the age in whole seconds, so it may come out differently by one.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn began(pid: Pid) -> Option<Began> {
-    // `ps` tells the age in whole seconds, so the moment may come out one second off: compared by
-    // the minute it still tells a process from one that got its number later.
-    let _ = pid;
-    None
+    let listing = Listing::of(pid)?;
+    u64::try_from(listing.began_at()).ok().map(Began)
 }
 
 #[cfg(target_os = "linux")]
@@ -124,11 +123,12 @@ pub(super) fn has_ended(pid: Pid, began: Option<Began>) -> bool {
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(super) fn has_ended(pid: Pid, _began: Option<Began>) -> bool {
-    match rustix::process::test_kill_process(pid.rustix()) {
-        Ok(()) | Err(Errno::PERM) => Listing::of(pid).is_none_or(|listing| listing.zombie),
-        Err(_) => true,
-    }
+pub(super) fn has_ended(pid: Pid, began: Option<Began>) -> bool {
+    let Some(listing) = Listing::of(pid).filter(|listing| !listing.zombie) else {
+        return true;
+    };
+    let now = u64::try_from(listing.began_at()).unwrap_or(0);
+    began.is_some_and(|began| began.0.abs_diff(now) > 2)
 }
 
 /// A line of `ps`.

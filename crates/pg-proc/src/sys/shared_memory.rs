@@ -62,7 +62,8 @@ pub(crate) fn release(directory: &DirectoryOf<'_>) -> Result<Freed, Refusal> {
         }
         info
     };
-    if info.shm_cpid != creator || info.shm_perm.uid != directory.uid || key_of(&info) != id.key {
+    let other_key = key_of(&info).is_some_and(|key| key != id.key);
+    if info.shm_cpid != creator || info.shm_perm.uid != directory.uid || other_key {
         return Err(Refusal::NotOurs);
     }
     if info.shm_nattch as u64 != 0 {
@@ -93,19 +94,20 @@ fn segment_named_by(lock_file: &[u8]) -> Option<(pid_t, SharedMemoryId)> {
     Some((creator.checked_abs()?, SharedMemoryId::from_line(line)?))
 }
 
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn key_of(info: &libc::shmid_ds) -> i32 {
-    info.shm_perm.__key
-}
-
-#[cfg(target_os = "freebsd")]
-fn key_of(info: &libc::shmid_ds) -> i32 {
-    info.shm_perm.key as i32
+#[cfg(target_os = "linux")]
+fn key_of(info: &libc::shmid_ds) -> Option<i32> {
+    Some(info.shm_perm.__key)
 }
 
 #[cfg(target_vendor = "apple")]
-fn key_of(info: &libc::shmid_ds) -> i32 {
-    info.shm_perm._key
+fn key_of(info: &libc::shmid_ds) -> Option<i32> {
+    Some(info.shm_perm._key)
+}
+
+/// Told under another name everywhere, or not at all. The header of the segment has to match anyway.
+#[cfg(not(any(target_os = "linux", target_vendor = "apple")))]
+fn key_of(_info: &libc::shmid_ds) -> Option<i32> {
+    None
 }
 
 /// Handle of the control segment, if the header has one; refuses a segment that was made for

@@ -74,7 +74,7 @@ impl Supervisor<'_> {
         // its end.
         unsafe { libc::close(self.failure) };
         self.report(Report::Started(self.state.child));
-        name_this_process();
+        fork::name_this_process(c"pg-proc watch");
         fork::let_go_of_streams();
         self.close_streams_of_child();
         // SAFETY: a constant path. No file system is kept busy by this process.
@@ -443,15 +443,6 @@ fn adopt_orphans() {
 
 #[cfg(not(target_os = "linux"))]
 fn adopt_orphans() {}
-
-#[cfg(target_os = "linux")]
-fn name_this_process() {
-    // SAFETY: a constant of less than 16 bytes.
-    unsafe { libc::prctl(libc::PR_SET_NAME, c"pg-proc watch".as_ptr()) };
-}
-
-#[cfg(not(target_os = "linux"))]
-fn name_this_process() {}
 
 /// Kills what the program left behind and this process inherited. They are children of this process
 /// that were not waited for, so nobody else can be hit. Does nothing on kernels without
