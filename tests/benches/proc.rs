@@ -1,7 +1,9 @@
-//! How late a wait returns, against `pg_ctl` and against the floor: a bare exec with a spinning observer.
+//! How late a wait returns, against `pg_ctl` and against the floor: a bare exec with a spinning
+//! observer.
 //!
-//! One run, everything interleaved, so that all meet the same machine. `cargo bench -p pg-tests --bench proc`; the number of
-//! rounds is the first argument, 30 without.
+//! One run, everything interleaved, so that all meet the same machine. `cargo bench -p pg-tests
+//! --bench proc`; the number of rounds is the first argument, 30 without. With
+//! `PG_BENCH_REALTIME=1`, as root, the waits do not compete for a processor.
 
 #![allow(clippy::print_stdout, reason = "this is what a benchmark is for")]
 
@@ -13,12 +15,13 @@ use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use pg_proc::{Found, PidFile, Postmaster, Server, Signal, Status};
 use proc_fixture::{Cluster, Process, account, bin_directories, patience};
 
 fn main() {
+    run_before_others();
     let rounds = std::env::args()
         .find_map(|argument| argument.parse().ok())
         .unwrap_or(30);
@@ -27,6 +30,21 @@ fn main() {
         measure(&Cluster::with(bin), rounds);
         println!();
     }
+}
+
+/// On a machine that is busy with something else, a thread that is woken waits for a processor,
+/// longer than what is measured here. As root this gives the calling thread a priority over that,
+/// and only that thread, not the server.
+fn run_before_others() {
+    if std::env::var_os("PG_BENCH_REALTIME").is_none() {
+        return;
+    }
+    let thread = fs::read_link("/proc/thread-self").expect("/proc/thread-self");
+    let done = std::process::Command::new("chrt")
+        .args(["--reset-on-fork", "--fifo", "--pid", "1"])
+        .arg(thread.file_name().expect("a number"))
+        .status();
+    assert!(done.expect("chrt runs").success());
 }
 
 #[derive(Default)]
@@ -130,12 +148,15 @@ fn processor_time() -> f64 {
 }
 
 fn ours(cluster: &Cluster, times: &mut Times) {
+    let ready = Observer::of_ready(cluster);
     let begin = Instant::now();
     let server = cluster.spawn();
     server.wait_ready(patience()).expect("ready");
     let end = Instant::now();
     times.start.push(end - begin);
-    times.start_late.push(since_ready(cluster));
+    times
+        .start_late
+        .push(end.saturating_duration_since(ready.seen()));
 
     let gone = Observer::of_end(&server);
     let begin = Instant::now();
@@ -149,6 +170,7 @@ fn ours(cluster: &Cluster, times: &mut Times) {
 }
 
 fn portable(cluster: &Cluster, times: &mut Times) {
+    let ready = Observer::of_ready(cluster);
     let server = cluster.spawn();
     let found = loop {
         if let Ok(Found::Running(found)) = Postmaster::find_portably(&cluster.data) {
@@ -156,7 +178,10 @@ fn portable(cluster: &Cluster, times: &mut Times) {
         }
     };
     found.wait_ready(patience()).expect("ready");
-    times.portable_late.push(since_ready(cluster));
+    let end = Instant::now();
+    times
+        .portable_late
+        .push(end.saturating_duration_since(ready.seen()));
     server.send(Signal::Fast).expect("signal");
     server.wait_gone(patience()).expect("gone");
 }
@@ -182,6 +207,7 @@ fn pg_ctl(cluster: &Cluster, times: &mut Times) {
         .map(|a| a.to_string_lossy())
         .collect();
     let options: Vec<_> = options.iter().map(|option| format!("'{option}'")).collect();
+    let ready = Observer::of_ready(cluster);
     let begin = Instant::now();
     run(&[
         "start",
@@ -192,7 +218,9 @@ fn pg_ctl(cluster: &Cluster, times: &mut Times) {
     ]);
     let end = Instant::now();
     times.ctl_start.push(end - begin);
-    times.ctl_start_late.push(since_ready(cluster));
+    times
+        .ctl_start_late
+        .push(end.saturating_duration_since(ready.seen()));
 
     let pid = PidFile::read(&cluster.data)
         .expect("file")
@@ -235,19 +263,15 @@ fn spin_until_ready(cluster: &Cluster) {
     while !fs::read(&path).is_ok_and(|file| file.ends_with(b"ready   \n")) {}
 }
 
-/// How long ago the lock file was changed last, by the file system: an observer would take the processor from the server,
-/// which is busy with starting its children at that moment.
-fn since_ready(cluster: &Cluster) -> Duration {
-    let now = SystemTime::now();
-    let meta = fs::metadata(cluster.data.join(PidFile::NAME)).expect("file");
-    now.duration_since(meta.modified().expect("time"))
-        .unwrap_or_default()
-}
-
 /// A thread that does nothing but look for one thing to happen, and notes when it did.
 struct Observer(mpsc::Receiver<Instant>);
 
 impl Observer {
+    fn of_ready(cluster: &Cluster) -> Self {
+        let path = cluster.data.join(PidFile::NAME);
+        Self::when(move || fs::read(&path).is_ok_and(|file| file.ends_with(b"ready   \n")))
+    }
+
     fn of_end(server: &Server) -> Self {
         Self::of_process(Process::open(server.pid()).expect("alive"))
     }
@@ -258,13 +282,17 @@ impl Observer {
 
     fn when(happened: impl Fn() -> bool + Send + 'static) -> Self {
         let (sender, receiver) = mpsc::channel();
+        let (started, start) = mpsc::channel();
         thread::spawn(move || {
+            run_before_others();
+            started.send(()).expect("somebody waits");
             // Less often than it could, to leave the processors to what is measured.
             while !happened() {
                 thread::sleep(Duration::from_micros(50));
             }
             let _ = sender.send(Instant::now());
         });
+        start.recv().expect("it starts");
         Self(receiver)
     }
 

@@ -84,7 +84,7 @@ fn a_killed_writer_leaves_the_old_file_or_the_new_one() {
 #[test]
 fn no_update_is_lost() {
     const NAME: &str = "no_update_is_lost";
-    let updates = rounds("PG_TESTS_UPDATES", 200);
+    let updates = rounds("PG_TESTS_UPDATES", 40);
     if let Some(role) = role() {
         let cluster = Cluster::new(server(), role.parent().unwrap()).unwrap();
         let name = role.file_name().unwrap();

@@ -24,7 +24,8 @@ fn rounds() -> usize {
 }
 
 /// A backend that computes and does not look whether its postmaster still lives.
-// In the select list the series is produced row by row; in FROM it would be written out first, and fill the disk.
+// In the select list the series is produced row by row; in FROM it would be written out first, and
+// fill the disk.
 const BUSY: &str = "SELECT count(*) FROM (SELECT generate_series(1, 1000000000000)) AS series";
 
 #[test]
@@ -69,7 +70,8 @@ fn wait_until_busy(cluster: &Cluster, backends: i64) {
     {}
 }
 
-/// The postmaster is killed by somebody else, and nobody sees to its children: a detached server's supervisor does not.
+/// The postmaster is killed by somebody else, and nobody sees to its children: a detached server's
+/// supervisor does not.
 #[test]
 fn children_that_were_left_alone() {
     let cluster = Cluster::new();

@@ -105,7 +105,8 @@ fn a_server_of_another_directory_has_the_number() {
 fn a_later_postgres_in_the_directory_has_the_number() {
     let cluster = Cluster::new();
     let server = cluster.start();
-    // Nothing vouches for it any more but its place and its program; and it began years after this record.
+    // Nothing vouches for it any more but its place and its program; and it began years after this
+    // record.
     claim(&cluster, server.pid().as_raw(), 1_000_000_000);
     for find in FINDS {
         assert!(matches!(reason(find, &cluster), StaleReason::BeganLater));

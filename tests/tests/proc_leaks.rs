@@ -1,5 +1,5 @@
-//! Starting and stopping over and over leaves nothing behind in the owner. Alone in its process, so that nothing else is
-//! counted.
+//! Starting and stopping over and over leaves nothing behind in the owner. Alone in its process, so
+//! that nothing else is counted.
 
 mod proc_fixture;
 

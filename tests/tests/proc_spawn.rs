@@ -447,7 +447,8 @@ fn a_guard_waits_for_what_it_guards() {
     wait_removed(&root);
 }
 
-/// A caller that reads the output of an owner sees its end when the owner ends, not when the server does.
+/// A caller that reads the output of an owner sees its end when the owner ends, not when the server
+/// does.
 #[test]
 fn the_owners_output_is_not_held_open() {
     let cluster = Cluster::new();

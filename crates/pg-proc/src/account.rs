@@ -8,8 +8,9 @@ use thiserror::Error;
 
 /// An account of the system, as which programs are run.
 ///
-/// PostgreSQL's server refuses to run as root. A caller that is root names an account here, and everything is started
-/// with that account's user, group and supplementary groups, without sudo or su.
+/// PostgreSQL's server refuses to run as root. A caller that is root names an account here, and
+/// everything is started with that account's user, group and supplementary groups, without sudo or
+/// su.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
     uid: u32,
@@ -36,8 +37,8 @@ impl Account {
         Self::of_user(&user).map_err(failed)
     }
 
-    /// The account with this user number, also one that no account database knows: containers have such users. Then
-    /// the group has the same number, and there are no supplementary groups.
+    /// The account with this user number, also one that no account database knows: containers have
+    /// such users. Then the group has the same number, and there are no supplementary groups.
     ///
     /// # Errors
     ///
@@ -69,10 +70,11 @@ impl Account {
         Self::by_id(Uid::effective().as_raw())
     }
 
-    /// The account as which the server of a data directory has to run when the caller is root; none when the caller is not
-    /// root, and runs the server as itself.
+    /// The account as which the server of a data directory has to run when the caller is root; none
+    /// when the caller is not root, and runs the server as itself.
     ///
-    /// In this order: the owner of the directory if it exists and does not belong to root, `postgres`, `nobody`.
+    /// In this order: the owner of the directory if it exists and does not belong to root,
+    /// `postgres`, `nobody`.
     ///
     /// # Errors
     ///
@@ -155,7 +157,8 @@ fn groups_of(name: &str, gid: Gid) -> Result<Vec<u32>, AccountErrorKind> {
     Ok(groups.into_iter().map(Gid::as_raw).collect())
 }
 
-/// Groups come from a directory service there, and `setgroups` takes 16 at most: the primary group has to do.
+/// Groups come from a directory service there, and `setgroups` takes 16 at most: the primary group
+/// has to do.
 #[cfg(target_vendor = "apple")]
 fn groups_of(_name: &str, gid: Gid) -> Result<Vec<u32>, AccountErrorKind> {
     Ok(vec![gid.as_raw()])

@@ -13,13 +13,14 @@ use crate::sys::{self, LaunchError, Launched, Orders, Program, Sink, Stage};
 
 /// A program to be run: a server, or one that ends by itself such as `initdb`.
 ///
-/// No shell is involved. The program gets a session of its own (Ctrl-C in the caller's terminal does not reach it), no
-/// descriptor but its three standard streams, default signal dispositions, umask 077, and an environment without
-/// anything that would make it act on behalf of somebody else: see [`env`](Self::env).
+/// No shell is involved. The program gets a session of its own (Ctrl-C in the caller's terminal
+/// does not reach it), no descriptor but its three standard streams, default signal dispositions,
+/// umask 077, and an environment without anything that would make it act on behalf of somebody
+/// else: see [`env`](Self::env).
 ///
-/// Between the caller and the program stands a small process, forked from the caller, which ends the program when the
-/// caller ends. It shares the caller's memory copy-on-write: pages that the caller changes afterwards exist twice for as
-/// long as it lives.
+/// Between the caller and the program stands a small process, forked from the caller, which ends
+/// the program when the caller ends. It shares the caller's memory copy-on-write: pages that the
+/// caller changes afterwards exist twice for as long as it lives.
 #[derive(Clone, Debug)]
 pub struct Command {
     program: Utf8PathBuf,
@@ -64,10 +65,11 @@ impl Command {
 
     /// Sets a variable of the environment.
     ///
-    /// All others come from the calling process, except: those whose name begins with `PG` (`PGDATA`, `PGPORT`, `PGOPTIONS`...
-    /// would act on the program), and those by which systemd talks to the service that the caller may be
-    /// (`NOTIFY_SOCKET`, `LISTEN_FDS` and their like: a server would report itself as that service). With another account
-    /// `HOME`, `USER` and `LOGNAME` are that account's.
+    /// All others come from the calling process, except: those whose name begins with `PG`
+    /// (`PGDATA`, `PGPORT`, `PGOPTIONS`... would act on the program), and those by which systemd
+    /// talks to the service that the caller may be (`NOTIFY_SOCKET`, `LISTEN_FDS` and their like: a
+    /// server would report itself as that service). With another account `HOME`, `USER` and
+    /// `LOGNAME` are that account's.
     #[must_use]
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.environment
@@ -103,7 +105,8 @@ impl Command {
         self
     }
 
-    /// How many bytes of each output of a program that is [run](Self::run) are kept, 16 MiB if not set: the last ones.
+    /// How many bytes of each output of a program that is [run](Self::run) are kept, 16 MiB if not
+    /// set: the last ones.
     #[must_use]
     pub const fn capture_limit(mut self, bytes: usize) -> Self {
         self.capture_limit = bytes;

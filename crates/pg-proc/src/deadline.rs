@@ -2,8 +2,9 @@ use std::time::{Duration, Instant};
 
 /// Until when something is waited for.
 ///
-/// A fixed limit is wrong for a server that recovers from a crash: that takes as long as there is log to replay.
-/// [`while_recovering`](Self::while_recovering) lets a deadline move on as long as recovery visibly goes on.
+/// A fixed limit is wrong for a server that recovers from a crash: that takes as long as there is
+/// log to replay. [`while_recovering`](Self::while_recovering) lets a deadline move on as long as
+/// recovery visibly goes on.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline {
     at: Option<Instant>,
@@ -35,12 +36,14 @@ impl Deadline {
         }
     }
 
-    /// Once the time is over, goes on as long as crash recovery makes progress: until `patience` passes without any.
+    /// Once the time is over, goes on as long as crash recovery makes progress: until `patience`
+    /// passes without any.
     ///
-    /// Progress is a change of anything that a recovering server cannot change without working: the log file that its
-    /// startup process says it is replaying, the processor time and the bytes read and written by that process, and the
-    /// status line of `postmaster.pid`. Only Linux shows the first three; elsewhere a deadline ends `patience` after
-    /// the last change of the file. Applies to waiting for a status, not to waiting for an end.
+    /// Progress is a change of anything that a recovering server cannot change without working: the
+    /// log file that its startup process says it is replaying, the processor time and the bytes
+    /// read and written by that process, and the status line of `postmaster.pid`. Only Linux shows
+    /// the first three; elsewhere a deadline ends `patience` after the last change of the file.
+    /// Applies to waiting for a status, not to waiting for an end.
     #[must_use]
     pub const fn while_recovering(self, patience: Duration) -> Self {
         Self {

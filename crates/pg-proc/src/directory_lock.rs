@@ -1,6 +1,6 @@
 use std::fs::File;
 use std::io;
-use std::time::Duration;
+use std::sync::mpsc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use rustix::fs::{FlockOperation, flock};
@@ -25,7 +25,7 @@ use crate::Deadline;
 /// ```
 #[derive(Debug)]
 pub struct DirectoryLock {
-    _directory: File,
+    directory: Option<File>,
 }
 
 /// What became of an attempt that does not wait.
@@ -38,30 +38,40 @@ pub enum TryLock {
     Busy,
 }
 
-/// First and longest pause between attempts. The kernel offers no wait with a deadline.
-const PAUSES: (Duration, Duration) = (Duration::from_micros(200), Duration::from_millis(3));
-
 impl DirectoryLock {
-    /// Waits for the lock.
+    /// Waits for the lock, in the kernel's queue: of many who want it again and again, each has its turn.
     ///
     /// # Errors
     ///
     /// The directory cannot be opened, its file system has no locks, or the deadline is over.
     pub fn acquire(directory: &Utf8Path, deadline: Deadline) -> Result<Self, LockError> {
-        let mut pause = PAUSES.0;
-        loop {
-            match Self::try_acquire(directory)? {
-                TryLock::Acquired(lock) => return Ok(lock),
-                TryLock::Busy if deadline.is_over() => {
-                    return Err(LockError {
-                        directory: directory.to_owned(),
-                        kind: LockErrorKind::Busy,
-                    });
-                }
-                TryLock::Busy => {}
-            }
-            std::thread::sleep(deadline.remaining().map_or(pause, |left| left.min(pause)));
-            pause = (pause * 2).min(PAUSES.1);
+        if let TryLock::Acquired(lock) = Self::try_acquire(directory)? {
+            return Ok(lock);
+        }
+        let failed = |kind| LockError {
+            directory: directory.to_owned(),
+            kind,
+        };
+        let file = File::open(directory).map_err(|error| failed(LockErrorKind::Open(error)))?;
+        // The kernel offers no wait with a deadline, so another thread waits. If it gets the lock too late, it gives it back.
+        let (sender, receiver) = mpsc::channel();
+        std::thread::Builder::new()
+            .name("directory lock".to_owned())
+            .spawn(move || {
+                let outcome = lock_blocking(&file).map(|()| file);
+                let _ = sender.send(outcome);
+            })
+            .map_err(|error| failed(LockErrorKind::System(error)))?;
+        let outcome = match deadline.remaining() {
+            Some(left) => receiver.recv_timeout(left).ok(),
+            None => receiver.recv().ok(),
+        };
+        match outcome {
+            Some(Ok(file)) => Ok(Self {
+                directory: Some(file),
+            }),
+            Some(Err(error)) => Err(failed(LockErrorKind::System(error))),
+            None => Err(failed(LockErrorKind::Busy)),
         }
     }
 
@@ -77,9 +87,28 @@ impl DirectoryLock {
         };
         let file = File::open(directory).map_err(|error| failed(LockErrorKind::Open(error)))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(TryLock::Acquired(Self { _directory: file })),
+            Ok(()) => Ok(TryLock::Acquired(Self {
+                directory: Some(file),
+            })),
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(TryLock::Busy),
             Err(errno) => Err(failed(LockErrorKind::System(errno.into()))),
+        }
+    }
+}
+
+impl Drop for DirectoryLock {
+    fn drop(&mut self) {
+        drop(self.directory.take());
+        // Whoever takes it again at once would be faster than those who are being woken.
+        std::thread::yield_now();
+    }
+}
+
+fn lock_blocking(file: &File) -> io::Result<()> {
+    loop {
+        match flock(file, FlockOperation::LockExclusive) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => return other.map_err(io::Error::from),
         }
     }
 }

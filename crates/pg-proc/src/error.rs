@@ -1,7 +1,7 @@
 //! The shape of every error here: a struct with the circumstances, and a kind with the cause.
 
-/// Prints an error as its closure says, which includes the kind, and hands out the cause *below* the kind, so that a
-/// chain of errors says nothing twice.
+/// Prints an error as its closure says, which includes the kind, and hands out the cause *below*
+/// the kind, so that a chain of errors says nothing twice.
 macro_rules! error_with_kind {
     ($error:ty, |$e:ident, $f:ident| $display:expr) => {
         impl std::fmt::Display for $error {

@@ -21,7 +21,8 @@ pub enum Found {
     Stale(Stale),
     /// A single-user or bootstrap process. It knows none of a postmaster's signals.
     SingleUser(Pid),
-    /// A process of another user, which may be the server: it cannot be looked at closely enough to tell.
+    /// A process of another user, which may be the server: it cannot be looked at closely enough to
+    /// tell.
     OtherUsers {
         /// The process that the lock file names.
         pid: Pid,
@@ -67,8 +68,9 @@ pub enum StaleReason {
 impl Stale {
     /// A process (or zombie) that has the number in the file, and nothing to do with it.
     ///
-    /// PostgreSQL takes it for the server and refuses to start, unless it is told otherwise by `PG_GRANDPARENT_PID` in the
-    /// environment; [`spawn_server`](crate::Command::spawn_server) does that.
+    /// PostgreSQL takes it for the server and refuses to start, unless it is told otherwise by
+    /// `PG_GRANDPARENT_PID` in the environment; [`spawn_server`](crate::Command::spawn_server) does
+    /// that.
     pub fn bystander(&self) -> Option<Pid> {
         use StaleReason::{BeganLater, OtherDirectory, OtherProgram, Zombie};
         let taken = matches!(
@@ -83,12 +85,14 @@ impl Stale {
 }
 
 impl Postmaster {
-    /// Finds out what holds a data directory, from its `postmaster.pid` and from the process that this names.
+    /// Finds out what holds a data directory, from its `postmaster.pid` and from the process that
+    /// this names.
     ///
-    /// On Linux the process has to run a program called `postgres`, in that directory, and must not have begun after the
-    /// start that the file records, unless it is the creator of the shared memory that the file names (the clock may
-    /// have been set). A pid file that came from another machine or another container with a shared volume is stale for
-    /// want of such a process, as it is for PostgreSQL itself.
+    /// On Linux the process has to run a program called `postgres`, in that directory, and must not
+    /// have begun after the start that the file records, unless it is the creator of the shared
+    /// memory that the file names (the clock may have been set). A pid file that came from another
+    /// machine or another container with a shared volume is stale for want of such a process, as it
+    /// is for PostgreSQL itself.
     ///
     /// If the file is damaged, a postmaster that runs in the directory is found without it.
     ///
@@ -101,8 +105,9 @@ impl Postmaster {
         find(data_directory, Means::Native)
     }
 
-    /// As [`find`](Self::find), with nothing but the means that every Unix has, and the same for all that is done with the
-    /// postmaster found: no pidfd, `/proc` or inotify. For tests of these means.
+    /// As [`find`](Self::find), with nothing but the means that every Unix has, and the same for
+    /// all that is done with the postmaster found: no pidfd, `/proc` or inotify. For tests of these
+    /// means.
     ///
     /// # Errors
     ///
@@ -112,7 +117,8 @@ impl Postmaster {
     }
 }
 
-/// A server that starts or stops meanwhile replaces the file; what was found out about the old one means nothing then.
+/// A server that starts or stops meanwhile replaces the file; what was found out about the old one
+/// means nothing then.
 const ATTEMPTS: usize = 5;
 
 fn find(data_directory: &Utf8Path, means: Means) -> Result<Found, FindError> {
@@ -188,7 +194,8 @@ fn judge(path: &Utf8Path, directory: (u64, u64), read: &Read, means: Means) -> F
     })
 }
 
-/// The file is no help: it is empty for a moment when a server starts, and may have been damaged since.
+/// The file is no help: it is empty for a moment when a server starts, and may have been damaged
+/// since.
 fn without_file(path: &Utf8Path, directory: (u64, u64), means: Means) -> Found {
     let process = match means {
         Means::Native => postmaster_in(directory),

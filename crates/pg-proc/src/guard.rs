@@ -16,12 +16,12 @@ use crate::sys::{self, Errand, Removal};
 /// Removes directories when the owner ends, however it ends, and when this value is dropped.
 ///
 /// A process of its own waits for that. Programs and servers that are started
-/// [`guarded_by`](crate::Command::guarded_by) this guard hold it back until nothing of them is left, so nothing is
-/// removed under a running server.
+/// [`guarded_by`](crate::Command::guarded_by) this guard hold it back until nothing of them is
+/// left, so nothing is removed under a running server.
 ///
-/// Each directory is known by its device and inode as of [`guard`](GuardOptions::guard), and optionally by a marker file: a
-/// directory that has taken its place meanwhile is left alone, and so is what is mounted inside, or what links inside
-/// point to.
+/// Each directory is known by its device and inode as of [`guard`](GuardOptions::guard), and
+/// optionally by a marker file: a directory that has taken its place meanwhile is left alone, and
+/// so is what is mounted inside, or what links inside point to.
 ///
 /// # Cleanup
 ///
@@ -51,7 +51,8 @@ impl GuardOptions {
         }
     }
 
-    /// Removes this directory, which must exist. Directories are removed in the order in which they are given.
+    /// Removes this directory, which must exist. Directories are removed in the order in which they
+    /// are given.
     #[must_use]
     pub fn remove(mut self, directory: impl Into<Utf8PathBuf>) -> Self {
         self.directories.push((directory.into(), None));
@@ -71,8 +72,8 @@ impl GuardOptions {
     }
 
     /// Gives back the shared memory of a server of this data directory that was killed, as
-    /// [`release_shared_memory`](crate::release_shared_memory) does, before anything is removed. The directory need not exist
-    /// yet.
+    /// [`release_shared_memory`](crate::release_shared_memory) does, before anything is removed.
+    /// The directory need not exist yet.
     #[must_use]
     pub fn release_memory_of(mut self, data_directory: impl Into<Utf8PathBuf>) -> Self {
         self.data_directories.push(data_directory.into());
@@ -83,7 +84,8 @@ impl GuardOptions {
     ///
     /// # Errors
     ///
-    /// One of the directories does not exist or is none, or the system is out of processes or descriptors.
+    /// One of the directories does not exist or is none, or the system is out of processes or
+    /// descriptors.
     pub fn guard(&self) -> Result<DirectoryGuard, GuardError> {
         let mut errand = Errand::default();
         for path in &self.data_directories {
@@ -123,9 +125,11 @@ impl DirectoryGuard {
         }
     }
 
-    /// Removes the directories now, and waits until that is done; whether it was within the deadline.
+    /// Removes the directories now, and waits until that is done; whether it was within the
+    /// deadline.
     ///
-    /// Something that was started [`guarded_by`](crate::Command::guarded_by) this guard and still runs holds it back.
+    /// Something that was started [`guarded_by`](crate::Command::guarded_by) this guard and still
+    /// runs holds it back.
     pub fn remove(mut self, deadline: impl Into<Deadline>) -> bool {
         self.lifeline = None;
         // Dropping it after that need not wait once more.
@@ -150,7 +154,8 @@ impl DirectoryGuard {
 }
 
 impl Drop for DirectoryGuard {
-    /// Removes the directories, unless released. Waits up to five seconds for it; the removal goes on after that.
+    /// Removes the directories, unless released. Waits up to five seconds for it; the removal goes
+    /// on after that.
     fn drop(&mut self) {
         self.lifeline = None;
         if self.wait(Deadline::after(self.patience)) {

@@ -1,12 +1,13 @@
 //! PostgreSQL server processes: `postmaster.pid`, identity, signals, spawning, waiting.
 //!
-//! This crate is about processes. It does not look for installations, knows no options of `initdb`, and does not read
-//! `postgresql.conf`; `pg-cluster` puts all of that together.
+//! This crate is about processes. It does not look for installations, knows no options of `initdb`,
+//! and does not read `postgresql.conf`; `pg-cluster` puts all of that together.
 //!
-//! * [`Postmaster::find`] tells what holds a data directory, and gives a handle of a running server: identified, so that
-//!   [signals](Signal) and [waits](Postmaster::wait_gone) are about that process and no other.
-//! * [`Command`] runs programs such as `initdb`, and starts servers: with dropped privileges, a clean environment,
-//!   nothing inherited, and [bound](Ownership) to the process that starts them.
+//! * [`Postmaster::find`] tells what holds a data directory, and gives a handle of a running
+//!   server: identified, so that [signals](Signal) and [waits](Postmaster::wait_gone) are about
+//!   that process and no other.
+//! * [`Command`] runs programs such as `initdb`, and starts servers: with dropped privileges, a
+//!   clean environment, nothing inherited, and [bound](Ownership) to the process that starts them.
 //! * [`DirectoryGuard`] removes directories when their owner ends.
 //! * [`ping`] asks a server over its socket.
 //! * [`Orphans`] and [`release_shared_memory`] are about what a killed server leaves behind.
@@ -26,27 +27,30 @@
 //!
 //! # What is certain, and what is not
 //!
-//! A process number says nothing: it is given out again. On Linux a process is held by a pidfd first and looked at second, so
-//! what was found out stays true of it. A postmaster is recognised by its program, its working directory, and its start,
-//! which cannot be later than what `postmaster.pid` records; if the clock was set since, the kernel's record of who
-//! created the server's shared memory decides.
+//! A process number says nothing: it is given out again. On Linux a process is held by a pidfd
+//! first and looked at second, so what was found out stays true of it. A postmaster is recognised
+//! by its program, its working directory, and its start, which cannot be later than what
+//! `postmaster.pid` records; if the clock was set since, the kernel's record of who created the
+//! server's shared memory decides.
 //!
-//! Linux before 5.3 has no pidfd, and some sandboxes forbid it: then the time at which the process began is compared before
-//! each signal. Other systems have neither: see [`Postmaster::find`]. [`Postmaster::find_portably`] does without on
-//! Linux too.
+//! Linux before 5.3 has no pidfd, and some sandboxes forbid it: then the time at which the process
+//! began is compared before each signal. Other systems have neither: see [`Postmaster::find`].
+//! [`Postmaster::find_portably`] does without on Linux too.
 //!
 //! # Threads, forks and signals
 //!
-//! Starting something forks the calling process twice, and what runs between fork and exec calls nothing but
-//! async-signal-safe functions: any thread of any program may do it. SIGCHLD is left alone. A caller that ignores it, or
-//! that waits for children it did not start, takes away nothing that is needed here.
+//! Starting something forks the calling process twice, and what runs between fork and exec calls
+//! nothing but async-signal-safe functions: any thread of any program may do it. SIGCHLD is left
+//! alone. A caller that ignores it, or that waits for children it did not start, takes away nothing
+//! that is needed here.
 //!
 //! SIGPIPE is blocked in the calling thread while a pipe is written whose reader may be gone.
 //!
 //! # Blocking
 //!
-//! Everything that waits takes a [`Deadline`]. Dropping a bound [`Server`] waits for its end, at most two seconds longer than
-//! its plan takes; dropping a [`DirectoryGuard`] waits five seconds at most.
+//! Everything that waits takes a [`Deadline`]. Dropping a bound [`Server`] waits for its end, at
+//! most two seconds longer than its plan takes; dropping a [`DirectoryGuard`] waits five seconds at
+//! most.
 //!
 //! # Features
 //!

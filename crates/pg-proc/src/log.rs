@@ -12,8 +12,8 @@ use rustix::event::{PollFd, PollFlags};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Log {
-    /// Appended to this file. Created with mode 0600 if it is not there, by the account that the server runs as and with that
-    /// account's rights.
+    /// Appended to this file. Created with mode 0600 if it is not there, by the account that the
+    /// server runs as and with that account's rights.
     File(Utf8PathBuf),
     /// To the standard error of the calling process, as it is at the start.
     Inherit,
@@ -21,9 +21,10 @@ pub enum Log {
     Null,
     /// The last so many bytes are kept in memory.
     ///
-    /// A thread reads for as long as anything of the server lives, so the server never waits for a reader. When the owner
-    /// ends, the reader ends with it: then a server that lives on would write into a pipe without a reader. PostgreSQL
-    /// ignores SIGPIPE and carries on, but programs that it runs may not, so a server with such a log cannot be
+    /// A thread reads for as long as anything of the server lives, so the server never waits for a
+    /// reader. When the owner ends, the reader ends with it: then a server that lives on would
+    /// write into a pipe without a reader. PostgreSQL ignores SIGPIPE and carries on, but programs
+    /// that it runs may not, so a server with such a log cannot be
     /// [detached](crate::Server::detach).
     Tail(usize),
 }

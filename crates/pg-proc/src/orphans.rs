@@ -11,12 +11,14 @@ use crate::{Deadline, Pid, PidFile, SharedMemoryId, Signal, SignalError};
 
 /// Children of a postmaster that has gone without them.
 ///
-/// After SIGKILL of a postmaster its children live on: idle ones for some milliseconds, busy ones until they next look. They
-/// hold its shared memory, and a new server does not start before they are gone.
+/// After SIGKILL of a postmaster its children live on: idle ones for some milliseconds, busy ones
+/// until they next look. They hold its shared memory, and a new server does not start before they
+/// are gone.
 ///
-/// They are found by `/proc` on Linux: processes that call themselves `postgres: ...` and work in the data directory,
-/// whose parent is not a postmaster. Elsewhere they cannot be found, only waited for, by the number of processes that
-/// are attached to the shared memory segment which the lock file names.
+/// They are found by `/proc` on Linux: processes that call themselves `postgres: ...` and work in
+/// the data directory, whose parent is not a postmaster. Elsewhere they cannot be found, only
+/// waited for, by the number of processes that are attached to the shared memory segment which the
+/// lock file names.
 #[derive(Debug)]
 pub struct Orphans {
     directory: (u64, u64),
@@ -69,7 +71,8 @@ impl Orphans {
         self.end(deadline.into(), None)
     }
 
-    /// Sends them SIGKILL, which harms nothing where there is no postmaster any more, and waits until they have ended.
+    /// Sends them SIGKILL, which harms nothing where there is no postmaster any more, and waits
+    /// until they have ended.
     ///
     /// # Errors
     ///

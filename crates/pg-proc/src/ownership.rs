@@ -10,7 +10,8 @@ use crate::sys::Step;
     reason = "a server outlives its owner or does not"
 )]
 pub enum Ownership {
-    /// It is ended by this plan, however the owner ends: by returning, panicking, `exit`, `abort` or SIGKILL.
+    /// It is ended by this plan, however the owner ends: by returning, panicking, `exit`, `abort`
+    /// or SIGKILL.
     Bound(StopPlan),
     /// It lives on.
     Detached,
@@ -23,7 +24,8 @@ impl Default for Ownership {
     }
 }
 
-/// Signals to end a server with, and how long each may take before the next. SIGKILL follows the last one.
+/// Signals to end a server with, and how long each may take before the next. SIGKILL follows the
+/// last one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StopPlan {
     steps: Vec<(Signal, Duration)>,
@@ -40,7 +42,8 @@ impl StopPlan {
         Self::new().then(Signal::Immediate, Duration::from_millis(500))
     }
 
-    /// Adds a step. [`Signal::Reload`] and [`Signal::CheckRequests`] end nothing; they only cost the time.
+    /// Adds a step. [`Signal::Reload`] and [`Signal::CheckRequests`] end nothing; they only cost
+    /// the time.
     #[must_use]
     pub fn then(mut self, signal: Signal, patience: Duration) -> Self {
         self.steps.push((signal, patience));
@@ -71,7 +74,8 @@ impl StopPlan {
 }
 
 impl Default for StopPlan {
-    /// Fast shutdown; after half a second immediate shutdown; after another 0.3 s SIGKILL: within a second in all.
+    /// Fast shutdown; after half a second immediate shutdown; after another 0.3 s SIGKILL: within a
+    /// second in all.
     fn default() -> Self {
         Self::new()
             .then(Signal::Fast, Duration::from_millis(500))

@@ -6,11 +6,12 @@ use thiserror::Error;
 
 /// The number of one process: at least 1.
 ///
-/// Zero and negative numbers mean process groups to `kill(2)`, so they are no `Pid`: a number from a hostile or damaged
-/// `postmaster.pid` cannot reach a group of processes.
+/// Zero and negative numbers mean process groups to `kill(2)`, so they are no `Pid`: a number from
+/// a hostile or damaged `postmaster.pid` cannot reach a group of processes.
 ///
-/// A number alone identifies nothing. The kernel gives it to another process as soon as the first one was reaped;
-/// signals are sent through [`Postmaster`](crate::Postmaster), which has checked whom it means.
+/// A number alone identifies nothing. The kernel gives it to another process as soon as the first
+/// one was reaped; signals are sent through [`Postmaster`](crate::Postmaster), which has checked
+/// whom it means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Pid(NonZeroI32);
 
@@ -34,7 +35,8 @@ impl Pid {
     }
 
     pub(crate) fn rustix(self) -> rustix::process::Pid {
-        // Cannot fail: the number is positive. The fallback is this process, which no caller signals.
+        // Cannot fail: the number is positive. The fallback is this process, which no caller
+        // signals.
         rustix::process::Pid::from_raw(self.as_raw()).unwrap_or_else(rustix::process::getpid)
     }
 }

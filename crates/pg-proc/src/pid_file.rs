@@ -14,8 +14,9 @@ const LIMIT: usize = 64 * 1024;
 
 /// What `postmaster.pid`, or the lock file of a socket, says.
 ///
-/// The file is a claim, not a proof: after a crash it stays behind, `ready` included, and its number may belong to
-/// another process by now. [`Postmaster::find`](crate::Postmaster::find) checks the claim.
+/// The file is a claim, not a proof: after a crash it stays behind, `ready` included, and its
+/// number may belong to another process by now. [`Postmaster::find`](crate::Postmaster::find)
+/// checks the claim.
 ///
 /// | line | 10 and later | 9.1 to 9.6 | 9.0 and older |
 /// |---|---|---|---|
@@ -28,9 +29,9 @@ const LIMIT: usize = 64 * 1024;
 /// | 7 | shared memory key and id | the same | |
 /// | 8 | status | | |
 ///
-/// A server fills the lines in while it starts, so every one from the second on can be absent for a moment; a line is
-/// believed only once its newline is there. (`src/include/utils/pidfile.h`; `CreateLockFile` and
-/// `AddToDataDirLockFile` in `src/backend/utils/init/miscinit.c`.)
+/// A server fills the lines in while it starts, so every one from the second on can be absent for a
+/// moment; a line is believed only once its newline is there. (`src/include/utils/pidfile.h`;
+/// `CreateLockFile` and `AddToDataDirLockFile` in `src/backend/utils/init/miscinit.c`.)
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -47,7 +48,8 @@ pub struct PidFile {
     pub port: Option<u16>,
     /// First of `unix_socket_directories`; none when the server has no socket.
     pub socket_directory: Option<Utf8PathBuf>,
-    /// First of `listen_addresses`, as it is written there (`*` too); none when the server does not listen on TCP.
+    /// First of `listen_addresses`, as it is written there (`*` too); none when the server does not
+    /// listen on TCP.
     pub listen_address: Option<String>,
     /// The System V shared memory segment by which servers notice each other.
     pub shared_memory: Option<SharedMemoryId>,
@@ -123,8 +125,8 @@ impl PidFile {
     ///
     /// # Errors
     ///
-    /// The file cannot be read, is no regular file, or is nothing that a server writes: empty (a server that crashed
-    /// or is only just starting), torn, overflowing.
+    /// The file cannot be read, is no regular file, or is nothing that a server writes: empty (a
+    /// server that crashed or is only just starting), torn, overflowing.
     pub fn read(data_directory: &Utf8Path) -> Result<Option<Self>, PidFileError> {
         Self::read_file(&data_directory.join(Self::NAME))
     }
@@ -354,7 +356,8 @@ impl SharedMemoryId {
     }
 }
 
-/// The server prints both as `%lu` after a cast, so a negative key shows up as a number near 2^64 (or 2^32).
+/// The server prints both as `%lu` after a cast, so a negative key shows up as a number near 2^64
+/// (or 2^32).
 fn int_printed_as_unsigned_long(text: &str) -> Option<i32> {
     let wide: u64 = text.parse().ok()?;
     match u32::try_from(wide) {

@@ -34,8 +34,8 @@ impl Endpoint {
         Self::at(Address::Tcp(address))
     }
 
-    /// Asks in the name of this user, `postgres` if not set. It need not exist, nor be able to log in: the answer that it
-    /// cannot is an answer. The server may log it, though.
+    /// Asks in the name of this user, `postgres` if not set. It need not exist, nor be able to log
+    /// in: the answer that it cannot is an answer. The server may log it, though.
     #[must_use]
     pub fn user(mut self, user: impl Into<String>) -> Self {
         self.user = user.into();
@@ -79,8 +79,8 @@ impl Ping {
 
 /// Why a server does not accept connections.
 ///
-/// The protocol has one code for all reasons. They can be told apart only by the text, and that only in English:
-/// servers with another `lc_messages` give [`Unspecified`](Self::Unspecified).
+/// The protocol has one code for all reasons. They can be told apart only by the text, and that
+/// only in English: servers with another `lc_messages` give [`Unspecified`](Self::Unspecified).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Rejection {
@@ -96,12 +96,12 @@ pub enum Rejection {
     Unspecified(String),
 }
 
-/// Asks a server whether it accepts connections, as `pg_isready` does: by the answer to a startup packet (protocol 3.0,
-/// PostgreSQL 7.4 and later). No password is needed or sent.
+/// Asks a server whether it accepts connections, as `pg_isready` does: by the answer to a startup
+/// packet (protocol 3.0, PostgreSQL 7.4 and later). No password is needed or sent.
 ///
-/// Any answer but "cannot connect now" means that connections are accepted, also that the user is unknown
-/// (`PQping`, `internal_ping` in `src/interfaces/libpq/fe-connect.c`). If the server lets the user in, the session is
-/// ended properly at once.
+/// Any answer but "cannot connect now" means that connections are accepted, also that the user is
+/// unknown (`PQping`, `internal_ping` in `src/interfaces/libpq/fe-connect.c`). If the server lets
+/// the user in, the session is ended properly at once.
 ///
 /// The deadline covers everything, connecting too.
 pub fn ping(endpoint: &Endpoint, deadline: impl Into<Deadline>) -> Ping {
@@ -137,7 +137,8 @@ fn startup_packet(user: &str, database: &str) -> Vec<u8> {
     let mut packet = vec![0; 4];
     packet.extend(PROTOCOL_3_0.to_be_bytes());
     for text in ["user", user, "database", database] {
-        // A zero byte would end the value for the server; what follows it must not become another parameter.
+        // A zero byte would end the value for the server; what follows it must not become another
+        // parameter.
         packet.extend(text.bytes().take_while(|&byte| byte != 0));
         packet.push(0);
     }
@@ -282,8 +283,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Says goodbye and waits until the server has taken it in, so that it finds no broken connection to log. The answer is
-    /// known already: whatever goes wrong here is no matter.
+    /// Says goodbye and waits until the server has taken it in, so that it finds no broken
+    /// connection to log. The answer is known already: whatever goes wrong here is no matter.
     fn end_session(&mut self) {
         const TERMINATE: &[u8] = &[b'X', 0, 0, 0, 4];
         if self.write(TERMINATE).is_err() {

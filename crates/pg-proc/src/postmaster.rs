@@ -12,19 +12,22 @@ use crate::{Deadline, Endpoint, Pid, PidFile, PidFileError, Signal, SignalError,
 
 /// A postmaster whose identity was checked.
 ///
-/// On Linux it is held by a pidfd: a signal reaches this process or nobody, however often its number is given out again.
+/// On Linux it is held by a pidfd: a signal reaches this process or nobody, however often its
+/// number is given out again.
 ///
 /// # Races
 ///
-/// Without pidfd (Linux before 5.3, sandboxes that forbid it, other systems) the identity is checked again
-/// immediately before each signal. Between check and signal remain some microseconds in which the server would have to
-/// end, be waited for by its parent, and its number be given out again.
+/// Without pidfd (Linux before 5.3, sandboxes that forbid it, other systems) the identity is
+/// checked again immediately before each signal. Between check and signal remain some microseconds
+/// in which the server would have to end, be waited for by its parent, and its number be given out
+/// again.
 #[derive(Debug)]
 pub struct Postmaster {
     pub(crate) process: Process,
     pub(crate) data_directory: Utf8PathBuf,
     pub(crate) means: Means,
-    /// The lock file that lay there before this server was started, by inode and time of change: it is not this server's.
+    /// The lock file that lay there before this server was started, by inode and time of change: it
+    /// is not this server's.
     pub(crate) file_before: Option<FileVersion>,
 }
 
@@ -77,15 +80,16 @@ impl Postmaster {
     ///
     /// # Errors
     ///
-    /// It has [gone](SignalErrorKind::Gone), or belongs to [another user](SignalErrorKind::NotPermitted).
+    /// It has [gone](SignalErrorKind::Gone), or belongs to [another
+    /// user](SignalErrorKind::NotPermitted).
     pub fn send(&self, signal: Signal) -> Result<(), SignalError> {
         self.process
             .send(signal)
             .map_err(|errno| SignalError::from_errno(self.pid(), signal, errno))
     }
 
-    /// Makes a standby the primary: writes the file `promote`, and sends [`Signal::CheckRequests`]. A server that is no
-    /// standby takes no notice, and leaves the file.
+    /// Makes a standby the primary: writes the file `promote`, and sends [`Signal::CheckRequests`].
+    /// A server that is no standby takes no notice, and leaves the file.
     ///
     /// # Errors
     ///
@@ -94,8 +98,8 @@ impl Postmaster {
         self.request("promote")
     }
 
-    /// Makes the server's log collector begin a new file (PostgreSQL 12 and later): writes the file `logrotate`, and sends
-    /// [`Signal::CheckRequests`].
+    /// Makes the server's log collector begin a new file (PostgreSQL 12 and later): writes the file
+    /// `logrotate`, and sends [`Signal::CheckRequests`].
     ///
     /// # Errors
     ///
@@ -104,13 +108,13 @@ impl Postmaster {
         self.request("logrotate")
     }
 
-    /// Waits until the server has started: [`Status::Ready`], or [`Status::Standby`] for a standby that accepts no
-    /// connections. Ends at once when the server does.
+    /// Waits until the server has started: [`Status::Ready`], or [`Status::Standby`] for a standby
+    /// that accepts no connections. Ends at once when the server does.
     ///
     /// # Errors
     ///
-    /// It has ended, or the deadline is over. Servers before PostgreSQL 10 never say that they are ready:
-    /// [`wait_accepting`](Self::wait_accepting) asks them.
+    /// It has ended, or the deadline is over. Servers before PostgreSQL 10 never say that they are
+    /// ready: [`wait_accepting`](Self::wait_accepting) asks them.
     pub fn wait_ready(&self, deadline: impl Into<Deadline>) -> Result<Status, WaitError> {
         self.wait_status(&[Status::Ready, Status::Standby], deadline)
     }
@@ -128,8 +132,8 @@ impl Postmaster {
         wait::for_status(self, wanted, deadline.into(), None)
     }
 
-    /// Waits until the process has ended, and after a crash until its children, which outlive it and hold its shared
-    /// memory, have ended too: a new server can be started then.
+    /// Waits until the process has ended, and after a crash until its children, which outlive it
+    /// and hold its shared memory, have ended too: a new server can be started then.
     ///
     /// # Errors
     ///
@@ -138,8 +142,8 @@ impl Postmaster {
         wait::for_end(self, deadline.into())
     }
 
-    /// Sends SIGKILL to the postmaster and then to its children, and waits until all are gone: a new server, which
-    /// recovers from the write-ahead log, can be started then.
+    /// Sends SIGKILL to the postmaster and then to its children, and waits until all are gone: a
+    /// new server, which recovers from the write-ahead log, can be started then.
     ///
     /// # Errors
     ///
@@ -147,8 +151,9 @@ impl Postmaster {
     ///
     /// # Cleanup
     ///
-    /// The lock file and the System V segment stay behind, and POSIX shared memory with them; the next start takes care of them, and
-    /// where there will be none, [`release_shared_memory`](crate::release_shared_memory) does.
+    /// The lock file and the System V segment stay behind, and POSIX shared memory with them; the
+    /// next start takes care of them, and where there will be none,
+    /// [`release_shared_memory`](crate::release_shared_memory) does.
     pub fn kill(&self, deadline: impl Into<Deadline>) -> Result<(), WaitError> {
         let deadline = deadline.into();
         let since = Instant::now();
@@ -167,8 +172,9 @@ impl Postmaster {
         wait::for_orphans(self, deadline, Some(Signal::Kill))
     }
 
-    /// Waits until the server answers on this endpoint that it accepts connections, asking again and again. For servers
-    /// before PostgreSQL 10, and to be certain of a particular address. Ends at once when the server does.
+    /// Waits until the server answers on this endpoint that it accepts connections, asking again
+    /// and again. For servers before PostgreSQL 10, and to be certain of a particular address. Ends
+    /// at once when the server does.
     ///
     /// # Errors
     ///

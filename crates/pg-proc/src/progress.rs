@@ -52,7 +52,8 @@ impl Progress {
     }
 }
 
-/// The process that replays the log calls itself `postgres: startup recovering 0000000100000000000000A7`.
+/// The process that replays the log calls itself `postgres: startup recovering
+/// 0000000100000000000000A7`.
 #[cfg(target_os = "linux")]
 fn startup(postmaster: crate::Pid) -> Option<Startup> {
     crate::sys::children(postmaster)

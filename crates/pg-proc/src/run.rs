@@ -29,8 +29,9 @@ pub struct Output {
 impl Command {
     /// Runs a program that ends by itself, and returns what it wrote.
     ///
-    /// The program is bound to the caller: if the caller ends, by SIGKILL too, the program and everything that it has
-    /// started are killed. The same happens to what it leaves behind when it ends, and when the deadline is over.
+    /// The program is bound to the caller: if the caller ends, by SIGKILL too, the program and
+    /// everything that it has started are killed. The same happens to what it leaves behind when it
+    /// ends, and when the deadline is over.
     ///
     /// ```
     /// use std::time::Duration;
@@ -137,8 +138,8 @@ impl Capture {
 }
 
 impl Exchange<'_> {
-    /// Exit status, unless the deadline is over before. Does not wait for the streams to end: something that the program
-    /// left behind may hold them.
+    /// Exit status, unless the deadline is over before. Does not wait for the streams to end:
+    /// something that the program left behind may hold them.
     fn until_end(&mut self, supervised: &Supervised, deadline: Deadline) -> Option<ExitStatus> {
         loop {
             self.feed();

@@ -30,9 +30,11 @@ pub struct ServerOptions {
 }
 
 impl ServerOptions {
-    /// For the server of this data directory. The command still has to name it among its arguments (`-D`).
+    /// For the server of this data directory. The command still has to name it among its arguments
+    /// (`-D`).
     ///
-    /// If nothing else is said the server's output goes nowhere, and the server is bound to this process.
+    /// If nothing else is said the server's output goes nowhere, and the server is bound to this
+    /// process.
     pub fn new(data_directory: impl Into<Utf8PathBuf>) -> Self {
         let data_directory = data_directory.into();
         Self {
@@ -61,11 +63,13 @@ impl ServerOptions {
 ///
 /// # Cleanup
 ///
-/// Dropping it does what the end of this process would do: a bound server is ended by its [`StopPlan`], and drop waits for
-/// that, at most two seconds longer than the plan takes; a detached one lives on.
+/// Dropping it does what the end of this process would do: a bound server is ended by its
+/// [`StopPlan`], and drop waits for that, at most two seconds longer than the plan takes; a
+/// detached one lives on.
 ///
-/// A process between this one and the server (`pg-proc watch` in `ps`) sees to that. If it is killed itself, the
-/// kernel sends a bound server SIGQUIT on Linux; elsewhere such a server is left behind.
+/// A process between this one and the server (`pg-proc watch` in `ps`) sees to that. If it is
+/// killed itself, the kernel sends a bound server SIGQUIT on Linux; elsewhere such a server is left
+/// behind.
 #[derive(Debug)]
 pub struct Server {
     // Dropped in this order: first the server ends, then there is nothing left to read.
@@ -77,11 +81,11 @@ pub struct Server {
 }
 
 impl Command {
-    /// Starts the command as the server of a data directory. Returns as soon as it was executed: it is not
-    /// [ready](Server::wait_ready) then.
+    /// Starts the command as the server of a data directory. Returns as soon as it was executed: it
+    /// is not [ready](Server::wait_ready) then.
     ///
-    /// A lock file that a crashed server left behind is no obstacle, also if its process number belongs to somebody else
-    /// by now.
+    /// A lock file that a crashed server left behind is no obstacle, also if its process number
+    /// belongs to somebody else by now.
     ///
     /// # Errors
     ///
@@ -159,8 +163,8 @@ impl Command {
         })
     }
 
-    /// PostgreSQL takes the process that a stale lock file names for a server if it is alive, whatever it is, unless it is
-    /// the grandparent of the new one (`CreateLockFile`).
+    /// PostgreSQL takes the process that a stale lock file names for a server if it is alive,
+    /// whatever it is, unless it is the grandparent of the new one (`CreateLockFile`).
     fn environment_over_stale_file(
         &self,
         data_directory: &Utf8Path,
@@ -251,8 +255,8 @@ impl Server {
         })
     }
 
-    /// Waits until nothing of the server is left, neither itself nor its children, and returns its exit status; none if
-    /// nobody saw it.
+    /// Waits until nothing of the server is left, neither itself nor its children, and returns its
+    /// exit status; none if nobody saw it.
     ///
     /// # Errors
     ///
@@ -281,7 +285,8 @@ impl Server {
         })
     }
 
-    /// At most `limit` bytes from the end of what this server has written to its log since it was started.
+    /// At most `limit` bytes from the end of what this server has written to its log since it was
+    /// started.
     ///
     /// # Errors
     ///
@@ -292,7 +297,8 @@ impl Server {
 
     /// Lets the server outlive this process from now on.
     ///
-    /// One that was bound before keeps its supervisor, which then waits for the server's end and does nothing else.
+    /// One that was bound before keeps its supervisor, which then waits for the server's end and
+    /// does nothing else.
     ///
     /// # Errors
     ///
@@ -314,7 +320,8 @@ impl Drop for Server {
         let longest = Deadline::after(plan.duration().saturating_add(Duration::from_secs(2)));
         self.supervised.wait_all_gone(longest);
         if self.postmaster.is_alive() {
-            // Its supervisor is gone, or it is stuck in the kernel. Whatever can be done, more cannot.
+            // Its supervisor is gone, or it is stuck in the kernel. Whatever can be done, more
+            // cannot.
             let _ = self.postmaster.send(Signal::Immediate);
             let _ = self.postmaster.wait_gone(longest);
         }

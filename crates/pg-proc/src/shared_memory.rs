@@ -18,17 +18,19 @@ pub struct Released {
     pub posix: u32,
 }
 
-/// Gives back the shared memory that a killed server left behind. For a data directory that is about to be removed; where a
-/// server is started again, that one does it.
+/// Gives back the shared memory that a killed server left behind. For a data directory that is
+/// about to be removed; where a server is started again, that one does it.
 ///
-/// What belongs to that server is known from its lock file, and checked: the System V segment must have the key of the file,
-/// must have been created by the process of the file, must belong to the owner of the directory, must carry the directory's
-/// device and inode in its header, and nobody must be attached. It names the POSIX segments.
+/// What belongs to that server is known from its lock file, and checked: the System V segment must
+/// have the key of the file, must have been created by the process of the file, must belong to the
+/// owner of the directory, must carry the directory's device and inode in its header, and nobody
+/// must be attached. It names the POSIX segments.
 ///
 /// A directory without lock file has nothing to give back: its server ended in order.
 ///
-/// Not covered: `dynamic_shared_memory_type = sysv`; semaphores on systems where PostgreSQL uses System V ones (FreeBSD
-/// before PostgreSQL 12, macOS); POSIX segments on macOS, which cannot be read there.
+/// Not covered: `dynamic_shared_memory_type = sysv`; semaphores on systems where PostgreSQL uses
+/// System V ones (FreeBSD before PostgreSQL 12, macOS); POSIX segments on macOS, which cannot be
+/// read there.
 ///
 /// # Errors
 ///

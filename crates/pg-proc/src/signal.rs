@@ -8,8 +8,9 @@ use crate::Pid;
 
 /// What a postmaster can be told, by PostgreSQL's names.
 ///
-/// (`src/backend/postmaster/postmaster.c`: `handle_pm_pmsignal_signal`, `handle_pm_shutdown_request_signal`,
-/// `handle_pm_reload_request_signal`; `src/bin/pg_ctl/pg_ctl.c`.)
+/// (`src/backend/postmaster/postmaster.c`: `handle_pm_pmsignal_signal`,
+/// `handle_pm_shutdown_request_signal`, `handle_pm_reload_request_signal`;
+/// `src/bin/pg_ctl/pg_ctl.c`.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(
     clippy::exhaustive_enums,
@@ -20,16 +21,19 @@ pub enum Signal {
     Smart,
     /// Fast shutdown, SIGINT: rolls back, disconnects all clients, writes a checkpoint.
     Fast,
-    /// Immediate shutdown, SIGQUIT: drops everything; the next start recovers from the write-ahead log.
+    /// Immediate shutdown, SIGQUIT: drops everything; the next start recovers from the write-ahead
+    /// log.
     Immediate,
     /// Rereads the configuration, SIGHUP.
     Reload,
     /// Looks for the files `promote` and `logrotate`, SIGUSR1.
     ///
-    /// [`Postmaster::promote`](crate::Postmaster::promote) and [`rotate_log`](crate::Postmaster::rotate_log) create
-    /// the file first; without one the signal changes nothing.
+    /// [`Postmaster::promote`](crate::Postmaster::promote) and
+    /// [`rotate_log`](crate::Postmaster::rotate_log) create the file first; without one the signal
+    /// changes nothing.
     CheckRequests,
-    /// SIGKILL. The children live on for a while: [`Postmaster::kill`](crate::Postmaster::kill) sees to them too.
+    /// SIGKILL. The children live on for a while: [`Postmaster::kill`](crate::Postmaster::kill)
+    /// sees to them too.
     Kill,
 }
 

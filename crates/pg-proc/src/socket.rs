@@ -3,12 +3,15 @@ use thiserror::Error;
 
 use crate::{PidFile, PidFileError};
 
-/// Most bytes that the path of a Unix socket can have on this platform: 107 on Linux, 103 elsewhere.
+/// Most bytes that the path of a Unix socket can have on this platform: 107 on Linux, 103
+/// elsewhere.
 pub const MAX_SOCKET_PATH: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
 
-/// The Unix socket of a server: `.s.PGSQL.PORT` in one of its socket directories, with a lock file beside it.
+/// The Unix socket of a server: `.s.PGSQL.PORT` in one of its socket directories, with a lock file
+/// beside it.
 ///
-/// (`UNIXSOCK_PATH` in `src/include/libpq/pqcomm.h`, `CreateSocketLockFile` in `src/backend/utils/init/miscinit.c`.)
+/// (`UNIXSOCK_PATH` in `src/include/libpq/pqcomm.h`, `CreateSocketLockFile` in
+/// `src/backend/utils/init/miscinit.c`.)
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SocketPath {
     socket: Utf8PathBuf,
@@ -41,10 +44,12 @@ impl SocketPath {
         format!("{}.lock", self.socket).into()
     }
 
-    /// Reads the lock file: which process, of which data directory, uses the socket. None if nobody does.
+    /// Reads the lock file: which process, of which data directory, uses the socket. None if nobody
+    /// does.
     ///
-    /// As with `postmaster.pid`, this is a claim: [`Postmaster::find`](crate::Postmaster::find), with the data directory
-    /// from the file, checks it. The file has the first five lines of a `postmaster.pid` only.
+    /// As with `postmaster.pid`, this is a claim: [`Postmaster::find`](crate::Postmaster::find),
+    /// with the data directory from the file, checks it. The file has the first five lines of a
+    /// `postmaster.pid` only.
     ///
     /// # Errors
     ///

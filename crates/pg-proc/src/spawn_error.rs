@@ -68,7 +68,8 @@ pub enum SpawnErrorKind {
     /// The data directory has a server already.
     #[error("process {0} already serves this data directory")]
     Running(Pid),
-    /// A single-user backend, or a process of another user that may be a server, holds the data directory.
+    /// A single-user backend, or a process of another user that may be a server, holds the data
+    /// directory.
     #[error("process {0} holds this data directory")]
     Held(Pid),
     /// What holds the data directory could not be found out.

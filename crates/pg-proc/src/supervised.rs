@@ -55,7 +55,8 @@ impl Supervised {
         self.reports.as_fd()
     }
 
-    /// Exit status of the program, once it has ended. None also if the supervisor was killed and nobody saw the end.
+    /// Exit status of the program, once it has ended. None also if the supervisor was killed and
+    /// nobody saw the end.
     pub(crate) fn exit_status(&self) -> Option<ExitStatus> {
         self.listen().status
     }

@@ -1,6 +1,7 @@
-//! Waiting without polling where the system tells what happens, and with short, growing pauses where it does not.
+//! Waiting without polling where the system tells what happens, and with short, growing pauses
+//! where it does not.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
@@ -10,20 +11,21 @@ use thiserror::Error;
 
 use crate::orphans::Orphans;
 use crate::progress::Progress;
-use crate::sys::Means;
+use crate::sys::{DirectoryEvents, Means};
 use crate::{Deadline, Endpoint, Pid, PidFile, Postmaster, Signal, SignalErrorKind, Status, ping};
 
 /// First pause of a wait that has to poll.
 const SHORTEST: Duration = Duration::from_micros(200);
 /// Longest pause of a wait that has to poll.
 const LONGEST: Duration = Duration::from_millis(5);
-/// How often to look even where events are expected: a file system in user space may not report any.
+/// How often to look even where events are expected: a file system in user space may not report
+/// any.
 const ANYWAY: Duration = Duration::from_millis(250);
 
 /// Sleeps until something may have happened.
 #[derive(Debug)]
 pub(crate) struct Watcher {
-    events: Option<OwnedFd>,
+    events: Option<DirectoryEvents>,
     since: Instant,
 }
 
@@ -31,7 +33,7 @@ impl Watcher {
     /// Wakes when anything in this directory changes, and when the process ends.
     pub(crate) fn of_directory(path: &Utf8Path, means: Means) -> Self {
         let events = match means {
-            Means::Native => watch_directory(path),
+            Means::Native => DirectoryEvents::of(path),
             Means::Portable => None,
         };
         Self {
@@ -67,43 +69,28 @@ impl Watcher {
     fn sleep(&self, end: Option<BorrowedFd<'_>>, longest: Duration, left: Option<Duration>) {
         let pause = left.map_or(longest, |left| left.min(longest));
         let mut fds = Vec::with_capacity(3);
-        for fd in [end, self.events.as_ref().map(AsFd::as_fd)]
-            .into_iter()
-            .flatten()
+        for fd in [
+            end,
+            self.events.as_ref().and_then(DirectoryEvents::descriptor),
+        ]
+        .into_iter()
+        .flatten()
         {
             fds.push(PollFd::from_borrowed_fd(fd, PollFlags::IN));
         }
         let timeout = Timespec::try_from(pause).ok();
         // An interruption is an early wake-up like any other.
         let _ = rustix::event::poll(&mut fds, timeout.as_ref());
-        self.forget_events();
+        if let Some(events) = &self.events {
+            events.forget();
+        }
     }
 
-    /// A sixteenth of the time waited so far: late by at most six per cent, and cheap when it takes long.
+    /// A sixteenth of the time waited so far: late by at most six per cent, and cheap when it takes
+    /// long.
     fn polling_pause(&self) -> Duration {
         (self.since.elapsed() / 16).clamp(SHORTEST, LONGEST)
     }
-
-    fn forget_events(&self) {
-        let Some(events) = &self.events else { return };
-        let mut buffer = [0; 4096];
-        while matches!(rustix::io::read(events, &mut buffer), Ok(1..)) {}
-    }
-}
-
-#[cfg(target_os = "linux")]
-fn watch_directory(path: &Utf8Path) -> Option<OwnedFd> {
-    use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
-    // Users may run out of these (128 by default): then polling does.
-    let events = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).ok()?;
-    let flags = WatchFlags::CREATE | WatchFlags::MODIFY | WatchFlags::MOVED_TO | WatchFlags::DELETE;
-    inotify::add_watch(&events, path.as_std_path(), flags).ok()?;
-    Some(events)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn watch_directory(_path: &Utf8Path) -> Option<OwnedFd> {
-    None
 }
 
 pub(crate) fn for_status(
@@ -126,7 +113,8 @@ pub(crate) fn for_status(
     loop {
         // Asked first: a server that has ended meanwhile leaves `ready` in its file.
         let ended = postmaster.process.has_ended();
-        // A file that is being written can be read by halves; it is looked at again when that is done.
+        // A file that is being written can be read by halves; it is looked at again when that is
+        // done.
         let file: Option<PidFile> = postmaster.pid_file().ok().flatten();
         if ended {
             return Err(failed(WaitErrorKind::Ended(None)));

@@ -78,7 +78,8 @@ proptest! {
         }
     }
 
-    /// Nothing is escaped in that file, so arguments with `" "` in them are the one thing that is not read back.
+    /// Nothing is escaped in that file, so arguments with `" "` in them are the one thing that is
+    /// not read back.
     #[test]
     fn command_lines_are_read_back(
         program in "/[a-z ]{1,10}[a-z]",

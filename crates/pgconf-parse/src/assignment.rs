@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use memchr::{Memchr, memchr_iter};
+
 use crate::error::SyntaxError;
 use crate::name::Directive;
 use crate::quote;
@@ -187,6 +189,9 @@ pub enum Statement<'a> {
 #[derive(Clone, Debug)]
 pub(crate) struct Scanner<'a> {
     source: &'a [u8],
+    /// The newlines from `first` on, as offsets from there.
+    newlines: Memchr<'a>,
+    first: usize,
     at: usize,
     line: usize,
     errors: usize,
@@ -194,18 +199,16 @@ pub(crate) struct Scanner<'a> {
 
 impl<'a> Scanner<'a> {
     pub(crate) fn new(source: &'a [u8]) -> Self {
-        Self {
-            source,
-            at: 0,
-            line: 0,
-            errors: 0,
-        }
+        Self::resume(source, 0, 0)
     }
 
     /// Begins at the line that starts at `at`, `lines` being the number of lines before it.
     pub(crate) fn resume(source: &'a [u8], at: usize, lines: usize) -> Self {
+        let newlines = memchr_iter(b'\n', &source[at..]);
         Self {
             source,
+            newlines,
+            first: at,
             at,
             line: lines,
             errors: 0,
@@ -217,8 +220,14 @@ impl<'a> Scanner<'a> {
     pub(crate) fn next_line(&mut self) -> Option<(usize, Line)> {
         while self.at < self.source.len() && self.errors < MAX_ERRORS {
             let start = self.at;
+            let newline = self.newlines.next();
+            self.at = newline.map_or(self.source.len(), |n| self.first + n + 1);
             self.line += 1;
-            match scan::line(self.source, &mut self.at) {
+            // Most lines of a real file are comments.
+            if matches!(self.source[start], b'#' | b'\n') {
+                continue;
+            }
+            match scan::line(self.source, start, self.at) {
                 Line::Empty => {}
                 line => {
                     self.errors += usize::from(matches!(line, Line::Error { .. }));

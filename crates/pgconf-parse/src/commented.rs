@@ -13,15 +13,15 @@ pub(crate) struct Commented {
     pub(crate) value: Range<usize>,
 }
 
-/// The assignment on the line that begins at `line_start`, if it is a comment that would be one
-/// without its `#`.
-pub(crate) fn find(source: &[u8], line_start: usize) -> Option<Commented> {
-    let line = &source[line_start..];
+/// The assignment on the line at `start..end`, if it is a comment that would be one without its `#`.
+pub(crate) fn find(source: &[u8], start: usize, end: usize) -> Option<Commented> {
+    let source = &source[..end];
+    let line = &source[start..];
     let indent = line
         .iter()
         .take_while(|byte| matches!(byte, b' ' | b'\t'))
         .count();
-    let marker = line_start + indent;
+    let marker = start + indent;
     if source.get(marker) != Some(&b'#') {
         return None;
     }
@@ -37,7 +37,7 @@ pub(crate) fn find(source: &[u8], line_start: usize) -> Option<Commented> {
     {
         return None;
     }
-    match scan::line(source, &mut { text }) {
+    match scan::line(source, text, end) {
         Line::Assignment {
             name,
             value,

@@ -177,7 +177,7 @@ impl Document {
                 let start = at;
                 at = memchr(b'\n', &source[start..]).map_or(source.len(), |n| start + n + 1);
                 line += 1;
-                if let Some(found) = commented::find(source, start) {
+                if let Some(found) = commented::find(source, start, at) {
                     return Some(
                         Assignment::new(source, line, start, &found.name, &found.value)
                             .commented_out(),

@@ -311,7 +311,7 @@ impl Document {
         let mut end = source.len();
         while end > 0 {
             let start = memrchr(b'\n', &source[..end - 1]).map_or(0, |n| n + 1);
-            if let Some(found) = commented::find(source, start) {
+            if let Some(found) = commented::find(source, start, end) {
                 if crate::name::same_name(&source[found.name.clone()], name) {
                     return Some((start, found));
                 }

@@ -14,7 +14,7 @@ use std::ops::Range;
 
 use memchr::memchr;
 use winnow::Parser;
-use winnow::combinator::{alt, opt};
+use winnow::combinator::{alt, opt, peek};
 use winnow::error::EmptyError;
 use winnow::stream::Stream;
 use winnow::token::{one_of, take_while};
@@ -81,38 +81,25 @@ pub enum Expected {
     EndOfLine,
 }
 
-/// Reads one iteration of the loop in `ParseConfigFp`, with the resynchronisation that follows an
-/// error, up to and including the line's `\n`. `at` is where the line begins and is moved on.
+/// Reads the line that stands at `start..end` with its `\n`, if it has one: one iteration of the
+/// loop in `ParseConfigFp`.
 ///
-/// The server resynchronises by reading tokens until one is an end of line. No rule but that of
-/// `\n` matches a newline, so looking for the next `\n` does the same, in linear time also for a
-/// line of unbalanced quotes.
+/// The server knows of no lines before it has met their ends, and after an error it reads tokens
+/// until one is an end of line. But no rule except that of `\n` matches a newline, so the ends can
+/// as well be searched for beforehand; that is fast, and linear in time also for a line full of
+/// unbalanced quotes.
 #[inline]
-pub(crate) fn line(source: &[u8], at: &mut usize) -> Line {
-    let mut input = &source[*at..];
-    // Most lines of a real file are comments; they need no tokens.
+pub(crate) fn line(source: &[u8], start: usize, end: usize) -> Line {
+    let source = &source[..end];
+    let mut input = &source[start..];
     let _ = whitespace(&mut input);
-    let _ = comment(&mut input);
-    let line = match input.first() {
-        None => Line::Empty,
-        Some(b'\n') => {
-            input = &input[1..];
-            Line::Empty
-        }
+    match input.first() {
+        None | Some(b'\n' | b'#') => Line::Empty,
         Some(_) => assignment(source, &mut input),
-    };
-    if let Line::Error { .. } = line {
-        input = match memchr(b'\n', input) {
-            Some(n) => &input[n + 1..],
-            None => &[],
-        };
     }
-    *at = source.len() - input.len();
-    line
 }
 
-/// `name [=] value` and the end of the line. An error leaves the input before the end of the line,
-/// since the server too reads on from the offending token.
+/// `name [=] value` and the end of the line.
 #[inline]
 fn assignment(source: &[u8], input: &mut Input<'_>) -> Line {
     let name = Located::next(source, input);
@@ -128,15 +115,14 @@ fn assignment(source: &[u8], input: &mut Input<'_>) -> Line {
         return value.unexpected(Expected::Value);
     }
     let end = Located::next(source, input);
-    match end.kind {
-        None => {}
-        Some(Token::Eol) => *input = &input[1..],
-        Some(_) => return end.unexpected(Expected::EndOfLine),
-    }
-    Line::Assignment {
-        name: name.start..name.end,
-        value: value.start..value.end,
-        equals,
+    if end.is_end() {
+        Line::Assignment {
+            name: name.start..name.end,
+            value: value.start..value.end,
+            equals,
+        }
+    } else {
+        end.unexpected(Expected::EndOfLine)
     }
 }
 
@@ -148,31 +134,26 @@ struct Located {
 }
 
 impl Located {
-    /// Takes the next token from the input, but for an end of line, which stays where it is: one
-    /// that is not wanted is still the end of its line.
     #[inline(always)]
     fn next(source: &[u8], input: &mut Input<'_>) -> Self {
         let _ = whitespace(input);
         // A line that ends too early ends before its comment.
         let start = source.len() - input.len();
         let _ = comment(input);
-        let mut ahead = *input;
-        let kind = token(&mut ahead);
-        if kind != Some(Token::Eol) {
-            *input = ahead;
-        }
+        let kind = token(input);
         Self {
             kind,
             start,
-            end: source.len() - ahead.len(),
+            end: source.len() - input.len(),
         }
     }
 
+    fn is_end(&self) -> bool {
+        matches!(self.kind, None | Some(Token::Eol))
+    }
+
     fn unexpected(self, expected: Expected) -> Line {
-        let end = match self.kind {
-            None | Some(Token::Eol) => self.start,
-            Some(_) => self.end,
-        };
+        let end = if self.is_end() { self.start } else { self.end };
         Line::Error {
             expected,
             found: self.start..end,
@@ -331,12 +312,8 @@ fn real<'i>(input: &mut Input<'i>) -> Matched<'i> {
 // ID              {LETTER}{LETTER_OR_DIGIT}*
 #[inline]
 fn id<'i>(input: &mut Input<'i>) -> Matched<'i> {
-    (
-        one_of(class(LETTER)),
-        take_while(0.., class(LETTER_OR_DIGIT)),
-    )
-        .take()
-        .parse_next(input)
+    peek(one_of(class(LETTER))).parse_next(input)?;
+    take_while(1.., class(LETTER_OR_DIGIT)).parse_next(input)
 }
 
 // QUALIFIED_ID    {ID}"."{ID}
@@ -348,12 +325,8 @@ fn qualified_id<'i>(input: &mut Input<'i>) -> Matched<'i> {
 // UNQUOTED_STRING {LETTER}({LETTER_OR_DIGIT}|[-._:/])*
 #[inline]
 fn unquoted_string<'i>(input: &mut Input<'i>) -> Matched<'i> {
-    (
-        one_of(class(LETTER)),
-        take_while(0.., class(LETTER_OR_DIGIT | PUNCTUATION)),
-    )
-        .take()
-        .parse_next(input)
+    peek(one_of(class(LETTER))).parse_next(input)?;
+    take_while(1.., class(LETTER_OR_DIGIT | PUNCTUATION)).parse_next(input)
 }
 
 // STRING          \'([^'\\\n]|\\.|\'\')*\'
@@ -493,15 +466,23 @@ mod tests {
             prop_assert_eq!(ours, longest_string(text.as_bytes()));
         }
 
-        /// Where a line ends does not depend on what stands on it.
+        /// The line is the same whether the text goes on behind it or not, and as the server reads
+        /// it: by tokens, up to one that is an end of line.
         #[test]
-        fn every_line_ends_at_its_newline(text in confusing_bytes()) {
-            let mut at = 0;
-            while at < text.len() {
-                let start = at;
-                line(&text, &mut at);
+        fn lines_end_where_the_tokens_say(text in confusing_bytes()) {
+            let mut start = 0;
+            while start < text.len() {
                 let end = memchr(b'\n', &text[start..]).map_or(text.len(), |n| start + n + 1);
-                prop_assert_eq!(at, end);
+                let mut rest = &text[start..];
+                loop {
+                    let _ = whitespace(&mut rest);
+                    let _ = comment(&mut rest);
+                    if matches!(token(&mut rest), None | Some(Token::Eol)) {
+                        break;
+                    }
+                }
+                prop_assert_eq!(text.len() - rest.len(), end);
+                start = end;
             }
         }
     }

@@ -7,6 +7,7 @@ mod oracle_cases;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 
 use oracle_cases::{MAJORS, Row, all, compare};
 use serde_json::Value as Json;
@@ -196,20 +197,24 @@ fn run(command: &[&str], file: &Path, rest: &[&str]) -> Output {
         .unwrap()
 }
 
-/// The example program, which cargo builds along with the tests of this package; if only this test
-/// was asked for, it is built now.
-fn program() -> PathBuf {
-    let deps = std::env::current_exe().unwrap();
-    let program = deps.ancestors().nth(2).unwrap().join("examples/pgconf");
-    if !program.exists() {
-        let built = Command::new(env!("CARGO"))
-            .args(["build", "--example", "pgconf", "--manifest-path"])
-            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
-            .status();
+/// The example program in its present state. `cargo test` builds it along with the tests, but not
+/// if it is told to run only this one.
+fn program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let test = std::env::current_exe().unwrap();
+        let profile = test.ancestors().nth(2).unwrap();
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "--quiet", "--example", "pgconf", "--manifest-path"]);
+        cargo.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));
+        cargo.arg("--target-dir").arg(profile.parent().unwrap());
+        if profile.ends_with("release") {
+            cargo.arg("--release");
+        }
         assert!(
-            built.unwrap().success(),
+            cargo.status().unwrap().success(),
             "the example program could not be built"
         );
-    }
-    program
+        profile.join("examples/pgconf")
+    })
 }

@@ -1,9 +1,10 @@
 //! An owner of servers, for tests that end it: `proc-owner HOW ROOT PROGRAM [ARGUMENT...]`.
 //!
-//! Starts the program as the server of `ROOT/data`, in the account of that directory, bound, with a guard over `ROOT`;
-//! prints the server's process number when the server is ready; and ends as `HOW` says: `return`, `panic`, `exit`, `abort`,
-//! `detach`, or `wait` for being killed. `run` runs the program to its end instead of taking it for a server. `find` only tells what
-//! holds the data directory `ROOT`, and `env` runs the program `ROOT` and prints what it says.
+//! Starts the program as the server of `ROOT/data`, in the account of that directory, bound, with a
+//! guard over `ROOT`; prints the server's process number when the server is ready; and ends as
+//! `HOW` says: `return`, `panic`, `exit`, `abort`, `detach`, or `wait` for being killed. `run` runs
+//! the program to its end instead of taking it for a server. `find` only tells what holds the data
+//! directory `ROOT`, and `env` runs the program `ROOT` and prints what it says.
 
 #![allow(clippy::print_stdout, reason = "this is how it answers")]
 

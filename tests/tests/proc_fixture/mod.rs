@@ -24,8 +24,8 @@ pub(crate) fn patience() -> Deadline {
     Deadline::after(Duration::from_secs(60))
 }
 
-/// Directories with the programs of PostgreSQL: `PG_TESTS_BINDIRS`, separated by colons, or else the newest under
-/// `/usr/lib/postgresql`.
+/// Directories with the programs of PostgreSQL: `PG_TESTS_BINDIRS`, separated by colons, or else
+/// the newest under `/usr/lib/postgresql`.
 pub(crate) fn bin_directories() -> &'static [Utf8PathBuf] {
     static FOUND: LazyLock<Vec<Utf8PathBuf>> = LazyLock::new(|| {
         if let Ok(list) = std::env::var("PG_TESTS_BINDIRS") {

@@ -1,6 +1,6 @@
 //! One change to the file: under the lock, judged if wanted, whole or not at all.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::time::Duration;
 
@@ -91,11 +91,21 @@ pub(super) fn edit(
 
 /// The settings that have another value in the new document than in the old one.
 fn touched(old: &Document, new: &Document) -> BTreeSet<SettingName> {
-    let assignments = old.assignments().chain(new.assignments());
-    assignments
-        .filter_map(|assignment| SettingName::new(assignment.name()).ok())
-        .filter(|name| value(old, name) != value(new, name))
+    let (old, new) = (values(old), values(new));
+    let differ = |name: &&SettingName| old.get(*name) != new.get(*name);
+    old.keys()
+        .chain(new.keys())
+        .filter(differ)
+        .cloned()
         .collect()
+}
+
+fn values(document: &Document) -> BTreeMap<SettingName, Vec<u8>> {
+    let assignments = document.assignments().filter_map(|found| {
+        let name = SettingName::new(found.name()).ok()?;
+        Some((name, found.value().into_owned()))
+    });
+    assignments.collect()
 }
 
 /// Compares what the edited file says now with what the server will read. A configuration that cannot be read as a whole

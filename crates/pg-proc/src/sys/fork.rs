@@ -1,8 +1,9 @@
 //! Forking without exec, in a process that may have many threads.
 //!
-//! The child of such a fork has one thread, and copies of locks that threads which do not exist may hold. Until it
-//! execs or ends it may call async-signal-safe functions only: no allocation, no panic, nothing of std that locks.
-//! Whatever it needs is built before the fork and only read afterwards.
+//! The child of such a fork has one thread, and copies of locks that threads which do not exist may
+//! hold. Until it execs or ends it may call async-signal-safe functions only: no allocation, no
+//! panic, nothing of std that locks. Whatever it needs is built before the fork and only read
+//! afterwards.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -35,7 +36,8 @@ fn cloexec_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((read, write))
 }
 
-/// In a process whose own standard streams are closed, new descriptors start at 0: `dup2` would overwrite them.
+/// In a process whose own standard streams are closed, new descriptors start at 0: `dup2` would
+/// overwrite them.
 pub(crate) fn above_standard(fd: OwnedFd) -> io::Result<OwnedFd> {
     if fd.as_raw_fd() > 2 {
         Ok(fd)
@@ -58,7 +60,8 @@ pub(crate) fn set_nonblocking(fd: &OwnedFd) -> io::Result<()> {
 ///
 /// `child` must keep to the rule of this module.
 pub(super) unsafe fn fork(child: impl FnOnce()) -> io::Result<pid_t> {
-    // The child must not run a signal handler of this process: they are blocked until it has reset them.
+    // The child must not run a signal handler of this process: they are blocked until it has reset
+    // them.
     let (mut all, mut before) = (empty_set(), empty_set());
     // SAFETY: both sets are valid; the mask is restored below in the parent.
     unsafe {
@@ -82,7 +85,8 @@ pub(super) unsafe fn fork(child: impl FnOnce()) -> io::Result<pid_t> {
 }
 
 fn empty_set() -> libc::sigset_t {
-    // SAFETY: all zeros is a value of this plain C struct on every platform; `sigemptyset` makes it the right one.
+    // SAFETY: all zeros is a value of this plain C struct on every platform; `sigemptyset` makes it
+    // the right one.
     unsafe {
         let mut set = std::mem::zeroed();
         libc::sigemptyset(&mut set);
@@ -90,13 +94,14 @@ fn empty_set() -> libc::sigset_t {
     }
 }
 
-/// Gives every signal its default meaning. Ignored signals stay ignored over exec otherwise: a caller that ignores
-/// SIGINT would start a server that cannot be told to shut down.
+/// Gives every signal its default meaning. Ignored signals stay ignored over exec otherwise: a
+/// caller that ignores SIGINT would start a server that cannot be told to shut down.
 ///
 /// Async-signal-safe.
 pub(super) fn reset_signals() {
     for signal in 1..=64 {
-        // SAFETY: `signal` is async-signal-safe; numbers that do not exist or cannot be set are refused.
+        // SAFETY: `signal` is async-signal-safe; numbers that do not exist or cannot be set are
+        // refused.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
 }
@@ -116,16 +121,16 @@ extern "C" fn on_child(_: c_int) {
     Errno::set_raw(errno);
 }
 
-/// Lets only SIGCHLD through, and turns it into a byte on `wake`, which must not block. The rest stays blocked: it is for
-/// the owner's end, not for a signal, that this process has to wait. (A `kill -TERM -1` at shutdown must not take it away
-/// before the server.)
+/// Lets only SIGCHLD through, and turns it into a byte on `wake`, which must not block. The rest
+/// stays blocked: it is for the owner's end, not for a signal, that this process has to wait. (A
+/// `kill -TERM -1` at shutdown must not take it away before the server.)
 ///
 /// Async-signal-safe.
 pub(super) fn listen_for_children(wake: RawFd) {
     WAKE.store(wake, Ordering::Relaxed);
     let mut others = empty_set();
-    // SAFETY: `others` and `action` are valid for the calls, all of which are async-signal-safe; the handler is too, and
-    // keeps errno.
+    // SAFETY: `others` and `action` are valid for the calls, all of which are async-signal-safe;
+    // the handler is too, and keeps errno.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = on_child as extern "C" fn(c_int) as usize;
@@ -137,8 +142,9 @@ pub(super) fn listen_for_children(wake: RawFd) {
     }
 }
 
-/// Closes every descriptor but those in `keep`. Close-on-exec is no help for a process that never execs: without this it
-/// would keep the lifelines of other servers of the same owner open, and files and locks of the owner.
+/// Closes every descriptor but those in `keep`. Close-on-exec is no help for a process that never
+/// execs: without this it would keep the lifelines of other servers of the same owner open, and
+/// files and locks of the owner.
 ///
 /// Async-signal-safe.
 pub(super) fn close_all_but(keep: &mut [RawFd], limit: RawFd) {
@@ -184,7 +190,8 @@ pub(super) fn write_all(fd: RawFd, bytes: &[u8]) {
     {}
 }
 
-/// One read, repeated when a signal interrupts it; zero at the end, below zero on errors. Async-signal-safe.
+/// One read, repeated when a signal interrupts it; zero at the end, below zero on errors.
+/// Async-signal-safe.
 pub(super) fn read(fd: RawFd, buffer: &mut [u8]) -> isize {
     loop {
         // SAFETY: the buffer is valid for its length.
@@ -195,8 +202,8 @@ pub(super) fn read(fd: RawFd, buffer: &mut [u8]) -> isize {
     }
 }
 
-/// Replaces the standard streams by `/dev/null`, so that whoever reads the owner's output sees its end when the owner
-/// ends. Async-signal-safe.
+/// Replaces the standard streams by `/dev/null`, so that whoever reads the owner's output sees its
+/// end when the owner ends. Async-signal-safe.
 pub(super) fn let_go_of_streams() {
     // SAFETY: plain system calls on numbers.
     unsafe {
@@ -210,11 +217,12 @@ pub(super) fn let_go_of_streams() {
     }
 }
 
-/// Waits for a child that ends by itself at any moment. A caller that ignores SIGCHLD, or waits for children it does not
-/// know, may have got it already.
+/// Waits for a child that ends by itself at any moment. A caller that ignores SIGCHLD, or waits for
+/// children it does not know, may have got it already.
 pub(crate) fn reap(pid: pid_t) {
     let mut status = 0;
-    // SAFETY: `status` is valid. The number is ours until waited for; if another thread waited for it, this fails.
+    // SAFETY: `status` is valid. The number is ours until waited for; if another thread waited for
+    // it, this fails.
     while unsafe { libc::waitpid(pid, &mut status, 0) } < 0 && Errno::last_raw() == libc::EINTR {}
 }
 

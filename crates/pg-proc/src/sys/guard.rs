@@ -27,8 +27,8 @@ pub(crate) struct Removal {
     pub(crate) marker: Option<CString>,
 }
 
-/// Forks the guard. It does its errand when every copy of the lifeline is closed, and closes `done` when
-/// it is through. Anything written into the lifeline makes it end without removing.
+/// Forks the guard. It does its errand when every copy of the lifeline is closed, and closes `done`
+/// when it is through. Anything written into the lifeline makes it end without removing.
 pub(crate) fn launch_guard(errand: &Errand) -> io::Result<(OwnedFd, OwnedFd, pid_t)> {
     let (lifeline_read, lifeline) = fork::pipe()?;
     let (done, done_write) = fork::pipe()?;
@@ -40,7 +40,8 @@ pub(crate) fn launch_guard(errand: &Errand) -> io::Result<(OwnedFd, OwnedFd, pid
 }
 
 fn run(errand: &Errand, lifeline: RawFd, done: RawFd, limit: RawFd) {
-    // SAFETY: plain system calls on numbers and constants. Every signal stays blocked, as the fork left it.
+    // SAFETY: plain system calls on numbers and constants. Every signal stays blocked, as the fork
+    // left it.
     unsafe {
         libc::setsid();
         libc::chdir(c"/".as_ptr());
@@ -93,7 +94,8 @@ fn remove(removal: &Removal) {
 
 /// Opens a directory, unless a link has taken its place.
 fn open(path: &CStr) -> Option<(c_int, libc::stat)> {
-    // SAFETY: the path ends with a zero byte; all zeros is a value of the plain C struct that the call fills in.
+    // SAFETY: the path ends with a zero byte; all zeros is a value of the plain C struct that the
+    // call fills in.
     unsafe {
         let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
         let fd = libc::open(path.as_ptr(), flags);
@@ -124,7 +126,8 @@ fn has_marker(directory: c_int, marker: Option<&CStr>) -> bool {
     }
 }
 
-/// Gives back what a killed server of this directory left behind. A server that is just being killed is waited for.
+/// Gives back what a killed server of this directory left behind. A server that is just being
+/// killed is waited for.
 fn release_memory(path: &CStr) {
     let Some((fd, info)) = open(path) else { return };
     let mut lock_file = [0; 8192];
@@ -159,8 +162,9 @@ fn release_memory(path: &CStr) {
 #[cfg(target_os = "linux")]
 use tree::empty;
 
-/// Removing a tree with nothing but system calls. Directories are held open, never named by a path, so a directory that is
-/// replaced by a link meanwhile leads nowhere; other file systems mounted below are left alone.
+/// Removing a tree with nothing but system calls. Directories are held open, never named by a path,
+/// so a directory that is replaced by a link meanwhile leads nowhere; other file systems mounted
+/// below are left alone.
 #[cfg(target_os = "linux")]
 mod tree {
     use super::*;
@@ -168,7 +172,8 @@ mod tree {
     /// Deeper than any tree of PostgreSQL's, and shallow enough for the stack.
     const MAX_DEPTH: usize = 64;
 
-    /// Empties the directory and closes it. The marker goes last: a removal that was cut short can be taken up again.
+    /// Empties the directory and closes it. The marker goes last: a removal that was cut short can
+    /// be taken up again.
     pub(super) fn empty(fd: c_int, removal: &Removal) {
         let marker = removal.marker.as_deref().map(|m| m.to_bytes());
         empty_below(fd, removal.device, marker, MAX_DEPTH);
@@ -208,8 +213,8 @@ mod tree {
         }
     }
 
-    /// Takes one `linux_dirent64` off: inode and offset, 8 bytes each, length of the record, 2, type, 1, and the name
-    /// with its zero byte.
+    /// Takes one `linux_dirent64` off: inode and offset, 8 bytes each, length of the record, 2,
+    /// type, 1, and the name with its zero byte.
     fn entry(records: &[u8]) -> Option<(&[u8], &[u8])> {
         let length = usize::from(u16::from_ne_bytes([*records.get(16)?, *records.get(17)?]));
         let name = records.get(19..length)?;
@@ -219,7 +224,8 @@ mod tree {
 
     fn remove_entry(parent: c_int, name: &[u8], device: u64, depth: usize) {
         let name = name.as_ptr().cast();
-        // SAFETY: the name ends with a zero byte; `info` is valid; the descriptor opened here is closed here.
+        // SAFETY: the name ends with a zero byte; `info` is valid; the descriptor opened here is
+        // closed here.
         unsafe {
             if libc::unlinkat(parent, name, 0) == 0 || depth == 0 {
                 return;
@@ -242,7 +248,8 @@ mod tree {
 /// Elsewhere reading a directory takes memory management, which is forbidden here, so `rm` does it.
 #[cfg(not(target_os = "linux"))]
 fn empty(fd: c_int, removal: &Removal) {
-    // SAFETY: system calls on numbers and on strings that end with a zero byte; the child execs or ends.
+    // SAFETY: system calls on numbers and on strings that end with a zero byte; the child execs or
+    // ends.
     unsafe {
         let child = libc::fork();
         if child == 0 {

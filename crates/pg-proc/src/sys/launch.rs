@@ -26,8 +26,8 @@ pub(crate) struct Program {
 /// Where a stream of the program goes.
 pub(crate) enum Sink {
     Descriptor(OwnedFd),
-    /// Opened for appending by the program's account, so that no link in a directory of that account can make root
-    /// write elsewhere.
+    /// Opened for appending by the program's account, so that no link in a directory of that
+    /// account can make root write elsewhere.
     File(CString),
 }
 
@@ -255,7 +255,8 @@ fn pointers(strings: &[CString]) -> Vec<*const c_char> {
         .collect()
 }
 
-/// A write into a pipe without readers must fail, not end a caller that gave SIGPIPE back its default meaning.
+/// A write into a pipe without readers must fail, not end a caller that gave SIGPIPE back its
+/// default meaning.
 struct BlockedSigpipe {
     was_pending: bool,
     before: libc::sigset_t,
@@ -282,8 +283,8 @@ impl BlockedSigpipe {
 
 impl Drop for BlockedSigpipe {
     fn drop(&mut self) {
-        // SAFETY: as above. A SIGPIPE of ours is taken off before the mask is restored; one that was pending before is not
-        // ours to take.
+        // SAFETY: as above. A SIGPIPE of ours is taken off before the mask is restored; one that
+        // was pending before is not ours to take.
         unsafe {
             let mut pending: libc::sigset_t = std::mem::zeroed();
             libc::sigpending(&mut pending);

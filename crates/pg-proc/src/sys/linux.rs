@@ -12,8 +12,8 @@ use rustix::time::ClockId;
 use super::process::{Began, Evidence, Identity, Process};
 use crate::Pid;
 
-/// How much later than its own record of its start a process may appear to have begun: the record has whole seconds, and
-/// both clocks are read one after the other.
+/// How much later than its own record of its start a process may appear to have begun: the record
+/// has whole seconds, and both clocks are read one after the other.
 const CLOCK_TOLERANCE: i64 = 2;
 
 pub(super) fn open_pidfd(pid: Pid) -> rustix::io::Result<OwnedFd> {
@@ -22,7 +22,8 @@ pub(super) fn open_pidfd(pid: Pid) -> rustix::io::Result<OwnedFd> {
 
 pub(super) fn identify(evidence: &Evidence) -> Identity {
     let pid = evidence.pid;
-    // Held first, looked at second: what `/proc` says is about this process as long as it has not ended afterwards.
+    // Held first, looked at second: what `/proc` says is about this process as long as it has not
+    // ended afterwards.
     let process = match open_pidfd(pid) {
         Ok(fd) => Process::Descriptor { pid, fd },
         Err(rustix::io::Errno::SRCH) => return Identity::Gone,
@@ -67,7 +68,8 @@ fn look(evidence: &Evidence) -> Look {
         (Ok(_), Ok(cwd)) if (cwd.dev(), cwd.ino()) != evidence.directory => {
             Look::Not(Identity::OtherDirectory)
         }
-        // The clock may have been set since the record was written. Then the shared memory is a witness without a clock.
+        // The clock may have been set since the record was written. Then the shared memory is a
+        // witness without a clock.
         (Ok(_), Ok(_)) if began_later && !created_shared_memory(evidence) => {
             Look::Not(Identity::BeganLater)
         }
@@ -91,8 +93,8 @@ fn created_shared_memory(evidence: &Evidence) -> bool {
         .is_some_and(|id| super::portable::is_attached_creator(id, evidence.pid))
 }
 
-/// Vendors call it `edb-postgres`, wrappers `.postgres-wrapped`; a program that was replaced by an upgrade has
-/// ` (deleted)` behind its name.
+/// Vendors call it `edb-postgres`, wrappers `.postgres-wrapped`; a program that was replaced by an
+/// upgrade has ` (deleted)` behind its name.
 fn is_postgres(program: &Path) -> bool {
     program.file_name().is_some_and(|name| {
         let name = name.to_string_lossy();
@@ -127,8 +129,8 @@ pub(crate) fn children(parent: Pid) -> Vec<Pid> {
         .collect()
 }
 
-/// Children of a postmaster of this directory that has gone. A living postmaster, which may be about to start, and its
-/// children are none.
+/// Children of a postmaster of this directory that has gone. A living postmaster, which may be
+/// about to start, and its children are none.
 pub(crate) fn orphans(directory: (u64, u64)) -> Vec<Process> {
     let here = servers_in(directory);
     let numbers: Vec<i32> = here
@@ -193,7 +195,8 @@ impl Server {
         self.title.starts_with(b"postgres: ")
     }
 
-    /// Other modes than the postmaster's have to be named by the first argument (`src/backend/main/main.c`).
+    /// Other modes than the postmaster's have to be named by the first argument
+    /// (`src/backend/main/main.c`).
     fn is_postmaster(&self) -> bool {
         const OTHER_MODES: [&[u8]; 5] = [
             b"--single",
@@ -243,7 +246,8 @@ impl Stat {
         let (head, tail) = text.rsplit_once(')')?;
         let (_, name) = head.split_once('(')?;
         let fields: Vec<&str> = tail.split_ascii_whitespace().collect();
-        // The manual counts from 1, the number of the process; the state behind the name is the third.
+        // The manual counts from 1, the number of the process; the state behind the name is the
+        // third.
         let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
         Some(Self {
             name: name.to_owned(),

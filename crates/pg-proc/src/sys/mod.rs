@@ -1,5 +1,8 @@
-//! System calls that need unsafe code or differ between platforms. The only module that may contain `unsafe`.
+//! System calls that need unsafe code or differ between platforms. The only module that may contain
+//! `unsafe`.
 
+#[cfg(target_os = "linux")]
+mod events;
 mod fork;
 mod guard;
 mod launch;
@@ -10,6 +13,8 @@ mod process;
 mod shared_memory;
 mod supervisor;
 
+#[cfg(target_os = "linux")]
+pub(crate) use events::DirectoryEvents;
 pub(crate) use fork::{above_standard, pipe, reap, reap_later, set_nonblocking};
 pub(crate) use guard::{Errand, Removal, launch_guard};
 pub(crate) use launch::{
@@ -19,6 +24,6 @@ pub(crate) use launch::{
 pub(crate) use linux::{children, cpu_ticks, orphans, postmaster_in};
 pub(crate) use portable::is_attached_creator;
 #[cfg(not(target_os = "linux"))]
-pub(crate) use portable::{orphans, postmaster_in};
+pub(crate) use portable::{DirectoryEvents, orphans, postmaster_in};
 pub(crate) use process::{Evidence, Identity, Means, Process, identify};
 pub(crate) use shared_memory::{DirectoryOf, Refusal, release};

@@ -8,9 +8,10 @@ use rustix::io::Errno;
 use super::process::{Began, Evidence, Identity, Process};
 use crate::{Pid, SharedMemoryId};
 
-/// Without `/proc` there are two witnesses. The kernel records which process created the shared memory segment that the
-/// lock file names, and whether anybody is attached: that is as good as certain. Where that cannot be asked (the file is
-/// too old or too new to name it, or the segment is another user's), `ps` tells the program's name and age.
+/// Without `/proc` there are two witnesses. The kernel records which process created the shared
+/// memory segment that the lock file names, and whether anybody is attached: that is as good as
+/// certain. Where that cannot be asked (the file is too old or too new to name it, or the segment
+/// is another user's), `ps` tells the program's name and age.
 pub(super) fn identify(evidence: &Evidence) -> Identity {
     let pid = evidence.pid;
     match rustix::process::test_kill_process(pid.rustix()) {
@@ -74,6 +75,24 @@ fn creator(id: SharedMemoryId) -> Option<Segment> {
     }
 }
 
+/// Nothing tells what changes in a directory.
+#[cfg(not(target_os = "linux"))]
+#[derive(Debug)]
+pub(crate) struct DirectoryEvents;
+
+#[cfg(not(target_os = "linux"))]
+impl DirectoryEvents {
+    pub(crate) fn of(_path: &camino::Utf8Path) -> Option<Self> {
+        None
+    }
+
+    pub(crate) fn descriptor(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
+        None
+    }
+
+    pub(crate) fn forget(&self) {}
+}
+
 /// Nothing tells the working directory of a process.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn orphans(_directory: (u64, u64)) -> Vec<Process> {
@@ -93,8 +112,8 @@ pub(super) fn began(pid: Pid) -> Option<Began> {
 
 #[cfg(not(target_os = "linux"))]
 pub(super) fn began(pid: Pid) -> Option<Began> {
-    // `ps` tells the age in whole seconds, so the moment may come out one second off: compared by the minute it still
-    // tells a process from one that got its number later.
+    // `ps` tells the age in whole seconds, so the moment may come out one second off: compared by
+    // the minute it still tells a process from one that got its number later.
     let _ = pid;
     None
 }

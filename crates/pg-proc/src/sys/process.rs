@@ -13,7 +13,8 @@ pub(crate) enum Means {
     /// The best there are: pidfd, `/proc` and inotify on Linux.
     #[default]
     Native,
-    /// Those of every Unix: `kill`, `ps`, the shared memory's record of who created it, and polling.
+    /// Those of every Unix: `kill`, `ps`, the shared memory's record of who created it, and
+    /// polling.
     Portable,
 }
 

@@ -2,11 +2,13 @@
 //!
 //! Everything here is async-signal-safe: the guard does it too, after a fork.
 //!
-//! A server's main memory is anonymous and goes with its last process. What stays behind after SIGKILL is the small System V
-//! segment by which servers notice each other, and POSIX segments of parallel queries. The first, which `postmaster.pid`
-//! names, begins with a `PGShmemHeader` (`src/include/storage/pg_shmem.h`), which tells the device and inode of the data
-//! directory, and the handle of the control segment, which lists the others (`dsm_control_header` in
-//! `src/backend/storage/ipc/dsm.c`; `dsm_cleanup_using_control_segment` there is what a new server does).
+//! A server's main memory is anonymous and goes with its last process. What stays behind after
+//! SIGKILL is the small System V segment by which servers notice each other, and POSIX segments of
+//! parallel queries. The first, which `postmaster.pid` names, begins with a `PGShmemHeader`
+//! (`src/include/storage/pg_shmem.h`), which tells the device and inode of the data directory, and
+//! the handle of the control segment, which lists the others (`dsm_control_header` in
+//! `src/backend/storage/ipc/dsm.c`; `dsm_cleanup_using_control_segment` there is what a new server
+//! does).
 
 use std::ptr;
 
@@ -106,14 +108,16 @@ fn key_of(info: &libc::shmid_ds) -> i32 {
     info.shm_perm._key
 }
 
-/// Handle of the control segment, if the header has one; refuses a segment that was made for another directory.
+/// Handle of the control segment, if the header has one; refuses a segment that was made for
+/// another directory.
 fn control_segment(
     id: SharedMemoryId,
     size: usize,
     directory: &DirectoryOf<'_>,
 ) -> Result<Option<u32>, Refusal> {
     let mut header = [0; HEADER];
-    // SAFETY: the segment is attached wherever the system wants, and has the bytes that are copied from it.
+    // SAFETY: the segment is attached wherever the system wants, and has the bytes that are copied
+    // from it.
     unsafe {
         let address = libc::shmat(id.id, ptr::null(), libc::SHM_RDONLY);
         if address as isize == -1 {
@@ -128,8 +132,8 @@ fn control_segment(
 /// As long as any known header; the segment of most servers holds nothing else.
 const HEADER: usize = 64;
 
-/// Where a 64-bit server keeps handle, device and inode: from 9.4, before 9.4, and as development versions after 18 have it.
-/// Device and inode have to match, so a wrong guess is noticed.
+/// Where a 64-bit server keeps handle, device and inode: from 9.4, before 9.4, and as development
+/// versions after 18 have it. Device and inode have to match, so a wrong guess is noticed.
 const LAYOUTS: [(Option<usize>, usize, usize); 3] =
     [(Some(24), 40, 48), (None, 32, 40), (Some(32), 48, 56)];
 
@@ -206,7 +210,8 @@ struct Segment {
 impl Segment {
     /// None if it belongs to somebody else.
     fn open(name: &Name, uid: u32) -> Option<Self> {
-        // SAFETY: the name ends with a zero byte; all zeros is a value of the plain C struct that the call fills in.
+        // SAFETY: the name ends with a zero byte; all zeros is a value of the plain C struct that
+        // the call fills in.
         unsafe {
             let fd = libc::shm_open(name.as_ptr(), libc::O_RDONLY, 0);
             if fd < 0 {
@@ -222,8 +227,8 @@ impl Segment {
         }
     }
 
-    /// Handles of the segments in use. The items have 24 bytes, and 40 from PostgreSQL 14 on, where odd handles mean places in
-    /// the main memory. The size of the segment tells which.
+    /// Handles of the segments in use. The items have 24 bytes, and 40 from PostgreSQL 14 on, where
+    /// odd handles mean places in the main memory. The size of the segment tells which.
     fn each_item(&self, mut each: impl FnMut(u32)) {
         const MAGIC: u32 = 0x9a50_3d32;
         const FIRST: u64 = 16;

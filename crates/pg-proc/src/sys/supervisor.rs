@@ -5,13 +5,15 @@
 //!       ─lifeline─>          ──reports──────> owner
 //! ```
 //!
-//! As the parent of the program the supervisor can signal it without a doubt about whom it hits: the number is taken
-//! until the supervisor itself has waited for it. It sees the owner end by the end of its lifeline, however the owner
-//! ends, and stops the program then. On Linux it also adopts what the program leaves behind (the backends of a killed
-//! postmaster), so that "all gone" is a fact and not a guess.
+//! As the parent of the program the supervisor can signal it without a doubt about whom it hits:
+//! the number is taken until the supervisor itself has waited for it. It sees the owner end by the
+//! end of its lifeline, however the owner ends, and stops the program then. On Linux it also adopts
+//! what the program leaves behind (the backends of a killed postmaster), so that "all gone" is a
+//! fact and not a guess.
 //!
-//! Should the supervisor itself be killed, the kernel sends the program a signal (Linux; that this is tied to a thread
-//! does not matter for a process with one thread). Elsewhere such a server would be left behind.
+//! Should the supervisor itself be killed, the kernel sends the program a signal (Linux; that this
+//! is tied to a thread does not matter for a process with one thread). Elsewhere such a server
+//! would be left behind.
 
 use std::os::fd::{AsRawFd, RawFd};
 
@@ -66,7 +68,8 @@ impl Supervisor<'_> {
             self.report(Report::NotStarted(Errno::last_raw()));
             return;
         }
-        // SAFETY: only the child reports failures; while this end is open the owner would wait for its end.
+        // SAFETY: only the child reports failures; while this end is open the owner would wait for
+        // its end.
         unsafe { libc::close(self.failure) };
         self.report(Report::Started(self.state.child));
         name_this_process();
@@ -110,7 +113,8 @@ impl Supervisor<'_> {
             self.program.stderr.descriptor(),
         ] {
             if fd > 2 {
-                // SAFETY: this process uses them no more; a number that is closed already is refused.
+                // SAFETY: this process uses them no more; a number that is closed already is
+                // refused.
                 unsafe { libc::close(fd) };
             }
         }
@@ -132,8 +136,8 @@ impl Supervisor<'_> {
 
     /// Becomes the program; returns if that fails, having reported it.
     fn execute(&self, parent: pid_t) {
-        // SAFETY: system calls on numbers, on C strings and on arrays that end with a null pointer, all of which were built
-        // before the fork and are alive in this copy of the owner's memory.
+        // SAFETY: system calls on numbers, on C strings and on arrays that end with a null pointer,
+        // all of which were built before the fork and are alive in this copy of the owner's memory.
         let failed: Result<(), (Stage, c_int)> = unsafe {
             libc::setsid();
             fork::reset_signals();
@@ -177,7 +181,8 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Asks the kernel for a signal when the supervisor ends. A change of credentials cancels that, so it comes after.
+    /// Asks the kernel for a signal when the supervisor ends. A change of credentials cancels that,
+    /// so it comes after.
     #[cfg(target_os = "linux")]
     fn die_with(&self, parent: pid_t) {
         if !self.orders.bound {
@@ -239,8 +244,8 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Whether a living program can do without this process. One that was bound gets a signal from the kernel when this
-    /// process ends, and one that is guarded would lose its directory.
+    /// Whether a living program can do without this process. One that was bound gets a signal from
+    /// the kernel when this process ends, and one that is guarded would lose its directory.
     fn may_leave(&self) -> bool {
         !self.state.bound && !self.orders.bound && self.orders.hold.is_none()
     }
@@ -270,7 +275,8 @@ impl Supervisor<'_> {
         if !self.orders.whole_group || self.state.child_ended {
             return;
         }
-        // SAFETY: all zeros is a value of the plain C struct that the call fills in; the rest are numbers.
+        // SAFETY: all zeros is a value of the plain C struct that the call fills in; the rest are
+        // numbers.
         unsafe {
             let mut info: libc::siginfo_t = std::mem::zeroed();
             let how = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
@@ -376,7 +382,8 @@ impl Supervisor<'_> {
         if self.state.child_ended || child <= 0 {
             return;
         }
-        // SAFETY: the child was not waited for, so its number, and that of the group it leads, are its own.
+        // SAFETY: the child was not waited for, so its number, and that of the group it leads, are
+        // its own.
         unsafe {
             if self.orders.whole_group {
                 libc::kill(-child, signal);
@@ -425,9 +432,9 @@ fn name_this_process() {
 #[cfg(not(target_os = "linux"))]
 fn name_this_process() {}
 
-/// Kills what the program left behind and this process inherited. They are children of this process that were not waited
-/// for, so nobody else can be hit. Does nothing on kernels without `CONFIG_PROC_CHILDREN`: backends notice by themselves
-/// that their postmaster is gone.
+/// Kills what the program left behind and this process inherited. They are children of this process
+/// that were not waited for, so nobody else can be hit. Does nothing on kernels without
+/// `CONFIG_PROC_CHILDREN`: backends notice by themselves that their postmaster is gone.
 #[cfg(target_os = "linux")]
 fn kill_own_children() {
     // SAFETY: a constant path; the descriptor is closed below.

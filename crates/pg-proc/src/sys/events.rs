@@ -1,0 +1,89 @@
+//! Being told of changes in a directory, by inotify.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Mutex, PoisonError};
+
+use camino::Utf8Path;
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+
+/// Becomes readable when something in a directory changes.
+#[derive(Debug)]
+pub(crate) struct DirectoryEvents {
+    /// Always there until dropped.
+    instance: Option<OwnedFd>,
+    watch: i32,
+}
+
+/// Instances that watch nothing, and the process that they are of: one that was forked must not
+/// take events away from the other.
+///
+/// They are kept because the kernel takes its time to close one: it waits until nobody can be
+/// looking at a watch of it any more (`fsnotify_destroy_group`), 15 ms and longer. That is most of
+/// the time that a server needs to start. Taking a watch off waits for nothing.
+static IDLE: Mutex<(u32, Vec<OwnedFd>)> = Mutex::new((0, Vec::new()));
+
+/// As many waits at once as are made quick.
+const MOST_IDLE: usize = 4;
+
+impl DirectoryEvents {
+    /// None if the system is out of instances (each user has 128 if nothing else is set) or
+    /// watches, or if the directory cannot be read.
+    pub(crate) fn of(path: &Utf8Path) -> Option<Self> {
+        let instance = idle_instance()
+            .or_else(|| inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).ok())?;
+        let flags =
+            WatchFlags::CREATE | WatchFlags::MODIFY | WatchFlags::MOVED_TO | WatchFlags::DELETE;
+        match inotify::add_watch(&instance, path.as_std_path(), flags) {
+            Ok(watch) => Some(Self {
+                instance: Some(instance),
+                watch,
+            }),
+            Err(_) => {
+                keep(instance);
+                None
+            }
+        }
+    }
+
+    pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.instance.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Takes off what has been told so far.
+    pub(crate) fn forget(&self) {
+        if let Some(instance) = &self.instance {
+            drain(instance);
+        }
+    }
+}
+
+impl Drop for DirectoryEvents {
+    fn drop(&mut self) {
+        if let Some(instance) = self.instance.take() {
+            // It is gone already if the directory is.
+            let _ = inotify::remove_watch(&instance, self.watch);
+            drain(&instance);
+            keep(instance);
+        }
+    }
+}
+
+fn drain(instance: &OwnedFd) {
+    let mut buffer = [0; 4096];
+    while matches!(rustix::io::read(instance, &mut buffer), Ok(1..)) {}
+}
+
+fn idle_instance() -> Option<OwnedFd> {
+    let mut idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner);
+    if idle.0 != std::process::id() {
+        *idle = (std::process::id(), Vec::new());
+    }
+    idle.1.pop()
+}
+
+fn keep(instance: OwnedFd) {
+    let mut idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner);
+    if idle.0 == std::process::id() && idle.1.len() < MOST_IDLE {
+        idle.1.push(instance);
+    }
+}
