@@ -3,8 +3,10 @@
 //! This file only dispatches; each subcommand is a file of its own.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod bench;
 mod demo;
 mod postgres;
+mod sample;
 mod test;
 mod tidy;
 mod workspace;
@@ -22,10 +24,14 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Measure, beside the least that is possible and beside what others need
+    Bench(bench::Args),
     /// Show the main job on a real server: from nothing to a query, and to nothing again
     Demo(demo::Args),
     /// Fetch PostgreSQL servers for tests, and say where they are
     Postgres(postgres::Args),
+    /// Run the tests of the sample project, with `cargo test` and with nextest
+    Sample(sample::Args),
     /// Run unit, doc and integration tests against fetched and installed servers
     Test(test::Args),
     /// Check layers, dependency budgets, names, lengths, links, changelogs and licences
@@ -34,8 +40,10 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::Bench(args) => bench::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Postgres(args) => postgres::run(args),
+        Command::Sample(args) => sample::run(&args),
         Command::Test(args) => test::run(args),
         Command::Tidy(args) => tidy::run(args),
     };

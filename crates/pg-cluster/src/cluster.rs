@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use pg_install::{Installation, MajorVersion, MissingProgramError, PgVersionFileError, Program};
-use pg_proc::{Account, AccountError, Command, Server};
+use pg_proc::{Account, AccountError, Command, DirectoryGuard, Server};
 use pgconf_parse::{AutoConf, ResolveError, Resolver};
 
 use crate::StartOptions;
@@ -44,6 +44,8 @@ pub struct Cluster {
     config_file: Option<Utf8PathBuf>,
     account: Option<Account>,
     server: Mutex<Option<Arc<OwnServer>>>,
+    /// Of a temporary cluster: removes its files once the server, above, is gone.
+    guard: Option<DirectoryGuard>,
     /// Held while a server is started: of two threads, one starts it, and the other finds it running.
     starting: Mutex<()>,
 }
@@ -77,6 +79,7 @@ impl Cluster {
             config_file: None,
             account,
             server: Mutex::new(None),
+            guard: None,
             starting: Mutex::new(()),
         })
     }
@@ -165,9 +168,40 @@ impl Cluster {
     /// A program of the installation, to be run as the cluster's account and to speak English.
     pub(crate) fn command(&self, program: Program) -> Result<Command, MissingProgramError> {
         let path = self.installation.require(program)?;
-        Ok(Command::new(path)
+        let command = Command::new(path)
             .account(self.account.clone())
-            .env("LC_ALL", "C"))
+            .env("LC_ALL", "C");
+        Ok(match &self.guard {
+            Some(guard) => command.guarded_by(guard),
+            None => command,
+        })
+    }
+
+    /// All that runs for this cluster holds the guard back, and dropping the cluster lets it remove what it guards.
+    pub(crate) fn with_guard(mut self, guard: DirectoryGuard) -> Self {
+        self.guard = Some(guard);
+        self
+    }
+
+    /// Lets go of server and guard without ending anything: the server's users keep them.
+    pub(crate) fn leave(&mut self) {
+        let server = self
+            .server
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(server) = server.and_then(Arc::into_inner) {
+            // The options share the FIFO that counts the users.
+            drop(server.options);
+            server.process.leave();
+        }
+        if let Some(guard) = self.guard.take() {
+            guard.remove(std::time::Duration::ZERO);
+        }
+    }
+
+    pub(crate) fn take_guard(&mut self) -> Option<DirectoryGuard> {
+        self.guard.take()
     }
 
     pub(crate) fn given_config_file(&self) -> Option<&Utf8Path> {

@@ -53,9 +53,11 @@ mod listening;
 mod remove;
 mod running;
 mod settings;
+mod sql;
 mod start;
 mod state;
 mod stop;
+mod temp;
 
 pub use pg_install as install;
 pub use pg_proc as proc;
@@ -82,6 +84,9 @@ pub use crate::settings::{
 pub use crate::start::{StartError, StartErrorKind, StartOptions, StartWait, Started};
 pub use crate::state::{Readiness, State};
 pub use crate::stop::{Escalation, StopError, StopErrorKind, StopMode, Stopped};
+pub use crate::temp::{
+    Keep, Listen, SharedCluster, Storage, TempCluster, TempClusterBuilder, TempError, TempErrorKind,
+};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

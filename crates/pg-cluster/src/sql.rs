@@ -54,9 +54,19 @@ impl Session {
         let stream = UnixStream::connect(directory.join(format!(".s.PGSQL.{port}")))?;
         stream.set_read_timeout(Some(patience))?;
         stream.set_write_timeout(Some(patience))?;
-        let mut session = Self { stream: BufReader::new(stream) };
+        let mut session = Self {
+            stream: BufReader::new(stream),
+        };
         let mut packet = PROTOCOL_3_0.to_be_bytes().to_vec();
-        for text in ["user", user, "database", database, "client_encoding", "UTF8", ""] {
+        for text in [
+            "user",
+            user,
+            "database",
+            database,
+            "client_encoding",
+            "UTF8",
+            "",
+        ] {
             packet.extend_from_slice(text.as_bytes());
             packet.push(0);
         }
@@ -94,11 +104,18 @@ impl Session {
             };
             match kind {
                 b'Z' => return failure.map_or(Ok(rows), Err),
-                b'D' => rows.push(data_row(&body).ok_or(io::ErrorKind::InvalidData).map_err(io::Error::from)?),
+                b'D' => rows.push(
+                    data_row(&body)
+                        .ok_or(io::ErrorKind::InvalidData)
+                        .map_err(io::Error::from)?,
+                ),
                 b'E' => {
                     failure.get_or_insert(server_error(&body));
                 }
-                b'R' => match body.get(..4).map(|word| u32::from_be_bytes([word[0], word[1], word[2], word[3]])) {
+                b'R' => match body
+                    .get(..4)
+                    .map(|word| u32::from_be_bytes([word[0], word[1], word[2], word[3]]))
+                {
                     Some(0) => {}
                     other => return Err(SqlError::Authentication(other.unwrap_or(u32::MAX))),
                 },
@@ -159,4 +176,50 @@ fn data_row(body: &[u8]) -> Option<Vec<Option<String>>> {
         }
     }
     Some(row)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixListener;
+
+    /// What a session makes of these bytes from a server.
+    fn answer(bytes: &'static [u8]) -> Result<Rows, SqlError> {
+        let room = tempfile::tempdir().unwrap();
+        let room = Utf8Path::from_path(room.path()).unwrap();
+        let listener = UnixListener::bind(room.join(".s.PGSQL.1")).unwrap();
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream
+                .write_all(b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I")
+                .unwrap();
+            stream.write_all(bytes).unwrap();
+            // Until the client has hung up.
+            let _ = io::copy(&mut stream, &mut io::sink());
+        });
+        let outcome = Session::open(room, 1, "u", "d", Duration::from_millis(500))
+            .and_then(|mut session| session.run("SELECT"));
+        server.join().unwrap();
+        outcome
+    }
+
+    #[test]
+    fn rows_nulls_and_errors() {
+        let rows = answer(b"D\0\0\0\x0f\0\x02\0\0\0\x01a\xff\xff\xff\xffZ\0\0\0\x05I").unwrap();
+        assert_eq!(rows, [[Some("a".to_owned()), None]]);
+        let error = answer(b"E\0\0\0\x12C42601\0Mbad\0\0Z\0\0\0\x05I").unwrap_err();
+        assert_eq!(error.to_string(), "bad (SQLSTATE 42601)");
+    }
+
+    #[test]
+    fn hostile_servers_are_errors() {
+        for bytes in [
+            &b"D\0\0\0\x01"[..],
+            b"D\xff\xff\xff\xff",
+            b"D\0\0\0\x06\xff\xffZ\0\0\0\x05I",
+            b"",
+        ] {
+            assert!(matches!(answer(bytes), Err(SqlError::Io(_))), "{bytes:?}");
+        }
+    }
 }

@@ -91,6 +91,7 @@ mod supervised;
     reason = "the types of C differ between platforms"
 )]
 mod sys;
+mod tenancy;
 mod wait;
 
 pub use account::{Account, AccountError, AccountErrorKind};
@@ -115,4 +116,5 @@ pub use shared_memory::{
 pub use signal::{Signal, SignalError, SignalErrorKind};
 pub use socket::{MAX_SOCKET_PATH, SocketPath, SocketPathError};
 pub use spawn_error::{SpawnError, SpawnErrorKind};
+pub use tenancy::{Tenancy, Tenant};
 pub use wait::{WaitError, WaitErrorKind};

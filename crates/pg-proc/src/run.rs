@@ -77,6 +77,7 @@ impl Command {
             hold: self
                 .held_guard()
                 .map_err(|e| failed(RunErrorKind::Start(Box::new(e))))?,
+            vigil: None,
         };
         let streams = Streams {
             stdin,

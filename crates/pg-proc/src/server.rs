@@ -2,6 +2,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::process::ExitStatus;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -13,11 +14,11 @@ use crate::log::{LogReader, Tail};
 use crate::postmaster::FileVersion;
 use crate::spawn_error::{SpawnError, SpawnErrorKind};
 use crate::supervised::Supervised;
-use crate::sys::{self, Means, Orders, Sink, command};
+use crate::sys::{self, Means, Orders, Sink, Vigil, command};
 use crate::wait::{self, WaitError, WaitErrorKind};
 use crate::{
     Command, Deadline, Found, Log, Ownership, Pid, PidFile, Postmaster, Signal, SignalError,
-    Status, StopPlan,
+    Status, StopPlan, Tenancy,
 };
 
 /// How a server is to be started.
@@ -27,6 +28,7 @@ pub struct ServerOptions {
     data_directory: Utf8PathBuf,
     log: Log,
     ownership: Ownership,
+    tenancy: Option<Tenancy>,
 }
 
 impl ServerOptions {
@@ -41,6 +43,7 @@ impl ServerOptions {
             data_directory,
             log: Log::Null,
             ownership: Ownership::default(),
+            tenancy: None,
         }
     }
 
@@ -55,6 +58,13 @@ impl ServerOptions {
     #[must_use]
     pub fn ownership(mut self, ownership: Ownership) -> Self {
         self.ownership = ownership;
+        self
+    }
+
+    /// For a server that is bound: once it was [left](Server::leave), or this process has ended, it lives as long as it has users.
+    #[must_use]
+    pub fn tenancy(mut self, tenancy: Tenancy) -> Self {
+        self.tenancy = Some(tenancy);
         self
     }
 }
@@ -138,6 +148,11 @@ impl Command {
             if_supervisor_dies: libc::SIGQUIT,
             whole_group: false,
             hold: self.held_guard()?,
+            vigil: options.tenancy.as_ref().map(|tenancy| Vigil {
+                users: Arc::clone(&tenancy.users),
+                lock: tenancy.lock.clone(),
+                linger_ms: i64::try_from(tenancy.linger.as_millis()).unwrap_or(i64::MAX),
+            }),
         };
         let streams = Streams {
             stdin: null(false)?,
@@ -293,6 +308,13 @@ impl Server {
     /// The log file cannot be read.
     pub fn log_tail(&self, limit: usize) -> io::Result<Vec<u8>> {
         self.log.tail(limit)
+    }
+
+    /// Lets go of the server without ending it or waiting for anything: it belongs to its [users](ServerOptions::tenancy) now.
+    ///
+    /// A bound server without users is ended as if this were dropped.
+    pub fn leave(mut self) {
+        self.plan = None;
     }
 
     /// Lets the server outlive this process from now on.

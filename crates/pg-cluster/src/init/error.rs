@@ -59,7 +59,7 @@ pub enum InitErrorKind {
 }
 
 impl InitError {
-    pub(super) fn new(data_directory: &Utf8Path, kind: InitErrorKind) -> Self {
+    pub(crate) fn new(data_directory: &Utf8Path, kind: InitErrorKind) -> Self {
         Self {
             data_directory: data_directory.to_owned(),
             kind,

@@ -206,9 +206,12 @@ impl Cluster {
                 Ownership::Bound(_) => Log::Tail(TAIL),
                 Ownership::Detached => Log::File(self.data_directory().join(LOG_FILE)),
             });
-        let server_options = ServerOptions::new(self.data_directory())
+        let mut server_options = ServerOptions::new(self.data_directory())
             .log(log)
             .ownership(options.ownership.clone());
+        if let Some(tenancy) = &options.tenancy {
+            server_options = server_options.tenancy(tenancy.clone());
+        }
         command
             .spawn_server(&server_options)
             .map_err(|error| match error.kind {

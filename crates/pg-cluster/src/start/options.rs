@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use camino::Utf8PathBuf;
-use pg_proc::{Log, Ownership};
+use pg_proc::{Log, Ownership, Tenancy};
 
 /// How a server is to be started. The default is a server with the settings of its configuration files, bound to this
 /// process, with the end of its log kept in memory, and waited for until it is ready, for a minute.
@@ -27,6 +27,8 @@ pub struct StartOptions {
     pub(crate) wait: StartWait,
     pub(crate) timeout: Duration,
     pub(crate) recovery_patience: Duration,
+    /// Who uses a server that several processes share.
+    pub(crate) tenancy: Option<Tenancy>,
 }
 
 /// When [`Cluster::start`](crate::Cluster::start) returns.
@@ -51,6 +53,7 @@ impl StartOptions {
             wait: StartWait::Ready,
             timeout: Duration::from_secs(60),
             recovery_patience: Duration::from_secs(60),
+            tenancy: None,
         }
     }
 

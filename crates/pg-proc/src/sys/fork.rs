@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use nix::libc::{self, c_int, pid_t};
 
 /// Most descriptors that a child of a fork keeps.
-pub(super) const MAX_KEPT: usize = 12;
+pub(super) const MAX_KEPT: usize = 13;
 
 /// A pipe whose ends are closed by exec, and neither of which takes the place of a standard stream.
 pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {

@@ -9,6 +9,7 @@ use nix::libc::{self, c_char, c_int, pid_t};
 
 use super::fork;
 use super::supervisor::{State, Supervisor};
+use super::tenancy::Vigil;
 use crate::{Account, Pid};
 
 /// What to execute. Everything is in the form that system calls take.
@@ -42,6 +43,8 @@ pub(crate) struct Orders {
     pub(crate) whole_group: bool,
     /// Held open for as long as anything of the program lives.
     pub(crate) hold: Option<OwnedFd>,
+    /// Once the owner is gone, the program lives as long as it has users.
+    pub(crate) vigil: Option<Vigil>,
 }
 
 #[derive(Clone, Copy, Debug)]

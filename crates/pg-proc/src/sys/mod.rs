@@ -12,6 +12,7 @@ mod portable;
 mod process;
 mod shared_memory;
 mod supervisor;
+mod tenancy;
 
 #[cfg(target_os = "linux")]
 pub(crate) use events::DirectoryEvents;
@@ -27,3 +28,4 @@ pub(crate) use portable::is_attached_creator;
 pub(crate) use portable::{DirectoryEvents, orphans, postmaster_in};
 pub(crate) use process::{Evidence, Identity, Means, Process, identify};
 pub(crate) use shared_memory::{DirectoryOf, Refusal, release};
+pub(crate) use tenancy::{Vigil, make_fifo};

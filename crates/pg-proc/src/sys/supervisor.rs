@@ -22,6 +22,7 @@ use nix::libc::{self, c_char, c_int, pid_t};
 
 use super::fork::{self, MAX_KEPT};
 use super::launch::{Orders, Program, Report, Sink, Stage, Step, command};
+use super::tenancy::Watch;
 
 /// The supervisor's whole world. All of `run` is async-signal-safe.
 pub(super) struct Supervisor<'a> {
@@ -48,6 +49,7 @@ pub(super) struct State {
     owner_gone: bool,
     expect_signal: bool,
     next_step: usize,
+    watch: Watch,
     /// When the next step is due; zero when nothing is being ended.
     step_due: i64,
 }
@@ -99,6 +101,10 @@ impl Supervisor<'_> {
             self.program.stdout.descriptor(),
             self.program.stderr.descriptor(),
             self.orders.hold.as_ref().map_or(-1, AsRawFd::as_raw_fd),
+            self.orders
+                .vigil
+                .as_ref()
+                .map_or(-1, |vigil| vigil.users.as_raw_fd()),
         ];
         for (slot, fd) in keep.iter_mut().zip(own.into_iter().chain(streams)) {
             *slot = fd;
@@ -240,6 +246,7 @@ impl Supervisor<'_> {
             }
             self.sleep();
             self.hear();
+            self.look_for_users();
             self.escalate();
         }
     }
@@ -302,8 +309,14 @@ impl Supervisor<'_> {
                 revents: 0,
             },
         ];
+        let mut patience = -1;
         if self.state.owner_gone {
-            fds[0].fd = -1;
+            // The place of the lifeline is free for the users' FIFO, which only ever hangs up.
+            fds[0].events = 0;
+            (fds[0].fd, patience) = match &self.orders.vigil {
+                Some(vigil) => self.state.watch.waits_for(vigil),
+                None => (-1, -1),
+            };
         }
         let timeout = if self.state.child_ended {
             // Killed children are on their way out, and new ones may appear when their parents go.
@@ -311,7 +324,7 @@ impl Supervisor<'_> {
         } else if self.state.step_due > 0 {
             (self.state.step_due - fork::now_ms()).clamp(0, 60_000) as c_int
         } else {
-            -1
+            patience.min(60_000) as c_int
         };
         // SAFETY: `fds` is valid for its length.
         unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, timeout) };
@@ -353,8 +366,16 @@ impl Supervisor<'_> {
     fn owner_is_gone(&mut self) {
         self.state.owner_gone = true;
         self.state.may_reap = true;
-        if self.state.bound {
+        if self.state.bound && self.orders.vigil.is_none() {
             self.state.step_due = fork::now_ms();
+        }
+    }
+
+    fn look_for_users(&mut self) {
+        if let (true, Some(vigil)) = (self.state.owner_gone, &self.orders.vigil) {
+            if self.state.watch.ends(vigil) {
+                self.state.step_due = fork::now_ms();
+            }
         }
     }
 

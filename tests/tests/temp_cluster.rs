@@ -1,0 +1,344 @@
+//! Temporary clusters: what they give, and that nothing of them is left.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use pg_cluster::{
+    Keep, Listen, Log, Ownership, Storage, TempCluster, TempClusterBuilder, TempErrorKind,
+};
+use pg_tests::{Room, ask, connect_to, server, servers};
+
+/// A builder whose templates are kept in the room.
+fn builder(room: &Room) -> TempClusterBuilder {
+    TempCluster::builder()
+        .installation(server())
+        .cache_directory(room.join("cache"))
+}
+
+#[test]
+fn each_is_a_fresh_server_and_leaves_nothing() {
+    let room = Room::new();
+    for installation in servers() {
+        let builder = builder(&room).installation(installation.clone());
+        for _ in 0..2 {
+            let temp = builder.start().unwrap();
+            let mut client = connect_to(temp.connection_info());
+            let version = ask(&mut client, "SHOW server_version_num");
+            assert_eq!(version, installation.version().num().to_string());
+            ask(
+                &mut client,
+                "CREATE TABLE t AS SELECT generate_series(1, 1000) AS n; SELECT sum(n) FROM t",
+            );
+            assert!(temp.log_tail().is_some());
+            let (path, pid) = (
+                temp.path().to_owned(),
+                temp.cluster().pid().unwrap().unwrap(),
+            );
+            drop(temp);
+            assert!(!path.exists(), "{path}");
+            assert!(!Utf8PathBuf::from(format!("/proc/{pid}")).exists());
+        }
+    }
+}
+
+#[test]
+fn a_server_that_starts_early_has_the_same_files_as_one_that_does_not() {
+    let room = Room::new();
+    for installation in servers() {
+        let builder = builder(&room).installation(installation);
+        let early = builder.start().unwrap();
+        // A setting of autovacuum makes it wait for its files.
+        let late = builder
+            .clone()
+            .setting("autovacuum_naptime", "1h")
+            .start()
+            .unwrap();
+        let base = |temp: &TempCluster| temp.cluster().data_directory().join("base");
+        let (early, late) = (files(&base(&early)), files(&base(&late)));
+        assert!(early.len() > 500, "{}", early.len());
+        let names = |files: &[(String, Vec<u8>)]| {
+            files
+                .iter()
+                .map(|(name, _)| name.clone())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(names(&early), names(&late));
+        for (a, b) in early.iter().zip(&late) {
+            assert!(a.1 == b.1, "{}", a.0);
+        }
+    }
+}
+
+fn files(directory: &Utf8Path) -> Vec<(String, Vec<u8>)> {
+    let mut found = Vec::new();
+    for entry in directory.read_dir_utf8().unwrap() {
+        let path = entry.unwrap().into_path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            found.push((
+                path.as_str().rsplit_once("base/").unwrap().1.to_owned(),
+                fs::read(&path).unwrap(),
+            ));
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn the_setup_runs_once_for_its_key() {
+    let room = Room::new();
+    let runs = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&runs);
+    let builder = builder(&room)
+        .user("o'neil")
+        .database("my \"app\"")
+        .setup("1", move |info| {
+            counter.fetch_add(1, Ordering::Relaxed);
+            let mut client = postgres::Client::connect(&info.uri(), postgres::NoTls)?;
+            client.batch_execute("CREATE TABLE fruit AS SELECT 'pear' AS name")
+        });
+    for _ in 0..3 {
+        let temp = builder.start().unwrap();
+        let mut client = connect_to(temp.connection_info());
+        assert_eq!(ask(&mut client, "SELECT name FROM fruit"), "pear");
+        assert_eq!(ask(&mut client, "SELECT current_user"), "o'neil");
+        assert_eq!(ask(&mut client, "SELECT current_database()"), "my \"app\"");
+        ask(&mut client, "DELETE FROM fruit; SELECT 1");
+    }
+    assert_eq!(runs.load(Ordering::Relaxed), 1);
+    let failing = builder.setup("2", |_| Err::<(), _>("no pears today"));
+    let error = failing.start().unwrap_err();
+    assert_eq!(
+        chain(&error),
+        "failed to make a temporary cluster: the setup step \"2\" failed: no pears today"
+    );
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {}", chain(source)),
+        None => error.to_string(),
+    }
+}
+
+#[test]
+fn tcp_and_password() {
+    let room = Room::new();
+    let temp = builder(&room)
+        .listen(Listen::Loopback)
+        .password("pass word")
+        .start()
+        .unwrap();
+    assert!(
+        temp.uri()
+            .starts_with("postgresql://postgres:pass%20word@127.0.0.1:"),
+        "{}",
+        temp.uri()
+    );
+    let mut client = connect_to(temp.connection_info());
+    assert_eq!(ask(&mut client, "SELECT 1"), "1");
+    let wrong = temp.connection_info().clone().with_password("wrong");
+    assert!(postgres::Client::connect(&wrong.uri(), postgres::NoTls).is_err());
+}
+
+#[test]
+fn a_template_that_was_damaged_is_made_again() {
+    let room = Room::new();
+    let builder = builder(&room);
+    drop(builder.start().unwrap());
+    let templates = room.join("cache/templates");
+    let template = templates
+        .read_dir_utf8()
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .into_path();
+    let pack = template.join("pack");
+    let damages: [&dyn Fn(); 5] = [
+        &|| fs::write(template.join("manifest"), "nonsense").unwrap(),
+        &|| {
+            fs::File::options()
+                .write(true)
+                .open(&pack)
+                .unwrap()
+                .set_len(100_000)
+                .unwrap()
+        },
+        &|| {
+            let mut bytes = fs::read(&pack).unwrap();
+            bytes[12_345] ^= 1;
+            fs::write(&pack, bytes).unwrap();
+        },
+        &|| fs::remove_file(&pack).unwrap(),
+        &|| fs::write(template.join("key"), "another").unwrap(),
+    ];
+    for damage in damages {
+        damage();
+        let temp = builder.start().unwrap();
+        assert_eq!(
+            ask(&mut connect_to(temp.connection_info()), "SELECT 1"),
+            "1"
+        );
+    }
+}
+
+#[test]
+fn a_restored_cache_is_used_after_a_look() {
+    let room = Room::new();
+    let runs = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&runs);
+    let builder = builder(&room).setup("1", move |_| {
+        counter.fetch_add(1, Ordering::Relaxed);
+        Ok::<(), std::io::Error>(())
+    });
+    drop(builder.start().unwrap());
+    let template = room
+        .join("cache/templates")
+        .read_dir_utf8()
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .into_path();
+    let bytes = fs::read(template.join("pack")).unwrap();
+    fs::write(template.join("pack"), bytes).unwrap();
+    drop(builder.start().unwrap());
+    assert_eq!(runs.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn a_cache_that_others_can_write_is_refused() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let room = Room::new();
+    fs::create_dir(room.join("cache")).unwrap();
+    fs::set_permissions(room.join("cache"), fs::Permissions::from_mode(0o777)).unwrap();
+    let error = builder(&room).start().unwrap_err();
+    assert!(
+        chain(&error).contains("is not private"),
+        "{}",
+        chain(&error)
+    );
+    assert!(error.hint().unwrap().contains("PG_CLUSTER_CACHE"));
+}
+
+#[test]
+fn a_cache_of_somebody_else_is_refused() {
+    let room = Room::new();
+    // Under root something of the server's account, else something of root.
+    let cache = match pg_tests::server_account() {
+        Some(_) => room.directory("cache"),
+        None => Utf8PathBuf::from("/usr"),
+    };
+    let error = builder(&room).cache_directory(cache).start().unwrap_err();
+    assert!(
+        matches!(error.kind(), TempErrorKind::NotPrivate { .. }),
+        "{}",
+        chain(&error)
+    );
+}
+
+#[test]
+fn two_builders_at_once_make_one_template() {
+    let room = Room::new();
+    let runs = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&runs);
+    let builder = builder(&room).setup("1", move |_| {
+        counter.fetch_add(1, Ordering::Relaxed);
+        Ok::<(), std::io::Error>(())
+    });
+    std::thread::scope(|scope| {
+        for _ in 0..20 {
+            scope.spawn(|| {
+                let temp = builder.start().unwrap();
+                assert_eq!(
+                    ask(&mut connect_to(temp.connection_info()), "SELECT 1"),
+                    "1"
+                );
+            });
+        }
+    });
+    assert_eq!(runs.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn a_directory_with_a_comma_and_a_long_name_will_do() {
+    let room = Room::new();
+    for name in ["a, b".to_owned(), "long".repeat(30)] {
+        let storage = room.directory(&name);
+        let temp = builder(&room)
+            .storage(Storage::Directory(storage.clone()))
+            .start()
+            .unwrap();
+        assert!(temp.path().starts_with(&storage));
+        assert!(!temp.socket_dir().starts_with(&storage));
+        let sockets = temp.socket_dir().to_owned();
+        assert_eq!(
+            ask(&mut connect_to(temp.connection_info()), "SELECT 1"),
+            "1"
+        );
+        drop(temp);
+        assert_eq!(storage.read_dir_utf8().unwrap().count(), 0);
+        assert!(!sockets.exists());
+    }
+}
+
+#[test]
+fn files_are_kept_on_demand_and_after_a_panic() {
+    let room = Room::new();
+    let storage = room.directory("kept");
+    let builder = builder(&room).storage(Storage::Directory(storage.clone()));
+    let path = builder.start().unwrap().into_files();
+    assert!(path.join("data/PG_VERSION").exists() && !path.join("data/postmaster.pid").exists());
+
+    let kept = std::thread::spawn({
+        let builder = builder.clone().keep(Keep::OnPanic);
+        move || {
+            drop(builder.start().unwrap());
+            let _temp = builder.start().unwrap();
+            panic!("a test fails");
+        }
+    });
+    assert!(kept.join().is_err());
+    assert_eq!(storage.read_dir_utf8().unwrap().count(), 2);
+}
+
+#[test]
+fn a_panic_that_unwinds_leaves_nothing() {
+    let room = Room::new();
+    let storage = room.directory("room");
+    let builder = builder(&room).storage(Storage::Directory(storage.clone()));
+    let panicked = std::thread::spawn(move || {
+        let _temp = builder.start().unwrap();
+        panic!("a test fails");
+    });
+    assert!(panicked.join().is_err());
+    assert_eq!(storage.read_dir_utf8().unwrap().count(), 0);
+}
+
+#[test]
+fn a_detached_server_is_the_callers() {
+    let room = Room::new();
+    let log = room.directory("log").join("server.log");
+    let temp = builder(&room)
+        .ownership(Ownership::Detached)
+        .log(Log::File(log))
+        .storage(Storage::Directory(room.directory("d")))
+        .start()
+        .unwrap();
+    let (info, data) = (
+        temp.connection_info().clone(),
+        temp.cluster().data_directory().to_owned(),
+    );
+    drop(temp);
+    assert_eq!(ask(&mut connect_to(&info), "SELECT 1"), "1");
+    let cluster = pg_cluster::Cluster::new(server(), data).unwrap();
+    cluster
+        .stop_and_wait(&pg_cluster::Escalation::fast())
+        .unwrap();
+}

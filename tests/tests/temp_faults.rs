@@ -1,0 +1,272 @@
+//! Owners of temporary clusters that are killed, at whatever moment.
+#![allow(clippy::unwrap_used)]
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use pg_cluster::{Storage, TempCluster};
+use pg_tests::{Room, ask, server};
+
+struct Owner {
+    process: Child,
+    output: BufReader<ChildStdout>,
+}
+
+impl Owner {
+    fn start(room: &Room, mode: &str) -> Self {
+        let program = std::env::var("CARGO_BIN_EXE_temp-owner")
+            .unwrap_or_else(|_| env!("CARGO_BIN_EXE_temp-owner").to_owned());
+        let mut process = Command::new(program)
+            .args([
+                room.join("cache").as_str(),
+                room.join("storage").as_str(),
+                mode,
+            ])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output = BufReader::new(process.stdout.take().unwrap());
+        Self { process, output }
+    }
+
+    /// The next line it prints; empty if it ends before.
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.output.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    fn kill(mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    /// Lets it end by itself.
+    fn finish(mut self) {
+        drop(self.process.stdin.take());
+        assert!(self.process.wait().unwrap().success());
+    }
+}
+
+/// A room with storage that the server's account can use, and a template.
+fn room() -> Room {
+    let room = Room::new();
+    room.directory("storage");
+    drop(builder(&room).start().unwrap());
+    room
+}
+
+fn builder(room: &Room) -> pg_cluster::TempClusterBuilder {
+    TempCluster::builder()
+        .installation(server())
+        .cache_directory(room.join("cache"))
+        .storage(Storage::Directory(room.join("storage")))
+}
+
+/// Waits until the storage is empty and no process works in it.
+fn await_nothing_left(room: &Room) {
+    let storage = room.join("storage");
+    let until = Instant::now() + Duration::from_secs(30);
+    loop {
+        let left: Vec<_> = storage
+            .read_dir_utf8()
+            .unwrap()
+            .map(|entry| entry.unwrap().into_path())
+            .collect();
+        let processes = processes_below(&storage);
+        if left.is_empty() && processes.is_empty() {
+            return;
+        }
+        assert!(
+            Instant::now() < until,
+            "left behind: {left:?}, processes {processes:?}"
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn processes_below(directory: &Utf8Path) -> Vec<Utf8PathBuf> {
+    let Ok(entries) = Utf8Path::new("/proc").read_dir_utf8() else {
+        return Vec::new();
+    };
+    entries
+        .flatten()
+        .map(|entry| entry.into_path())
+        .filter(|path| {
+            std::fs::read_link(path.join("cwd")).is_ok_and(|cwd| cwd.starts_with(directory))
+        })
+        .collect()
+}
+
+#[test]
+fn an_owner_that_is_killed_leaves_nothing() {
+    let room = room();
+    let mut owner = Owner::start(&room, "temp");
+    assert!(!owner.line().is_empty());
+    owner.kill();
+    await_nothing_left(&room);
+}
+
+#[test]
+fn owners_that_are_killed_at_any_moment_leave_nothing() {
+    let room = room();
+    // Spread over the time that a start takes: cloning, starting, serving.
+    let mut owner = Owner::start(&room, "temp");
+    let begun = Instant::now();
+    owner.line();
+    let whole = begun.elapsed();
+    owner.kill();
+    for step in 0..40 {
+        let owner = Owner::start(&room, "temp");
+        std::thread::sleep(whole * step / 32);
+        owner.kill();
+    }
+    // One that was killed before it had a guard is found by the next start, if it had the time to leave a directory.
+    let until = Instant::now() + Duration::from_secs(30);
+    while room
+        .join("storage")
+        .read_dir_utf8()
+        .unwrap()
+        .next()
+        .is_some()
+        && Instant::now() < until
+    {
+        drop(builder(&room).start().unwrap());
+    }
+    await_nothing_left(&room);
+}
+
+#[test]
+fn three_hundred_that_were_killed_leave_nothing() {
+    let room = room();
+    for _ in 0..10 {
+        let mut owner = Owner::start(&room, "many");
+        for _ in 0..30 {
+            assert_eq!(owner.line(), "one more");
+        }
+        owner.kill();
+    }
+    await_nothing_left(&room);
+}
+
+#[test]
+fn builders_that_are_killed_at_any_moment_leave_a_cache_that_works() {
+    let room = Room::new();
+    room.directory("storage");
+    let mut owner = Owner::start(&room, "setup");
+    let begun = Instant::now();
+    assert_eq!(owner.line(), "building");
+    let whole = begun.elapsed();
+    owner.kill();
+    await_nothing_left(&room);
+    for step in 0..6 {
+        let owner = Owner::start(&room, "setup");
+        std::thread::sleep(whole * step / 6);
+        owner.kill();
+    }
+    let mut owner = Owner::start(&room, "setup");
+    assert_eq!(owner.line(), "building");
+    drop(owner.process.stdin.take());
+    assert_eq!(owner.line(), "built");
+    await_nothing_left(&room);
+    let building = room.join("cache/building");
+    for entry in building.read_dir_utf8().unwrap() {
+        assert_eq!(entry.unwrap().path().read_dir_utf8().unwrap().count(), 0);
+    }
+}
+
+#[test]
+fn a_waiting_builder_takes_over_from_a_killed_one() {
+    let room = Room::new();
+    room.directory("storage");
+    let mut first = Owner::start(&room, "setup");
+    assert_eq!(first.line(), "building");
+    let mut second = Owner::start(&room, "setup");
+    first.kill();
+    assert_eq!(second.line(), "building");
+    second.finish();
+    await_nothing_left(&room);
+}
+
+#[test]
+fn users_of_a_shared_server_have_databases_of_their_own() {
+    let room = room();
+    let shared = builder(&room).database("app").setup("1", |info| {
+        postgres::Client::connect(&info.uri(), postgres::NoTls)?
+            .batch_execute("CREATE TABLE t (n int)")
+    });
+    let shared = shared.linger(Duration::from_millis(100));
+    let databases: Vec<_> = std::thread::scope(|scope| {
+        let users: Vec<_> = (0..8)
+            .map(|_| scope.spawn(|| shared.share("k").unwrap()))
+            .collect();
+        users.into_iter().map(|user| user.join().unwrap()).collect()
+    });
+    for (n, database) in databases.iter().enumerate() {
+        let mut client = postgres::Client::connect(&database.uri(), postgres::NoTls).unwrap();
+        assert_eq!(ask(&mut client, "SELECT count(*) FROM t"), "0");
+        ask(
+            &mut client,
+            &format!("INSERT INTO t VALUES ({n}) RETURNING n"),
+        );
+        assert!(database.log_tail().is_some());
+    }
+    let mut sockets: Vec<_> = databases
+        .iter()
+        .map(|database| database.env()[0].1.clone())
+        .collect();
+    sockets.dedup();
+    assert_eq!(sockets.len(), 1, "one server for all");
+    let last = shared.share("k").unwrap();
+    drop(databases);
+    let mut client = postgres::Client::connect(&last.uri(), postgres::NoTls).unwrap();
+    assert_eq!(
+        ask(
+            &mut client,
+            "SELECT count(*) FROM pg_database WHERE datname LIKE 't\\_%'"
+        ),
+        "1"
+    );
+    drop(client);
+    drop(last);
+    await_nothing_left(&room);
+    drop(shared.share("k").unwrap());
+    await_nothing_left(&room);
+}
+
+#[test]
+fn a_shared_server_survives_any_user_and_ends_with_the_last() {
+    let room = room();
+    let mut first = Owner::start(&room, "shared");
+    let line = first.line();
+    let mut second = Owner::start(&room, "shared");
+    let uri = second.line().split_once(' ').unwrap().1.to_owned();
+    assert_eq!(
+        line.split_once(' ').unwrap().0,
+        uri_socket(&uri),
+        "the same server"
+    );
+    // The one that started it.
+    first.kill();
+    let mut client = postgres::Client::connect(&uri, postgres::NoTls).unwrap();
+    assert_eq!(ask(&mut client, "SELECT 1"), "1");
+    let mut third = Owner::start(&room, "shared");
+    assert!(third.line().starts_with(&uri_socket(&uri)));
+    second.kill();
+    assert_eq!(ask(&mut client, "SELECT 1"), "1");
+    third.kill();
+    await_nothing_left(&room);
+    // The next one starts anew.
+    let mut fourth = Owner::start(&room, "shared");
+    assert!(!fourth.line().is_empty());
+    fourth.finish();
+    await_nothing_left(&room);
+}
+
+fn uri_socket(uri: &str) -> String {
+    let host = uri.split('@').nth(1).unwrap().split(':').next().unwrap();
+    host.replace("%2F", "/")
+}

@@ -1,0 +1,52 @@
+//! `cargo xtask sample`: the sample project's tests, as its users run them.
+
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::workspace;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Directory of the server's programs [default: what discovery finds]
+    #[arg(long)]
+    bindir: Option<String>,
+}
+
+/// With `cargo test`, many tests in one process; with nextest, a process for each.
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let manifest = workspace::root().join("tests/sample/Cargo.toml");
+    // One target directory: what both need is built once.
+    let target = workspace::root().join("target");
+    let has_nextest = workspace::cargo()
+        .args(["nextest", "--version"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    let runners: &[&[&str]] = if has_nextest {
+        &[&["test"], &["nextest", "run"]]
+    } else {
+        println!("NOT TESTED: nextest is not installed (`cargo install cargo-nextest`)");
+        &[&["test"]]
+    };
+    for runner in runners {
+        let mut cargo: Command = workspace::cargo();
+        cargo
+            .args(*runner)
+            .args(["--manifest-path", manifest.as_str()])
+            .args(["--target-dir", target.as_str()]);
+        if let Some(bindir) = &args.bindir {
+            cargo.env("SAMPLE_BINDIR", bindir);
+        }
+        println!("cargo {}", runner.join(" "));
+        let status = cargo.status().context("failed to run cargo")?;
+        if !status.success() {
+            bail!(
+                "the sample's tests failed under `cargo {}`",
+                runner.join(" ")
+            );
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
