@@ -3,12 +3,13 @@
 const GUIDE: &str = include_str!("../../docs/guide.md");
 
 /// Files whose every message the guide explains.
-const EXPLAINED: [&str; 5] = [
+const EXPLAINED: [&str; 6] = [
     include_str!("../../crates/pg-cluster/src/init/error.rs"),
     include_str!("../../crates/pg-cluster/src/remove.rs"),
     include_str!("../../crates/pg-cluster/src/settings/error.rs"),
     include_str!("../../crates/pg-cluster/src/start/error.rs"),
     include_str!("../../crates/pg-cluster/src/stop/mod.rs"),
+    include_str!("../../crates/pg-cluster/src/temp/error.rs"),
 ];
 
 /// Files of which it explains the frequent ones.
