@@ -1,4 +1,5 @@
 //! The life of a cluster from `initdb` to its removal, on every server.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::time::Duration;
 
