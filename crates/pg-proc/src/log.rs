@@ -62,7 +62,7 @@ impl LogReader {
 /// The end of a stream, kept in memory by a thread of its own.
 #[derive(Debug)]
 pub(crate) struct Tail {
-    kept: Arc<Mutex<VecDeque<u8>>>,
+    kept: Arc<Mutex<Kept>>,
     /// Dropped to end the thread while somebody still holds the other end of the stream.
     stop: Option<OwnedFd>,
     thread: Option<JoinHandle<()>>,
@@ -71,11 +71,17 @@ pub(crate) struct Tail {
 impl Tail {
     pub(crate) fn drain(stream: OwnedFd, limit: usize) -> io::Result<Self> {
         let (stopped, stop) = crate::sys::pipe()?;
-        let kept = Arc::new(Mutex::new(VecDeque::new()));
+        crate::sys::set_nonblocking(&stream)?;
+        let watched = stream.try_clone()?;
+        let kept = Arc::new(Mutex::new(Kept {
+            stream,
+            bytes: VecDeque::new(),
+            limit,
+        }));
         let shared = Arc::clone(&kept);
         let thread = std::thread::Builder::new()
             .name("pg-proc log".to_owned())
-            .spawn(move || drain(&stream, &stopped, &shared, limit))?;
+            .spawn(move || drain(&watched, &stopped, &shared))?;
         Ok(Self {
             kept,
             stop: Some(stop),
@@ -83,10 +89,15 @@ impl Tail {
         })
     }
 
+    /// With all that was written before this call, whether or not the thread has come to it: a server that has just ended has
+    /// said why.
     fn last(&self, limit: usize) -> Vec<u8> {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.iter()
-            .skip(kept.len().saturating_sub(limit))
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.take_what_is_there();
+        let bytes = &kept.bytes;
+        bytes
+            .iter()
+            .skip(bytes.len().saturating_sub(limit))
             .copied()
             .collect()
     }
@@ -102,8 +113,37 @@ impl Drop for Tail {
     }
 }
 
-fn drain(stream: &OwnedFd, stopped: &OwnedFd, kept: &Mutex<VecDeque<u8>>, limit: usize) {
-    let mut buffer = [0; 8192];
+/// What was read, and where more comes from: read under one lock, so that the bytes stay in their order.
+#[derive(Debug)]
+struct Kept {
+    stream: OwnedFd,
+    bytes: VecDeque<u8>,
+    limit: usize,
+}
+
+impl Kept {
+    /// Reads until there is nothing more for now; whether there may be more later.
+    fn take_what_is_there(&mut self) -> bool {
+        let mut buffer = [0; 8192];
+        // More than a pipe holds; one who writes without a pause must not hold the lock for ever.
+        for _ in 0..64 {
+            match rustix::io::read(&self.stream, &mut buffer) {
+                Ok(0) => return false,
+                Ok(n) => {
+                    self.bytes.extend(buffer.iter().take(n));
+                    let excess = self.bytes.len().saturating_sub(self.limit);
+                    self.bytes.drain(..excess);
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::AGAIN) => return true,
+                Err(_) => return false,
+            }
+        }
+        true
+    }
+}
+
+fn drain(stream: &OwnedFd, stopped: &OwnedFd, kept: &Mutex<Kept>) {
     loop {
         let mut fds = [
             PollFd::from_borrowed_fd(stream.as_fd(), PollFlags::IN),
@@ -115,22 +155,13 @@ fn drain(stream: &OwnedFd, stopped: &OwnedFd, kept: &Mutex<VecDeque<u8>>, limit:
             Ok(_) => {}
         }
         let [stream_ready, stop_asked] = fds.map(|fd| !fd.revents().is_empty());
-        if !stream_ready {
-            if stop_asked {
-                return;
-            }
-            continue;
-        }
-        match rustix::io::read(stream, &mut buffer) {
-            Ok(0) => return,
-            Ok(n) => {
-                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-                kept.extend(buffer.iter().take(n));
-                let excess = kept.len().saturating_sub(limit);
-                kept.drain(..excess);
-            }
-            Err(rustix::io::Errno::INTR) => {}
-            Err(_) => return,
+        let goes_on = stream_ready
+            && kept
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take_what_is_there();
+        if !goes_on && (stream_ready || stop_asked) {
+            return;
         }
     }
 }
