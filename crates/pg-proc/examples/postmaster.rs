@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let directory = directory.ok_or("usage: postmaster DATA_DIR [--json]")?;
     let mut facts = Map::new();
-    facts.insert("data_directory".into(), json!(directory));
+    facts.insert("data_directory".into(), json!(directory.as_str()));
     let file = match Postmaster::find(&directory)? {
         Found::Running(postmaster) => {
             facts.insert("state".into(), json!("running"));
@@ -56,7 +56,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         tell_of_file(&file, &mut facts);
     }
     if let Some(opts) = PostmasterOpts::read(&directory)? {
-        facts.insert("program".into(), json!(opts.program));
+        facts.insert("program".into(), json!(opts.program.as_str()));
         facts.insert("arguments".into(), json!(opts.arguments));
     }
     if as_json {
@@ -79,7 +79,10 @@ fn tell_of_file(file: &PidFile, facts: &mut Map<String, Value>) {
     );
     facts.insert("start_time".into(), json!(file.start_time));
     facts.insert("port".into(), json!(file.port));
-    facts.insert("socket_directory".into(), json!(file.socket_directory));
+    facts.insert(
+        "socket_directory".into(),
+        json!(file.socket_directory.as_ref().map(|path| path.as_str())),
+    );
     facts.insert("listen_address".into(), json!(file.listen_address));
     facts.insert(
         "shared_memory".into(),
