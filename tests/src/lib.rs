@@ -105,8 +105,7 @@ impl Room {
             self.directory("s");
         }
         StartOptions::new()
-            .socket_directory(sockets)
-            .listen_addresses::<&str>([])
+            .socket_only(sockets)
             .settings([("fsync", "off")])
     }
 }

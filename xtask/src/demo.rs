@@ -53,9 +53,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if let Some(account) = cluster.account() {
         std::os::unix::fs::chown(&sockets, Some(account.uid()), Some(account.gid()))?;
     }
-    let options = StartOptions::new()
-        .socket_directory(&sockets)
-        .listen_addresses::<&str>([]);
+    let options = StartOptions::new().socket_only(&sockets);
     let started = steps.take("start, and wait until ready", || {
         Ok(cluster.start(&options)?)
     })?;

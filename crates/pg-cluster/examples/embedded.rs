@@ -45,9 +45,7 @@ fn run(directory: &str) -> Result<(), Box<dyn Error>> {
     }
 
     // No TCP, and the socket where nobody but the owner of the data may go: no port to choose, no password to keep.
-    let options = StartOptions::new()
-        .listen_addresses::<&str>([])
-        .socket_directory(cluster.data_directory());
+    let options = StartOptions::new().socket_only(cluster.data_directory());
     match cluster.start(&options)? {
         Started::Now(pid) => println!("started process {pid}"),
         // Another run of this program; the server is that one's, and ends with it.

@@ -64,7 +64,9 @@ pub use pg_proc as proc;
 pub use pgconf_parse as conf;
 
 pub use pg_install::{Discovery, Installation, MajorVersion, Program, Request, Version};
-pub use pg_proc::{Account, Log, Ownership, Pid, StopPlan};
+pub use pg_proc::{Account, Log, Ownership, Pid, Signal, StopPlan};
+
+pub use camino::{Utf8Path, Utf8PathBuf};
 
 pub use crate::cluster::{Cluster, ClusterError};
 pub use crate::configuration_problem::ConfigurationProblem;

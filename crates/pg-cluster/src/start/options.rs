@@ -103,6 +103,13 @@ impl StartOptions {
         )
     }
 
+    /// No TCP, and the Unix socket in this directory, for this start.
+    #[must_use]
+    pub fn socket_only(self, directory: impl Into<Utf8PathBuf>) -> Self {
+        self.socket_directory(directory)
+            .listen_addresses::<&str>([])
+    }
+
     /// Where the server's own output goes. If nothing is said, the last 64 KiB are kept in memory for a
     /// [bound](Ownership::Bound) server, and `server.log` in the data directory is appended to for a
     /// [detached](Ownership::Detached) one.
