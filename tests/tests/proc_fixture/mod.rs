@@ -282,9 +282,10 @@ pub(crate) fn give_to_account(path: &Utf8Path) {
     }
 }
 
-/// A data directory for these programs, made once and kept beside the build.
+/// A data directory for these programs, made once: kept for the run by `cargo xtask test`, beside the build otherwise.
 fn template(bin: &Utf8Path) -> Utf8PathBuf {
-    let cache = Utf8Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let shared = std::env::var("PG_TESTS_SHARED");
+    let cache = Utf8PathBuf::from(shared.as_deref().unwrap_or(env!("CARGO_TARGET_TMPDIR")));
     let name: String = bin
         .as_str()
         .chars()

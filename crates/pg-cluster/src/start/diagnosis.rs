@@ -20,6 +20,8 @@ use crate::{Cluster, ConfigurationProblem, listening};
 /// The error for a server of ours that has ended.
 pub(super) fn of_end(cluster: &Cluster, server: &OwnServer) -> StartError {
     let OwnServer { process, options } = server;
+    // What it leaves behind for a moment may still be writing the log.
+    let _ = process.wait_gone(Duration::from_secs(1));
     let log = log_of(process);
     let kind = held(cluster, process)
         .or_else(|| configuration(cluster, options))
