@@ -18,6 +18,9 @@ pub(crate) struct Phase<'a> {
     filter: &'a [String],
 }
 
+/// Tells tests that need servers of two users that there is one.
+const ONE_USER: (&str, &str) = ("PG_TESTS_ONE_USER", "1");
+
 pub(crate) struct Outcome {
     pub(crate) what: String,
     pub(crate) passed: bool,
@@ -103,7 +106,8 @@ impl<'a> Phase<'a> {
                 .env("LOGNAME", &account.name)
                 .env("CARGO_MANIFEST_DIR", &package)
                 .env("INSTA_WORKSPACE_ROOT", self.stage.checkout())
-                .env("INSTA_UPDATE", "no");
+                .env("INSTA_UPDATE", "no")
+                .envs([ONE_USER]);
             for name in [
                 "LANG",
                 "LC_ALL",
@@ -137,6 +141,8 @@ impl<'a> Phase<'a> {
         command
             .env("PG_TESTS_BINDIRS", &self.bin_directories)
             .env("PG_TESTS_SHARED", self.stage.shared())
+            // What takes a second user only root can test.
+            .envs((!nix::unistd::Uid::effective().is_root()).then_some(ONE_USER))
             .env("TMPDIR", self.stage.temporary());
         let program = command.get_program().to_owned();
         let status = command
