@@ -25,7 +25,7 @@ pub use self::options::{
 use crate::Cluster;
 
 /// Where `initdb` works.
-const STAGE: &str = ".pg-cluster-init";
+pub(crate) const STAGE: &str = ".pg-cluster-init";
 /// How long another process may keep us from a directory: `initdb` takes half a second.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 /// How long the guard of a killed process may take to remove what that process had begun.
@@ -150,7 +150,11 @@ impl<'a> Target<'a> {
         if let Some(wal) = wal.filter(|wal| wal.empty) {
             options = options.remove(wal.path.clone());
         }
-        let guard = options.remove(self.stage()).guard();
+        // A killed `initdb` leaves shared memory like a killed server.
+        let guard = options
+            .release_memory_of(self.stage())
+            .remove(self.stage())
+            .guard();
         self.guard = Some(guard.map_err(InitErrorKind::Guard)?);
         Ok(())
     }
@@ -213,6 +217,8 @@ impl<'a> Target<'a> {
         if let Some(guard) = self.guard.take() {
             guard.release();
         }
+        // What keeps it from being released keeps nobody from removing the files.
+        let _ = pg_proc::release_shared_memory(&self.stage());
         let cleared = self.clear();
         if let (Ok(()), Some(created)) = (cleared, &self.created) {
             let _ = fs::remove_dir_all(created);

@@ -79,7 +79,10 @@ impl Recipe<'_> {
         then: &dyn Fn(&Utf8Path) -> Result<(), TempErrorKind>,
     ) -> Result<(), TempErrorKind> {
         let root = Root::create(storage, self.account)?;
+        let data = root.path().join("data");
         let guard = GuardOptions::new()
+            .release_memory_of(data.join(crate::init::STAGE))
+            .release_memory_of(&data)
             .remove_marked(root.path(), MARKER)
             .guard()
             .map_err(TempErrorKind::Guard)?;
