@@ -259,7 +259,7 @@ fn reasons_do_not_depend_on_the_language() {
         }
     }
     for cluster in [&cluster, &foreign] {
-        let error = refused_with_reason(cluster, &room.start_options());
+        let error = refused(cluster, &room.start_options());
         assert!(
             matches!(error.kind(), StartErrorKind::Recovery(_)),
             "{error:?}"
@@ -273,7 +273,7 @@ fn a_socket_directory_of_others() {
     let cluster = room.cluster(&server());
     let closed = room.directory("closed");
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o500)).unwrap();
-    let error = refused_with_reason(&cluster, &room.start_options().socket_directory(&closed));
+    let error = refused(&cluster, &room.start_options().socket_directory(&closed));
     assert!(
         matches!(error.kind(), StartErrorKind::Unusable { path, cause }
             if *path == closed && cause.kind() == std::io::ErrorKind::PermissionDenied),
@@ -288,7 +288,7 @@ fn one_that_ends_after_start_has_returned() {
     let bad = room
         .start_options()
         .setting("shared_preload_libraries", "no_such_library");
-    let error = refused_with_reason(&cluster, &bad);
+    let error = refused(&cluster, &bad);
     let StartErrorKind::Ended { status, message } = error.kind() else {
         panic!("{error:?}")
     };
@@ -313,7 +313,7 @@ fn one_that_ends_after_start_has_returned() {
 fn too_slow_a_start_leaves_no_server() {
     let room = Room::new();
     let cluster = room.cluster(&server());
-    let error = refused_with_reason(
+    let error = refused(
         &cluster,
         &room
             .start_options()
@@ -346,7 +346,7 @@ fn no_space_is_left() {
     fs::set_permissions(bin.join("postgres"), fs::Permissions::from_mode(0o755)).unwrap();
     let limited = Installation::from_bin_directory(&bin).unwrap();
     let limited = Cluster::new(limited, cluster.data_directory()).unwrap();
-    let error = refused_with_reason(&limited, &room.start_options());
+    let error = refused(&limited, &room.start_options());
     assert!(!error.log().is_empty(), "{error:?}");
     if !is_root() {
         return;
@@ -358,7 +358,7 @@ fn no_space_is_left() {
     let mut file = fs::File::create(&filler).unwrap();
     while std::io::Write::write_all(&mut file, &[0; 4096]).is_ok() {}
     drop(file);
-    let error = refused_with_reason(&full, &room.start_options());
+    let error = refused(&full, &room.start_options());
     assert!(
         matches!(error.kind(), StartErrorKind::DiskFull(_)),
         "{error:?}"
