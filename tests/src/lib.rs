@@ -181,6 +181,23 @@ pub fn ask(client: &mut postgres::Client, sql: &str) -> String {
         .expect("a row")
 }
 
+/// All rows of what a query returns, as text: the function that `Cluster::reload_and_verify` wants.
+pub fn rows(
+    client: &mut postgres::Client,
+    sql: &str,
+) -> Result<Vec<Vec<Option<String>>>, postgres::Error> {
+    let messages = client.simple_query(sql)?;
+    let rows = messages.iter().filter_map(|message| match message {
+        postgres::SimpleQueryMessage::Row(row) => Some(
+            (0..row.len())
+                .map(|n| row.get(n).map(str::to_owned))
+                .collect(),
+        ),
+        _ => None,
+    });
+    Ok(rows.collect())
+}
+
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;

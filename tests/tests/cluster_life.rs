@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use pg_cluster::{Cluster, Escalation, Readiness, Started, State, Stopped};
-use pg_tests::{Room, ask, connect, init_options, servers};
+use pg_tests::{Room, ask, connect, init_options, rows, servers};
 
 #[test]
 fn from_nothing_to_nothing() {
@@ -57,19 +57,4 @@ fn from_nothing_to_nothing() {
         assert!(!cluster.data_directory().exists());
         cluster.remove().unwrap();
     }
-}
-
-type Rows = Vec<Vec<Option<String>>>;
-
-fn rows(client: &mut postgres::Client, sql: &str) -> Result<Rows, postgres::Error> {
-    let messages = client.simple_query(sql)?;
-    let rows = messages.iter().filter_map(|message| match message {
-        postgres::SimpleQueryMessage::Row(row) => Some(
-            (0..row.len())
-                .map(|n| row.get(n).map(str::to_owned))
-                .collect(),
-        ),
-        _ => None,
-    });
-    Ok(rows.collect())
 }

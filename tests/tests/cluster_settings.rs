@@ -10,7 +10,7 @@ use pg_cluster::conf::Removal;
 use pg_cluster::{
     Cluster, ConfigurationProblem, Escalation, SettingProblemKind, SettingsErrorKind, Validation,
 };
-use pg_tests::{Room, ask, connect, server, servers};
+use pg_tests::{Room, ask, connect, rows, server, servers};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -322,20 +322,4 @@ fn a_reload_is_verified() {
         cluster.stop_and_wait(&Escalation::fast()).unwrap();
         assert!(cluster.reload().is_err());
     }
-}
-
-fn rows(
-    client: &mut postgres::Client,
-    sql: &str,
-) -> Result<Vec<Vec<Option<String>>>, postgres::Error> {
-    let messages = client.simple_query(sql)?;
-    let rows = messages.iter().filter_map(|message| match message {
-        postgres::SimpleQueryMessage::Row(row) => Some(
-            (0..row.len())
-                .map(|n| row.get(n).map(str::to_owned))
-                .collect(),
-        ),
-        _ => None,
-    });
-    Ok(rows.collect())
 }

@@ -132,27 +132,28 @@ pub(crate) fn children(parent: Pid) -> Vec<Pid> {
 /// Children of a postmaster of this directory that has gone. A living postmaster, which may be
 /// about to start, and its children are none.
 pub(crate) fn orphans(directory: (u64, u64)) -> Vec<Process> {
-    let here = servers_in(directory);
-    let numbers: Vec<i32> = here
-        .iter()
-        .map(|server| server.process.pid().as_raw())
-        .collect();
-    here.into_iter()
-        .filter(|server| server.calls_itself_child() && !numbers.contains(&server.parent))
+    parentless_servers_in(directory)
+        .filter(Server::calls_itself_child)
         .map(|server| server.process)
         .collect()
 }
 
 /// The postmaster of this directory, for want of a lock file that can be read.
 pub(crate) fn postmaster_in(directory: (u64, u64)) -> Option<Process> {
+    parentless_servers_in(directory)
+        .find(Server::is_postmaster)
+        .map(|server| server.process)
+}
+
+/// Servers of this directory that no other server of it has started.
+fn parentless_servers_in(directory: (u64, u64)) -> impl Iterator<Item = Server> {
     let here = servers_in(directory);
     let numbers: Vec<i32> = here
         .iter()
         .map(|server| server.process.pid().as_raw())
         .collect();
     here.into_iter()
-        .find(|server| server.is_postmaster() && !numbers.contains(&server.parent))
-        .map(|server| server.process)
+        .filter(move |server| !numbers.contains(&server.parent))
 }
 
 /// A process of PostgreSQL that works in a data directory.
