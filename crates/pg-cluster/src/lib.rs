@@ -50,6 +50,7 @@ mod control_data;
 mod files;
 mod init;
 mod listening;
+mod log_file;
 mod remove;
 mod running;
 mod settings;

@@ -16,7 +16,9 @@ use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use pg_install::Program;
-use pg_proc::{Account, Deadline, DirectoryGuard, DirectoryLock, GuardOptions, LockErrorKind};
+use pg_proc::{
+    Account, Command, Deadline, DirectoryGuard, DirectoryLock, GuardOptions, LockErrorKind,
+};
 
 pub use self::error::{InitError, InitErrorKind};
 pub use self::options::{
@@ -94,13 +96,7 @@ impl Cluster {
                 .arg("--pwfile=/dev/stdin")
                 .input(format!("{password}\n"));
         }
-        if let Some(guard) = &target.guard {
-            command = command.guarded_by(guard);
-        }
-        command
-            .run(options.timeout)
-            .map_err(InitErrorKind::Program)?;
-        Ok(())
+        target.run(command, options)
     }
 }
 
@@ -178,6 +174,17 @@ impl<'a> Target<'a> {
                 ))
             }
         }
+    }
+
+    /// Runs a program that works in the subdirectory, and holds the guard back meanwhile.
+    fn run(&self, mut command: Command, options: &InitOptions) -> Result<(), InitErrorKind> {
+        if let Some(guard) = &self.guard {
+            command = command.guarded_by(guard);
+        }
+        command
+            .run(options.timeout)
+            .map_err(InitErrorKind::Program)?;
+        Ok(())
     }
 
     fn stage(&self) -> Utf8PathBuf {

@@ -39,7 +39,7 @@ pub(super) fn rename(
         let role = options.user.replace('"', "\"\"");
         script += &format!("ALTER ROLE \"{role}\" PASSWORD {};\n", literal(password));
     }
-    let mut command = cluster
+    let command = cluster
         .command(Program::Postgres)
         .map_err(InitErrorKind::MissingProgram)?
         .args(["--single", "-D", target.stage().as_str()])
@@ -53,13 +53,7 @@ pub(super) fn rename(
         ])
         .args(["-c", "lc_messages=C", "template1"])
         .input(script);
-    if let Some(guard) = &target.guard {
-        command = command.guarded_by(guard);
-    }
-    command
-        .run(options.timeout)
-        .map_err(InitErrorKind::Program)?;
-    Ok(())
+    target.run(command, options)
 }
 
 /// A string constant that means the same with `standard_conforming_strings` on and off.

@@ -12,9 +12,10 @@ use camino::Utf8PathBuf;
 use pg_install::Program;
 use pg_proc::{Found, Postmaster, Server, SocketPath};
 
-use super::{StartError, StartErrorKind, StartOptions, TAIL};
+use super::{StartError, StartErrorKind, StartOptions};
 use crate::cluster::OwnServer;
 use crate::control_data::{ControlData, ControlState};
+use crate::log_file::TAIL;
 use crate::{Cluster, ConfigurationProblem, listening};
 
 /// The error for a server of ours that has ended.

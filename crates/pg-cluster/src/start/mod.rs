@@ -5,7 +5,6 @@ mod error;
 mod options;
 mod preconditions;
 
-use std::io::{Read as _, Seek as _, SeekFrom};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +17,7 @@ use pg_proc::{
 pub use self::error::{StartError, StartErrorKind};
 pub use self::options::{StartOptions, StartWait};
 use crate::cluster::OwnServer;
+use crate::log_file::{TAIL, tail_of};
 use crate::state::Occupant;
 use crate::{Cluster, Escalation, StopMode};
 
@@ -40,8 +40,6 @@ impl Started {
     }
 }
 
-/// How much of a log is kept in memory where the caller does not say.
-const TAIL: usize = 64 << 10;
 /// How long a start waits for the children of a server that was killed.
 const ORPHAN_PATIENCE: Duration = Duration::from_secs(10);
 /// The log of a detached server in its data directory, where the caller does not say.
@@ -159,19 +157,13 @@ impl Cluster {
     /// started none, of `server.log` in the data directory, where [detached](Ownership::Detached) servers write. None if there is no
     /// such log, or it goes where it cannot be read.
     pub fn log_tail(&self) -> Option<String> {
-        let bytes = match self.server() {
-            Some(server) => server.process.log_tail(TAIL).ok()?,
-            None => {
-                let mut file = std::fs::File::open(self.data_directory().join(LOG_FILE)).ok()?;
-                let length = file.metadata().ok()?.len();
-                file.seek(SeekFrom::Start(length.saturating_sub(TAIL as u64)))
-                    .ok()?;
-                let mut bytes = Vec::new();
-                file.take(TAIL as u64).read_to_end(&mut bytes).ok()?;
-                bytes
+        match self.server() {
+            Some(server) => {
+                let bytes = server.process.log_tail(TAIL).ok()?;
+                Some(String::from_utf8_lossy(&bytes).into_owned())
             }
-        };
-        Some(String::from_utf8_lossy(&bytes).into_owned())
+            None => tail_of(&self.data_directory().join(LOG_FILE)),
+        }
     }
 
     /// Waits for a server of ours, and says why it has not started.

@@ -1,7 +1,6 @@
 //! One temporary server for many processes.
 
 use std::fs;
-use std::io::{Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use super::root::random_name;
 use super::template::{Cache, Recipe};
 use super::{Listen, PORT, TempCluster, TempError, TempErrorKind};
 use crate::ConnectionInfo;
+use crate::log_file::tail_of;
 use crate::sql::{Session, identifier};
 
 /// A database of its own in a server that many processes share.
@@ -102,13 +102,7 @@ impl SharedCluster {
 
     /// The end of the server's log, at most 64 KiB, with what other users have caused.
     pub fn log_tail(&self) -> Option<String> {
-        let mut file = fs::File::open(self.root.join(LOG)).ok()?;
-        let length = file.metadata().ok()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(64 << 10)))
-            .ok()?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).ok()?;
-        Some(String::from_utf8_lossy(&bytes).into_owned())
+        tail_of(&self.root.join(LOG))
     }
 }
 
