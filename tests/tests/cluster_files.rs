@@ -4,15 +4,8 @@
 
 use std::fs;
 
-use camino::Utf8Path;
 use pg_cluster::{Cluster, Escalation, StartErrorKind, Started, State, StopErrorKind, Stopped};
-use pg_tests::{Room, ask, connect, server, server_account, servers};
-
-fn belongs_to_the_server(path: &Utf8Path) {
-    if let Some(account) = server_account() {
-        std::os::unix::fs::chown(path, Some(account.uid()), Some(account.gid())).unwrap();
-    }
-}
+use pg_tests::{Room, ask, connect, give_to_servers, server, servers};
 
 /// `/etc/postgresql/VERSION/NAME` holds the configuration, `/var/lib/postgresql/VERSION/NAME` the data.
 #[test]
@@ -129,7 +122,7 @@ fn lock_files_that_lie() {
     ] {
         let path = data.join("postmaster.pid");
         fs::write(&path, &text).unwrap();
-        belongs_to_the_server(&path);
+        give_to_servers(&path);
         assert_eq!(cluster.state().unwrap(), State::Stopped, "{text}");
         assert_eq!(cluster.pid().unwrap(), None);
         assert_eq!(
@@ -157,7 +150,7 @@ fn lock_files_that_lie() {
     ] {
         let path = data.join("postmaster.pid");
         fs::write(&path, text).unwrap();
-        belongs_to_the_server(&path);
+        give_to_servers(&path);
         assert_eq!(cluster.pid().unwrap(), None, "{text:?}");
         assert_eq!(cluster.stop().unwrap(), None);
         fs::remove_file(&path).unwrap();

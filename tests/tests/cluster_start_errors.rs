@@ -8,11 +8,10 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
-use camino::{Utf8Path, Utf8PathBuf};
 use pg_cluster::{
     Cluster, Escalation, Installation, StartError, StartErrorKind, StartOptions, StartWait,
 };
-use pg_tests::{Room, init_options, is_root, server, servers};
+use pg_tests::{Mount, Room, copy, init_options, is_root, server, servers};
 
 fn refused(cluster: &Cluster, options: &StartOptions) -> StartError {
     let error = cluster.start(options).expect_err("no start");
@@ -352,12 +351,9 @@ fn no_space_is_left() {
         return;
     }
     let mounted = Mount::tmpfs(&room.directory("full"), "64m");
-    copy(cluster.data_directory(), &mounted.0.join("data"));
-    let full = Cluster::new(server(), mounted.0.join("data")).unwrap();
-    let filler = full.data_directory().join("filler");
-    let mut file = fs::File::create(&filler).unwrap();
-    while std::io::Write::write_all(&mut file, &[0; 4096]).is_ok() {}
-    drop(file);
+    copy(cluster.data_directory(), &mounted.path().join("data"));
+    let full = Cluster::new(server(), mounted.path().join("data")).unwrap();
+    let filler = mounted.fill();
     let error = refused(&full, &room.start_options());
     assert!(
         matches!(error.kind(), StartErrorKind::DiskFull(_)),
@@ -366,31 +362,4 @@ fn no_space_is_left() {
     fs::remove_file(&filler).unwrap();
     full.start(&room.start_options()).unwrap();
     full.stop_and_wait(&Escalation::fast()).unwrap();
-}
-
-fn copy(from: &Utf8Path, to: &Utf8Path) {
-    let status = std::process::Command::new("cp")
-        .args(["-a", from.as_str(), to.as_str()])
-        .status();
-    assert!(status.unwrap().success());
-}
-
-struct Mount(Utf8PathBuf);
-
-impl Mount {
-    fn tmpfs(at: &Utf8Path, size: &str) -> Self {
-        let size = format!("size={size},mode=755");
-        let mount = ["-t", "tmpfs", "-o", &size, "tmpfs", at.as_str()];
-        let status = std::process::Command::new("mount").args(mount).status();
-        assert!(status.unwrap().success(), "root can mount");
-        Self(at.to_owned())
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        let _ = std::process::Command::new("umount")
-            .args(["-l", self.0.as_str()])
-            .status();
-    }
 }

@@ -114,7 +114,7 @@ impl Cluster {
         Ok(Started::Now(pid))
     }
 
-    /// Waits until the server, whoever started it, accepts connections.
+    /// Waits until the server, whoever started it, accepts connections, or is a [standby](crate::State::Standby) that never will.
     ///
     /// # Errors
     ///
@@ -233,8 +233,7 @@ impl Cluster {
 }
 
 fn is_stopping(postmaster: &Postmaster) -> bool {
-    let file = postmaster.pid_file().ok().flatten();
-    file.and_then(|file| file.status) == Some(Status::Stopping)
+    postmaster.status().ok().flatten() == Some(Status::Stopping)
 }
 
 /// A server that could not be waited for must not go on behind the caller's back.
