@@ -17,7 +17,7 @@ use pg_proc::{
 pub use self::error::{StartError, StartErrorKind};
 pub use self::options::{StartOptions, StartWait};
 use crate::cluster::OwnServer;
-use crate::log_file::{TAIL, tail_of};
+use crate::log_file::{CollectedLog, TAIL, tail_of};
 use crate::state::Occupant;
 use crate::{Cluster, Escalation, StopMode};
 
@@ -99,6 +99,7 @@ impl Cluster {
             let _ = orphans.wait_gone(options.timeout.min(ORPHAN_PATIENCE));
         }
         let server = Arc::new(OwnServer {
+            collected_before: CollectedLog::find(self.data_directory()),
             process: self.spawn(options).map_err(failed)?,
             options: options.clone(),
         });
@@ -153,15 +154,12 @@ impl Cluster {
         server.process.exit_status()
     }
 
-    /// The end of the server's log, at most 64 KiB: of what the server that this object has started last has written, or, if it has
-    /// started none, of `server.log` in the data directory, where [detached](Ownership::Detached) servers write. None if there is no
-    /// such log, or it goes where it cannot be read.
+    /// The end of the server's log, at most 64 KiB: of what the server that this object has started last has written, through its
+    /// `logging_collector` too, or, if it has started none, of `server.log` in the data directory, where
+    /// [detached](Ownership::Detached) servers write. None if there is no such log, or it goes where it cannot be read.
     pub fn log_tail(&self) -> Option<String> {
         match self.server() {
-            Some(server) => {
-                let bytes = server.process.log_tail(TAIL).ok()?;
-                Some(String::from_utf8_lossy(&bytes).into_owned())
-            }
+            Some(server) => server.log_tail(),
             None => tail_of(&self.data_directory().join(LOG_FILE)),
         }
     }
@@ -175,7 +173,7 @@ impl Cluster {
             }
             Err(error) => Err(
                 StartError::new(self.data_directory(), StartErrorKind::Wait(error))
-                    .with_log(diagnosis::log_of(&server.process)),
+                    .with_log(server.log_tail().unwrap_or_default()),
             ),
         }
     }
