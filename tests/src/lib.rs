@@ -172,6 +172,21 @@ pub fn server_account() -> Option<Account> {
     Account::for_data_directory(Utf8Path::new("/nonexistent")).expect("an account")
 }
 
+/// An account that is not the servers', as root can use it; none for an ordinary user, who has to waive what takes two users by
+/// `PG_TESTS_ONE_USER`.
+pub fn stranger() -> Option<Account> {
+    let Some(servers) = server_account() else {
+        assert!(
+            env::var_os("PG_TESTS_ONE_USER").is_some(),
+            "run this as root, or set PG_TESTS_ONE_USER to do without"
+        );
+        return None;
+    };
+    let stranger = Account::by_name("nobody").expect("nobody");
+    assert_ne!(stranger.uid(), servers.uid());
+    Some(stranger)
+}
+
 /// Without waiting for the disk.
 pub fn init_options() -> InitOptions {
     InitOptions::new().durability(pg_cluster::Durability::NotSynced)
@@ -200,6 +215,22 @@ pub fn child(test: &str, role: &str) -> std::process::Command {
         .env(ROLE, role)
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::inherit());
+    command
+}
+
+/// As [`child`], as another account, from a copy of this executable in the room.
+pub fn child_as(account: &Account, room: &Room, test: &str, role: &str) -> std::process::Command {
+    use std::os::unix::process::CommandExt as _;
+    let ours = child(test, role);
+    let copy = room.join("test");
+    fs::copy(ours.get_program(), &copy).expect("a copy");
+    let mut command = std::process::Command::new(copy);
+    command
+        .args(ours.get_args())
+        .env(ROLE, role)
+        .current_dir(room.path())
+        .gid(account.gid())
+        .uid(account.uid());
     command
 }
 

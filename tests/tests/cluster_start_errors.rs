@@ -8,10 +8,14 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
+use camino::Utf8Path;
+use pg_cluster::proc::{Found, Postmaster};
 use pg_cluster::{
-    Cluster, Escalation, Installation, StartError, StartErrorKind, StartOptions, StartWait,
+    Cluster, Escalation, Installation, Ownership, StartError, StartErrorKind, StartOptions,
+    StartWait,
 };
-use pg_tests::{Mount, Room, copy, init_options, is_root, server, servers};
+use pg_tests::{Mount, Room, ask, connect, copy, init_options, is_root, server, servers};
+use rustix::process::{Pid, Signal, kill_process};
 
 fn refused(cluster: &Cluster, options: &StartOptions) -> StartError {
     let error = cluster.start(options).expect_err("no start");
@@ -248,6 +252,92 @@ fn reasons_do_not_depend_on_the_language() {
             matches!(error.kind(), StartErrorKind::Recovery(_)),
             "{error:?}"
         );
+    }
+}
+
+/// No huge pages for a terabyte, and a backend of a dead postmaster that holds the segment.
+#[test]
+fn shared_memory_cannot_be_had() {
+    for installation in servers() {
+        let room = Room::new();
+        let cluster = room.cluster(&installation);
+        let greedy = [("shared_buffers", "1TB"), ("huge_pages", "on")];
+        let error = refused(&cluster, &room.start_options().settings(greedy));
+        assert!(
+            matches!(error.kind(), StartErrorKind::SharedMemory(message) if message.contains("shared memory")),
+            "{error:?}"
+        );
+
+        let detached = room.start_options().ownership(Ownership::Detached);
+        cluster.start(&detached).unwrap();
+        let backend = ask(&mut connect(&cluster), "SELECT pg_backend_pid()");
+        let Found::Running(postmaster) = Postmaster::find(cluster.data_directory()).unwrap() else {
+            panic!("a server runs")
+        };
+        // It does not notice that its postmaster is gone.
+        send(&backend, Signal::STOP);
+        postmaster.send(pg_cluster::Signal::Kill).unwrap();
+        while postmaster.is_alive() {
+            std::thread::yield_now();
+        }
+        let impatient = room.start_options().timeout(Duration::from_secs(2));
+        let error = refused(&cluster, &impatient);
+        assert!(
+            matches!(error.kind(), StartErrorKind::SharedMemory(_)),
+            "{error:?}"
+        );
+        send(&backend, Signal::KILL);
+        cluster.start(&room.start_options()).unwrap();
+    }
+}
+
+fn send(pid: &str, signal: Signal) {
+    let pid = Pid::from_raw(pid.parse().unwrap()).unwrap();
+    kill_process(pid, signal).unwrap();
+}
+
+/// What recovery needs has been overwritten, or the file that says where to begin.
+#[test]
+fn damage_is_told_apart() {
+    for installation in servers() {
+        let room = Room::new();
+        let cluster = room.cluster(&installation);
+        cluster.start(&room.start_options()).unwrap();
+        cluster.kill().unwrap();
+        // Version and state at its beginning are left as they are: its checksum is wrong.
+        let damage = |path: &Utf8Path| {
+            let before = fs::read(path).unwrap();
+            let mut after = before.clone();
+            after[24..].fill(0x5a);
+            fs::write(path, after).unwrap();
+            before
+        };
+        let control = cluster.data_directory().join("global/pg_control");
+        let before = damage(&control);
+        let error = refused(&cluster, &room.start_options());
+        // Up to PostgreSQL 10 it is the process for recovery that reads it.
+        let (StartErrorKind::Ended { message, .. } | StartErrorKind::Recovery(message)) =
+            error.kind()
+        else {
+            panic!("{error:?}")
+        };
+        assert!(message.contains("checksum in control file"), "{message}");
+        fs::write(&control, before).unwrap();
+
+        let segments = cluster
+            .data_directory()
+            .join("pg_wal")
+            .read_dir_utf8()
+            .unwrap();
+        let segments = segments.map(|entry| entry.unwrap().into_path());
+        for segment in segments.filter(|path| path.is_file()) {
+            damage(&segment);
+        }
+        let error = refused(&cluster, &room.start_options());
+        let StartErrorKind::Recovery(message) = error.kind() else {
+            panic!("{error:?}")
+        };
+        assert!(message.contains("checkpoint record"), "{message}");
     }
 }
 

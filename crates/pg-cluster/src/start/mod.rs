@@ -119,7 +119,7 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// At once if there is no server; as soon as it ends while it is waited for, with the reason as far as it can be told, also if it
+    /// At once if there is no server, or somebody else holds the directory; as soon as it ends while it is waited for, with the reason as far as it can be told, also if it
     /// had ended before; a timeout, which leaves the server alone. The time that recovery takes is counted.
     pub fn wait_until_started(&self, timeout: Duration) -> Result<(), StartError> {
         let deadline = Deadline::after(timeout);
@@ -127,21 +127,25 @@ impl Cluster {
         if let Some(server) = self.living_server() {
             return self.wait_for(&server, deadline);
         }
-        let found = self
-            .postmaster()
-            .map_err(|error| failed(StartErrorKind::Find(error)))?;
-        let Some(postmaster) = found else {
-            let failed = self.exit_status().is_some_and(|status| !status.success());
-            let ended = self.server().filter(|_| failed);
-            return Err(match ended {
-                Some(server) => diagnosis::of_end(self, &server),
-                None => StartError::new(self.data_directory(), StartErrorKind::NotRunning),
-            });
-        };
-        postmaster
-            .wait_ready(deadline)
-            .map_err(|error| failed(StartErrorKind::Wait(error)))?;
-        Ok(())
+        match self
+            .occupant()
+            .map_err(|error| failed(StartErrorKind::Find(error)))?
+        {
+            Occupant::Server(postmaster) => postmaster
+                .wait_ready(deadline)
+                .map(|_| ())
+                .map_err(|error| failed(StartErrorKind::Wait(error))),
+            Occupant::SingleUser(pid) | Occupant::OtherUsers(pid) => {
+                Err(failed(StartErrorKind::Held(pid)))
+            }
+            Occupant::Nobody => {
+                let has_failed = self.exit_status().is_some_and(|status| !status.success());
+                Err(match self.server().filter(|_| has_failed) {
+                    Some(server) => diagnosis::of_end(self, &server),
+                    None => failed(StartErrorKind::NotRunning),
+                })
+            }
+        }
     }
 
     /// The exit status of the server that this object has started last; none while it runs, and none if this object started none.
