@@ -60,6 +60,56 @@ fn the_layout_of_debian() {
     }
 }
 
+/// Relative paths are taken against the data directory, by the server and by us; those given at a start count while that server runs.
+#[test]
+fn files_elsewhere_by_settings_and_at_a_start() {
+    for installation in servers() {
+        let room = Room::new();
+        let cluster = room.cluster(&installation);
+        let data = cluster.data_directory().to_owned();
+        let away = |from: &str, to: &str| {
+            fs::rename(data.join(from), data.join(to)).unwrap();
+        };
+        away("pg_hba.conf", "hba of mine");
+        away("pg_ident.conf", "ident");
+        cluster
+            .settings()
+            .update([("hba_file", "hba of mine"), ("ident_file", "ident")])
+            .unwrap();
+        let as_told = |cluster: &Cluster| {
+            let mut client = connect(cluster);
+            assert_eq!(ask(&mut client, "SHOW hba_file"), cluster.hba_file());
+            assert_eq!(ask(&mut client, "SHOW ident_file"), cluster.ident_file());
+        };
+        cluster.start(&room.start_options()).unwrap();
+        assert_eq!(cluster.hba_file(), data.join("hba of mine"));
+        as_told(&cluster);
+
+        cluster.stop_and_wait(&Escalation::fast()).unwrap();
+        let conf = room.directory("etc").join("other.conf");
+        fs::rename(cluster.config_file(), &conf).unwrap();
+        away("ident", "another");
+        let options = room.start_options().settings([
+            ("config_file", conf.as_str()),
+            ("ident_file", "another"),
+            ("external_pid_file", "second.pid"),
+        ]);
+        // Where it is to be found has to be known before a start.
+        let cluster = cluster.with_config_file(&conf).unwrap();
+        let pid = cluster.start(&options).unwrap().pid();
+        let other = Cluster::new(installation, &data).unwrap();
+        for cluster in [&cluster, &other] {
+            assert_eq!(cluster.config_file(), conf);
+            assert_eq!(cluster.ident_file(), data.join("another"));
+            let second = cluster.external_pid_file().unwrap();
+            assert_eq!(second, data.join("second.pid"));
+            let text = fs::read_to_string(second).unwrap();
+            assert_eq!(text.trim(), pid.to_string());
+            as_told(cluster);
+        }
+    }
+}
+
 #[test]
 fn control_data_of_every_major() {
     for installation in servers() {
