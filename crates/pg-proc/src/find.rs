@@ -61,8 +61,8 @@ pub enum StaleReason {
     #[error("the process began later")]
     BeganLater,
     /// No running server wrote this file.
-    #[error("{0}")]
-    Unreadable(#[source] PidFileError),
+    #[error(transparent)]
+    Unreadable(PidFileError),
 }
 
 impl Stale {

@@ -92,6 +92,8 @@ mod supervised;
 )]
 mod sys;
 mod tenancy;
+#[cfg(test)]
+mod texts;
 mod wait;
 
 pub use account::{Account, AccountError, AccountErrorKind};

@@ -110,10 +110,10 @@ pub enum SharedMemoryErrorKind {
     #[error("the segment belongs to somebody else")]
     NotOurs,
     /// Whether the server runs could not be found out.
-    #[error("{0}")]
-    Find(#[source] FindError),
+    #[error(transparent)]
+    Find(FindError),
     /// The lock file could not be read.
-    #[error("its lock file {0}")]
+    #[error("its lock file is of no use")]
     LockFile(#[source] PidFileErrorKind),
     /// The directory or a segment could not be read or removed.
     #[error("the system refused")]
