@@ -59,6 +59,8 @@ mod start;
 mod state;
 mod stop;
 mod temp;
+#[cfg(test)]
+mod texts;
 
 pub use pg_install as install;
 pub use pg_proc as proc;
