@@ -12,7 +12,10 @@ use pgconf_parse::{AutoConf, Configuration, Document, Event, Resolver};
 fuzz_target!(|tree: &[u8]| {
     let (first, files) = files(tree);
     for major in [18, 14] {
-        let read = Resolver::new().major(major).load(&files, &first).expect("the first file");
+        let read = Resolver::new()
+            .major(major)
+            .load(&files, &first)
+            .expect("the first file");
         consistent(&read, &files);
         let alone = Resolver::new().major(major).auto_conf(AutoConf::Ignored);
         flat(&alone.load(&files, &first).expect("the first file"));
@@ -25,7 +28,10 @@ fn files(tree: &[u8]) -> (PathBuf, BTreeMap<PathBuf, Vec<u8>>) {
     let mut files = BTreeMap::from([(first.clone(), Vec::new())]);
     let mut current = first.clone();
     for line in tree.split_inclusive(|byte| *byte == b'\n') {
-        let title = line.trim_ascii_end().strip_prefix(b"==> ").and_then(|line| line.strip_suffix(b" <=="));
+        let title = line
+            .trim_ascii_end()
+            .strip_prefix(b"==> ")
+            .and_then(|line| line.strip_suffix(b" <=="));
         match title.and_then(|title| std::str::from_utf8(title).ok()) {
             Some(title) => {
                 current = PathBuf::from("/data").join(title);
@@ -41,7 +47,11 @@ fn consistent(read: &Configuration, files: &BTreeMap<PathBuf, Vec<u8>>) {
     let known: HashSet<&Path> = read.files().iter().map(|file| file.path()).collect();
     for file in read.files() {
         let document = file.document().as_bytes();
-        assert!(files.get(file.path()).is_none_or(|content| content == document));
+        assert!(
+            files
+                .get(file.path())
+                .is_none_or(|content| content == document)
+        );
     }
     assert_eq!(read.is_accepted(), read.problems().next().is_none());
     let (mut assignments, mut problems) = (0, 0);
@@ -54,14 +64,21 @@ fn consistent(read: &Configuration, files: &BTreeMap<PathBuf, Vec<u8>>) {
             }
             Event::Problem(problem) => {
                 problems += 1;
-                assert!(problem.to_string().starts_with(&*problem.file().to_string_lossy()));
+                assert!(
+                    problem
+                        .to_string()
+                        .starts_with(&*problem.file().to_string_lossy())
+                );
                 (problem.file(), problem.line())
             }
             _ => continue,
         };
         assert!(known.contains(file) && line > 0);
     }
-    assert_eq!((assignments, problems), (read.assignments().count(), read.problems().count()));
+    assert_eq!(
+        (assignments, problems),
+        (read.assignments().count(), read.problems().count())
+    );
 
     let mut names = HashSet::new();
     for found in read.settings().take(50) {
@@ -72,7 +89,10 @@ fn consistent(read: &Configuration, files: &BTreeMap<PathBuf, Vec<u8>>) {
         let explained = read.explain(found.name());
         let winner = explained.winner().expect("a setting");
         assert_eq!((winner.file(), winner.span()), place);
-        assert_eq!(explained.assignments().len(), explained.shadowed().len() + 1);
+        assert_eq!(
+            explained.assignments().len(),
+            explained.shadowed().len() + 1
+        );
     }
 }
 
@@ -87,6 +107,8 @@ fn flat(read: &Configuration) {
     assert!(
         read.assignments()
             .map(|found| settings(found.name(), &found.value()))
-            .eq(document.assignments().map(|found| settings(found.name(), &found.value())))
+            .eq(document
+                .assignments()
+                .map(|found| settings(found.name(), &found.value())))
     );
 }

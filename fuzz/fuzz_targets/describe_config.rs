@@ -17,18 +17,32 @@ fuzz_target!(|output: &[u8]| {
         }
     };
     assert!((1..=lines).contains(&parameters.len()));
-    let names = || parameters.iter().map(|parameter| parameter.name().to_ascii_lowercase());
+    let names = || {
+        parameters
+            .iter()
+            .map(|parameter| parameter.name().to_ascii_lowercase())
+    };
     assert!(names().is_sorted());
     for parameter in &parameters {
-        for name in [parameter.name().to_ascii_uppercase(), parameter.name().to_ascii_lowercase()] {
+        for name in [
+            parameter.name().to_ascii_uppercase(),
+            parameter.name().to_ascii_lowercase(),
+        ] {
             let found = parameters.get(&name).expect("a name that is listed");
             assert!(found.name().eq_ignore_ascii_case(&name));
         }
     }
-    assert!(names().all(|name| parameters.get(&format!("{name}?")).is_none_or(|other| other.name() != name)));
+    assert!(names().all(|name| {
+        parameters
+            .get(&format!("{name}?"))
+            .is_none_or(|other| other.name() != name)
+    }));
 
     let printed: String = parameters.iter().map(line).collect();
-    assert_eq!(ServerParameters::parse(printed.as_bytes()).as_ref(), Ok(&parameters));
+    assert_eq!(
+        ServerParameters::parse(printed.as_bytes()).as_ref(),
+        Ok(&parameters)
+    );
 });
 
 /// `printMixedStruct` in help_config.c.

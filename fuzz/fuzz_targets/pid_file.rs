@@ -23,7 +23,10 @@ fuzz_target!(|content: &[u8]| {
     assert!(file.pid.as_raw() > 0);
     assert!(file.port != Some(0));
     assert!(file.start_time.is_none_or(|seconds| seconds >= 0));
-    assert_eq!(PidFile::parse(written(&file).as_bytes()).expect("a file as servers write it"), file);
+    assert_eq!(
+        PidFile::parse(written(&file).as_bytes()).expect("a file as servers write it"),
+        file
+    );
 
     for end in 0..content.len().min(400) {
         match PidFile::parse(&content[..end]) {
@@ -40,14 +43,24 @@ fuzz_target!(|content: &[u8]| {
 fn written(file: &PidFile) -> String {
     let mut text = String::new();
     let mut line = |value: Option<String>| writeln!(text, "{}", value.unwrap_or_default()).unwrap();
-    let sign = if file.kind == ServerKind::SingleUser { "-" } else { "" };
+    let sign = if file.kind == ServerKind::SingleUser {
+        "-"
+    } else {
+        ""
+    };
     line(Some(format!("{sign}{}", file.pid)));
     line(file.data_directory.as_ref().map(ToString::to_string));
     line(file.start_time.map(|seconds| seconds.to_string()));
     line(file.port.map(|port| port.to_string()));
     line(file.socket_directory.as_ref().map(ToString::to_string));
     line(file.listen_address.clone());
-    line(file.shared_memory.map(|id| format!("{:9} {:9}", i64::from(id.key) as u64, i64::from(id.id) as u64)));
+    line(file.shared_memory.map(|id| {
+        format!(
+            "{:9} {:9}",
+            i64::from(id.key) as u64,
+            i64::from(id.id) as u64
+        )
+    }));
     line(file.status.map(|status| format!("{status:<8}")));
     text
 }

@@ -10,9 +10,13 @@ fuzz_target!(|text: &str| {
     match text.parse::<PostmasterOpts>() {
         Ok(opts) => {
             assert!(!opts.program.as_str().is_empty());
-            assert!(['"', '\''].iter().any(|quote| line == written(&opts, *quote)));
-            // Servers since 8.1 write double quotes. `" "` within an argument makes two of it.
-            if !opts.arguments.iter().any(|argument| argument.contains("\" \"")) {
+            assert!(
+                ['"', '\'']
+                    .iter()
+                    .any(|quote| format!("{line}\n") == written(&opts, *quote))
+            );
+            // Servers since 8.1 write double quotes, and escape nothing.
+            if !opts.arguments.iter().any(|argument| argument.contains('"')) {
                 let again: PostmasterOpts = written(&opts, '"').parse().expect("a command line");
                 assert_eq!(again, opts);
             }
@@ -28,5 +32,5 @@ fn written(opts: &PostmasterOpts, quote: char) -> String {
         line.push_str(argument);
         line.push(quote);
     }
-    line
+    line + "\n"
 }

@@ -21,7 +21,10 @@ fuzz_target!(|text: &str| {
 
 fn version(line: &str) -> Option<Version> {
     let version: Version = line.parse().ok()?;
-    let again: Version = version.to_string().parse().expect("a version as we print it");
+    let again: Version = version
+        .to_string()
+        .parse()
+        .expect("a version as we print it");
     assert_eq!((&version, version.vendor()), (&again, again.vendor()));
     assert!(version.vendor().is_none_or(|vendor| line.contains(vendor)));
     assert!((1..=9999).contains(&version.major()));
@@ -32,7 +35,10 @@ fn version(line: &str) -> Option<Version> {
     assert_eq!(release.num(), number);
     assert_eq!(release == version, version.stage() == Stage::Final);
     assert_eq!(release.major_version(), version.major_version());
-    assert_eq!(version.major_version().to_string().parse(), Ok(version.major_version()));
+    assert_eq!(
+        version.major_version().to_string().parse(),
+        Ok(version.major_version())
+    );
     Some(version)
 }
 
@@ -50,7 +56,10 @@ fn request(line: &str, versions: &[Version]) {
     let Ok(request) = line.parse::<Request>() else {
         return;
     };
-    let again: Request = request.to_string().parse().expect("a request as we print it");
+    let again: Request = request
+        .to_string()
+        .parse()
+        .expect("a request as we print it");
     assert_eq!(request, again);
     for version in versions {
         let exactly = Request::exactly(version.clone());
@@ -58,7 +67,10 @@ fn request(line: &str, versions: &[Version]) {
         assert_eq!(exactly.to_string().parse(), Ok(exactly));
         // Conditions are joined by "and": whatever is accepted is accepted by each.
         if request.accepts(version) && !line.contains("newest") && !line.contains("latest") {
-            assert!(line.split(',').all(|part| part.parse::<Request>().unwrap().accepts(version)));
+            assert!(
+                line.split(',')
+                    .all(|part| part.parse::<Request>().unwrap().accepts(version))
+            );
         }
     }
 }
