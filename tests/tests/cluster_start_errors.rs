@@ -78,7 +78,7 @@ fn before_anything_is_started() {
         &options.clone().socket_directory(room.join("nowhere")),
     );
     assert!(
-        matches!(error.kind(), StartErrorKind::Unusable { path, .. } if *path == room.join("nowhere")),
+        matches!(error.kind(), StartErrorKind::SocketDirectory { path, .. } if *path == room.join("nowhere")),
         "{error:?}"
     );
 
@@ -275,7 +275,7 @@ fn a_socket_directory_of_others() {
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o500)).unwrap();
     let error = refused(&cluster, &room.start_options().socket_directory(&closed));
     assert!(
-        matches!(error.kind(), StartErrorKind::Unusable { path, cause }
+        matches!(error.kind(), StartErrorKind::SocketDirectory { path, cause }
             if *path == closed && cause.kind() == std::io::ErrorKind::PermissionDenied),
         "{error:?}"
     );

@@ -14,8 +14,8 @@ use std::io;
 use std::process::ExitCode;
 
 use pg_cluster::{
-    Cluster, ConnectionInfo, Discovery, Escalation, InitOptions, Installation, MajorVersion,
-    Request, StartError, StartOptions, Started,
+    Cluster, ConnectionInfo, Escalation, InitOptions, Installation, MajorVersion, Request,
+    StartError, StartOptions, Started,
 };
 
 const USER: &str = "app";
@@ -73,7 +73,7 @@ fn installation_for(directory: &str) -> Result<Installation, Box<dyn Error>> {
         Ok(major) => Request::series(major),
         Err(_) => Request::newest(),
     };
-    Ok(Discovery::new().find(&wanted)?.into_installation())
+    Ok(Installation::find(&wanted)?)
 }
 
 fn work(address: &ConnectionInfo) -> Result<(), postgres::Error> {

@@ -17,10 +17,10 @@ use crate::StartOptions;
 /// restarted in between. All methods take `&self`, and the type is `Send + Sync`: it may live in a `static`.
 ///
 /// ```no_run
-/// use pg_cluster::{Cluster, Discovery, Escalation, InitOptions, Request, StartOptions};
+/// use pg_cluster::{Cluster, Escalation, InitOptions, Installation, Request, StartOptions};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let installation = Discovery::new().find(&Request::any())?.into_installation();
+/// let installation = Installation::find(&Request::any())?;
 /// let cluster = Cluster::new(installation, "data")?;
 /// if !cluster.is_initialized() {
 ///     cluster.init(&InitOptions::new())?;

@@ -1,12 +1,13 @@
 //! What a running server can be told: reload, promote, rotate its log, restart.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use camino::Utf8PathBuf;
 use pg_proc::{Deadline, FindError, Pid, Postmaster, SignalError};
 
 use crate::state::Occupant;
-use crate::stop::Escalation;
+use crate::stop::{Escalation, not_permitted};
 use crate::{Cluster, ConfigurationProblem, StartError, StartOptions, Started, StopError};
 
 /// A running server could not be told something.
@@ -47,6 +48,17 @@ pub enum ControlErrorKind {
     Answer(String),
 }
 
+impl ControlError {
+    /// What may help, where something is known.
+    pub fn hint(&self) -> Option<Cow<'_, str>> {
+        match &self.kind {
+            ControlErrorKind::NotRunning => Some("`Cluster::start` starts one".into()),
+            ControlErrorKind::Signal(error) => not_permitted(error),
+            _ => None,
+        }
+    }
+}
+
 /// A server could not be restarted.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -57,6 +69,16 @@ pub enum RestartError {
     /// It stopped, and did not start again.
     #[error("failed to restart: the server did not start again")]
     Start(#[source] StartError),
+}
+
+impl RestartError {
+    /// What may help, where something is known.
+    pub fn hint(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Stop(error) => error.hint(),
+            Self::Start(error) => error.hint(),
+        }
+    }
 }
 
 /// What a server made of a reload.

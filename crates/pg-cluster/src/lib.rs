@@ -5,10 +5,10 @@
 //! to go.
 //!
 //! ```no_run
-//! use pg_cluster::{Cluster, Discovery, InitOptions, Request, StartOptions};
+//! use pg_cluster::{Cluster, InitOptions, Installation, Request, StartOptions};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let installation = Discovery::new().find(&Request::any())?.into_installation();
+//! let installation = Installation::find(&Request::any())?;
 //! let cluster = Cluster::new(installation, "data")?;
 //! cluster.init(&InitOptions::new())?;
 //! // Where the socket goes unless told otherwise often belongs to the system's server, as on Debian.

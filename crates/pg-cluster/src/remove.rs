@@ -1,5 +1,6 @@
 //! Removing a cluster with all its data.
 
+use std::borrow::Cow;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -59,6 +60,17 @@ impl RemoveError {
     /// What went wrong.
     pub fn kind(&self) -> &RemoveErrorKind {
         &self.kind
+    }
+
+    /// What may help, where something is known.
+    pub fn hint(&self) -> Option<Cow<'_, str>> {
+        match &self.kind {
+            RemoveErrorKind::Stop(error) => error.hint(),
+            RemoveErrorKind::NoDataDirectory(_) => {
+                Some("what is no data directory has to be removed by other means, with care".into())
+            }
+            _ => None,
+        }
     }
 }
 

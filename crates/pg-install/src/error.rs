@@ -1,5 +1,6 @@
 //! Errors about one installation.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -96,15 +97,15 @@ impl InstallationError {
     }
 
     /// What may help.
-    pub fn hint(&self) -> Option<String> {
+    pub fn hint(&self) -> Option<Cow<'_, str>> {
         match &self.kind {
-            InstallationErrorKind::MissingProgram(missing) => Some(missing.hint().to_owned()),
+            InstallationErrorKind::MissingProgram(missing) => missing.hint(),
             InstallationErrorKind::Inconsistent { .. } => Some(
-                "update the packages of the server and of pg_config to the same version".to_owned(),
+                "update the packages of the server and of pg_config to the same version".into(),
             ),
             InstallationErrorKind::NotHere {
                 elsewhere: Some(elsewhere),
-            } => Some(format!("use {elsewhere}")),
+            } => Some(format!("use {elsewhere}").into()),
             _ => None,
         }
     }
@@ -137,8 +138,8 @@ impl MissingProgramError {
     }
 
     /// What may help: on which systems which package has it.
-    pub fn hint(&self) -> &str {
-        &self.hint
+    pub fn hint(&self) -> Option<Cow<'_, str>> {
+        Some(Cow::Borrowed(&self.hint))
     }
 }
 

@@ -11,8 +11,9 @@ pub(crate) use self::finder::{Finder, executable, is_same};
 use crate::package::PackageSystem;
 use crate::ssl::{self, SslEvidence};
 use crate::{
-    ConfigureOptions, Directory, InstallationError, InstallationErrorKind, MajorVersion,
-    MissingProgramError, PgConfig, Program, ServerParameters, Version,
+    ConfigureOptions, Directory, Discovery, DiscoveryError, InstallationError,
+    InstallationErrorKind, MajorVersion, MissingProgramError, PgConfig, Program, Request,
+    ServerParameters, Version,
 };
 
 /// An installation of PostgreSQL: its version, how it was built, and where its parts are.
@@ -96,6 +97,24 @@ impl Installation {
         pairs: impl IntoIterator<Item = (K, V)>,
     ) -> Result<Self, InstallationError> {
         Self::new(PgConfig::from_pairs(pairs))
+    }
+
+    /// Searches this machine for what is requested: [`Discovery::find`] with the environment of this process.
+    ///
+    /// ```no_run
+    /// use pg_install::{Installation, Request};
+    ///
+    /// let any = Installation::find(&Request::any())?;
+    /// let sixteen = Installation::find(&"16".parse()?)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`DiscoveryError`] if there is no such server on the machine; it tells where it was looked for.
+    pub fn find(request: &Request) -> Result<Self, DiscoveryError> {
+        let found = Discovery::new().find(request)?;
+        Ok(found.into_installation())
     }
 
     /// Runs the program `pg_config` at `path`; see [`PgConfig::query`].

@@ -1,5 +1,6 @@
 //! Which version is wanted.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -239,7 +240,8 @@ impl ParseRequestError {
     }
 
     /// What can be asked for.
-    pub fn hint(&self) -> &'static str {
-        "ask for any, newest, a series such as 16, a version such as 15.18, or a range such as >=14,<17"
+    pub fn hint(&self) -> Option<Cow<'_, str>> {
+        let hint = "ask for any, newest, a series such as 16, a version such as 15.18, or a range such as >=14,<17";
+        Some(Cow::Borrowed(hint))
     }
 }

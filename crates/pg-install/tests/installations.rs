@@ -179,7 +179,7 @@ fn a_missing_program_is_explained() {
         "there is no psql of PostgreSQL 16.3 in ROOT/pg/bin"
     );
     assert_eq!(
-        error.hint(),
+        error.hint().unwrap(),
         "install the package postgresql-client-16, with apt"
     );
     assert!(error.source().is_none());
@@ -213,7 +213,8 @@ fn hints_name_the_package_of_the_distribution() {
             .require(Program::Postgres)
             .unwrap_err()
             .hint()
-            .to_owned()
+            .unwrap()
+            .into_owned()
     };
     for (os_release, package) in [
         ("ID=ubuntu\nID_LIKE=debian", "postgresql-16, with apt"),

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::io;
 
@@ -79,24 +80,25 @@ pub enum SpawnErrorKind {
 
 impl SpawnError {
     /// What the caller may do about it.
-    pub fn hint(&self) -> Option<&'static str> {
-        match &self.kind {
+    pub fn hint(&self) -> Option<Cow<'_, str>> {
+        let hint = match &self.kind {
             SpawnErrorKind::Account { cause, .. }
                 if cause.kind() == io::ErrorKind::PermissionDenied =>
             {
-                Some("only root can start programs as another account")
+                "only root can start programs as another account"
             }
             SpawnErrorKind::Execute(cause) | SpawnErrorKind::Directory { cause, .. }
                 if cause.kind() == io::ErrorKind::PermissionDenied =>
             {
-                Some("every directory on the way has to be open to the account that runs it")
+                "every directory on the way has to be open to the account that runs it"
             }
             SpawnErrorKind::Log { cause, .. }
                 if cause.kind() == io::ErrorKind::PermissionDenied =>
             {
-                Some("the log file is opened with the rights of the account that runs the server")
+                "the log file is opened with the rights of the account that runs the server"
             }
-            _ => None,
-        }
+            _ => return None,
+        };
+        Some(hint.into())
     }
 }

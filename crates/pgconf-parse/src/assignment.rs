@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use memchr::{Memchr, memchr_iter};
+use memchr::memchr_iter;
 
 use crate::error::SyntaxError;
 use crate::name::Directive;
@@ -189,9 +189,6 @@ pub enum Statement<'a> {
 #[derive(Clone, Debug)]
 pub(crate) struct Scanner<'a> {
     source: &'a [u8],
-    /// The newlines from `first` on, as offsets from there.
-    newlines: Memchr<'a>,
-    first: usize,
     at: usize,
     line: usize,
     errors: usize,
@@ -204,11 +201,8 @@ impl<'a> Scanner<'a> {
 
     /// Begins at the line that starts at `at`, `lines` being the number of lines before it.
     pub(crate) fn resume(source: &'a [u8], at: usize, lines: usize) -> Self {
-        let newlines = memchr_iter(b'\n', &source[at..]);
         Self {
             source,
-            newlines,
-            first: at,
             at,
             line: lines,
             errors: 0,
@@ -218,24 +212,40 @@ impl<'a> Scanner<'a> {
     /// The next line that is not empty: where it starts and what the grammar made of it.
     #[inline]
     pub(crate) fn next_line(&mut self) -> Option<(usize, Line)> {
-        while self.at < self.source.len() && self.errors < MAX_ERRORS {
-            let start = self.at;
-            let newline = self.newlines.next();
-            self.at = newline.map_or(self.source.len(), |n| self.first + n + 1);
-            self.line += 1;
-            // Most lines of a real file are comments.
-            if matches!(self.source[start], b'#' | b'\n') {
-                continue;
+        while self.errors < MAX_ERRORS {
+            self.pass_comments();
+            if self.at == self.source.len() {
+                break;
             }
-            match scan::line(self.source, start, self.at) {
-                Line::Empty => {}
-                line => {
-                    self.errors += usize::from(matches!(line, Line::Error { .. }));
-                    return Some((start, line));
-                }
+            let start = self.at;
+            let (line, end) = scan::line(self.source, start);
+            self.at = end;
+            self.line += 1;
+            if !matches!(line, Line::Empty) {
+                self.errors += usize::from(matches!(line, Line::Error { .. }));
+                return Some((start, line));
             }
         }
         None
+    }
+
+    /// Most lines of a real file are comments, or empty.
+    #[inline]
+    fn pass_comments(&mut self) {
+        let rest = &self.source[self.at..];
+        if !matches!(rest.first(), Some(b'#' | b'\n')) {
+            return;
+        }
+        for newline in memchr_iter(b'\n', rest) {
+            self.line += 1;
+            if !matches!(rest.get(newline + 1), Some(b'#' | b'\n')) {
+                self.at += newline + 1;
+                return;
+            }
+        }
+        // A comment without newline ends the file.
+        self.line += 1;
+        self.at = self.source.len();
     }
 
     /// The number of the line that was read last.

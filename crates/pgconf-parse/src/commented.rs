@@ -37,7 +37,7 @@ pub(crate) fn find(source: &[u8], start: usize, end: usize) -> Option<Commented>
     {
         return None;
     }
-    match scan::line(source, text, end) {
+    match scan::line(&source[..end], text).0 {
         Line::Assignment {
             name,
             value,

@@ -1,5 +1,6 @@
 //! What the server would reject.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
@@ -23,7 +24,7 @@ use crate::scan::Expected;
 ///      \u{20}   listen_addresses = 127.0.0.1\n\
 ///      \u{20}                           ^^",
 /// );
-/// assert_eq!(error.hint(), Some("write a value of this shape within single quotes"));
+/// assert_eq!(error.hint().unwrap(), "write a value of this shape within single quotes");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyntaxError {
@@ -123,15 +124,16 @@ impl SyntaxError {
 
     /// What could be done about it, where that can be told.
     #[must_use]
-    pub fn hint(&self) -> Option<&'static str> {
-        match (self.expected, self.found()) {
-            (Expected::Value, None) => Some("an empty value is written as ''"),
-            (_, Some(b"'")) => Some("a quoted value ends on the line it begins on, with a quote"),
+    pub fn hint(&self) -> Option<Cow<'_, str>> {
+        let hint = match (self.expected, self.found()) {
+            (Expected::Value, None) => "an empty value is written as ''",
+            (_, Some(b"'")) => "a quoted value ends on the line it begins on, with a quote",
             (Expected::Value | Expected::EndOfLine, Some(_)) => {
-                Some("write a value of this shape within single quotes")
+                "write a value of this shape within single quotes"
             }
-            (Expected::Name | Expected::EndOfLine, _) => None,
-        }
+            (Expected::Name | Expected::EndOfLine, _) => return None,
+        };
+        Some(hint.into())
     }
 }
 

@@ -14,18 +14,20 @@ use crate::scan::{self, Token};
 ///
 /// DIFFERENCE: of a value that begins with a NUL byte (not `\000`) the server makes whatever its
 /// memory holds at that place; here it is empty.
+#[inline]
 pub(crate) fn unquote(raw: &[u8]) -> Cow<'_, [u8]> {
     let Some(body) = raw.strip_prefix(b"'") else {
         return Cow::Borrowed(raw);
     };
     let inner = &body[..body.len().saturating_sub(1)];
-    if inner.iter().any(|byte| matches!(byte, b'\'' | b'\\' | 0)) {
+    if scan::is_rewritten(inner) {
         Cow::Owned(deescape(body))
     } else {
         Cow::Borrowed(inner)
     }
 }
 
+#[cold]
 fn deescape(body: &[u8]) -> Vec<u8> {
     let body = &body[..memchr(0, body).unwrap_or(body.len())];
     let byte = |at: usize| body.get(at).copied().unwrap_or(0);

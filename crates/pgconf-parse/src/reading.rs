@@ -1,5 +1,6 @@
 //! Typed readings of values, by the server's own rules.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -243,13 +244,13 @@ impl ValueError {
 
     /// What could be written instead, where that can be told in general.
     #[must_use]
-    pub fn hint(&self) -> Option<String> {
+    pub fn hint(&self) -> Option<Cow<'_, str>> {
         match &self.wanted {
             Wanted::Unit(unit) => {
                 let units: Vec<&str> = unit.table().iter().rev().map(|(name, _)| *name).collect();
-                Some(format!("valid units are {}", units.join(", ")))
+                Some(format!("valid units are {}", units.join(", ")).into())
             }
-            Wanted::Word(words) => Some(format!("available values: {}", words.join(", "))),
+            Wanted::Word(words) => Some(format!("available values: {}", words.join(", ")).into()),
             _ => None,
         }
     }

@@ -81,40 +81,51 @@ pub enum Expected {
     EndOfLine,
 }
 
-/// Reads the line that stands at `start..end` with its `\n`, if it has one: one iteration of the
-/// loop in `ParseConfigFp`.
+/// Reads the line that starts at `start`: one iteration of the loop in `ParseConfigFp`. Returns what it is and where it
+/// ends, its newline included.
 ///
-/// The server knows of no lines before it has met their ends, and after an error it reads tokens
-/// until one is an end of line. But no rule except that of `\n` matches a newline, so the ends can
-/// as well be searched for beforehand; that is fast, and linear in time also for a line full of
-/// unbalanced quotes.
+/// After an error the server reads tokens until one is an end of line. But no rule except that of `\n` matches a newline, so the
+/// end can as well be searched for; that is fast, and linear in time also for a line full of unbalanced quotes.
 #[inline]
-pub(crate) fn line(source: &[u8], start: usize, end: usize) -> Line {
-    let source = &source[..end];
+pub(crate) fn line(source: &[u8], start: usize) -> (Line, usize) {
     let mut input = &source[start..];
     let _ = whitespace(&mut input);
-    match input.first() {
+    let mut ended = false;
+    let line = match input.first() {
         None | Some(b'\n' | b'#') => Line::Empty,
-        Some(_) => assignment(source, &mut input),
-    }
+        Some(_) => assignment(source, &mut input, &mut ended),
+    };
+    let at = source.len() - input.len();
+    (line, if ended { at } else { end_of_line(source, at) })
 }
 
-/// `name [=] value` and the end of the line.
+/// Behind the newline that ends the line in which `at` is, or the end of the text.
 #[inline]
-fn assignment(source: &[u8], input: &mut Input<'_>) -> Line {
-    let name = Located::next(source, input);
+fn end_of_line(source: &[u8], at: usize) -> usize {
+    memchr(b'\n', &source[at..]).map_or(source.len(), |n| at + n + 1)
+}
+
+/// `name [=] value` and the end of the line, which may have been read when there is an error.
+#[inline]
+fn assignment(source: &[u8], input: &mut Input<'_>, ended: &mut bool) -> Line {
+    let mut next = || {
+        let token = Located::next(source, input);
+        *ended = token.is_end();
+        token
+    };
+    let name = next();
     if !name.kind.is_some_and(Token::is_name) {
         return name.unexpected(Expected::Name);
     }
-    let mut value = Located::next(source, input);
+    let mut value = next();
     let equals = value.kind == Some(Token::Equals);
     if equals {
-        value = Located::next(source, input);
+        value = next();
     }
     if !value.kind.is_some_and(Token::is_value) {
         return value.unexpected(Expected::Value);
     }
-    let end = Located::next(source, input);
+    let end = next();
     if end.is_end() {
         Line::Assignment {
             name: name.start..name.end,
@@ -162,19 +173,25 @@ impl Located {
 }
 
 /// The kind of the token that begins here, which is taken from the input; `None` at its end.
-#[inline]
+///
+/// Inlined wherever a token is expected, so that each place has branches of its own, which the processor learns to predict; a table
+/// of jumps for all of them would cost more than the rest of the line.
+#[inline(always)]
 fn token(input: &mut Input<'_>) -> Option<Token> {
     let start = *input;
     let first = *start.first()?;
-    if CLASS[first as usize] & LETTER != 0 {
-        return Some(word(input));
-    }
-    let kind = match first {
-        b'\'' => string(input).map(|_| Token::String),
-        b'0'..=b'9' | b'+' | b'-' | b'.' => number(input),
-        b'=' => equals(input).map(|_| Token::Equals),
-        b'\n' => eol(input).map(|_| Token::Eol),
-        _ => Err(EmptyError),
+    let kind = if class(LETTER)(first) {
+        Ok(word(input))
+    } else if first == b'=' {
+        equals(input).map(|_| Token::Equals)
+    } else if first == b'\n' {
+        eol(input).map(|_| Token::Eol)
+    } else if first == b'\'' {
+        string(input).map(|_| Token::String)
+    } else if class(DIGIT | SIGN_OR_DOT)(first) {
+        number(input)
+    } else {
+        Err(EmptyError)
     };
     Some(kind.unwrap_or_else(|EmptyError| {
         // .               return GUC_ERROR;
@@ -231,14 +248,16 @@ const DIGIT: u8 = 1 << 1;
 const LETTER_OR_DIGIT: u8 = LETTER | DIGIT;
 // HEXDIGIT        [0-9a-fA-F]
 const HEXDIGIT: u8 = 1 << 2;
-// UNIT_LETTER     [a-zA-Z]
-const UNIT_LETTER: u8 = 1 << 3;
+// What the text within quotes differs from its value by: [\0'\\]
+const REWRITTEN: u8 = 1 << 3;
 // The bytes beside LETTER_OR_DIGIT in UNQUOTED_STRING: [-._:/]
 const PUNCTUATION: u8 = 1 << 4;
 // [ \t\r]
 const BLANK: u8 = 1 << 5;
 // What [^'\\\n] in STRING leaves out.
 const NOT_PLAIN: u8 = 1 << 6;
+// What beside DIGIT an INTEGER or a REAL can begin with.
+const SIGN_OR_DOT: u8 = 1 << 7;
 
 /// The classes that each byte belongs to.
 const CLASS: [u8; 256] = {
@@ -247,13 +266,16 @@ const CLASS: [u8; 256] = {
     while byte < 256 {
         let b = byte as u8;
         table[byte] = match b {
-            b'a'..=b'f' | b'A'..=b'F' => LETTER | HEXDIGIT | UNIT_LETTER,
-            b'g'..=b'z' | b'G'..=b'Z' => LETTER | UNIT_LETTER,
-            b'_' | 0x80..=0xff => LETTER,
+            b'a'..=b'f' | b'A'..=b'F' => LETTER | HEXDIGIT,
+            b'g'..=b'z' | b'G'..=b'Z' | b'_' | 0x80..=0xff => LETTER,
             b'0'..=b'9' => DIGIT | HEXDIGIT,
-            b'-' | b'.' | b':' | b'/' => PUNCTUATION,
+            b'-' | b'.' => PUNCTUATION | SIGN_OR_DOT,
+            b':' | b'/' => PUNCTUATION,
+            b'+' => SIGN_OR_DOT,
             b' ' | b'\t' | b'\r' => BLANK,
-            b'\'' | b'\\' | b'\n' => NOT_PLAIN,
+            b'\'' | b'\\' => NOT_PLAIN | REWRITTEN,
+            b'\n' => NOT_PLAIN,
+            0 => REWRITTEN,
             _ => 0,
         };
         byte += 1;
@@ -281,7 +303,8 @@ fn integer<'i>(input: &mut Input<'i>) -> Matched<'i> {
             (b"0x", take_while(1.., class(HEXDIGIT))).void(),
             take_while(1.., class(DIGIT)).void(),
         )),
-        take_while(0.., class(UNIT_LETTER)),
+        // UNIT_LETTER     [a-zA-Z]
+        take_while(0.., |byte: u8| byte.is_ascii_alphabetic()),
     )
         .take()
         .parse_next(input)
@@ -358,6 +381,12 @@ fn string<'i>(input: &mut Input<'i>) -> Matched<'i> {
         Some(length) => Ok(input.next_slice(length)),
         None => Err(EmptyError),
     }
+}
+
+/// Whether the server reads something else from a quoted value than stands between the quotes.
+#[inline]
+pub(crate) fn is_rewritten(between_quotes: &[u8]) -> bool {
+    between_quotes.iter().any(|&byte| class(REWRITTEN)(byte))
 }
 
 // =               return GUC_EQUALS;
@@ -466,8 +495,8 @@ mod tests {
             prop_assert_eq!(ours, longest_string(text.as_bytes()));
         }
 
-        /// The line is the same whether the text goes on behind it or not, and as the server reads
-        /// it: by tokens, up to one that is an end of line.
+        /// A line ends at its newline, whatever stands before it, and where the server's way of reading ends: by tokens, up to
+        /// one that is an end of line.
         #[test]
         fn lines_end_where_the_tokens_say(text in confusing_bytes()) {
             let mut start = 0;
@@ -482,6 +511,9 @@ mod tests {
                     }
                 }
                 prop_assert_eq!(text.len() - rest.len(), end);
+                prop_assert_eq!(line(&text, start).1, end);
+                // What follows does not change what the line is.
+                prop_assert_eq!(line(&text[..end], start), line(&text, start));
                 start = end;
             }
         }

@@ -43,7 +43,10 @@ fn syntax_errors() {
     ] {
         let document = Document::parse(source);
         let error = document.errors().next().unwrap();
-        assert_eq!((error.to_string().as_str(), error.hint()), (shown, hint));
+        assert_eq!(
+            (error.to_string().as_str(), error.hint().as_deref()),
+            (shown, hint)
+        );
     }
 }
 

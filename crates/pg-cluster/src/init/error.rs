@@ -1,5 +1,6 @@
 //! Why a data directory could not be made.
 
+use std::borrow::Cow;
 use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -77,30 +78,25 @@ impl InitError {
     }
 
     /// What may help, where something is known.
-    pub fn hint(&self) -> Option<String> {
-        match &self.kind {
+    pub fn hint(&self) -> Option<Cow<'_, str>> {
+        let hint = match &self.kind {
             InitErrorKind::NotEmpty(name) if name == "lost+found" => {
-                Some("it is a mount point: use a subdirectory of it".to_owned())
+                "it is a mount point: use a subdirectory of it"
             }
-            InitErrorKind::MissingProgram(error) => Some(error.hint().to_owned()),
-            InitErrorKind::Program(error)
-                if String::from_utf8_lossy(&error.stderr).contains("invalid locale name") =>
-            {
-                Some(
+            InitErrorKind::MissingProgram(error) => return error.hint(),
+            InitErrorKind::Program(error) => {
+                let said = |words: &str| String::from_utf8_lossy(&error.stderr).contains(words);
+                if said("invalid locale name") {
                     "`locale -a` lists the locales of this machine; `Locale::C` is there always"
-                        .to_owned(),
-                )
-            }
-            InitErrorKind::Program(error)
-                if String::from_utf8_lossy(&error.stderr).contains("Permission denied") =>
-            {
-                Some(
+                } else if said("Permission denied") {
                     "under root `initdb` runs as another account, which has to be able to enter every directory on the way: see \
                      `Cluster::account`"
-                        .to_owned(),
-                )
+                } else {
+                    return None;
+                }
             }
-            _ => None,
-        }
+            _ => return None,
+        };
+        Some(hint.into())
     }
 }

@@ -1,5 +1,6 @@
 //! Why settings could not be read or written.
 
+use std::borrow::Cow;
 use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -58,6 +59,20 @@ impl SettingsError {
     /// What went wrong.
     pub fn kind(&self) -> &SettingsErrorKind {
         &self.kind
+    }
+
+    /// What may help, where something is known.
+    pub fn hint(&self) -> Option<Cow<'_, str>> {
+        match &self.kind {
+            SettingsErrorKind::Read(cause) | SettingsErrorKind::Write(cause)
+                if cause.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                Some("the file and its directory have to be open to this process: it belongs to the server's account".into())
+            }
+            SettingsErrorKind::Lock(_) => Some("another program is changing the file: try again".into()),
+            SettingsErrorKind::Rejected(_) => Some("nothing was changed".into()),
+            _ => None,
+        }
     }
 }
 

@@ -148,7 +148,7 @@ fn address(cluster: &Cluster, options: &StartOptions, log: &str) -> Option<Start
             return Some(if socket.lock_file().exists() {
                 StartErrorKind::AddressInUse(socket.socket().to_string())
             } else {
-                StartErrorKind::Unusable {
+                StartErrorKind::SocketDirectory {
                     path: directory.clone(),
                     cause: io::ErrorKind::PermissionDenied.into(),
                 }

@@ -1,5 +1,7 @@
 //! Why a server did not start.
 
+use std::borrow::Cow;
+use std::fmt;
 use std::io;
 use std::process::ExitStatus;
 
@@ -10,7 +12,9 @@ use pg_proc::{FindError, MAX_SOCKET_PATH, Pid, SpawnError, WaitError, WaitErrorK
 use crate::ConfigurationProblem;
 
 /// A server did not start.
-#[derive(Debug, thiserror::Error)]
+///
+/// Its [`Debug`](fmt::Debug) shows the last lines of the log as they are, for those who `unwrap` it in a test.
+#[derive(thiserror::Error)]
 #[error("failed to start the server of {data_directory}")]
 pub struct StartError {
     data_directory: Utf8PathBuf,
@@ -48,6 +52,15 @@ pub enum StartErrorKind {
     #[error("{path} cannot be used")]
     Unusable {
         /// The path.
+        path: Utf8PathBuf,
+        /// What the system says.
+        #[source]
+        cause: io::Error,
+    },
+    /// The directory of the Unix socket does not exist, or the server cannot create a file in it.
+    #[error("the socket directory {path} cannot be used")]
+    SocketDirectory {
+        /// The directory.
         path: Utf8PathBuf,
         /// What the system says.
         #[source]
@@ -140,20 +153,24 @@ impl StartError {
     }
 
     /// What may help, where something is known.
-    pub fn hint(&self) -> Option<String> {
+    pub fn hint(&self) -> Option<Cow<'_, str>> {
         let hint = match &self.kind {
             StartErrorKind::NotInitialized => "`Cluster::init` makes a data directory",
             StartErrorKind::MajorVersion { data, .. } => {
-                return Some(format!(
-                    "use an installation of PostgreSQL {data}, or pg_upgrade"
-                ));
+                return Some(
+                    format!("use an installation of PostgreSQL {data}, or pg_upgrade").into(),
+                );
             }
             StartErrorKind::Permissions { .. } => {
                 "the directory has to belong to the account that the server runs as, with mode 0700 or 0750"
             }
             StartErrorKind::Unusable { .. } => {
-                "under root the server runs as another account: see `Cluster::account`; `StartOptions::socket_directory` takes \
-                 another place for the socket"
+                "under root the server runs as another account, which has to be able to enter every directory on the way: see \
+                 `Cluster::account`"
+            }
+            StartErrorKind::SocketDirectory { .. } => {
+                "`StartOptions::socket_directory` takes another place for the socket; what the server takes by itself is often open \
+                 only to a distribution's own account"
             }
             StartErrorKind::SocketPathTooLong { .. } => {
                 "`StartOptions::socket_directory` takes a shorter one, such as a directory in /tmp"
@@ -162,10 +179,23 @@ impl StartError {
                 "`StartOptions::port` takes another port; without `listen_addresses` only the Unix socket is used"
             }
             StartErrorKind::Wait(_) => "`StartOptions::timeout` gives it more time",
-            StartErrorKind::MissingProgram(error) => error.hint(),
-            StartErrorKind::Spawn(error) => return error.hint().map(str::to_owned),
+            StartErrorKind::MissingProgram(error) => return error.hint(),
+            StartErrorKind::Spawn(error) => return error.hint(),
             _ => return None,
         };
-        Some(hint.to_owned())
+        Some(hint.into())
+    }
+}
+
+impl fmt::Debug for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const LINES: usize = 20;
+        let lines: Vec<&str> = self.log.lines().collect();
+        let last = lines[lines.len().saturating_sub(LINES)..].join("\n");
+        f.debug_struct("StartError")
+            .field("data_directory", &self.data_directory)
+            .field("kind", &self.kind)
+            .field("log", &format_args!("\n{last}\n"))
+            .finish()
     }
 }

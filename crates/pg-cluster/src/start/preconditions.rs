@@ -73,7 +73,7 @@ fn sockets(cluster: &Cluster, options: &StartOptions) -> Result<(), StartErrorKi
         }
         SocketPath::new(directory, listening.port)
             .map_err(|error| StartErrorKind::SocketPathTooLong { path: error.path })?;
-        let unusable = |cause| StartErrorKind::Unusable {
+        let unusable = |cause| StartErrorKind::SocketDirectory {
             path: Utf8PathBuf::from(directory),
             cause,
         };

@@ -2,10 +2,11 @@
 
 mod escalation;
 
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use pg_proc::{Deadline, FindError, Pid, SignalError, WaitError, WaitErrorKind};
+use pg_proc::{Deadline, FindError, Pid, SignalError, SignalErrorKind, WaitError, WaitErrorKind};
 
 pub use self::escalation::{Escalation, StopMode};
 use crate::Cluster;
@@ -232,4 +233,25 @@ impl StopError {
     pub fn is_timeout(&self) -> bool {
         matches!(self.kind, StopErrorKind::Timeout { .. })
     }
+
+    /// What may help, where something is known.
+    pub fn hint(&self) -> Option<Cow<'_, str>> {
+        let hint = match &self.kind {
+            StopErrorKind::Held(_) => {
+                "stop that process as its own user, or end it if it is `postgres --single`"
+            }
+            StopErrorKind::Signal(error) => return not_permitted(error),
+            StopErrorKind::Timeout { .. } => {
+                "`Escalation::escalating` ends in a stop that no client can delay"
+            }
+            StopErrorKind::Find(_) | StopErrorKind::Kill(_) => return None,
+        };
+        Some(hint.into())
+    }
+}
+
+/// What may help where a process could not be signalled.
+pub(crate) fn not_permitted(error: &SignalError) -> Option<Cow<'static, str>> {
+    matches!(error.kind, SignalErrorKind::NotPermitted)
+        .then_some("only the account that a server runs as, and root, may signal it".into())
 }

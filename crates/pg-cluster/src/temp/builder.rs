@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use pg_install::{Discovery, Installation, MajorVersion, Request};
+use pg_install::{Installation, MajorVersion, Request};
 use pg_proc::{Account, GuardOptions, Log, Ownership, StopPlan};
 
 use super::error::at;
@@ -280,12 +280,7 @@ impl TempClusterBuilder {
         if let Some(installation) = &self.installation {
             return Ok(installation.clone());
         }
-        let find = || {
-            let found = Discovery::new().find(&self.request);
-            found
-                .map(|found| found.into_installation())
-                .map_err(TempErrorKind::Installation)
-        };
+        let find = || Installation::find(&self.request).map_err(TempErrorKind::Installation);
         if self.request != Request::any() {
             return find();
         }

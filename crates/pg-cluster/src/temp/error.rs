@@ -1,5 +1,6 @@
 //! Why there is no temporary cluster.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::io;
 
@@ -96,16 +97,21 @@ impl TempError {
     }
 
     /// What may help, where something is known.
-    pub fn hint(&self) -> Option<String> {
+    pub fn hint(&self) -> Option<Cow<'_, str>> {
         match &self.kind {
-            TempErrorKind::Installation(error) => error.hint().map(str::to_owned),
+            TempErrorKind::Installation(error) => error.hint(),
             TempErrorKind::Init(error) => error.hint(),
-            TempErrorKind::NotPrivate { .. } => Some(format!(
-                "remove it, or name another directory in {}",
-                super::template::CACHE_VARIABLE
-            )),
+            TempErrorKind::Start(error) => error.hint(),
+            TempErrorKind::Stop(error) => error.hint(),
+            TempErrorKind::NotPrivate { .. } => Some(
+                format!(
+                    "remove it, or name another directory in {}",
+                    super::template::CACHE_VARIABLE
+                )
+                .into(),
+            ),
             TempErrorKind::NotClonable(_) => {
-                Some("create tablespaces in the test, not in the setup step".to_owned())
+                Some("create tablespaces in the test, not in the setup step".into())
             }
             _ => None,
         }

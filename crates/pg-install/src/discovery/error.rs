@@ -1,5 +1,6 @@
 //! What may go wrong in a search.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::io;
 
@@ -139,7 +140,7 @@ impl DiscoveryError {
     }
 
     /// What may help.
-    pub fn hint(&self) -> Option<&str> {
-        self.hint.as_deref()
+    pub fn hint(&self) -> Option<Cow<'_, str>> {
+        self.hint.as_deref().map(Cow::Borrowed)
     }
 }

@@ -11,7 +11,7 @@ use crate::Version;
 /// Every place that was searched, in order, and what was there.
 ///
 /// Its text has a line for each place where there was something, and lists the others after them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Explanation(Vec<Searched>);
 
 /// A place that was searched.
@@ -134,6 +134,13 @@ impl fmt::Display for Outcome {
             Self::Duplicate(path) => write!(f, "{path} again"),
             Self::Failed(error) => f.write_str(error),
         }
+    }
+}
+
+/// As [`Display`](fmt::Display): whoever unwraps the error of a search wants to read it.
+impl fmt::Debug for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
