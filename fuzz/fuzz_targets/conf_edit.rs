@@ -15,13 +15,30 @@ struct Session<'a> {
 
 #[derive(Arbitrary, Debug)]
 enum Edit<'a> {
-    Set { name: Name, value: &'a [u8] },
-    Append { name: Name, value: &'a [u8], after: Name },
-    AppendToSection { name: Name, value: &'a [u8] },
-    CommentOut { name: Name },
-    Delete { name: Name },
+    Set {
+        name: Name,
+        value: &'a [u8],
+    },
+    Append {
+        name: Name,
+        value: &'a [u8],
+        after: Name,
+    },
+    AppendToSection {
+        name: Name,
+        value: &'a [u8],
+    },
+    CommentOut {
+        name: Name,
+    },
+    Delete {
+        name: Name,
+    },
     /// A name that stands in the file, whatever it is.
-    SetFound { number: usize, value: &'a [u8] },
+    SetFound {
+        number: usize,
+        value: &'a [u8],
+    },
 }
 
 /// Few names, so that edits meet what they are about.
@@ -129,7 +146,11 @@ fn check(document: &Document) {
     let anew = Document::parse(document.as_bytes());
     let places = |document: &Document| -> Vec<_> {
         let errors = document.errors().map(|error| (error.line(), error.span()));
-        document.assignments().map(|found| (found.line(), found.span())).chain(errors).collect()
+        document
+            .assignments()
+            .map(|found| (found.line(), found.span()))
+            .chain(errors)
+            .collect()
     };
     assert_eq!(places(document), places(&anew));
     assert_eq!(document.abandoned_at(), anew.abandoned_at());

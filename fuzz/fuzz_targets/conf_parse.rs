@@ -23,7 +23,10 @@ fuzz_target!(|source: &[u8]| {
                 let _ = (found.to_bool(), split_directories(found.value()));
             }
             Statement::Error(error) => {
-                let newlines = source[..error.span().start].iter().filter(|b| **b == b'\n').count();
+                let newlines = source[..error.span().start]
+                    .iter()
+                    .filter(|b| **b == b'\n')
+                    .count();
                 assert_eq!(error.line(), newlines + 1);
                 assert!(error.to_string().contains('^'));
             }

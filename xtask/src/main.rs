@@ -5,6 +5,7 @@
 
 mod bench;
 mod demo;
+mod fuzz;
 mod postgres;
 mod sample;
 mod test;
@@ -28,6 +29,8 @@ enum Command {
     Bench(bench::Args),
     /// Show the main job on a real server: from nothing to a query, and to nothing again
     Demo(demo::Args),
+    /// Feed parsers with whatever breaks them, by libFuzzer
+    Fuzz(fuzz::Args),
     /// Fetch PostgreSQL servers for tests, and say where they are
     Postgres(postgres::Args),
     /// Run the tests of the sample project, with `cargo test` and with nextest
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Bench(args) => bench::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
         Command::Postgres(args) => postgres::run(args),
         Command::Sample(args) => sample::run(&args),
         Command::Test(args) => test::run(args),

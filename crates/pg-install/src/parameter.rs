@@ -250,7 +250,11 @@ fn parse_line(line: &str) -> Result<ServerParameter, &'static str> {
     };
     let bound = |text: &str| match text {
         "" => Ok(None),
-        text => text.parse().map(Some).map_err(|_| "a bound is no number"),
+        // Rust reads NaN as a number, which would be unequal to itself.
+        text => match text.parse() {
+            Ok(number) if !f64::is_nan(number) => Ok(Some(number)),
+            _ => Err("a bound is no number"),
+        },
     };
     let has_boot_value = matches!(kind, ParameterKind::String | ParameterKind::Enum);
     Ok(ServerParameter {

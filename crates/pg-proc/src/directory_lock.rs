@@ -1,5 +1,6 @@
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::sync::mpsc;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -52,7 +53,7 @@ impl DirectoryLock {
             directory: directory.to_owned(),
             kind,
         };
-        let file = File::open(directory).map_err(|error| failed(LockErrorKind::Open(error)))?;
+        let file = open(directory).map_err(|error| failed(LockErrorKind::Open(error)))?;
         // The kernel offers no wait with a deadline, so another thread waits. If it gets the lock too late, it gives it back.
         let (sender, receiver) = mpsc::channel();
         std::thread::Builder::new()
@@ -85,7 +86,7 @@ impl DirectoryLock {
             directory: directory.to_owned(),
             kind,
         };
-        let file = File::open(directory).map_err(|error| failed(LockErrorKind::Open(error)))?;
+        let file = open(directory).map_err(|error| failed(LockErrorKind::Open(error)))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(TryLock::Acquired(Self {
                 directory: Some(file),
@@ -94,6 +95,14 @@ impl DirectoryLock {
             Err(errno) => Err(failed(LockErrorKind::System(errno.into()))),
         }
     }
+}
+
+/// Fails at once for a pipe, which would otherwise wait for one who writes.
+fn open(directory: &Utf8Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(nix::libc::O_DIRECTORY)
+        .open(directory)
 }
 
 impl Drop for DirectoryLock {

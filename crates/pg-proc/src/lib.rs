@@ -78,6 +78,7 @@ mod ping;
 mod postmaster;
 mod postmaster_opts;
 mod progress;
+mod regular_file;
 mod run;
 mod server;
 mod shared_memory;

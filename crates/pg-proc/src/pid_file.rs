@@ -1,13 +1,11 @@
-use std::fs::OpenOptions;
-use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use nix::libc;
 use thiserror::Error;
 
 use crate::Pid;
+use crate::regular_file::{self, Unreadable};
 
 /// Longest file that is read. PostgreSQL itself rewrites at most 8 KiB (`AddToDataDirLockFile`).
 const LIMIT: usize = 64 * 1024;
@@ -141,7 +139,7 @@ impl PidFile {
             path: Some(path.to_owned()),
             kind,
         };
-        match read_limited(path) {
+        match read_bytes(path) {
             Ok(None) => Ok(None),
             Ok(Some(bytes)) => Self::parse(&bytes).map(Some).map_err(|e| failed(e.kind)),
             Err(kind) => Err(failed(kind)),
@@ -222,25 +220,18 @@ pub enum PidFileErrorKind {
     },
 }
 
-pub(crate) fn read_limited(path: &Utf8Path) -> Result<Option<Vec<u8>>, PidFileErrorKind> {
-    // A pipe in place of the file must not block us.
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
-        .open(path);
-    let file = match file {
-        Ok(file) => file,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(PidFileErrorKind::Read(e)),
-    };
-    if !file.metadata().map_err(PidFileErrorKind::Read)?.is_file() {
-        return Err(PidFileErrorKind::NotRegular);
+impl From<Unreadable> for PidFileErrorKind {
+    fn from(problem: Unreadable) -> Self {
+        match problem {
+            Unreadable::Io(e) => Self::Read(e),
+            Unreadable::NotRegular => Self::NotRegular,
+            Unreadable::TooLong => Self::TooLong,
+        }
     }
-    let mut bytes = Vec::with_capacity(512);
-    file.take(LIMIT as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(PidFileErrorKind::Read)?;
-    Ok(Some(bytes))
+}
+
+pub(crate) fn read_bytes(path: &Utf8Path) -> Result<Option<Vec<u8>>, PidFileErrorKind> {
+    Ok(regular_file::read(path, LIMIT)?)
 }
 
 fn parse(content: &[u8]) -> Result<PidFile, PidFileErrorKind> {

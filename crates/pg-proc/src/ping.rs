@@ -125,8 +125,10 @@ fn converse(endpoint: &Endpoint, deadline: Deadline) -> io::Result<Ping> {
                 return Ok(Ping::Accepting);
             }
             b'E' => return judge_error(&body),
-            // A notice, or the server's wish for another protocol version.
-            b'N' | b'v' => {}
+            // A notice, or the server's wish for another protocol version. One who sends them
+            // without end never lets a read wait, which is where the deadline counts otherwise.
+            b'N' | b'v' if !deadline.is_over() => {}
+            b'N' | b'v' => return Err(io::ErrorKind::TimedOut.into()),
             _ => return Err(not_postgresql()),
         }
     }
@@ -292,7 +294,7 @@ impl Connection {
         }
         let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Write);
         let mut rest = [0; 1024];
-        while self.read_some(&mut rest).is_ok_and(|n| n > 0) {}
+        while !self.deadline.is_over() && self.read_some(&mut rest).is_ok_and(|n| n > 0) {}
     }
 
     fn read_some(&mut self, buffer: &mut [u8]) -> io::Result<usize> {

@@ -234,7 +234,8 @@ impl Postmaster {
             .create(true)
             .truncate(false)
             .mode(0o600)
-            .custom_flags(nix::libc::O_NOFOLLOW)
+            // Neither through a link nor, for want of a reader, into a pipe without end.
+            .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK)
             .open(&path)
             .map_err(|e| SignalError {
                 pid: self.pid(),

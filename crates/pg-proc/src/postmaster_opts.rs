@@ -4,6 +4,11 @@ use std::str::FromStr;
 use camino::{Utf8Path, Utf8PathBuf};
 use thiserror::Error;
 
+use crate::regular_file::{self, Unreadable};
+
+/// Longest file that is read: more than any system lets a command line be.
+const LIMIT: usize = 8 << 20;
+
 /// `postmaster.opts`: the command line of the last start.
 ///
 /// The server writes its program, then each argument between double quotes, and a newline
@@ -36,11 +41,12 @@ impl PostmasterOpts {
             path: Some(path.clone()),
             kind,
         };
-        match std::fs::read_to_string(&path) {
-            Ok(text) => parse(&text).map(Some).map_err(failed),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(failed(PostmasterOptsErrorKind::Read(e))),
-        }
+        let bytes = regular_file::read(&path, LIMIT).map_err(|e| failed(e.into()))?;
+        let text = bytes.map(String::from_utf8).transpose().map_err(|e| {
+            let not_utf8 = io::Error::new(io::ErrorKind::InvalidData, e);
+            failed(PostmasterOptsErrorKind::Read(not_utf8))
+        })?;
+        text.map(|text| parse(&text).map_err(failed)).transpose()
     }
 }
 
@@ -79,12 +85,28 @@ pub enum PostmasterOptsErrorKind {
     /// The file could not be read, or is not UTF-8.
     #[error("cannot be read")]
     Read(#[source] io::Error),
+    /// A directory, pipe or device stands in its place.
+    #[error("is not a regular file")]
+    NotRegular,
+    /// Longer than a command line can be.
+    #[error("is longer than {LIMIT} bytes")]
+    TooLong,
     /// No program stands at the beginning.
     #[error("names no program")]
     NoProgram,
     /// The quotes do not pair.
     #[error("has an argument that is not closed by {0}")]
     Unclosed(char),
+}
+
+impl From<Unreadable> for PostmasterOptsErrorKind {
+    fn from(problem: Unreadable) -> Self {
+        match problem {
+            Unreadable::Io(e) => Self::Read(e),
+            Unreadable::NotRegular => Self::NotRegular,
+            Unreadable::TooLong => Self::TooLong,
+        }
+    }
 }
 
 fn parse(text: &str) -> Result<PostmasterOpts, PostmasterOptsErrorKind> {

@@ -192,7 +192,9 @@ impl Exchange<'_> {
     fn take_what_is_there(&mut self) {
         let mut buffer = [0; 16 * 1024];
         for capture in &mut self.outputs {
-            while let Some(stream) = &capture.stream {
+            // More than a pipe holds; one who writes without a pause must not keep us from the deadline.
+            for _ in 0..128 {
+                let Some(stream) = &capture.stream else { break };
                 match rustix::io::read(stream, &mut buffer) {
                     Ok(0) => capture.stream = None,
                     Ok(n) => {

@@ -55,7 +55,7 @@ pub fn release_shared_memory(data_directory: &Utf8Path) -> Result<Released, Shar
     }
     let system = |e| failed(SharedMemoryErrorKind::System(e));
     let meta = std::fs::metadata(data_directory).map_err(system)?;
-    let lock_file = match pid_file::read_limited(&data_directory.join(PidFile::NAME)) {
+    let lock_file = match pid_file::read_bytes(&data_directory.join(PidFile::NAME)) {
         Ok(Some(content)) => content,
         Ok(None) => return Ok(Released::default()),
         Err(kind) => return Err(failed(SharedMemoryErrorKind::LockFile(kind))),

@@ -2,6 +2,7 @@
 
 mod builder;
 mod error;
+mod make;
 mod reaper;
 mod root;
 mod shared;

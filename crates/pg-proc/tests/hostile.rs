@@ -1,0 +1,200 @@
+//! What those may do who can write into a data directory, listen on a socket or be run: nothing of it makes a caller wait
+//! beyond its deadline, read without end, or believe anything.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::os::unix::fs::symlink;
+use std::process::Command;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use pg_proc::{
+    Deadline, DirectoryLock, Endpoint, Found, LockErrorKind, PidFile, PidFileErrorKind, Ping,
+    Postmaster, PostmasterOpts, PostmasterOptsErrorKind, RunErrorKind, StaleReason, ping,
+};
+
+/// Longer than anything here takes; only a test that fails waits for it.
+const LONG: Duration = Duration::from_secs(60);
+
+/// Runs something that may block if there is a mistake, and fails then.
+fn must_end<T: Send + 'static>(what: impl FnOnce() -> T + Send + 'static) -> T {
+    let (done, is_done) = mpsc::channel();
+    std::thread::spawn(move || done.send(what()));
+    is_done.recv_timeout(LONG).expect("it blocks")
+}
+
+/// Makes something at a path.
+type Make = fn(&Utf8Path);
+
+/// Things that may stand in the place of a file, after what has to be said of them.
+const PLACES: [(&str, Make); 7] = [
+    ("not regular", |path| {
+        assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+    }),
+    ("not regular", |path| fs::create_dir(path).unwrap()),
+    ("not regular", |path| symlink("/dev/zero", path).unwrap()),
+    ("too long", |path| {
+        // 1 TiB, none of it on the disk.
+        File::create(path).unwrap().set_len(1 << 40).unwrap();
+    }),
+    ("unreadable", |path| {
+        symlink(path.file_name().unwrap(), path).unwrap()
+    }),
+    ("unreadable", |path| {
+        let file = File::create(path.with_extension("file")).unwrap();
+        drop(file);
+        symlink(path.with_extension("file").join("x"), path).unwrap();
+    }),
+    ("absent", |path| symlink("nowhere", path).unwrap()),
+];
+
+/// A data directory for each of these, with that in the place of the file.
+fn data_directories(
+    file: &str,
+) -> impl Iterator<Item = (&'static str, Utf8PathBuf, tempfile::TempDir)> {
+    PLACES.into_iter().map(move |(verdict, make)| {
+        let directory = tempfile::tempdir().unwrap();
+        let path = Utf8PathBuf::try_from(directory.path().to_owned()).unwrap();
+        make(&path.join(file));
+        (verdict, path, directory)
+    })
+}
+
+#[test]
+fn whatever_stands_in_the_place_of_the_lock_file() {
+    for (expected, data, _directory) in data_directories(PidFile::NAME) {
+        let directory = data.clone();
+        let verdict = match must_end(move || PidFile::read(&directory)) {
+            Ok(None) => "absent",
+            Ok(Some(file)) => panic!("{file:?}"),
+            Err(error) => match error.kind {
+                PidFileErrorKind::NotRegular => "not regular",
+                PidFileErrorKind::TooLong => "too long",
+                PidFileErrorKind::Read(_) => "unreadable",
+                kind => panic!("{kind:?}"),
+            },
+        };
+        assert_eq!(verdict, expected);
+        let directory = data.clone();
+        match (expected, must_end(move || Postmaster::find(&directory))) {
+            ("absent", Ok(Found::Nothing)) | ("unreadable", Err(_)) => {}
+            (_, Ok(Found::Stale(stale))) => {
+                assert!(
+                    matches!(stale.reason, StaleReason::Unreadable(_)),
+                    "{stale:?}"
+                );
+                assert_eq!(stale.bystander(), None);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn whatever_stands_in_the_place_of_the_options_file() {
+    for (expected, data, _directory) in data_directories(PostmasterOpts::NAME) {
+        let verdict = match must_end(move || PostmasterOpts::read(&data)) {
+            Ok(None) => "absent",
+            Ok(Some(opts)) => panic!("{opts:?}"),
+            Err(error) => match error.kind {
+                PostmasterOptsErrorKind::NotRegular => "not regular",
+                PostmasterOptsErrorKind::TooLong => "too long",
+                PostmasterOptsErrorKind::Read(_) => "unreadable",
+                kind => panic!("{kind:?}"),
+            },
+        };
+        assert_eq!(verdict, expected);
+    }
+}
+
+/// Each of these numbers would reach other processes than a server if it were given to `kill`.
+#[test]
+fn no_number_in_a_lock_file_is_taken_for_a_server() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = Utf8PathBuf::try_from(directory.path().to_owned()).unwrap();
+    let own = std::process::id();
+    for number in [
+        "0",
+        "-0",
+        "-1",
+        "1",
+        "+1",
+        " 1",
+        "1 ",
+        "2147483647",
+        "-2147483648",
+        "2147483648",
+        "4294967297",
+        "18446744073709551617",
+        "0x1",
+        "1e1",
+        "",
+        "-",
+        &own.to_string(),
+        &format!("-{own}"),
+    ] {
+        let text =
+            format!("{number}\n{data}\n1700000000\n5432\n/tmp\n*\n  5432001    163840\nready   \n");
+        fs::write(data.join(PidFile::NAME), text).unwrap();
+        let found = Postmaster::find(&data).unwrap();
+        assert!(matches!(found, Found::Stale(_)), "{number}: {found:?}");
+    }
+}
+
+#[test]
+fn a_pipe_is_no_directory_to_lock() {
+    let directory = tempfile::tempdir().unwrap();
+    let pipe = Utf8PathBuf::try_from(directory.path().join("pipe")).unwrap();
+    assert!(
+        Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let error = must_end(move || DirectoryLock::acquire(&pipe, Deadline::never())).unwrap_err();
+    assert!(matches!(error.kind, LockErrorKind::Open(_)), "{error:?}");
+}
+
+/// Such a server never lets the reader wait, which is when deadlines are usually looked at.
+#[test]
+fn a_server_that_never_stops_talking() {
+    const NOTICE: [u8; 5] = [b'N', 0, 0, 0, 4];
+    const WELCOME: [u8; 9] = [b'R', 0, 0, 0, 8, 0, 0, 0, 0];
+    for (first, accepting) in [(&NOTICE[..], false), (&WELCOME, true)] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = Endpoint::tcp(listener.local_addr().unwrap());
+        let server = std::thread::spawn(move || {
+            let (mut socket, _) = listener.accept().unwrap();
+            socket.read_exact(&mut [0; 8]).unwrap();
+            socket.write_all(first).unwrap();
+            let chatter = NOTICE.repeat(10_000);
+            while socket.write_all(&chatter).is_ok() {}
+        });
+        let answer = must_end(move || ping(&endpoint, Duration::from_millis(200)));
+        match answer {
+            Ping::Accepting => assert!(accepting),
+            Ping::NoResponse(error) => {
+                assert!(!accepting);
+                assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+            }
+            Ping::Rejecting(_) | _ => panic!("{answer:?}"),
+        }
+        server.join().unwrap();
+    }
+}
+
+#[test]
+fn a_program_that_never_stops_writing() {
+    for script in ["exec yes", "exec yes >&2", "yes & exec yes >&2"] {
+        let command = pg_proc::Command::new("/bin/sh")
+            .args(["-c", script])
+            .capture_limit(1000);
+        let error = must_end(move || command.run(Duration::from_millis(300))).unwrap_err();
+        assert!(matches!(error.kind, RunErrorKind::TimedOut), "{error}");
+        assert!(error.stdout.len().max(error.stderr.len()) == 1000);
+    }
+}
