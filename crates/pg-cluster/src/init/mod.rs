@@ -268,7 +268,12 @@ fn make_and_lock(
                 return Err(InitErrorKind::Busy);
             }
             Err(_) if !directory.exists() && begun.elapsed() < LOCK_PATIENCE => continue,
-            Err(error) => return Err(InitErrorKind::Lock(error)),
+            Err(error) => {
+                return Err(match error.kind {
+                    LockErrorKind::Open(cause) => InitErrorKind::Directory(cause),
+                    _ => InitErrorKind::Lock(error),
+                });
+            }
         };
         // The lock is free while there is unfinished work: its owner was killed, and its guard is about to remove what it began,
         // the directory itself perhaps. That must not happen beneath us.
