@@ -1,6 +1,7 @@
 //! Making a temporary cluster as its builder says: the template, the clone, the server.
 
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use camino::Utf8Path;
 use pg_install::{Installation, MajorVersion, Request};
@@ -10,13 +11,17 @@ use super::error::at;
 use super::root::{MARKER, Root};
 use super::template::{Cache, CloneError, Recipe, Template};
 use super::{
-    Listen, Owner, PORT, Storage, TempCluster, TempClusterBuilder, TempErrorKind, reaper, storage,
-    tuning,
+    Keep, Listen, Owner, PORT, Storage, TempCluster, TempClusterBuilder, TempErrorKind, reaper,
+    storage, tuning,
 };
 use crate::{Cluster, ConnectionInfo, InitErrorKind, StartErrorKind, StartOptions};
 
 /// How often another port is tried when somebody else took the free one before the server did.
 const ATTEMPTS: usize = 10;
+
+/// How long a server leaves its databases alone: the first autovacuum worker comes after `autovacuum_naptime`, a minute, divided by the
+/// number of databases, of which a template without setup steps has four at most.
+const UNTIL_FIRST_WORKER: Duration = Duration::from_secs(10);
 
 impl TempClusterBuilder {
     pub(super) fn make(&self) -> Result<TempCluster, TempErrorKind> {
@@ -93,8 +98,7 @@ impl TempClusterBuilder {
         {
             return refuse("the database's name is empty or holds a line break or NUL");
         }
-        let is_detached = matches!(self.ownership, Some(Ownership::Detached));
-        if is_detached && matches!(self.log, Some(Log::Tail(_))) {
+        if self.is_detached() && matches!(self.log, Some(Log::Tail(_))) {
             return refuse("the log of a detached server cannot be kept in this process's memory");
         }
         Ok(())
@@ -147,8 +151,9 @@ impl TempClusterBuilder {
             .candidates(template.size(), recipe.account)
             .into_iter()
             .peekable();
+        let early = self.starts_early();
         while let Some(storage) = candidates.next() {
-            match self.clone_into(&storage, recipe, template, adjust) {
+            match self.clone_into(&storage, recipe, template, early, adjust) {
                 // Memory may have been filled up by somebody else meanwhile.
                 Err(Failure::Other(error)) if is_full(&error) && candidates.peek().is_some() => {}
                 other => return other,
@@ -164,8 +169,53 @@ impl TempClusterBuilder {
         storage: &Utf8Path,
         recipe: &Recipe<'_>,
         template: &Template,
+        early: bool,
         adjust: &mut Adjust<'_>,
     ) -> Result<TempCluster, Failure> {
+        let mut temp = self.directories(storage, recipe)?;
+        let mut options = self.start_options(&temp, recipe);
+        if let Some(root) = temp.roots.first() {
+            adjust(root, &mut options)?;
+        }
+        let (data, account) = (temp.cluster.data_directory(), recipe.account);
+        template.clone_start(data, account)?;
+        temp.info = if early {
+            // See `TempCluster` on why the server may start before its databases are there.
+            let begun = Instant::now();
+            let (started, cloned) = std::thread::scope(|scope| {
+                let databases = std::thread::Builder::new()
+                    .name("pg-cluster clone".to_owned())
+                    .spawn_scoped(scope, || template.clone_databases(data, account));
+                let started = self.start_server(&temp, recipe, options);
+                let cloned = match databases {
+                    Ok(thread) => thread.join().unwrap_or(Err(CloneError::Damaged)),
+                    Err(_) => template.clone_databases(data, account),
+                };
+                (started, cloned)
+            });
+            cloned?;
+            if begun.elapsed() > UNTIL_FIRST_WORKER {
+                drop(temp);
+                return self.clone_into(storage, recipe, template, false, adjust);
+            }
+            started?
+        } else {
+            template.clone_databases(data, account)?;
+            self.start_server(&temp, recipe, options)?
+        };
+        temp.keep = self.keep;
+        if self.is_detached() {
+            temp.owner = Owner::Caller;
+        }
+        Ok(temp)
+    }
+
+    /// Marked, guarded directories without a server.
+    fn directories(
+        &self,
+        storage: &Utf8Path,
+        recipe: &Recipe<'_>,
+    ) -> Result<TempCluster, TempErrorKind> {
         let account = recipe.account;
         let root = Root::create(storage, account)?;
         let sockets = if storage::is_fit_for_sockets(storage) {
@@ -190,46 +240,25 @@ impl TempClusterBuilder {
         if let Some(account) = account {
             cluster = cluster.with_account(account.clone());
         }
-        let mut temp = TempCluster {
+        Ok(TempCluster {
             cluster: cluster.with_guard(guard),
             roots: std::iter::once(root).chain(sockets).collect(),
             socket_directory,
             info: ConnectionInfo::socket("/", PORT),
-            keep: self.keep,
-            owner: match self.ownership {
-                Some(Ownership::Detached) => Owner::Caller,
-                _ => Owner::Value,
-            },
-        };
-        let mut options = self.start_options(&temp, recipe);
-        if let Some(root) = temp.roots.first() {
-            adjust(root, &mut options)?;
-        }
-        template.clone_start(&data, account)?;
-        if self.starts_early() {
-            // See `TempCluster` on why the server may start before its databases are there.
-            std::thread::scope(|scope| {
-                let databases = std::thread::Builder::new()
-                    .name("pg-cluster clone".to_owned())
-                    .spawn_scoped(scope, || template.clone_databases(&data, account));
-                let started = self.start_server(&temp, recipe, options);
-                let cloned = match databases {
-                    Ok(thread) => thread.join().unwrap_or(Err(CloneError::Damaged)),
-                    Err(_) => template.clone_databases(&data, account),
-                };
-                cloned?;
-                temp.info = started?;
-                Ok::<_, Failure>(())
-            })?;
-        } else {
-            template.clone_databases(&data, account)?;
-            temp.info = self.start_server(&temp, recipe, options)?;
-        }
-        Ok(temp)
+            // Whatever the caller wants of it is wanted of one that has started.
+            keep: Keep::Never,
+            owner: Owner::Value,
+        })
     }
 
+    fn is_detached(&self) -> bool {
+        matches!(self.ownership, Some(Ownership::Detached))
+    }
+
+    /// Not if it is detached: what has started has to end if the clone fails.
     fn starts_early(&self) -> bool {
         self.listen == Listen::SocketOnly
+            && !self.is_detached()
             && self.setups.is_empty()
             && self.init.extra_arguments.is_empty()
             && tuning::leaves_databases_alone(&self.settings)
