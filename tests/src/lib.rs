@@ -84,10 +84,7 @@ impl Room {
     pub fn directory(&self, name: &str) -> Utf8PathBuf {
         let path = self.join(name);
         fs::create_dir(&path).expect("a new directory");
-        if let Some(account) = server_account() {
-            std::os::unix::fs::chown(&path, Some(account.uid()), Some(account.gid()))
-                .expect("root's rights");
-        }
+        give_to_servers(&path);
         path
     }
 
@@ -110,9 +107,84 @@ impl Room {
     }
 }
 
+/// A copy of a file or a directory, with modes, owners and links.
+pub fn copy(from: &Utf8Path, to: &Utf8Path) {
+    let status = std::process::Command::new("cp")
+        .args(["-a", from.as_str(), to.as_str()])
+        .status();
+    assert!(status.expect("cp runs").success(), "{from} to {to}");
+}
+
+/// Gives a file to the account that servers run as.
+pub fn give_to_servers(path: &Utf8Path) {
+    if let Some(account) = server_account() {
+        std::os::unix::fs::chown(path, Some(account.uid()), Some(account.gid()))
+            .expect("root's rights");
+    }
+}
+
+/// A small file system in memory, which only root can mount.
+#[derive(Debug)]
+pub struct Mount(Utf8PathBuf);
+
+impl Mount {
+    /// Mounted on this directory, of this size, such as `64m`.
+    pub fn tmpfs(at: &Utf8Path, size: &str) -> Self {
+        let options = format!("size={size},mode=755");
+        mount(&["-t", "tmpfs", "-o", &options, "tmpfs", at.as_str()]);
+        Self(at.to_owned())
+    }
+
+    /// Where it is mounted.
+    pub fn path(&self) -> &Utf8Path {
+        &self.0
+    }
+
+    /// Mounted anew with these options.
+    pub fn remount(&self, options: &str) {
+        mount(&["-o", &format!("remount,{options}"), self.0.as_str()]);
+    }
+
+    /// Writes a file that takes all the room there is.
+    pub fn fill(&self) -> Utf8PathBuf {
+        let filler = self.0.join("filler");
+        let mut file = fs::File::create(&filler).expect("a file");
+        while std::io::Write::write_all(&mut file, &[0; 4096]).is_ok() {}
+        filler
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount")
+            .args(["-l", self.0.as_str()])
+            .status();
+    }
+}
+
+fn mount(arguments: &[&str]) {
+    let status = std::process::Command::new("mount").args(arguments).status();
+    assert!(status.expect("mount runs").success(), "root can mount");
+}
+
 /// The account that servers run as when the tests run as root.
 pub fn server_account() -> Option<Account> {
     Account::for_data_directory(Utf8Path::new("/nonexistent")).expect("an account")
+}
+
+/// An account that is not the servers', as root can use it; none for an ordinary user, who has to waive what takes two users by
+/// `PG_TESTS_ONE_USER`.
+pub fn stranger() -> Option<Account> {
+    let Some(servers) = server_account() else {
+        assert!(
+            env::var_os("PG_TESTS_ONE_USER").is_some(),
+            "run this as root, or set PG_TESTS_ONE_USER to do without"
+        );
+        return None;
+    };
+    let stranger = Account::by_name("nobody").expect("nobody");
+    assert_ne!(stranger.uid(), servers.uid());
+    Some(stranger)
 }
 
 /// Without waiting for the disk.
@@ -143,6 +215,22 @@ pub fn child(test: &str, role: &str) -> std::process::Command {
         .env(ROLE, role)
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::inherit());
+    command
+}
+
+/// As [`child`], as another account, from a copy of this executable in the room.
+pub fn child_as(account: &Account, room: &Room, test: &str, role: &str) -> std::process::Command {
+    use std::os::unix::process::CommandExt as _;
+    let ours = child(test, role);
+    let copy = room.join("test");
+    fs::copy(ours.get_program(), &copy).expect("a copy");
+    let mut command = std::process::Command::new(copy);
+    command
+        .args(ours.get_args())
+        .env(ROLE, role)
+        .current_dir(room.path())
+        .gid(account.gid())
+        .uid(account.uid());
     command
 }
 

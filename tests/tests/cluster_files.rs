@@ -4,15 +4,8 @@
 
 use std::fs;
 
-use camino::Utf8Path;
 use pg_cluster::{Cluster, Escalation, StartErrorKind, Started, State, StopErrorKind, Stopped};
-use pg_tests::{Room, ask, connect, server, server_account, servers};
-
-fn belongs_to_the_server(path: &Utf8Path) {
-    if let Some(account) = server_account() {
-        std::os::unix::fs::chown(path, Some(account.uid()), Some(account.gid())).unwrap();
-    }
-}
+use pg_tests::{Room, ask, connect, give_to_servers, server, servers};
 
 /// `/etc/postgresql/VERSION/NAME` holds the configuration, `/var/lib/postgresql/VERSION/NAME` the data.
 #[test]
@@ -64,6 +57,56 @@ fn the_layout_of_debian() {
         cluster.stop_and_wait(&Escalation::fast()).unwrap();
         cluster.remove().unwrap();
         assert!(!data.exists() && conf.exists());
+    }
+}
+
+/// Relative paths are taken against the data directory, by the server and by us; those given at a start count while that server runs.
+#[test]
+fn files_elsewhere_by_settings_and_at_a_start() {
+    for installation in servers() {
+        let room = Room::new();
+        let cluster = room.cluster(&installation);
+        let data = cluster.data_directory().to_owned();
+        let away = |from: &str, to: &str| {
+            fs::rename(data.join(from), data.join(to)).unwrap();
+        };
+        away("pg_hba.conf", "hba of mine");
+        away("pg_ident.conf", "ident");
+        cluster
+            .settings()
+            .update([("hba_file", "hba of mine"), ("ident_file", "ident")])
+            .unwrap();
+        let as_told = |cluster: &Cluster| {
+            let mut client = connect(cluster);
+            assert_eq!(ask(&mut client, "SHOW hba_file"), cluster.hba_file());
+            assert_eq!(ask(&mut client, "SHOW ident_file"), cluster.ident_file());
+        };
+        cluster.start(&room.start_options()).unwrap();
+        assert_eq!(cluster.hba_file(), data.join("hba of mine"));
+        as_told(&cluster);
+
+        cluster.stop_and_wait(&Escalation::fast()).unwrap();
+        let conf = room.directory("etc").join("other.conf");
+        fs::rename(cluster.config_file(), &conf).unwrap();
+        away("ident", "another");
+        let options = room.start_options().settings([
+            ("config_file", conf.as_str()),
+            ("ident_file", "another"),
+            ("external_pid_file", "second.pid"),
+        ]);
+        // Where it is to be found has to be known before a start.
+        let cluster = cluster.with_config_file(&conf).unwrap();
+        let pid = cluster.start(&options).unwrap().pid();
+        let other = Cluster::new(installation, &data).unwrap();
+        for cluster in [&cluster, &other] {
+            assert_eq!(cluster.config_file(), conf);
+            assert_eq!(cluster.ident_file(), data.join("another"));
+            let second = cluster.external_pid_file().unwrap();
+            assert_eq!(second, data.join("second.pid"));
+            let text = fs::read_to_string(second).unwrap();
+            assert_eq!(text.trim(), pid.to_string());
+            as_told(cluster);
+        }
     }
 }
 
@@ -129,7 +172,7 @@ fn lock_files_that_lie() {
     ] {
         let path = data.join("postmaster.pid");
         fs::write(&path, &text).unwrap();
-        belongs_to_the_server(&path);
+        give_to_servers(&path);
         assert_eq!(cluster.state().unwrap(), State::Stopped, "{text}");
         assert_eq!(cluster.pid().unwrap(), None);
         assert_eq!(
@@ -157,7 +200,7 @@ fn lock_files_that_lie() {
     ] {
         let path = data.join("postmaster.pid");
         fs::write(&path, text).unwrap();
-        belongs_to_the_server(&path);
+        give_to_servers(&path);
         assert_eq!(cluster.pid().unwrap(), None, "{text:?}");
         assert_eq!(cluster.stop().unwrap(), None);
         fs::remove_file(&path).unwrap();

@@ -13,7 +13,9 @@ use pg_cluster::{
     Cluster, DataChecksums, DirectoryAccess, InitError, InitErrorKind, InitOptions, Locale,
     LocaleCategory, LocaleProvider, State,
 };
-use pg_tests::{Room, ask, child, connect_to, init_options, random, role, rounds, server, servers};
+use pg_tests::{
+    Room, ask, child, connect, connect_to, init_options, random, role, rounds, server, servers,
+};
 
 #[test]
 fn a_password_is_asked_for() {
@@ -139,6 +141,72 @@ fn options_reach_the_server() {
             !wal.exists(),
             "the directory of the log is part of the cluster"
         );
+    }
+}
+
+/// The provider shows in what the server does with text, and in the catalog.
+#[test]
+fn locale_providers_sort_and_change_case_in_their_ways() {
+    for installation in servers() {
+        let major = installation.major_version().first();
+        let mut cases = Vec::new();
+        if major >= 15 {
+            cases.push((LocaleProvider::Libc, ["c", "f", "é"]));
+            cases.push((LocaleProvider::Icu("en".to_owned()), ["i", "t", "É"]));
+        }
+        if major >= 17 {
+            cases.push((
+                LocaleProvider::Builtin("C.UTF-8".to_owned()),
+                ["b", "f", "É"],
+            ));
+        }
+        if major >= 18 {
+            let fast = LocaleProvider::Builtin("PG_UNICODE_FAST".to_owned());
+            cases.push((fast, ["b", "f", "É"]));
+        }
+        for (provider, [letter, sorted, upper]) in cases {
+            let room = Room::new();
+            let cluster = Cluster::new(installation.clone(), room.join("data")).unwrap();
+            if let Err(error) = cluster.init(&init_options().locale_provider(provider.clone())) {
+                let built_without = matches!(error.kind(), InitErrorKind::Program(cause)
+                    if String::from_utf8_lossy(&cause.stderr).contains("ICU is not supported in this build"));
+                assert!(built_without && letter == "i", "{error:?}");
+                continue;
+            }
+            cluster.start(&room.start_options()).unwrap();
+            let mut client = connect(&cluster);
+            let mut is = |query: &str, expected: &str| {
+                assert_eq!(ask(&mut client, query), expected, "{major} {provider:?}");
+            };
+            is(
+                "SELECT datlocprovider FROM pg_database WHERE datname = 'postgres'",
+                letter,
+            );
+            is("SELECT CASE WHEN 'a' < 'B' THEN 't' ELSE 'f' END", sorted);
+            is("SELECT upper('é')", upper);
+        }
+    }
+}
+
+#[test]
+fn checksums_and_access_are_the_usual_ones_unless_asked_for() {
+    for installation in servers() {
+        let major = installation.major_version().first();
+        let mut cases = vec![(init_options(), if major >= 18 { "on" } else { "off" })];
+        if major >= 18 {
+            cases.push((init_options().data_checksums(DataChecksums::Off), "off"));
+        }
+        for (options, checksums) in cases {
+            let room = Room::new();
+            let cluster = Cluster::new(installation.clone(), room.join("data")).unwrap();
+            cluster.init(&options).unwrap();
+            cluster.start(&room.start_options()).unwrap();
+            let mut client = connect(&cluster);
+            assert_eq!(ask(&mut client, "SHOW data_checksums"), checksums);
+            assert_eq!(ask(&mut client, "SHOW wal_segment_size"), "16MB");
+            let mode = fs::metadata(cluster.data_directory()).unwrap().mode();
+            assert_eq!(mode & 0o777, 0o700);
+        }
     }
 }
 

@@ -3,8 +3,13 @@
 
 use std::time::Duration;
 
-use pg_cluster::{Cluster, Escalation, Readiness, Started, State, Stopped};
-use pg_tests::{Room, ask, connect, init_options, rows, servers};
+use pg_cluster::{
+    Cluster, Escalation, InitErrorKind, Installation, Program, Readiness, StartOptions, Started,
+    State, Stopped,
+};
+use pg_tests::{
+    Room, ask, child, connect, init_options, role, rows, server, server_account, servers,
+};
 
 #[test]
 fn from_nothing_to_nothing() {
@@ -57,4 +62,85 @@ fn from_nothing_to_nothing() {
         assert!(!cluster.data_directory().exists());
         cluster.remove().unwrap();
     }
+}
+
+#[test]
+fn what_it_is_made_of() {
+    let installation = server();
+    let cluster = Cluster::new(installation.clone(), "some/data").unwrap();
+    let here = std::env::current_dir().unwrap();
+    assert_eq!(*cluster.data_directory(), here.join("some/data"));
+    assert_eq!(cluster.installation().bindir(), installation.bindir());
+    assert_eq!(
+        cluster.daemon_path(),
+        installation.program(Program::Postgres)
+    );
+    assert_eq!(cluster.account(), server_account().as_ref());
+    let cluster = cluster.with_config_file("etc/my.conf").unwrap();
+    assert_eq!(*cluster.config_file(), here.join("etc/my.conf"));
+}
+
+/// Half an installation is told as that, before anything is touched.
+#[test]
+fn programs_that_are_missing_are_named() {
+    let room = Room::new();
+    let real = server();
+    let bin = room.directory("bin");
+    let only = |program: Program, name: &str| {
+        let _ = std::fs::remove_dir_all(&bin);
+        std::fs::create_dir(&bin).unwrap();
+        std::os::unix::fs::symlink(real.require(program).unwrap(), bin.join(name)).unwrap();
+        Installation::from_bin_directory(&bin).unwrap()
+    };
+    let without_initdb = only(Program::Postgres, "postgres");
+    let cluster = Cluster::new(without_initdb, room.join("data")).unwrap();
+    let error = cluster.init(&init_options()).unwrap_err();
+    assert!(
+        matches!(error.kind(), InitErrorKind::MissingProgram(missing) if missing.to_string().contains("initdb")),
+        "{error:?}"
+    );
+    assert!(!cluster.data_directory().exists());
+}
+
+/// Variables by which PostgreSQL's programs would be led astray, and a locale that is not there.
+#[test]
+fn the_callers_environment_makes_no_difference() {
+    const NAME: &str = "the_callers_environment_makes_no_difference";
+    const OPTION: (&str, &str) = ("OF_THE_SERVER", "it's $(mine)");
+    if let Some(room) = role() {
+        let cluster = Cluster::new(server(), room.join("data")).unwrap();
+        cluster.init(&init_options()).unwrap();
+        let options = StartOptions::new().socket_only(room.join("s"));
+        cluster.start(&options.env(OPTION.0, OPTION.1)).unwrap();
+        let mut client = connect(&cluster);
+        let mut told = |sql: &str| ask(&mut client, sql);
+        assert_eq!(told("SHOW data_directory"), room.join("data"));
+        assert_eq!(told("SHOW port"), "5432");
+        assert_eq!(told("SHOW lc_messages"), "C");
+        assert_eq!(told("SHOW work_mem"), "4MB");
+        assert_eq!(
+            told("SELECT rolname FROM pg_roles WHERE oid = 10"),
+            "postgres"
+        );
+        told(
+            "CREATE TEMP TABLE e (v text); COPY e FROM PROGRAM 'echo $OF_THE_SERVER$PGDATA'; SELECT 1",
+        );
+        assert_eq!(told("SELECT v FROM e"), OPTION.1);
+        return;
+    }
+    let room = Room::new();
+    room.directory("s");
+    let mut child = child(NAME, room.path().as_str());
+    for (name, value) in [
+        ("PGDATA", "/nowhere"),
+        ("PGPORT", "1"),
+        ("PGHOST", "nowhere.invalid"),
+        ("PGUSER", "nobody"),
+        ("PGOPTIONS", "-c work_mem=1MB"),
+        ("LC_ALL", "no_SUCH.locale"),
+        ("LANG", "no_SUCH.locale"),
+    ] {
+        child.env(name, value);
+    }
+    assert!(child.status().unwrap().success());
 }

@@ -8,9 +8,8 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::thread;
 use std::time::Duration;
 
-use camino::{Utf8Path, Utf8PathBuf};
 use pg_cluster::{Cluster, SettingsErrorKind, Validation};
-use pg_tests::{Room, child, is_root, random, role, rounds, server, server_account};
+use pg_tests::{Mount, Room, child, give_to_servers, is_root, random, role, rounds, server};
 
 /// A configuration file of ordinary size in a directory of the server's account; no server looks at it.
 fn cluster_with_file(room: &Room) -> Cluster {
@@ -22,9 +21,7 @@ fn cluster_with_file(room: &Room) -> Cluster {
     let path = data.join("postgresql.conf");
     fs::write(&path, text).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-    if let Some(account) = server_account() {
-        std::os::unix::fs::chown(&path, Some(account.uid()), Some(account.gid())).unwrap();
-    }
+    give_to_servers(&path);
     Cluster::new(server(), data).unwrap()
 }
 
@@ -165,19 +162,15 @@ fn a_file_that_cannot_be_replaced_remains() {
         assert!(cluster.settings().set("my.v", 1).unwrap().changed);
         return;
     }
-    let mount = Mount::tmpfs(&room.directory("full"));
-    let full = mount.0.join("postgresql.conf");
-    fs::copy(cluster.config_file(), &full).unwrap();
-    let filler = mount.0.join("filler");
-    let mut file = fs::File::create(&filler).unwrap();
-    while std::io::Write::write_all(&mut file, &[0; 4096]).is_ok() {}
-    drop(file);
-    let on_full = Cluster::new(server(), &mount.0).unwrap();
+    let mount = Mount::tmpfs(&room.directory("full"), "256k");
+    fs::copy(cluster.config_file(), mount.path().join("postgresql.conf")).unwrap();
+    let filler = mount.fill();
+    let on_full = Cluster::new(server(), mount.path()).unwrap();
     unchanged(&on_full);
     fs::remove_file(&filler).unwrap();
-    mount.again(&["remount", "ro"]);
+    mount.remount("ro");
     unchanged(&on_full);
-    mount.again(&["remount", "rw"]);
+    mount.remount("rw");
     assert!(on_full.settings().set("my.v", 1).unwrap().changed);
 }
 
@@ -196,37 +189,4 @@ fn a_refused_change_keeps_the_file() {
     });
     assert_eq!(fs::read(cluster.config_file()).unwrap(), before);
     assert_eq!(fs::read_dir(cluster.data_directory()).unwrap().count(), 1);
-}
-
-struct Mount(Utf8PathBuf);
-
-impl Mount {
-    fn tmpfs(at: &Utf8Path) -> Self {
-        let arguments = [
-            "-t",
-            "tmpfs",
-            "-o",
-            "size=256k,mode=755",
-            "tmpfs",
-            at.as_str(),
-        ];
-        let status = std::process::Command::new("mount").args(arguments).status();
-        assert!(status.unwrap().success(), "root can mount");
-        Self(at.to_owned())
-    }
-
-    fn again(&self, options: &[&str]) {
-        let options = options.join(",");
-        let arguments = ["-o", &options, self.0.as_str()];
-        let status = std::process::Command::new("mount").args(arguments).status();
-        assert!(status.unwrap().success(), "root can mount");
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        let _ = std::process::Command::new("umount")
-            .args(["-l", self.0.as_str()])
-            .status();
-    }
 }

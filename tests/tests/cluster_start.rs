@@ -2,10 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "it is a test throughout")]
 
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use camino::Utf8Path;
 use pg_cluster::{
     Cluster, Escalation, Log, Ownership, Readiness, StartErrorKind, StartWait, Started, State,
     StopMode,
@@ -177,11 +181,93 @@ fn of_many_who_start_one_wins() {
     assert_eq!(ask(&mut connect(&one), "SELECT 1"), "1");
 }
 
+/// The same from processes that know nothing of each other. The losers are told who won.
+#[test]
+fn of_many_processes_that_start_one_wins() {
+    const NAME: &str = "of_many_processes_that_start_one_wins";
+    let line_of_input = || std::io::stdin().read_line(&mut String::new()).unwrap();
+    if let Some(directory) = role() {
+        let cluster = Cluster::new(server(), directory.join("data")).unwrap();
+        let options = pg_cluster::StartOptions::new().socket_only(directory.join("s"));
+        println!("\nready");
+        line_of_input();
+        match cluster.start(&options) {
+            Ok(Started::Now(pid)) => println!("won {pid}"),
+            Ok(Started::AlreadyRunning(pid)) => println!("running {pid}"),
+            Err(error) => match error.kind() {
+                StartErrorKind::Held(pid) => println!("held {pid}"),
+                _ => println!("failed {error:?}"),
+            },
+            Ok(other) => println!("failed {other:?}"),
+        }
+        line_of_input();
+        return;
+    }
+    let room = Room::new();
+    room.directory("s");
+    let cluster = room.cluster(&server());
+    let mut starters: Vec<_> = (0..8)
+        .map(|_| {
+            let mut starter = child(NAME, room.path().as_str())
+                .stdin(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let mut output = BufReader::new(starter.stdout.take().unwrap()).lines();
+            assert!(output.any(|line| line.unwrap() == "ready"));
+            (starter, output)
+        })
+        .collect();
+    let tell = |starter: &mut std::process::Child| {
+        starter.stdin.as_mut().unwrap().write_all(b"go\n").unwrap();
+    };
+    for (starter, _) in &mut starters {
+        tell(starter);
+    }
+    let outcomes: Vec<String> = starters
+        .iter_mut()
+        .map(|(_, output)| output.next().unwrap().unwrap())
+        .collect();
+    let pid = cluster.pid().unwrap().expect("a server").to_string();
+    let told = |outcome: &str| outcome.rsplit_once(' ').unwrap().1 == pid;
+    assert!(
+        outcomes.iter().all(|outcome| told(outcome)),
+        "{pid}: {outcomes:?}"
+    );
+    let won = outcomes
+        .iter()
+        .filter(|outcome| outcome.starts_with("won "));
+    assert_eq!(won.count(), 1, "{outcomes:?}");
+    assert_eq!(postmasters_in(cluster.data_directory()), [pid]);
+    assert_eq!(ask(&mut connect(&cluster), "SELECT 1"), "1");
+    for (mut starter, _) in starters {
+        tell(&mut starter);
+        assert!(starter.wait().unwrap().success());
+    }
+    cluster.wait_until_stopped(PATIENCE).unwrap();
+}
+
+/// The processes that run PostgreSQL in this directory, without the children of one that does.
+fn postmasters_in(directory: &Utf8Path) -> Vec<String> {
+    let is_server = |pid: &str| {
+        let link = |name: &str| fs::read_link(format!("/proc/{pid}/{name}")).unwrap_or_default();
+        link("cwd") == directory && link("exe").ends_with("postgres")
+    };
+    let parent = |pid: &str| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let (_, fields) = stat.rsplit_once(") ").unwrap_or_default();
+        fields.split(' ').nth(1).unwrap_or_default().to_owned()
+    };
+    let all = fs::read_dir("/proc").unwrap();
+    all.map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|pid| is_server(pid) && !is_server(&parent(pid)))
+        .collect()
+}
+
 /// The server of another program, which has ended: found, asked, told, stopped.
 #[test]
 fn a_detached_server_outlives_its_program() {
     const NAME: &str = "a_detached_server_outlives_its_program";
-    let options = |room: &camino::Utf8Path| {
+    let options = |room: &Utf8Path| {
         pg_cluster::StartOptions::new()
             .socket_directory(room.join("s"))
             .listen_addresses::<&str>([])
@@ -243,8 +329,8 @@ fn a_bound_server_ends_with_its_program() {
     room.directory("s");
     let cluster = room.cluster(&server());
     let mut owner = child(NAME, room.path().as_str()).spawn().unwrap();
-    let output = std::io::BufReader::new(owner.stdout.take().unwrap());
-    assert!(std::io::BufRead::lines(output).any(|line| line.unwrap() == "ready"));
+    let mut output = BufReader::new(owner.stdout.take().unwrap()).lines();
+    assert!(output.any(|line| line.unwrap() == "ready"));
     assert!(cluster.is_running().unwrap());
     owner.kill().unwrap();
     owner.wait().unwrap();

@@ -9,7 +9,7 @@ use std::process::{Child, Stdio};
 
 use camino::Utf8Path;
 use pg_proc::{
-    Account, Command, FindError, Found, Orphans, Pid, PidFile, Postmaster, Signal, SpawnErrorKind,
+    Command, FindError, Found, Orphans, Pid, PidFile, Postmaster, Signal, SpawnErrorKind,
     StaleReason, Status, release_shared_memory,
 };
 use proc_fixture::{Cluster, account, bin_directories, patience};
@@ -272,16 +272,9 @@ fn single_user_mode() {
 /// Takes two users, and so root.
 #[test]
 fn another_users_server() {
-    let Some(servers) = account() else {
-        let waived = std::env::var_os("PG_TESTS_ONE_USER").is_some();
-        assert!(
-            waived,
-            "run this as root, or set PG_TESTS_ONE_USER to do without"
-        );
+    let (Some(servers), Some(stranger)) = (account(), pg_tests::stranger()) else {
         return;
     };
-    let stranger = Account::by_name("nobody").expect("nobody");
-    assert_ne!(stranger.uid(), servers.uid());
     let cluster = Cluster::new();
     let server = cluster.start();
     for open in [

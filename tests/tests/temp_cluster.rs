@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use pg_cluster::{
-    Keep, Listen, Log, Ownership, Storage, TempCluster, TempClusterBuilder, TempErrorKind,
+    Keep, Listen, Log, Ownership, StartErrorKind, Storage, TempCluster, TempClusterBuilder,
+    TempErrorKind,
 };
 use pg_tests::{Room, ask, connect_to, server, servers};
 
@@ -319,6 +320,28 @@ fn a_panic_that_unwinds_leaves_nothing() {
     });
     assert!(panicked.join().is_err());
     assert_eq!(storage.read_dir_utf8().unwrap().count(), 0);
+}
+
+#[test]
+fn one_that_does_not_start_leaves_nothing_whoever_would_own_it() {
+    let room = Room::new();
+    let storage = room.directory("room");
+    let builder = builder(&room)
+        .storage(Storage::Directory(storage.clone()))
+        .log(Log::File(room.directory("log").join("server.log")))
+        .setting("work_mem", "plenty");
+    for refused in [
+        builder.clone().keep(Keep::Always),
+        builder.ownership(Ownership::Detached),
+    ] {
+        let error = refused.start().unwrap_err();
+        assert!(
+            matches!(error.kind(), TempErrorKind::Start(error)
+                if matches!(error.kind(), StartErrorKind::Configuration(_))),
+            "{error:?}"
+        );
+        assert_eq!(storage.read_dir_utf8().unwrap().count(), 0);
+    }
 }
 
 #[test]

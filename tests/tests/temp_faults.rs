@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use pg_cluster::{Storage, TempCluster};
-use pg_tests::{Room, ask, server};
+use pg_tests::{Room, ask, is_root, server};
 
 struct Owner {
     process: Child,
@@ -16,14 +16,22 @@ struct Owner {
 
 impl Owner {
     fn start(room: &Room, mode: &str) -> Self {
-        let program = std::env::var("CARGO_BIN_EXE_temp-owner")
-            .unwrap_or_else(|_| env!("CARGO_BIN_EXE_temp-owner").to_owned());
-        let mut process = Command::new(program)
-            .args([
-                room.join("cache").as_str(),
-                room.join("storage").as_str(),
-                mode,
-            ])
+        let mut command = Command::new(Self::program());
+        command.args([
+            room.join("cache").as_str(),
+            room.join("storage").as_str(),
+            mode,
+        ]);
+        Self::run(command)
+    }
+
+    fn program() -> String {
+        std::env::var("CARGO_BIN_EXE_temp-owner")
+            .unwrap_or_else(|_| env!("CARGO_BIN_EXE_temp-owner").to_owned())
+    }
+
+    fn run(mut command: Command) -> Self {
+        let mut process = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -151,6 +159,83 @@ fn three_hundred_that_were_killed_leave_nothing() {
     }
     start_until_swept(&room);
     await_nothing_left(&room);
+}
+
+#[test]
+fn owners_that_are_killed_while_they_drop_leave_nothing() {
+    let room = room();
+    let mut owner = Owner::start(&room, "drop");
+    assert_eq!(owner.line(), "dropping");
+    let begun = Instant::now();
+    assert_eq!(owner.line(), "dropped");
+    let whole = begun.elapsed();
+    for step in 0..16 {
+        while owner.line() != "dropping" {}
+        std::thread::sleep(whole * step / 16);
+        owner.kill();
+        owner = Owner::start(&room, "drop");
+    }
+    assert_eq!(owner.line(), "dropping");
+    owner.kill();
+    start_until_swept(&room);
+    await_nothing_left(&room);
+}
+
+/// With a `/dev/shm` of its own, whose room in bytes promises more than its room for files holds: the clone fails, or the server, and both
+/// are made on the disk instead. And with one as small as in a container, which is not even tried.
+#[test]
+fn a_full_memory_is_left_for_the_disk() {
+    if !is_root() {
+        // To mount takes root, and `cargo xtask test` runs this as root, too.
+        return;
+    }
+    let room = room();
+    let disk = room.join("storage");
+    let clone = builder(&room).start().unwrap();
+    let files = count(&clone.path().join("data"));
+    drop(clone);
+    let cases = [
+        "size=64m".to_owned(),
+        "size=2g,nr_inodes=20".to_owned(),
+        format!("size=2g,nr_inodes={}", files / 2),
+        format!("size=2g,nr_inodes={}", files - 2),
+    ];
+    for options in cases {
+        // The room may lie in /dev/shm itself, and has to remain where it is.
+        let script = r#"set -e
+            mount --bind "$1" /mnt
+            mount -t tmpfs -o "mode=1777,$2" tmpfs /dev/shm
+            mkdir -p "$1"
+            mount --move /mnt "$1"
+            shift 2
+            "$@"
+            ! ls /dev/shm | grep ^pgt-....... "#;
+        let mut command = Command::new("unshare");
+        command
+            .args(["--mount", "sh", "-c", script, "sh"])
+            .args([room.path().as_str(), &options, &Owner::program()])
+            .args([room.join("cache").as_str(), "automatic", "temp"])
+            .env("TMPDIR", &disk);
+        let mut owner = Owner::run(command);
+        let line = owner.line();
+        assert!(line.starts_with(disk.as_str()), "{options}: {line}");
+        let uri = line.split_once(' ').unwrap().1;
+        let mut client = postgres::Client::connect(uri, postgres::NoTls).unwrap();
+        assert_eq!(ask(&mut client, "SELECT 1"), "1");
+        drop(client);
+        owner.finish();
+        await_nothing_left(&room);
+    }
+}
+
+fn count(directory: &Utf8Path) -> usize {
+    let entries = directory.read_dir_utf8().unwrap();
+    let below = |entry: std::io::Result<camino::Utf8DirEntry>| {
+        let entry = entry.unwrap();
+        let is_directory = entry.file_type().unwrap().is_dir();
+        1 + if is_directory { count(entry.path()) } else { 0 }
+    };
+    entries.map(below).sum()
 }
 
 #[test]

@@ -9,6 +9,7 @@ use pg_proc::{Account, AccountError, Command, DirectoryGuard, Server};
 use pgconf_parse::{AutoConf, ResolveError, Resolver};
 
 use crate::StartOptions;
+use crate::log_file::{CollectedLog, TAIL};
 
 /// A data directory and the installation whose programs serve it.
 ///
@@ -55,6 +56,20 @@ pub struct Cluster {
 pub(crate) struct OwnServer {
     pub(crate) process: Server,
     pub(crate) options: StartOptions,
+    /// What an earlier server has left of its log.
+    pub(crate) collected_before: Option<CollectedLog>,
+}
+
+impl OwnServer {
+    /// The end of what it has written to its log, by itself or through its collector; none if that cannot be read.
+    pub(crate) fn log_tail(&self) -> Option<String> {
+        let mut bytes = self.process.log_tail(TAIL).ok()?;
+        if let Some(collected) = CollectedLog::find(self.process.postmaster().data_directory()) {
+            bytes.extend(collected.since(self.collected_before.as_ref()));
+        }
+        let excess = bytes.len().saturating_sub(TAIL);
+        Some(String::from_utf8_lossy(bytes.get(excess..)?).into_owned())
+    }
 }
 
 impl Cluster {

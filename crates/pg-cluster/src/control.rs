@@ -4,11 +4,14 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use camino::Utf8PathBuf;
-use pg_proc::{Deadline, FindError, Pid, Postmaster, SignalError};
+use pg_proc::{Deadline, FindError, Pid, Postmaster, SignalError, Status, WaitError};
 
 use crate::state::Occupant;
 use crate::stop::{Escalation, not_permitted};
-use crate::{Cluster, ConfigurationProblem, StartError, StartOptions, Started, StopError};
+use crate::{
+    Cluster, ConfigurationProblem, ControlData, ControlDataError, ControlState, StartError,
+    StartOptions, Started, StopError,
+};
 
 /// A running server could not be told something.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +49,18 @@ pub enum ControlErrorKind {
     /// The answer to a query is none that a server would give.
     #[error("its answer makes no sense: {0}")]
     Answer(String),
+    /// Only a standby can be promoted.
+    #[error("it is no standby: its control file says `{}`", .0.as_str())]
+    NotStandby(ControlState),
+    /// The control file does not tell whether it is a standby.
+    #[error("it cannot be found out whether it is a standby")]
+    ControlData(#[source] ControlDataError),
+    /// It has no log collector with files, or cannot be told to begin a new one (before PostgreSQL 12).
+    #[error("it has no log file that it could rotate on request")]
+    NoLogCollector,
+    /// It has ended meanwhile, or the time was over.
+    #[error("it did not become the primary")]
+    Wait(#[source] WaitError),
 }
 
 impl ControlError {
@@ -54,6 +69,11 @@ impl ControlError {
         match &self.kind {
             ControlErrorKind::NotRunning => Some("`Cluster::start` starts one".into()),
             ControlErrorKind::Signal(error) => not_permitted(error),
+            ControlErrorKind::NoLogCollector => Some(
+                "the setting `logging_collector` turns it on at the next start; before PostgreSQL 12 the function \
+                 `pg_rotate_logfile` rotates"
+                    .into(),
+            ),
             _ => None,
         }
     }
@@ -98,8 +118,11 @@ impl Cluster {
     ///
     /// If there is no server or it cannot be signalled.
     pub fn reload(&self) -> Result<Pid, ControlError> {
-        self.tell("reload", |postmaster| {
-            postmaster.send(pg_proc::Signal::Reload)
+        let action = "reload";
+        self.tell(action, |postmaster| {
+            postmaster
+                .send(pg_proc::Signal::Reload)
+                .map_err(|error| self.signal_error(action, error))
         })
     }
 
@@ -181,22 +204,61 @@ impl Cluster {
         })
     }
 
-    /// Makes a standby the primary. Returns at once; the server is ready for writing some time later.
+    /// Makes a standby the primary. Returns at once; [`wait_until_promoted`](Self::wait_until_promoted) can follow.
     ///
     /// # Errors
     ///
-    /// If there is no server or it cannot be told.
+    /// If there is no server, it is no standby (as `global/pg_control` says, which is what `pg_ctl promote` goes by), or it cannot be
+    /// told.
     pub fn promote(&self) -> Result<Pid, ControlError> {
-        self.tell("promote", Postmaster::promote)
+        let action = "promote";
+        self.tell(action, |postmaster| {
+            let failed = |kind| self.control_error(action, kind);
+            match self.control_state() {
+                Ok(ControlState::ArchiveRecovery) => postmaster
+                    .promote()
+                    .map_err(|error| self.signal_error(action, error)),
+                Ok(state) => Err(failed(ControlErrorKind::NotStandby(state))),
+                Err(error) => Err(failed(ControlErrorKind::ControlData(error))),
+            }
+        })
     }
 
-    /// Makes the server's log collector begin a new file (PostgreSQL 12 and later, with `logging_collector`).
+    /// Waits until a standby that was [promoted](Self::promote) is the primary and can be written to. A server that is none is not waited for.
     ///
     /// # Errors
     ///
-    /// If there is no server or it cannot be told.
+    /// A timeout; as soon as the server ends; at once if there is none.
+    pub fn wait_until_promoted(&self, timeout: Duration) -> Result<Pid, ControlError> {
+        let action = "wait for the promotion of";
+        self.tell(action, |postmaster| {
+            let is_primary = || {
+                matches!(self.control_state(), Ok(ControlState::InProduction))
+                    && postmaster.status().ok().flatten() == Some(Status::Ready)
+            };
+            postmaster
+                .wait_until(is_primary, timeout)
+                .map_err(|error| self.control_error(action, ControlErrorKind::Wait(error)))
+        })
+    }
+
+    /// Makes the server's log collector begin a new file: PostgreSQL 12 and later, with `logging_collector`. Returns at once.
+    ///
+    /// # Errors
+    ///
+    /// If there is no server, it has no log collector that could be told, or it cannot be signalled.
     pub fn rotate_log(&self) -> Result<Pid, ControlError> {
-        self.tell("rotate the log of", Postmaster::rotate_log)
+        let action = "rotate the log of";
+        self.tell(action, |postmaster| {
+            // The collector lists its files here as long as it has any (src/backend/postmaster/syslogger.c).
+            let collects = self.data_directory().join("current_logfiles").exists();
+            if !collects || self.installation().major_version().first() < 12 {
+                return Err(self.control_error(action, ControlErrorKind::NoLogCollector));
+            }
+            postmaster
+                .rotate_log()
+                .map_err(|error| self.signal_error(action, error))
+        })
     }
 
     /// Stops the server as the escalation says, waits until nothing is left of it, and starts it again. A cluster without a server is started.
@@ -216,7 +278,7 @@ impl Cluster {
     fn tell(
         &self,
         action: &'static str,
-        tell: impl FnOnce(&Postmaster) -> Result<(), SignalError>,
+        tell: impl FnOnce(&Postmaster) -> Result<(), ControlError>,
     ) -> Result<Pid, ControlError> {
         let failed = |kind| self.control_error(action, kind);
         let postmaster = match self
@@ -229,11 +291,26 @@ impl Cluster {
                 return Err(failed(ControlErrorKind::Held(pid)));
             }
         };
-        match tell(&postmaster) {
-            Ok(()) => Ok(postmaster.pid()),
-            Err(error) if error.is_gone() => Err(failed(ControlErrorKind::NotRunning)),
-            Err(error) => Err(failed(ControlErrorKind::Signal(error))),
-        }
+        tell(&postmaster)?;
+        Ok(postmaster.pid())
+    }
+
+    fn control_state(&self) -> Result<ControlState, ControlDataError> {
+        ControlData::read(self.data_directory())
+            .map(|data| data.state)
+            .map_err(|kind| ControlDataError {
+                data_directory: self.data_directory().to_owned(),
+                kind,
+            })
+    }
+
+    fn signal_error(&self, action: &'static str, error: SignalError) -> ControlError {
+        let kind = if error.is_gone() {
+            ControlErrorKind::NotRunning
+        } else {
+            ControlErrorKind::Signal(error)
+        };
+        self.control_error(action, kind)
     }
 
     fn control_error(&self, action: &'static str, kind: ControlErrorKind) -> ControlError {

@@ -1,20 +1,62 @@
-//! The end of a log file that a server of an earlier program, or of another one, has written.
+//! The end of a log file that a server of an earlier program, or of another one, has written, or its own log collector.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 
 /// How much of a log is kept in memory, or read, where the caller does not say.
 pub(crate) const TAIL: usize = 64 << 10;
 
 /// At most [`TAIL`] bytes from the end of the file; none if it cannot be read.
 pub(crate) fn tail_of(path: &Utf8Path) -> Option<String> {
+    let bytes = tail_from(path, 0)?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// At most [`TAIL`] bytes from the end of what the file has beyond this length.
+fn tail_from(path: &Utf8Path, length_before: u64) -> Option<Vec<u8>> {
     let mut file = File::open(path).ok()?;
     let length = file.metadata().ok()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(TAIL as u64)))
-        .ok()?;
+    // One that is shorter now was begun anew.
+    let begin = if length < length_before {
+        0
+    } else {
+        length_before
+    };
+    file.seek(SeekFrom::Start(
+        begin.max(length.saturating_sub(TAIL as u64)),
+    ))
+    .ok()?;
     let mut bytes = Vec::new();
     file.take(TAIL as u64).read_to_end(&mut bytes).ok()?;
-    Some(String::from_utf8_lossy(&bytes).into_owned())
+    Some(bytes)
+}
+
+/// A file of the server's log collector (`logging_collector`), and how long it was at one moment.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct CollectedLog {
+    path: Utf8PathBuf,
+    length: u64,
+}
+
+impl CollectedLog {
+    /// The one that is, or was at last, written to, by the collector's own record (src/backend/postmaster/syslogger.c): the plain text if
+    /// it writes several forms.
+    pub(crate) fn find(data_directory: &Utf8Path) -> Option<Self> {
+        let record = std::fs::read_to_string(data_directory.join("current_logfiles")).ok()?;
+        let mut files = record.lines().filter_map(|line| line.split_once(' '));
+        let first = files.next()?;
+        let plain = files.find(|(form, _)| *form == "stderr");
+        let (_, path) = plain.filter(|_| first.0 != "stderr").unwrap_or(first);
+        let path = data_directory.join(path);
+        let length = std::fs::metadata(&path).map_or(0, |found| found.len());
+        Some(Self { path, length })
+    }
+
+    /// The end of what was written since `before`.
+    pub(crate) fn since(&self, before: Option<&Self>) -> Vec<u8> {
+        let before = before.filter(|before| before.path == self.path);
+        tail_from(&self.path, before.map_or(0, |before| before.length)).unwrap_or_default()
+    }
 }

@@ -114,14 +114,20 @@ impl Cluster {
         {
             return Ok(());
         }
-        if directory
+        let not_removed = |cause| {
+            let path = directory.to_owned();
+            failed(RemoveErrorKind::Tree { path, cause })
+        };
+        match directory
             .read_dir_utf8()
-            .is_ok_and(|mut entries| entries.next().is_none())
+            .map(|mut entries| entries.next().is_none())
         {
-            return remove_all(directory).map_err(|cause| {
-                let path = directory.to_owned();
-                failed(RemoveErrorKind::Tree { path, cause })
-            });
+            Ok(true) => return remove_all(directory).map_err(not_removed),
+            // What it holds cannot be told.
+            Err(cause) if cause.kind() == io::ErrorKind::PermissionDenied => {
+                return Err(not_removed(cause));
+            }
+            _ => {}
         }
         recognise(directory).map_err(failed)?;
         if let Ok(Found::SingleUser(pid) | Found::OtherUsers { pid, .. }) = self.find() {

@@ -21,11 +21,11 @@ pub enum State {
     Uninitialized,
     /// There is a data directory, and no server.
     Stopped,
-    /// A server is there and does not accept connections yet.
+    /// A server is there and does not accept connections yet: it starts, recovers, or is a hot standby that is not consistent yet.
     Starting(Pid),
-    /// A server accepts connections.
+    /// A server accepts connections; a hot standby too, for reading.
     Ready(Pid),
-    /// A standby is there that does not accept connections (`hot_standby = off`, or not consistent yet).
+    /// A standby is there that accepts no connections until it is promoted (`hot_standby = off`).
     Standby(Pid),
     /// A server is shutting down.
     Stopping(Pid),
@@ -224,9 +224,5 @@ impl Deref for AnyPostmaster {
 }
 
 fn status(postmaster: &Postmaster) -> Option<Status> {
-    postmaster
-        .pid_file()
-        .ok()
-        .flatten()
-        .and_then(|file| file.status)
+    postmaster.status().ok().flatten()
 }

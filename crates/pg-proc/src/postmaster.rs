@@ -76,6 +76,41 @@ impl Postmaster {
         Ok(PidFile::read_file(&path)?.filter(|file| file.pid == self.pid()))
     }
 
+    /// What it says of itself in its lock file; none as long as it has not said anything.
+    ///
+    /// DIFFERENCE: from PostgreSQL 15 on a primary with `hot_standby = off` writes `standby` while it recovers from a crash
+    /// (`PerformWalRecovery`), and `pg_ctl` takes it for started. Here it is [`Status::Starting`] until it accepts connections, as it
+    /// was before.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn status(&self) -> Result<Option<Status>, PidFileError> {
+        let status = self.pid_file()?.and_then(|file| file.status);
+        let is_standby = || {
+            // What makes a standby, up to PostgreSQL 11 and since.
+            let has = |name: &str| self.data_directory.join(name).exists();
+            has("recovery.conf") || has("standby.signal")
+        };
+        Ok(match status {
+            Some(Status::Standby) if !is_standby() => Some(Status::Starting),
+            status => status,
+        })
+    }
+
+    /// Waits until `done` says so, asking it at first and whenever something in the data directory has changed.
+    ///
+    /// # Errors
+    ///
+    /// It has ended, or the deadline is over.
+    pub fn wait_until(
+        &self,
+        done: impl FnMut() -> bool,
+        deadline: impl Into<Deadline>,
+    ) -> Result<(), WaitError> {
+        wait::for_change(self, done, deadline.into())
+    }
+
     /// Sends a signal.
     ///
     /// # Races

@@ -12,7 +12,7 @@ use thiserror::Error;
 use crate::orphans::Orphans;
 use crate::progress::Progress;
 use crate::sys::{DirectoryEvents, Means};
-use crate::{Deadline, Endpoint, Pid, PidFile, Postmaster, Signal, SignalErrorKind, Status, ping};
+use crate::{Deadline, Endpoint, Pid, Postmaster, Signal, SignalErrorKind, Status, ping};
 
 /// First pause of a wait that has to poll.
 const SHORTEST: Duration = Duration::from_micros(200);
@@ -115,11 +115,11 @@ pub(crate) fn for_status(
         let ended = postmaster.process.has_ended();
         // A file that is being written can be read by halves; it is looked at again when that is
         // done.
-        let file: Option<PidFile> = postmaster.pid_file().ok().flatten();
+        let status = postmaster.status().ok().flatten();
         if ended {
             return Err(failed(WaitErrorKind::Ended(None)));
         }
-        if let Some(status) = file.and_then(|file| file.status) {
+        if let Some(status) = status {
             last = Some(status);
             if wanted.contains(&status) {
                 return Ok(status);
@@ -138,6 +138,32 @@ pub(crate) fn for_status(
         };
         watcher.pause(postmaster.process.descriptor().or(end), true, left);
     }
+}
+
+/// Asks again whenever something in the data directory has changed.
+pub(crate) fn for_change(
+    postmaster: &Postmaster,
+    mut done: impl FnMut() -> bool,
+    deadline: Deadline,
+) -> Result<(), WaitError> {
+    let since = Instant::now();
+    let watcher = Watcher::of_directory(postmaster.data_directory(), postmaster.means);
+    while !done() {
+        let kind = if postmaster.process.has_ended() {
+            WaitErrorKind::Ended(None)
+        } else if deadline.is_over() {
+            WaitErrorKind::TimedOut(postmaster.status().ok().flatten())
+        } else {
+            watcher.pause(postmaster.process.descriptor(), true, deadline.remaining());
+            continue;
+        };
+        return Err(WaitError {
+            pid: postmaster.pid(),
+            waited: since.elapsed(),
+            kind,
+        });
+    }
+    Ok(())
 }
 
 /// Asks every now and then whether the server accepts connections.

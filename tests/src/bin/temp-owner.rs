@@ -1,6 +1,7 @@
 //! Makes a temporary cluster as its arguments say, and waits to be killed.
 //!
-//! `temp-owner CACHE STORAGE temp|many|shared|setup` prints `building` when a setup step runs, and the root directory and URI when a server is there.
+//! `temp-owner CACHE STORAGE temp|many|drop|shared|setup` prints `building` when a setup step runs, and the root directory and URI when a server is there.
+//! STORAGE is a directory, or `automatic`.
 
 #![allow(clippy::unwrap_used)]
 
@@ -13,10 +14,14 @@ fn main() {
     let [cache, storage, mode] = arguments.as_slice() else {
         panic!("temp-owner CACHE STORAGE MODE");
     };
+    let storage = match storage.as_str() {
+        "automatic" => Storage::Automatic,
+        directory => Storage::Directory(directory.into()),
+    };
     let builder = TempCluster::builder()
         .installation(pg_tests::server())
         .cache_directory(cache)
-        .storage(Storage::Directory(storage.into()));
+        .storage(storage);
     match mode.as_str() {
         "temp" => {
             let temp = builder.start().unwrap();
@@ -30,6 +35,12 @@ fn main() {
                 say("one more");
             }
         }
+        "drop" => loop {
+            let temp = builder.start().unwrap();
+            say("dropping");
+            drop(temp);
+            say("dropped");
+        },
         "shared" => {
             let database = builder
                 .linger(std::time::Duration::from_millis(300))

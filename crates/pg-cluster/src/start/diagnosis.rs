@@ -15,15 +15,16 @@ use pg_proc::{Found, Postmaster, Server, SocketPath};
 use super::{StartError, StartErrorKind, StartOptions};
 use crate::cluster::OwnServer;
 use crate::control_data::{ControlData, ControlState};
-use crate::log_file::TAIL;
 use crate::{Cluster, ConfigurationProblem, listening};
 
 /// The error for a server of ours that has ended.
 pub(super) fn of_end(cluster: &Cluster, server: &OwnServer) -> StartError {
-    let OwnServer { process, options } = server;
+    let OwnServer {
+        process, options, ..
+    } = server;
     // What it leaves behind for a moment may still be writing the log.
     let _ = process.wait_gone(Duration::from_secs(1));
-    let log = log_of(process);
+    let log = server.log_tail().unwrap_or_default();
     let kind = held(cluster, process)
         .or_else(|| configuration(cluster, options))
         .or_else(|| access_rules(cluster, &log))
@@ -36,10 +37,6 @@ pub(super) fn of_end(cluster: &Cluster, server: &OwnServer) -> StartError {
             message: last_words(&log),
         });
     StartError::new(cluster.data_directory(), kind).with_log(log)
-}
-
-pub(super) fn log_of(server: &Server) -> String {
-    String::from_utf8_lossy(&server.log_tail(TAIL).unwrap_or_default()).into_owned()
 }
 
 fn held(cluster: &Cluster, server: &Server) -> Option<StartErrorKind> {

@@ -142,7 +142,7 @@ impl StartError {
         &self.kind
     }
 
-    /// The end of what the server wrote to its log since this start. Empty if it wrote nothing or nobody can read it.
+    /// The end of what the server wrote to its log since this start, through its `logging_collector` too. Empty if it wrote nothing or nobody can read it.
     pub fn log(&self) -> &str {
         &self.log
     }

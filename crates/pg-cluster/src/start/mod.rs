@@ -17,7 +17,7 @@ use pg_proc::{
 pub use self::error::{StartError, StartErrorKind};
 pub use self::options::{StartOptions, StartWait};
 use crate::cluster::OwnServer;
-use crate::log_file::{TAIL, tail_of};
+use crate::log_file::{CollectedLog, TAIL, tail_of};
 use crate::state::Occupant;
 use crate::{Cluster, Escalation, StopMode};
 
@@ -99,6 +99,7 @@ impl Cluster {
             let _ = orphans.wait_gone(options.timeout.min(ORPHAN_PATIENCE));
         }
         let server = Arc::new(OwnServer {
+            collected_before: CollectedLog::find(self.data_directory()),
             process: self.spawn(options).map_err(failed)?,
             options: options.clone(),
         });
@@ -114,11 +115,11 @@ impl Cluster {
         Ok(Started::Now(pid))
     }
 
-    /// Waits until the server, whoever started it, accepts connections.
+    /// Waits until the server, whoever started it, accepts connections, or is a [standby](crate::State::Standby) that never will.
     ///
     /// # Errors
     ///
-    /// At once if there is no server; as soon as it ends while it is waited for, with the reason as far as it can be told, also if it
+    /// At once if there is no server, or somebody else holds the directory; as soon as it ends while it is waited for, with the reason as far as it can be told, also if it
     /// had ended before; a timeout, which leaves the server alone. The time that recovery takes is counted.
     pub fn wait_until_started(&self, timeout: Duration) -> Result<(), StartError> {
         let deadline = Deadline::after(timeout);
@@ -126,21 +127,25 @@ impl Cluster {
         if let Some(server) = self.living_server() {
             return self.wait_for(&server, deadline);
         }
-        let found = self
-            .postmaster()
-            .map_err(|error| failed(StartErrorKind::Find(error)))?;
-        let Some(postmaster) = found else {
-            let failed = self.exit_status().is_some_and(|status| !status.success());
-            let ended = self.server().filter(|_| failed);
-            return Err(match ended {
-                Some(server) => diagnosis::of_end(self, &server),
-                None => StartError::new(self.data_directory(), StartErrorKind::NotRunning),
-            });
-        };
-        postmaster
-            .wait_ready(deadline)
-            .map_err(|error| failed(StartErrorKind::Wait(error)))?;
-        Ok(())
+        match self
+            .occupant()
+            .map_err(|error| failed(StartErrorKind::Find(error)))?
+        {
+            Occupant::Server(postmaster) => postmaster
+                .wait_ready(deadline)
+                .map(|_| ())
+                .map_err(|error| failed(StartErrorKind::Wait(error))),
+            Occupant::SingleUser(pid) | Occupant::OtherUsers(pid) => {
+                Err(failed(StartErrorKind::Held(pid)))
+            }
+            Occupant::Nobody => {
+                let has_failed = self.exit_status().is_some_and(|status| !status.success());
+                Err(match self.server().filter(|_| has_failed) {
+                    Some(server) => diagnosis::of_end(self, &server),
+                    None => failed(StartErrorKind::NotRunning),
+                })
+            }
+        }
     }
 
     /// The exit status of the server that this object has started last; none while it runs, and none if this object started none.
@@ -153,15 +158,12 @@ impl Cluster {
         server.process.exit_status()
     }
 
-    /// The end of the server's log, at most 64 KiB: of what the server that this object has started last has written, or, if it has
-    /// started none, of `server.log` in the data directory, where [detached](Ownership::Detached) servers write. None if there is no
-    /// such log, or it goes where it cannot be read.
+    /// The end of the server's log, at most 64 KiB: of what the server that this object has started last has written, through its
+    /// `logging_collector` too, or, if it has started none, of `server.log` in the data directory, where
+    /// [detached](Ownership::Detached) servers write. None if there is no such log, or it goes where it cannot be read.
     pub fn log_tail(&self) -> Option<String> {
         match self.server() {
-            Some(server) => {
-                let bytes = server.process.log_tail(TAIL).ok()?;
-                Some(String::from_utf8_lossy(&bytes).into_owned())
-            }
+            Some(server) => server.log_tail(),
             None => tail_of(&self.data_directory().join(LOG_FILE)),
         }
     }
@@ -175,7 +177,7 @@ impl Cluster {
             }
             Err(error) => Err(
                 StartError::new(self.data_directory(), StartErrorKind::Wait(error))
-                    .with_log(diagnosis::log_of(&server.process)),
+                    .with_log(server.log_tail().unwrap_or_default()),
             ),
         }
     }
@@ -233,8 +235,7 @@ impl Cluster {
 }
 
 fn is_stopping(postmaster: &Postmaster) -> bool {
-    let file = postmaster.pid_file().ok().flatten();
-    file.and_then(|file| file.status) == Some(Status::Stopping)
+    postmaster.status().ok().flatten() == Some(Status::Stopping)
 }
 
 /// A server that could not be waited for must not go on behind the caller's back.

@@ -2,6 +2,7 @@
 
 mod builder;
 mod error;
+mod make;
 mod reaper;
 mod root;
 mod shared;
@@ -40,7 +41,7 @@ pub(crate) const PORT: u16 = 5432;
 /// The server starts while the files of the databases, nine tenths of all, are still being written. Between its start and the
 /// first connection PostgreSQL does not read them: after a clean shutdown there is nothing to recover (`StartupXLOG`), what it removes from `base` then
 /// (`RemovePgTempFiles`, `RelationCacheInitFileRemove`) has names that templates do not contain, and the autovacuum launcher connects to no database and sends its first worker
-/// after a part of `autovacuum_naptime` (`AutoVacLauncherMain`, `rebuild_database_list`). Nobody can connect, since nobody knows the socket before [`start`](Self::start)
+/// after a quarter of a minute (`autovacuum_naptime` by the number of databases: `AutoVacLauncherMain`, `rebuild_database_list`); a clone that takes longer than ten seconds is made once more, the other way. Nobody can connect, since nobody knows the socket before [`start`](Self::start)
 /// returns, and then all files are complete. With TCP, preloaded libraries, setup steps or settings of autovacuum, everything is written before the server
 /// starts.
 ///

@@ -39,12 +39,18 @@ pub(super) struct Supervisor<'a> {
     pub(super) state: State,
 }
 
+/// A postmaster that ends in order has waited for its children, except for the log collector, which has its last words to write
+/// and ends with the pipe that they come from.
+const LAST_WORDS_MS: i64 = 500;
+
 #[derive(Default)]
 pub(super) struct State {
     child: pid_t,
     /// The owner holds a handle, or is gone: the child may be waited for.
     may_reap: bool,
     child_ended: bool,
+    /// When what the child has left behind is to be killed.
+    left_until: i64,
     bound: bool,
     owner_gone: bool,
     expect_signal: bool,
@@ -239,7 +245,9 @@ impl Supervisor<'_> {
                     self.report(Report::AllGone);
                     return;
                 }
-                kill_own_children();
+                if fork::now_ms() >= self.state.left_until {
+                    kill_own_children();
+                }
             } else if self.state.owner_gone && self.may_leave() {
                 // Init takes over.
                 return;
@@ -268,6 +276,9 @@ impl Supervisor<'_> {
                 pid if pid > 0 => {
                     if pid == self.state.child {
                         self.state.child_ended = true;
+                        if libc::WIFEXITED(status) && !self.orders.whole_group {
+                            self.state.left_until = fork::now_ms().saturating_add(LAST_WORDS_MS);
+                        }
                         self.report(Report::Exited(status));
                     }
                 }
@@ -319,7 +330,7 @@ impl Supervisor<'_> {
             };
         }
         let timeout = if self.state.child_ended {
-            // Killed children are on their way out, and new ones may appear when their parents go.
+            // Those that are left are on their way out, and new ones may appear when their parents go.
             5
         } else if self.state.step_due > 0 {
             (self.state.step_due - fork::now_ms()).clamp(0, 60_000) as c_int
