@@ -72,7 +72,8 @@ impl Row {
 
     /// How many times as long this takes.
     pub(super) fn over(&self, other: &Row) -> Option<f64> {
-        Some(self.median()? / other.median()?)
+        let ratio = self.median()? / other.median()?;
+        ratio.is_finite().then_some(ratio)
     }
 }
 

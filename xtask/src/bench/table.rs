@@ -300,18 +300,11 @@ mod tests {
             row("end", Part::Ours, "us", &[0.000_05]),
             row("life", Part::Beside, "they", &[1.0, 1.0, 2.0, 3.0]),
         ];
-        let expected = "\
-            | what                   | who   | min |                median |  max |     | × ours | × floor |\n\
-            |------------------------|-------|----:|----------------------:|-----:|----:|-------:|--------:|\n";
         let table = full(&rows);
         let lines: Vec<_> = table
             .lines()
             .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
             .collect();
-        assert_eq!(
-            table.lines().next().map(str::len),
-            expected.lines().next().map(str::len)
-        );
         assert_eq!(
             lines[2..],
             [
