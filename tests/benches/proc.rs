@@ -3,8 +3,6 @@
 //!
 //! With `BENCH_REALTIME=1`, as root, the waits do not compete for a processor.
 
-#![allow(clippy::print_stdout, reason = "this is what a benchmark is for")]
-
 #[path = "../tests/proc_fixture/mod.rs"]
 mod proc_fixture;
 mod rows;

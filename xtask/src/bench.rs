@@ -77,18 +77,18 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let wants = |what| args.what == what || args.what == What::All;
     let server = choose_server(args)?;
     let storage = args.storage.clone().unwrap_or_else(memory_or_disk);
-    let mut benchmark = Benchmark {
+    let peers = if args.peers && wants(What::Temp) {
+        Some(peers::prepare(&server)?)
+    } else {
+        None
+    };
+    let benchmark = Benchmark {
         rounds: args.rounds,
         server: &server,
         storage: &storage,
-        peers: String::new(),
+        peers,
     };
     let mut measured = Measured::default();
-    if args.peers && wants(What::Temp) {
-        let peers = peers::prepare(&server)?;
-        benchmark.peers = serde_json::to_string(&peers.ready)?;
-        measured.rows.extend(peers.not_ready);
-    }
     let machine = Machine::look(&server, &storage, args.rounds);
     for (what, package, name) in PROGRAMS {
         if wants(what) {
@@ -111,10 +111,10 @@ fn choose_server(args: &Args) -> Result<Server> {
     if let Some(bin) = &args.bindir {
         return postgres::in_directory(bin);
     }
-    Ok(postgres::one(match args.major {
+    postgres::one(match args.major {
         Some(major) => Wanted::Major(major),
         None => Wanted::Complete,
-    })?)
+    })
 }
 
 fn memory_or_disk() -> Utf8PathBuf {
@@ -131,7 +131,8 @@ struct Benchmark<'a> {
     rounds: u32,
     server: &'a Server,
     storage: &'a Utf8Path,
-    peers: String,
+    /// As the benchmark of temporary clusters wants them.
+    peers: Option<String>,
 }
 
 impl Benchmark<'_> {
@@ -151,8 +152,8 @@ impl Benchmark<'_> {
             .env("BENCH_ROUNDS", self.rounds.to_string())
             .env("BENCH_STORAGE", self.storage)
             .stderr(Stdio::inherit());
-        if !self.peers.is_empty() {
-            cargo.env("BENCH_PEERS", &self.peers);
+        if let Some(peers) = &self.peers {
+            cargo.env("BENCH_PEERS", peers);
         }
         let output = cargo.output().context("failed to run cargo")?;
         if !output.status.success() {

@@ -1,6 +1,7 @@
 //! What a benchmark says: a line of JSON for each thing measured, which `cargo xtask bench` makes tables and plots of.
 
 #![allow(dead_code, reason = "each benchmark uses its part")]
+#![allow(clippy::print_stdout, reason = "this is what a benchmark is for")]
 
 use std::time::Duration;
 

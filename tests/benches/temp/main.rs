@@ -1,11 +1,7 @@
 //! How long a temporary cluster takes, beside `initdb` with `pg_ctl`, beside other libraries, and beside the least that it takes:
 //! `cargo xtask bench temp`.
 
-#![allow(
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    reason = "a benchmark prints and may panic"
-)]
+#![allow(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
 mod lives;
 mod peers;

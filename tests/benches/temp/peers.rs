@@ -1,12 +1,12 @@
 //! Other libraries, each in a process of its own that takes its turn when it is told to: see `xtask/peers`.
 
 use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::lives::{Ground, Life, as_server_account};
 
@@ -27,46 +27,29 @@ struct Process {
 }
 
 impl Peer {
-    /// Those that `BENCH_PEERS` names: `[["pgtemp", "/path/of/its/program", "argument"...]...]`. They put their files where ours are, and run as the
-    /// account of the servers, since most of them refuse to run as root.
+    /// Those of `BENCH_PEERS`, which `cargo xtask bench --peers` sets. They put their files where ours are, and run as the account of the
+    /// servers, since none of them can do as root.
     pub(crate) fn all(ground: &Ground) -> Vec<Self> {
         let Ok(text) = std::env::var("BENCH_PEERS") else {
             return Vec::new();
         };
-        let peers: Vec<Vec<String>> = serde_json::from_str(&text).expect("BENCH_PEERS is JSON");
-        peers
-            .into_iter()
-            .map(|peer| Self::start(ground, &peer))
-            .collect()
-    }
-
-    fn start(ground: &Ground, peer: &[String]) -> Self {
-        let [name, program, arguments @ ..] = peer else {
-            panic!("a peer has a name and a program");
+        let peers: Vec<(String, Result<Vec<String>, String>)> =
+            serde_json::from_str(&text).expect("names, and commands or reasons");
+        let start = |(name, command): (String, Result<Vec<String>, String>)| {
+            let home = ground.fresh("peer");
+            let errors = home.join("errors");
+            let process = command.and_then(|command| {
+                let errors = File::create(&errors).unwrap();
+                let started = Process::start(&command, ground.bin(), &home, errors);
+                started.map_err(|error| format!("{}: {error}", command[0]))
+            });
+            Self {
+                name,
+                errors,
+                process,
+            }
         };
-        let home = ground.fresh("peer");
-        let errors = home.join("errors");
-        let mut command = Command::new(program);
-        as_server_account(&mut command);
-        command
-            .args(arguments)
-            .arg(ground.bin())
-            .current_dir(&home)
-            .env("HOME", &home)
-            .env("TMPDIR", &home)
-            .env("LC_ALL", "C")
-            .env("RUST_BACKTRACE", "0")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(File::create(&errors).unwrap());
-        Self {
-            name: name.clone(),
-            errors,
-            process: command
-                .spawn()
-                .map(Process::new)
-                .map_err(|error| error.to_string()),
-        }
+        peers.into_iter().map(start).collect()
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -94,7 +77,26 @@ impl Peer {
 }
 
 impl Process {
-    fn new(mut child: Child) -> Self {
+    fn start(
+        command: &[String],
+        bin: &Utf8Path,
+        home: &Utf8Path,
+        errors: File,
+    ) -> io::Result<Self> {
+        let mut program = Command::new(&command[0]);
+        as_server_account(&mut program);
+        let mut child = program
+            .args(&command[1..])
+            .arg(bin)
+            .current_dir(home)
+            .env("HOME", home)
+            .env("TMPDIR", home)
+            .env("LC_ALL", "C")
+            .env("RUST_BACKTRACE", "0")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(errors)
+            .spawn()?;
         let (sender, answers) = channel();
         let output = BufReader::new(child.stdout.take().expect("a pipe"));
         std::thread::spawn(move || {
@@ -102,11 +104,11 @@ impl Process {
                 let _ = sender.send(line);
             }
         });
-        Self {
+        Ok(Self {
             turns: child.stdin.take().expect("a pipe"),
             child,
             answers,
-        }
+        })
     }
 
     /// Fails without a reason if the process has ended and said it elsewhere.

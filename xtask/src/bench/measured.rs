@@ -17,12 +17,9 @@ pub(super) struct Row {
     pub(super) part: Part,
     pub(super) who: String,
     /// Of which there is a throughput.
-    #[serde(default)]
     pub(super) bytes: Option<f64>,
-    #[serde(default)]
     pub(super) seconds: Vec<f64>,
     /// Why there are no times.
-    #[serde(default)]
     pub(super) not_run: Option<String>,
 }
 

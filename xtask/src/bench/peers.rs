@@ -8,7 +8,6 @@ use std::process::{Command, Output, Stdio};
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::measured::{Part, Row};
 use crate::postgres::{Cache, Client, Server, closed_ancestor};
 use crate::workspace;
 
@@ -62,61 +61,29 @@ const PEERS: [Peer; 5] = [
 const TURNS_IN_PYTHON: &str = include_str!("../../peers/turns.py");
 const TURNS_IN_RUST: &str = include_str!("../../peers/turns.rs");
 /// What the adapters use beside the peers.
-const CLIENTS_IN_PYTHON: [&str; 2] = ["psycopg[binary]==3.3.9", "port-for==1.0.0"];
+const CLIENTS_IN_PYTHON: [&str; 2] = ["psycopg[binary]==3.3.9", "port-for==1.1.1"];
 const CLIENTS_IN_RUST: &str = "postgres = \"=0.19.14\"";
 
-pub(super) struct Prepared {
-    /// Name and command of each, as the benchmark wants them.
-    pub(super) ready: Vec<Vec<String>>,
-    pub(super) not_ready: Vec<Row>,
-}
-
-/// Fetches and builds them, unless an earlier run did.
-pub(super) fn prepare(server: &Server) -> Result<Prepared> {
+/// Fetches and builds them, unless an earlier run did. The result is what `tests/benches/temp` takes: names, and for each a command, or why
+/// there is none.
+pub(super) fn prepare(server: &Server) -> Result<String> {
     let room = Cache::open()?.root().join("peers");
     fs::create_dir_all(&room).with_context(|| format!("failed to create {room}"))?;
     let python = python(&room).map_err(|error| format!("{error:#}"));
-    let mut prepared = Prepared {
-        ready: Vec::new(),
-        not_ready: Vec::new(),
-    };
-    for peer in PEERS {
+    let prepare = |peer: &Peer| {
         eprintln!("==> {} {}", peer.name, peer.version);
         let command = match (&peer.language, &python) {
-            (Language::Python, Ok(python)) => peer
-                .python(&room, python, server)
-                .map_err(|error| format!("{error:#}")),
-            (Language::Python, Err(reason)) => Err(reason.clone()),
-            (Language::Rust(options), _) => peer
-                .rust(&room, options)
-                .map_err(|error| format!("{error:#}")),
+            (Language::Python, Ok(python)) => peer.python(&room, python, server),
+            (Language::Python, Err(reason)) => return Err(reason.clone()),
+            (Language::Rust(options), _) => peer.rust(&room, options),
         };
-        let name = format!("{} {}", peer.name, peer.version);
-        match command {
-            Ok(command) => prepared
-                .ready
-                .push([name].into_iter().chain(command).collect()),
-            Err(reason) => prepared.not_ready.extend(not_run(&name, &reason)),
-        }
-    }
-    Ok(prepared)
-}
-
-fn not_run(name: &str, reason: &str) -> impl Iterator<Item = Row> {
-    const CONTESTS: [&str; 2] = [
-        "from nothing to the first `SELECT 1`",
-        "the whole life, until nothing is left",
-    ];
-    let row = |what: &str| Row {
-        group: "temp".to_owned(),
-        what: what.to_owned(),
-        part: Part::Beside,
-        who: name.to_owned(),
-        bytes: None,
-        seconds: Vec::new(),
-        not_run: Some(reason.to_owned()),
+        command.map_err(|error| format!("{error:#}"))
     };
-    CONTESTS.map(row).into_iter()
+    let peers: Vec<(String, Result<Vec<String>, String>)> = PEERS
+        .iter()
+        .map(|peer| (format!("{} {}", peer.name, peer.version), prepare(peer)))
+        .collect();
+    Ok(serde_json::to_string(&peers)?)
 }
 
 impl Peer {
