@@ -1,5 +1,6 @@
 //! Tables in Markdown.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::measured::{Part, Row, sorted};
@@ -24,9 +25,13 @@ pub(super) fn full(rows: &[Row]) -> String {
             } else {
                 String::new()
             };
-            table.push(vec![what, row.who.clone()]);
-            let cells = table.last_mut().into_iter();
-            cells.for_each(|cells| cells.extend(contest.figures(row)));
+            let who = match &row.not_run {
+                Some(reason) => format!("{} (not run: {})", row.who, reason.replace('|', "\\|")),
+                None => row.who.clone(),
+            };
+            let mut line = vec![what, who];
+            line.extend(contest.figures(row));
+            table.push(line);
         }
     }
     aligned(&table, 2)
@@ -67,55 +72,57 @@ pub(super) fn summary(rows: &[Row]) -> Option<String> {
 
 /// The throughput of the parser: a column for each text.
 pub(super) fn speed(rows: &[Row]) -> Option<String> {
-    let rows: Vec<_> = rows
+    let contests = contests(rows);
+    let parse = contests
         .iter()
-        .filter(|row| row.group == "parse")
-        .cloned()
+        .filter(|contest| contest.rows[0].group == "parse");
+    let named: Vec<_> = parse
+        .filter_map(|contest| {
+            let (what, text) = contest.rows[0].what.rsplit_once(", ")?;
+            Some((what, text, contest))
+        })
         .collect();
-    let split = |row: &Row| {
-        row.what
-            .rsplit_once(", ")
-            .map(|(what, text)| (what.to_owned(), text.to_owned()))
+    let mut whats: Vec<_> = named.iter().map(|(what, ..)| *what).collect();
+    let mut texts: Vec<_> = named.iter().map(|(_, text, _)| *text).collect();
+    for names in [&mut whats, &mut texts] {
+        let mut seen = BTreeSet::new();
+        names.retain(|name| seen.insert(*name));
+    }
+    let line = |name: String, what: &str, cell: &dyn Fn(&Contest<'_>) -> Option<String>| {
+        let cell = |text: &&str| {
+            let of_text = named
+                .iter()
+                .find(|named| (named.0, named.1) == (what, *text));
+            of_text
+                .and_then(|(.., contest)| cell(contest))
+                .unwrap_or_default()
+        };
+        std::iter::once(name)
+            .chain(texts.iter().map(cell))
+            .collect()
     };
-    let mut texts = Vec::new();
-    let mut lines: Vec<(Part, String, String)> = Vec::new();
-    for row in &rows {
-        let (what, text) = split(row)?;
-        if !texts.contains(&text) {
-            texts.push(text);
-        }
-        // The floor is the same for all.
-        let line = if row.part == Part::Floor {
-            String::new()
-        } else {
-            what
-        };
-        let line = (row.part, line, row.who.clone());
-        if !lines.contains(&line) {
-            lines.push(line);
-        }
+
+    let head: Vec<_> = [""].iter().chain(&texts).map(ToString::to_string).collect();
+    let mut table = vec![head];
+    for what in &whats {
+        let ours = |contest: &Contest<'_>| contest.first(Part::Ours).map(cell);
+        table.push(line((*what).to_owned(), what, &ours));
     }
-    lines.sort_by_key(|(part, ..)| *part);
-    let mut table = vec![vec![String::new()]];
-    table[0].extend(texts.iter().cloned());
-    for (part, what, who) in &lines {
-        let name = match part {
-            Part::Ours => what.clone(),
-            Part::Beside => format!("{who}: {what}"),
-            Part::Floor => who.clone(),
+    for (what, _, contest) in named.iter().take(whats.len()) {
+        let Some(other) = contest.first(Part::Beside) else {
+            continue;
         };
-        let of = |text: &String| {
-            let is_it = |row: &&Row| {
-                row.part == *part
-                    && row.who == *who
-                    && split(row).is_some_and(|(other, of)| {
-                        of == *text && (what.is_empty() || other == *what)
-                    })
-            };
-            rows.iter().find(is_it).map(cell).unwrap_or_default()
+        let theirs = |contest: &Contest<'_>| contest.first(Part::Beside).map(cell);
+        table.push(line(format!("{}: {what}", other.who), what, &theirs));
+        let times = |contest: &Contest<'_>| {
+            let (ours, theirs) = (contest.first(Part::Ours)?, contest.first(Part::Beside)?);
+            theirs.over(ours).map(figure)
         };
-        table.push(std::iter::once(name).chain(texts.iter().map(of)).collect());
+        table.push(line("times its speed".to_owned(), what, &times));
     }
+    let floor = named.first()?.2.first(Part::Floor)?;
+    let floors = |contest: &Contest<'_>| contest.first(Part::Floor).map(cell);
+    table.push(line(floor.who.clone(), whats[0], &floors));
     Some(aligned(&table, 1))
 }
 
@@ -147,35 +154,24 @@ impl Contest<'_> {
         self.rows.iter().copied().find(|row| row.part == part)
     }
 
-    fn figures(&self, row: &Row) -> Vec<String> {
-        if let Some(reason) = &row.not_run {
-            return vec![
-                String::new(),
-                format!("not run: {}", reason.replace('|', "\\|")),
-                String::new(),
-                String::new(),
-                String::new(),
-                String::new(),
-            ];
-        }
-        let unit = Unit::of(row);
-        let mut values = sorted(&row.seconds)
-            .into_iter()
-            .map(|value| unit.value(value))
-            .collect::<Vec<_>>();
-        values.sort_by(f64::total_cmp);
-        let times = |part| {
-            let other = self.first(part)?;
-            (!std::ptr::eq(other, row))
-                .then(|| row.over(other))?
-                .map(figure)
+    /// From the least to the ratios; all empty if it was not run.
+    fn figures(&self, row: &Row) -> [String; 6] {
+        let Some(median) = row.median() else {
+            return Default::default();
         };
-        vec![
-            values.first().copied().map(figure).unwrap_or_default(),
-            row.median()
-                .map(|value| format!("**{}**", figure(unit.value(value))))
-                .unwrap_or_default(),
-            values.last().copied().map(figure).unwrap_or_default(),
+        let unit = Unit::of(row);
+        let values: Vec<_> = row.seconds.iter().map(|time| unit.value(*time)).collect();
+        let values = sorted(&values);
+        let times = |part| {
+            let other = self
+                .first(part)
+                .filter(|other| !std::ptr::eq(*other, row))?;
+            row.over(other).map(figure)
+        };
+        [
+            figure(values[0]),
+            format!("**{}**", figure(unit.value(median))),
+            figure(values[values.len() - 1]),
             unit.name().to_owned(),
             times(Part::Ours).unwrap_or_default(),
             times(Part::Floor).unwrap_or_default(),
@@ -310,7 +306,7 @@ mod tests {
             [
                 "| **Temporary clusters** | | | | | | | |",
                 "| life | us | 100 | **100** | 300 | ms | | 2.00 |",
-                "| | c | | not run: no \\| network | | | | |",
+                "| | c (not run: no \\| network) | | | | | | |",
                 "| | they | 1000 | **1500** | 3000 | ms | 15.0 | 30.0 |",
                 "| | floor | 50.0 | **50.0** | 50.0 | ms | 0.500 | |",
                 "| end | us | 0.0500 | **0.0500** | 0.0500 | ms | | |",
