@@ -270,7 +270,8 @@ fn shared_memory_cannot_be_had() {
 
         let detached = room.start_options().ownership(Ownership::Detached);
         cluster.start(&detached).unwrap();
-        let backend = ask(&mut connect(&cluster), "SELECT pg_backend_pid()");
+        let mut client = connect(&cluster);
+        let backend = ask(&mut client, "SELECT pg_backend_pid()");
         let Found::Running(postmaster) = Postmaster::find(cluster.data_directory()).unwrap() else {
             panic!("a server runs")
         };
