@@ -182,6 +182,8 @@ fn numbers_that_are_nobodys() {
         "0\n",
         "99999999999999999999\n",
         "2147483648\n",
+        "-2147483648\n",
+        "4294967297\n",
         "-0\n",
         "--1\n",
         "1",
@@ -213,12 +215,6 @@ fn numbers_that_are_nobodys() {
             Ok(Found::Nothing)
         ));
     }
-    let pipe = rustix::fs::Mode::RUSR;
-    rustix::fs::mkfifoat(rustix::fs::CWD, file.as_std_path(), pipe).expect("a pipe");
-    assert!(matches!(
-        reason(Postmaster::find, &cluster),
-        StaleReason::Unreadable(_)
-    ));
 }
 
 #[test]

@@ -8,7 +8,8 @@ use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use pg_proc::{
-    Deadline, Endpoint, Found, Ping, Postmaster, Rejection, Signal, Status, WaitErrorKind, ping,
+    Deadline, Endpoint, Found, Ping, Postmaster, Rejection, Signal, SignalErrorKind, Status,
+    WaitErrorKind, ping,
 };
 use proc_fixture::{Cluster, account, bin_directories, patience};
 
@@ -119,11 +120,21 @@ fn standby_and_promotion() {
         ping(&cluster.endpoint(), patience()),
         Ping::Rejecting(Rejection::NotAccepting | Rejection::StartingUp)
     ));
+    // Opening a pipe to write would wait for one who reads.
+    let request = cluster.data.join("promote");
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mkfifoat(rustix::fs::CWD, request.as_std_path(), mode).expect("a pipe");
+    let error = server.postmaster().promote().expect_err("a pipe");
+    assert!(matches!(
+        error.kind,
+        SignalErrorKind::RequestFile("promote", _)
+    ));
+    fs::remove_file(&request).expect("removed");
     server.postmaster().promote().expect("promoted");
     server
         .wait_status(&[Status::Ready], patience())
         .expect("a primary");
-    assert!(!cluster.data.join("promote").exists());
+    assert!(!request.exists());
 }
 
 #[test]

@@ -21,10 +21,13 @@ pub use self::error::{ProgramError, ProgramErrorKind};
 /// They need 1 to 10 ms; the rest is for machines under load and disks that have to spin up.
 pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// What is longer is no limit, and may be more than the clock can count.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// More than ten times what `postgres --describe-config`, the longest of them, prints.
 const OUTPUT_LIMIT: usize = 1 << 20;
 
-/// How long its output is waited for after the program itself has ended.
+/// How long its output is waited for after the program itself has ended, or its end after it was killed.
 ///
 /// It is there already then, so this is for threads of ours that are late on a machine under load.
 /// Only where a child has inherited the pipes and goes on, the time is waited for in full.
@@ -78,9 +81,10 @@ impl Runner {
             .take()
             .map(|pipe| Tap::open(pipe, events.clone()));
         let stderr = child.stderr.take().map(|pipe| Tap::open(pipe, events));
-        let outcome = watch(&mut child, &received, Instant::now() + self.timeout);
+        let timeout = self.timeout.min(LONGEST_TIMEOUT);
+        let outcome = watch(&mut child, &received, Instant::now() + timeout);
         if !matches!(outcome, Outcome::Exited(_)) {
-            kill_group(&mut child);
+            kill_group(child);
         }
         let stdout = stdout.map(Tap::contents).unwrap_or_default();
         let stderr = stderr.map(Tap::contents).unwrap_or_default();
@@ -101,6 +105,10 @@ impl Runner {
             })),
             Outcome::Lost(cause) => Err(error(ProgramErrorKind::Wait(cause))),
         }
+    }
+
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
     }
 
     fn command(&self, program: &Utf8Path, arguments: &[&str]) -> Command {
@@ -189,7 +197,7 @@ fn watch(child: &mut Child, events: &Receiver<Event>, deadline: Instant) -> Outc
 }
 
 /// Kills the program and everything that it started and that stayed in its process group.
-fn kill_group(child: &mut Child) {
+fn kill_group(mut child: Child) {
     // After it has been waited for, its number may be another's.
     if !matches!(child.try_wait(), Ok(None)) {
         return;
@@ -204,7 +212,13 @@ fn kill_group(child: &mut Child) {
         .stderr(Stdio::null())
         .status();
     let _ = child.kill();
-    let _ = child.wait();
+    // A program with more rights than ours may not be killed, one that sleeps in the kernel cannot.
+    let (done, is_done) = mpsc::channel();
+    let reap = move || done.send(child.wait());
+    let reaper = thread::Builder::new().name("pg-install-reaper".into());
+    if reaper.spawn(reap).is_ok() {
+        let _ = is_done.recv_timeout(GRACE);
+    }
 }
 
 /// A pipe that is read by a thread of its own, so that neither of two can fill up unread.

@@ -231,8 +231,9 @@ impl Installation {
     /// documentation may not be installed. DIFFERENCE: py-postgresql has no path where nothing exists,
     /// for directories as for programs; its documentation promises it for programs.
     pub fn directory(&self, directory: Directory) -> Option<&Utf8Path> {
-        let path = self.inner.config.get(directory.key())?;
-        (!path.is_empty()).then(|| Utf8Path::new(path))
+        let path = Utf8Path::new(self.inner.config.get(directory.key())?);
+        // A relative one would lead to whatever is in the current directory.
+        path.is_absolute().then_some(path)
     }
 
     /// [`Directory::Bin`]: the programs.

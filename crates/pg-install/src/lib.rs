@@ -66,6 +66,7 @@ mod package;
 mod parameter;
 mod pg_config;
 mod program;
+mod regular_file;
 mod request;
 #[cfg(feature = "serde")]
 mod serde_impls;

@@ -1,12 +1,12 @@
 //! Release series, which is what data directories and packages are bound to.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::str::FromStr;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::regular_file;
 use crate::version::{MAX_NUMBER, MAX_OLD_NUMBER, VersionFault};
 use crate::{ParseVersionError, Version};
 
@@ -75,9 +75,7 @@ impl MajorVersion {
             kind,
         };
         // More than any such file has, and little enough for a file that is something else.
-        let mut start = Vec::new();
-        File::open(path)
-            .and_then(|file| file.take(64).read_to_end(&mut start))
+        let start = regular_file::read_start(path, 64)
             .map_err(|e| error(PgVersionFileErrorKind::Read(e)))?;
         let text = String::from_utf8_lossy(&start);
         let line = text.lines().next().unwrap_or_default();

@@ -1,10 +1,8 @@
 //! Which package has what, for hints.
 
-use std::fs;
-
 use camino::Utf8Path;
 
-use crate::{Component, MajorVersion};
+use crate::{Component, MajorVersion, regular_file};
 
 /// The family of package managers that a machine belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +25,7 @@ impl PackageSystem {
         let root = root.unwrap_or(Utf8Path::new("/"));
         let text = ["etc/os-release", "usr/lib/os-release"]
             .iter()
-            .find_map(|path| fs::read(root.join(path)).ok())
+            .find_map(|path| regular_file::read_start(&root.join(path), 64 << 10).ok())
             .unwrap_or_default();
         match Self::from_os_release(&String::from_utf8_lossy(&text)) {
             Self::Unknown if cfg!(target_os = "macos") => Self::MacOs,

@@ -152,7 +152,7 @@ impl ServerParameters {
     /// [`ParseParametersError`] with the number of the first line that is not like that.
     pub fn parse(output: &[u8]) -> Result<Self, ParseParametersError> {
         let text = String::from_utf8_lossy(output);
-        let lines = text.lines().enumerate();
+        let lines = text.split_terminator('\n').enumerate();
         let parameters: Result<Vec<_>, _> = lines
             .map(|(index, line)| {
                 parse_line(line).map_err(|reason| ParseParametersError {

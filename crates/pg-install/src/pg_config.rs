@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -43,7 +43,8 @@ impl PgConfig {
     /// that takes longer is killed with its process group. One mebibyte of output is accepted.
     ///
     /// PostgreSQL 8.0 and older do not print everything at once. Where running without arguments
-    /// fails, the options that `pg_config --help` names are therefore asked for one by one.
+    /// fails, the options that `pg_config --help` names are therefore asked for one by one, as long as
+    /// the time limit lasts.
     ///
     /// # Errors
     ///
@@ -76,7 +77,7 @@ impl PgConfig {
                 config
             }
             Err(error) if matches!(error.kind(), ProgramErrorKind::Failed { .. }) => {
-                Self::query_one_by_one(&ask)?.ok_or(error)?
+                Self::query_one_by_one(&ask, runner.timeout())?.ok_or(error)?
             }
             Err(error) => return Err(error),
         };
@@ -90,7 +91,9 @@ impl PgConfig {
     /// Options that fail are left out: 7.x documents some that it does not have.
     fn query_one_by_one(
         ask: &impl Fn(&[&str]) -> Result<Vec<u8>, ProgramError>,
+        timeout: Duration,
     ) -> Result<Option<Self>, ProgramError> {
+        let began = Instant::now();
         let answer = |option: &str| match ask(&[option]) {
             Ok(printed) => Ok(Some(printed)),
             Err(error) if matches!(error.kind(), ProgramErrorKind::Failed { .. }) => Ok(None),
@@ -108,6 +111,10 @@ impl PgConfig {
             .collect();
         let mut values = BTreeMap::new();
         for option in options {
+            // A program may name any number of options, and take its time for each.
+            if began.elapsed() > timeout {
+                return Ok(None);
+            }
             if let Some(printed) = answer(option)? {
                 values.insert(key(option.as_bytes()), printed.trim_ascii().to_vec());
             }

@@ -1,12 +1,14 @@
 //! Whether an installation was built with SSL, and how that can be told.
 
-use std::fs;
 use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use memchr::memmem;
 
-use crate::{Directory, Installation, Program};
+use crate::{Directory, Installation, Program, regular_file};
+
+/// More than a server has that was built with everything and is full of symbols.
+const LARGEST_SERVER: u64 = 256 << 20;
 
 /// What [`Installation::ssl`] was decided by. The variants stand in the order in which they are
 /// tried; the first that says something decides.
@@ -113,7 +115,7 @@ fn from_header(installation: &Installation) -> Option<SslEvidence> {
     .filter_map(|directory| installation.directory(directory))
     .find_map(|directory| {
         let path = directory.join("pg_config.h");
-        let text = fs::read(&path).ok()?;
+        let text = regular_file::read_start(&path, 1 << 20).ok()?;
         // Where the real header depends on the architecture, this one only includes it.
         memmem::find(&text, b"PG_VERSION_NUM")?;
         let defined = |name: &[u8]| memmem::find(&text, name).is_some();
@@ -130,7 +132,7 @@ fn from_server(installation: &Installation) -> Option<SslEvidence> {
 
 /// Reads the executable as a whole: about 10 MB, 3 ms from the page cache.
 fn mentions_openssl(path: &Utf8Path) -> io::Result<bool> {
-    let program = fs::read(path)?;
+    let program = regular_file::read_start(path, LARGEST_SERVER)?;
     let mentions = |mark: &[u8]| memmem::find(&program, mark).is_some();
     // A wrapper script says nothing about the program that it starts.
     if program.starts_with(b"#!") {

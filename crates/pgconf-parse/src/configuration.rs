@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::assignment::Assignment;
 use crate::document::Document;
@@ -22,21 +23,21 @@ pub struct Configuration {
 /// One of the files that a configuration was read from.
 #[derive(Clone, Debug)]
 pub struct SourceFile {
-    path: PathBuf,
-    pub(crate) document: std::sync::Arc<Document>,
+    path: Arc<Path>,
+    pub(crate) document: Arc<Document>,
 }
 
 /// What was read, in the order of reading.
 #[derive(Clone, Debug)]
 pub(crate) enum Row {
     Assignment { file: usize, index: usize },
-    Problem(Problem),
+    Problem(Box<Problem>),
 }
 
 impl SourceFile {
-    pub(crate) fn new(path: PathBuf, document: Document) -> Self {
+    pub(crate) fn new(path: &Path, document: Document) -> Self {
         Self {
-            path,
+            path: path.into(),
             document: document.into(),
         }
     }
@@ -45,6 +46,10 @@ impl SourceFile {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    pub(crate) fn shared_path(&self) -> Arc<Path> {
+        Arc::clone(&self.path)
     }
 
     /// What is in it.
@@ -97,7 +102,7 @@ impl Configuration {
     /// leave its settings as they are when told to reload.
     pub fn problems(&self) -> impl Iterator<Item = &Problem> {
         self.rows.iter().filter_map(|row| match row {
-            Row::Problem(problem) => Some(problem),
+            Row::Problem(problem) => Some(&**problem),
             Row::Assignment { .. } => None,
         })
     }
@@ -243,7 +248,7 @@ impl fmt::Display for Explanation<'_> {
 /// Something that the server complains about in reading a configuration.
 #[derive(Clone, Debug)]
 pub struct Problem {
-    pub(crate) file: PathBuf,
+    pub(crate) file: Arc<Path>,
     pub(crate) line: usize,
     pub(crate) kind: ProblemKind,
 }
@@ -289,7 +294,8 @@ pub enum ProblemKind {
         /// Why not.
         error: io::ErrorKind,
     },
-    /// More than ten thousand files were read.
+    /// More than 10,000 files and directories, or 16 MiB of text, were read. A file that is included
+    /// again counts again, and so does a list of the names in a directory.
     ///
     /// DIFFERENCE: the server would go on.
     TooManyFiles,

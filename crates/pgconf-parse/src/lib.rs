@@ -53,7 +53,7 @@
 //! * Names, values, line numbers and errors are the server's, for the servers from 10 to 18; what is
 //!   different on purpose is marked `DIFFERENCE:` in these pages.
 //! * No input makes it panic, and time is linear in the size of the file. Reading with includes
-//!   ends after 10,000 files.
+//!   ends after 10,000 files, or 16 MiB.
 //!
 //! # Where it differs from the server
 //!
@@ -61,7 +61,9 @@
 //!   server reports the line before. See [`SyntaxError::line`].
 //! * A quoted value that begins with a NUL byte is empty; the server takes what happens to be in
 //!   its memory.
-//! * More than 10,000 files in one configuration are [an error](ProblemKind::TooManyFiles).
+//! * More than 10,000 files, or 16 MiB of text, in one configuration are
+//!   [an error](ProblemKind::TooManyFiles).
+//! * A pipe or device in the place of a file is [an error](FileSystem).
 //! * Of several unreadable entries in one `include_dir` the first in the order of their names is
 //!   reported; the server takes the first in the order of the directory.
 //! * [`split_identifiers`] does not cut names off after 63 bytes.

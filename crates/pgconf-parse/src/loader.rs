@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Gives a [`Resolver`](crate::Resolver) the files that it asks for.
@@ -42,7 +43,14 @@ pub enum LoadError {
     Read(io::Error),
 }
 
-/// The files of this machine.
+/// How much text one configuration may have.
+pub(crate) const MAX_TEXT: usize = 16 << 20;
+
+/// The files of this machine: regular ones of at most 16 MiB, and `/dev/null`, to which a link may
+/// lead in order to switch a file off.
+///
+/// DIFFERENCE: the server waits for one who writes where there is a pipe, and reads `/dev/zero`
+/// until its memory is full.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct FileSystem;
@@ -57,9 +65,20 @@ impl FileSystem {
 
 impl Loader for FileSystem {
     fn load(&self, path: &Path) -> Result<Vec<u8>, LoadError> {
-        let mut file = File::open(path).map_err(LoadError::Open)?;
+        // Before it is opened, for opening a pipe waits. One who swaps them in between can have that.
+        let metadata = fs::metadata(path).map_err(LoadError::Open)?;
+        if !(metadata.is_file() || metadata.is_dir() || is_null_device(&metadata)) {
+            let error = io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file");
+            return Err(LoadError::Read(error));
+        }
+        let file = File::open(path).map_err(LoadError::Open)?;
         let mut content = Vec::new();
-        file.read_to_end(&mut content).map_err(LoadError::Read)?;
+        file.take(MAX_TEXT as u64 + 1)
+            .read_to_end(&mut content)
+            .map_err(LoadError::Read)?;
+        if content.len() > MAX_TEXT {
+            return Err(LoadError::Read(io::ErrorKind::FileTooLarge.into()));
+        }
         Ok(content)
     }
 
@@ -72,6 +91,10 @@ impl Loader for FileSystem {
     fn is_directory(&self, path: &Path) -> io::Result<bool> {
         Ok(fs::metadata(path)?.is_dir())
     }
+}
+
+fn is_null_device(device: &Metadata) -> bool {
+    fs::metadata("/dev/null").is_ok_and(|null| null.rdev() == device.rdev())
 }
 
 /// Files held in memory, by their path; a directory is there if a file is in it. For tests, and

@@ -10,16 +10,17 @@ use std::path::{Path, PathBuf};
 use crate::assignment::Statement;
 use crate::configuration::{Configuration, Problem, ProblemKind, Row, SourceFile};
 use crate::document::Document;
-use crate::loader::{FileSystem, LoadError, Loader};
+use crate::loader::{FileSystem, LoadError, Loader, MAX_TEXT};
 use crate::location;
 use crate::name::Directive;
 
 /// How deep files may include each other: the server's `CONF_FILE_MAX_DEPTH`.
 const MAX_DEPTH: u32 = 10;
 
-/// How many files are read for one configuration, the same file included again counting again.
+/// How many files and directories are read for one configuration, the same one included again
+/// counting again, and likewise the bytes of [`MAX_TEXT`].
 ///
-/// DIFFERENCE: the server knows no such limit, and two files that include each other ten times
+/// DIFFERENCE: the server knows no such limits, and two files that include each other ten times
 /// keep it busy for ever.
 const MAX_FILES: usize = 10_000;
 
@@ -113,6 +114,7 @@ impl Resolver {
             major: self.major,
             known: HashMap::new(),
             read: 0,
+            text: 0,
             found: Configuration::default(),
         };
         let path = file.as_os_str().as_bytes();
@@ -155,6 +157,7 @@ struct Reading<'l> {
     /// Files that were loaded before, so that each is read once and always the same.
     known: HashMap<Vec<u8>, usize>,
     read: usize,
+    text: usize,
     found: Configuration,
 }
 
@@ -185,7 +188,7 @@ impl Reading<'_> {
         if path == calling_file {
             return self.problem(caller, ProblemKind::Recursion);
         }
-        if self.read >= MAX_FILES {
+        if self.is_enough() {
             return self.problem(caller, ProblemKind::TooManyFiles);
         }
         match self.open(&path) {
@@ -258,14 +261,18 @@ impl Reading<'_> {
 
     /// Source: `GetConfFilesInDir` in conffiles.c.
     fn conf_files_in_dir(
-        &self,
+        &mut self,
         location: &[u8],
         caller: Caller,
     ) -> Result<Vec<Vec<u8>>, ProblemKind> {
         if is_blank(location) {
             return Err(ProblemKind::EmptyDirectoryName);
         }
+        if self.is_enough() {
+            return Err(ProblemKind::TooManyFiles);
+        }
         let directory = location::included(location, self.path_of(caller.file), self.major);
+        self.read += 1;
         let names = self
             .loader
             .list(Path::new(OsStr::from_bytes(&directory)))
@@ -273,6 +280,7 @@ impl Reading<'_> {
                 path: path_buf(&directory),
                 error: error.kind(),
             })?;
+        self.text += names.iter().map(|name| name.len()).sum::<usize>();
         let mut files: Vec<Vec<u8>> = names
             .iter()
             .map(|name| name.as_bytes())
@@ -303,24 +311,33 @@ impl Reading<'_> {
 
     fn open(&mut self, path: &[u8]) -> Result<usize, LoadError> {
         self.read += 1;
-        if let Some(&file) = self.known.get(path) {
-            return Ok(file);
-        }
-        let content = self.loader.load(Path::new(OsStr::from_bytes(path)))?;
-        let file = self.found.files.len();
-        self.found
-            .files
-            .push(SourceFile::new(path_buf(path), Document::parse(content)));
-        self.known.insert(path.to_vec(), file);
+        let file = match self.known.get(path) {
+            Some(&file) => file,
+            None => {
+                let content = self.loader.load(Path::new(OsStr::from_bytes(path)))?;
+                let file = self.add(path, Document::parse(content));
+                self.known.insert(path.to_vec(), file);
+                file
+            }
+        };
+        self.text += self.found.files[file].document.as_bytes().len();
         Ok(file)
+    }
+
+    fn add(&mut self, path: &[u8], document: Document) -> usize {
+        let path = Path::new(OsStr::from_bytes(path));
+        self.found.files.push(SourceFile::new(path, document));
+        self.found.files.len() - 1
+    }
+
+    /// Small files can have any amount read, by including each other or a directory.
+    fn is_enough(&self) -> bool {
+        self.read >= MAX_FILES || self.text >= MAX_TEXT
     }
 
     /// What the server says when its scanner cannot read a file that it has opened.
     fn unreadable(&mut self, path: &[u8], error: io::Error) {
-        let file = self.found.files.len();
-        self.found
-            .files
-            .push(SourceFile::new(path_buf(path), Document::default()));
+        let file = self.add(path, Document::default());
         self.problem(
             Caller { file, line: 1 },
             ProblemKind::Read {
@@ -330,12 +347,12 @@ impl Reading<'_> {
     }
 
     fn problem(&mut self, at: Caller, kind: ProblemKind) -> bool {
-        let file = self.found.files[at.file].path().to_path_buf();
-        self.found.rows.push(Row::Problem(Problem {
-            file,
+        let problem = Problem {
+            file: self.found.files[at.file].shared_path(),
             line: at.line,
             kind,
-        }));
+        };
+        self.found.rows.push(Row::Problem(Box::new(problem)));
         false
     }
 

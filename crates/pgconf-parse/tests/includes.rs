@@ -3,10 +3,16 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::error::Error as _;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::mpsc;
+use std::time::Duration;
 
-use pgconf_parse::{AutoConf, ProblemKind, Resolver};
+use pgconf_parse::{AutoConf, ProblemKind, ResolveError, Resolver};
 
 type Files = BTreeMap<PathBuf, Vec<u8>>;
 
@@ -76,6 +82,76 @@ fn a_ring_of_includes_comes_to_an_end() {
         read.problems()
             .any(|problem| *problem.kind() == ProblemKind::TooDeep)
     );
+}
+
+/// What is small on the disk may not become large by being read again and again.
+#[test]
+fn what_is_included_over_and_over_comes_to_an_end() {
+    let line = format!("a '{}'\n", "x".repeat(1000));
+    let settings = line.repeat(500);
+    let files = files([
+        ("/again", &"include 'settings'\n".repeat(9_000)),
+        ("/settings", &settings),
+        ("/list", &"include_dir 'empty'\n".repeat(20_000)),
+        ("/empty/readme", ""),
+    ]);
+    for first in ["/again", "/list"] {
+        let read = Resolver::new().load(&files, Path::new(first)).unwrap();
+        let mut problems = read.problems();
+        assert!(problems.any(|problem| *problem.kind() == ProblemKind::TooManyFiles));
+        assert!(read.assignments().count() * line.len() <= (16 << 20) + settings.len());
+    }
+}
+
+/// Whatever stands where a file should be, reading it neither waits nor takes up the memory.
+#[test]
+fn what_is_no_file_is_not_read() {
+    let root = tempfile::tempdir().unwrap();
+    let at = |name: &str| root.path().join(name);
+    let pipe = Command::new("mkfifo").arg(at("pipe")).status();
+    assert!(pipe.unwrap().success());
+    symlink("/dev/zero", at("endless")).unwrap();
+    symlink("/dev/null", at("nothing")).unwrap();
+    fs::create_dir(at("directory")).unwrap();
+    let large = File::create(at("large")).unwrap();
+    large.set_len(1 << 30).unwrap();
+    for (name, expected) in [
+        ("pipe", Some(ErrorKind::InvalidInput)),
+        ("endless", Some(ErrorKind::InvalidInput)),
+        ("large", Some(ErrorKind::FileTooLarge)),
+        ("directory", Some(ErrorKind::IsADirectory)),
+        ("nothing", None),
+    ] {
+        let file = at(name);
+        fs::write(at("postgresql.conf"), format!("include '{name}'\n")).unwrap();
+        let first = at("postgresql.conf");
+        let (done, is_done) = mpsc::channel();
+        std::thread::spawn(move || {
+            done.send((Resolver::new().read(file), Resolver::new().read(first)))
+        });
+        let (direct, included) = is_done
+            .recv_timeout(Duration::from_secs(60))
+            .expect("it blocks");
+        let source = |error: ResolveError| {
+            error
+                .source()
+                .unwrap()
+                .downcast_ref::<io::Error>()
+                .unwrap()
+                .kind()
+        };
+        assert_eq!(direct.err().map(source), expected, "{name}");
+        let included = included.unwrap();
+        let problem = included
+            .problems()
+            .next()
+            .map(|problem| problem.kind().clone());
+        assert_eq!(
+            problem,
+            expected.map(|error| ProblemKind::Read { error }),
+            "{name}"
+        );
+    }
 }
 
 #[test]
