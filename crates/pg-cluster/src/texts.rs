@@ -13,7 +13,7 @@ use pg_proc::{
     RunError, Server, ServerOptions, SignalError, SpawnError, WaitError,
 };
 
-use crate::settings::SettingProblemKind;
+use crate::sql::SqlError;
 use crate::*;
 
 /// An error, its causes below each other, and the hint.
@@ -381,6 +381,10 @@ fn temporary(causes: &Causes, texts: &mut Vec<String>) {
         .environment::<&str, &str>([])
         .find(&Request::any());
     let path = || Utf8PathBuf::from("/cache");
+    let database = |cause: SqlError| K::Database {
+        database: "app".to_owned(),
+        cause: cause.into(),
+    };
     for kind in [
         K::Installation(nothing.expect_err("nothing is there")),
         K::Option("a WAL directory cannot be chosen".to_owned()),
@@ -397,10 +401,12 @@ fn temporary(causes: &Causes, texts: &mut Vec<String>) {
         K::Lock(causes.lock()),
         K::Guard(causes.guard()),
         K::Init(InitError::new("/data".into(), InitErrorKind::Busy)),
-        K::Database {
-            database: "app".to_owned(),
-            cause: "it failed".into(),
-        },
+        database(SqlError::Io(io::ErrorKind::ConnectionReset.into())),
+        database(SqlError::Server {
+            code: "53100".to_owned(),
+            message: "could not create directory".to_owned(),
+        }),
+        database(SqlError::Authentication(10)),
         K::Setup {
             key: "v1".to_owned(),
             cause: "it failed".into(),
