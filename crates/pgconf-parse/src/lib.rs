@@ -74,6 +74,7 @@
 //!   `to_settings` for the other direction, and `Serialize` for both as maps.
 
 mod assignment;
+mod bytes;
 mod commented;
 mod configuration;
 #[cfg(feature = "serde")]
