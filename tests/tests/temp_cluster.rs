@@ -249,7 +249,12 @@ fn a_cache_of_somebody_else_is_refused() {
 fn without_a_home_the_cache_is_among_the_temporary_files() {
     if let Some(storage) = pg_tests::role() {
         let builder = TempCluster::builder().installation(server());
-        drop(builder.storage(Storage::Directory(storage)).start().unwrap());
+        drop(
+            builder
+                .storage(Storage::Directory(storage))
+                .start()
+                .unwrap(),
+        );
         return;
     }
     let room = Room::new();

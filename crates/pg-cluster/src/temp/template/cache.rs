@@ -290,8 +290,8 @@ fn home_directory() -> Option<Utf8PathBuf> {
 
 /// Somebody else may have made a directory of this name, which is then refused as not private.
 fn temporary_directory() -> Result<Utf8PathBuf, TempErrorKind> {
-    let account = Account::current()
-        .map_err(|error| TempErrorKind::Cluster(ClusterError::Account(error)))?;
+    let account =
+        Account::current().map_err(|error| TempErrorKind::Cluster(ClusterError::Account(error)))?;
     Ok(storage::disk(None).join(format!("pg-cluster-{}", account.uid())))
 }
 
