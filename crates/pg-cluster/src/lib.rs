@@ -52,6 +52,7 @@ mod init;
 mod listening;
 mod log_file;
 mod remove;
+mod report;
 mod running;
 mod settings;
 mod sql;
@@ -81,6 +82,7 @@ pub use crate::init::{
     LocaleCategory, LocaleProvider,
 };
 pub use crate::remove::{RemoveError, RemoveErrorKind};
+pub use crate::report::Report;
 pub use crate::running::Running;
 pub use crate::settings::{
     SettingCheck, SettingHistory, SettingOrigin, SettingProblem, SettingProblemKind, Settings,

@@ -35,7 +35,10 @@ pub struct Released {
 /// # Errors
 ///
 /// The directory has a server, processes are attached, or the segment belongs to somebody else.
-pub fn release_shared_memory(data_directory: &Utf8Path) -> Result<Released, SharedMemoryError> {
+pub fn release_shared_memory(
+    data_directory: impl AsRef<Utf8Path>,
+) -> Result<Released, SharedMemoryError> {
+    let data_directory = data_directory.as_ref();
     let failed = |kind| SharedMemoryError {
         data_directory: data_directory.to_owned(),
         kind,

@@ -225,7 +225,7 @@ impl<'a> Target<'a> {
             guard.release();
         }
         // What keeps it from being released keeps nobody from removing the files.
-        let _ = pg_proc::release_shared_memory(&self.stage());
+        let _ = pg_proc::release_shared_memory(self.stage());
         let cleared = self.clear();
         if let (Ok(()), Some(created)) = (cleared, &self.created) {
             let _ = fs::remove_dir_all(created);
