@@ -1,5 +1,9 @@
 //! What the server tests share: the servers to run against, and directories that a server's account can enter.
 
+mod victim;
+
+pub use victim::Victim;
+
 use std::env;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -163,6 +167,30 @@ pub fn random(bound: u64) -> u64 {
     use std::hash::{BuildHasher as _, Hasher as _};
     let random = std::hash::RandomState::new().build_hasher().finish();
     random % bound.max(1)
+}
+
+/// A copy of a directory, with owners and modes.
+///
+/// # Panics
+///
+/// If that is not possible.
+pub fn copy(from: &Utf8Path, to: &Utf8Path) {
+    let copied = std::process::Command::new("cp")
+        .args(["-a", from.as_str(), to.as_str()])
+        .status();
+    assert!(copied.expect("cp").success());
+}
+
+/// The processes that work below a directory, as their directories in `/proc`.
+pub fn processes_below(directory: &Utf8Path) -> Vec<Utf8PathBuf> {
+    let works_there = |path: &Utf8PathBuf| {
+        fs::read_link(path.join("cwd")).is_ok_and(|cwd| cwd.starts_with(directory))
+    };
+    let entries = Utf8Path::new("/proc").read_dir_utf8();
+    let all = entries.into_iter().flatten().flatten();
+    all.map(|entry| entry.into_path())
+        .filter(works_there)
+        .collect()
 }
 
 /// Whether the tests run as root.

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use pg_cluster::{Cluster, RemoveErrorKind, State};
-use pg_tests::{Room, child, connect, init_options, random, role, rounds, server, servers};
+use pg_tests::{Room, child, connect, copy, init_options, random, role, rounds, server, servers};
 
 #[test]
 fn a_running_cluster_with_all_that_belongs_to_it() {
@@ -113,10 +113,7 @@ fn a_killed_removal_is_completed_by_the_next() {
     let template = room.cluster(&server());
     for round in 0..rounds("PG_TESTS_REMOVE_KILLS", 12) {
         let data = room.join(&format!("copy{round}"));
-        let copied = std::process::Command::new("cp")
-            .args(["-a", template.data_directory().as_str(), data.as_str()])
-            .status();
-        assert!(copied.unwrap().success());
+        copy(template.data_directory(), &data);
         let mut killed = child(NAME, data.as_str()).spawn().unwrap();
         thread::sleep(Duration::from_micros(random(50_000)));
         killed.kill().unwrap();

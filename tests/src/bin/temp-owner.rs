@@ -1,6 +1,6 @@
 //! Makes a temporary cluster as its arguments say, and waits to be killed.
 //!
-//! `temp-owner CACHE STORAGE temp|many|shared|setup` prints `building` when a setup step runs, and the root directory and URI when a server is there.
+//! `temp-owner CACHE STORAGE temp|many|again|shared|setup` prints `building` when a setup step runs, and the root directory and URI when a server is there.
 
 #![allow(clippy::unwrap_used)]
 
@@ -30,6 +30,10 @@ fn main() {
                 say("one more");
             }
         }
+        "again" => loop {
+            drop(builder.start().unwrap());
+            say("one more");
+        },
         "shared" => {
             let database = builder
                 .linger(std::time::Duration::from_millis(300))
