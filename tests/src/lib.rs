@@ -125,6 +125,7 @@ pub fn init_options() -> InitOptions {
 }
 
 /// A client of the running server of a cluster, as its superuser.
+#[track_caller]
 pub fn connect(cluster: &Cluster) -> postgres::Client {
     let info = cluster
         .connection_info()
@@ -134,6 +135,7 @@ pub fn connect(cluster: &Cluster) -> postgres::Client {
 }
 
 /// A client at this address.
+#[track_caller]
 pub fn connect_to(info: &ConnectionInfo) -> postgres::Client {
     postgres::Client::connect(&info.uri(), postgres::NoTls).expect("a connection")
 }
@@ -174,6 +176,7 @@ pub fn random(bound: u64) -> u64 {
 /// # Panics
 ///
 /// If that is not possible.
+#[track_caller]
 pub fn copy(from: &Utf8Path, to: &Utf8Path) {
     let copied = std::process::Command::new("cp")
         .args(["-a", from.as_str(), to.as_str()])
@@ -199,6 +202,7 @@ pub fn is_root() -> bool {
 }
 
 /// The first column of the first row of what a query returns, as text.
+#[track_caller]
 pub fn ask(client: &mut postgres::Client, sql: &str) -> String {
     let rows = client.simple_query(sql).expect("an answer");
     rows.iter()

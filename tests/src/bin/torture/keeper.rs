@@ -23,6 +23,8 @@ const LIMIT: Duration = Duration::from_secs(180);
 pub(crate) const DISK: &str = "disk";
 const DISK_SIZE: &str = "size=96m,mode=0755";
 const MEMORY: &str = "/dev/shm";
+/// The directory with what was made for all cases.
+pub(crate) const TEMPLATES: &str = "TORTURE_TEMPLATES";
 /// Tells a case that it is in namespaces of its own.
 const ISOLATED: &str = "TORTURE_ISOLATED";
 
@@ -125,7 +127,11 @@ fn isolate() -> io::Result<()> {
     let program = std::env::current_exe()?;
     let program = program.parent().unwrap_or(&temporary).to_owned();
     let mut kept = Vec::new();
-    for path in [temporary.clone(), program] {
+    let templates = std::env::var_os(TEMPLATES).map(PathBuf::from);
+    for path in [Some(temporary.clone()), Some(program), templates]
+        .into_iter()
+        .flatten()
+    {
         if path.starts_with(MEMORY) {
             let place = rustix::fs::open(&path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
             kept.push((path, place));

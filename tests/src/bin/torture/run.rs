@@ -13,15 +13,12 @@ use pg_cluster::{Cluster, Installation, Storage, TempCluster};
 use pg_proc::{DirectoryGuard, GuardOptions};
 use pg_tests::{init_options, servers};
 
-use crate::keeper::Isolation;
+use crate::keeper::{Isolation, TEMPLATES};
 use crate::rng::Rng;
 use crate::scenarios::{self, ALL, Scenario};
 use crate::scene::{Loss, Scene};
 use crate::tally::Tally;
 
-/// The directory with what was made for all cases.
-const TEMPLATES: &str = "TORTURE_TEMPLATES";
-const TEMPLATES_DIRECTORY: &str = "templates";
 /// What a case prints at its end, before the number.
 const FAULTS: &str = "faults: ";
 
@@ -206,7 +203,9 @@ impl<'a> Run<'a> {
             let output = File::create(&log)?;
             this_program(["keep", scenario.name, &seed.to_string()])
                 .env("TMPDIR", &room)
-                .env(TEMPLATES, self.directory.join(TEMPLATES_DIRECTORY))
+                // A panic says where it was; more would hide the rest.
+                .env("RUST_BACKTRACE", "0")
+                .env(TEMPLATES, self.templates())
                 .stdout(output.try_clone()?)
                 .stderr(output)
                 .status()
@@ -241,13 +240,16 @@ impl<'a> Run<'a> {
         let _ = fs::remove_dir_all(room);
     }
 
+    fn templates(&self) -> Utf8PathBuf {
+        self.directory.join("templates")
+    }
+
     fn templates_for(&self, seed: u64) -> Result<(), Loss> {
         let n = server_of(seed, self.servers.len());
         let Made { server, is_made } = &self.servers[n];
         let mut is_made = is_made.lock().unwrap_or_else(PoisonError::into_inner);
         if !*is_made {
-            let templates = self.directory.join(TEMPLATES_DIRECTORY);
-            make_templates(server, &templates.join(n.to_string()))?;
+            make_templates(server, &self.templates().join(n.to_string()))?;
             *is_made = true;
         }
         Ok(())
