@@ -1,7 +1,9 @@
 //! What the server tests share: the servers to run against, and directories that a server's account can enter.
 
+mod operations;
 mod victim;
 
+pub use operations::OPERATIONS;
 pub use victim::Victim;
 
 use std::env;

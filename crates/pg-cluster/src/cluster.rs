@@ -9,6 +9,7 @@ use pg_proc::{Account, AccountError, Command, DirectoryGuard, Server};
 use pgconf_parse::{AutoConf, ResolveError, Resolver};
 
 use crate::StartOptions;
+use crate::plain_file::PlainFiles;
 
 /// A data directory and the installation whose programs serve it.
 ///
@@ -99,7 +100,7 @@ impl Cluster {
         let read = Resolver::new()
             .major(installation.major_version().first())
             .auto_conf(AutoConf::Ignored)
-            .read(&config_file)
+            .load(&PlainFiles, config_file.as_std_path())
             .map_err(ClusterError::ConfigFile)?;
         let data_directory = match read.get("data_directory") {
             Some(found) => directory.join(&*found.value_lossy()),

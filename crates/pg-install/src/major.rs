@@ -1,8 +1,9 @@
 //! Release series, which is what data directories and packages are bound to.
 
 use std::fmt;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::unix::fs::FileTypeExt as _;
 use std::str::FromStr;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -76,7 +77,7 @@ impl MajorVersion {
         };
         // More than any such file has, and little enough for a file that is something else.
         let mut start = Vec::new();
-        File::open(path)
+        open(path)
             .and_then(|file| file.take(64).read_to_end(&mut start))
             .map_err(|e| error(PgVersionFileErrorKind::Read(e)))?;
         let text = String::from_utf8_lossy(&start);
@@ -84,6 +85,14 @@ impl MajorVersion {
         line.parse()
             .map_err(|e| error(PgVersionFileErrorKind::Parse(e)))
     }
+}
+
+/// A FIFO in the place of the file would keep us waiting.
+fn open(path: &Utf8Path) -> io::Result<File> {
+    if fs::metadata(path)?.file_type().is_fifo() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a FIFO"));
+    }
+    File::open(path)
 }
 
 impl fmt::Display for MajorVersion {

@@ -1,5 +1,4 @@
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,6 +6,8 @@ use std::thread::JoinHandle;
 
 use camino::Utf8PathBuf;
 use rustix::event::{PollFd, PollFlags};
+
+use crate::pid_file::open;
 
 /// Where a server's standard output and standard error go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +45,7 @@ impl LogReader {
             Self::None => Ok(Vec::new()),
             Self::Memory(tail) => Ok(tail.last(limit)),
             Self::File { path, offset } => {
-                let mut file = File::open(path)?;
+                let mut file = open(path)?;
                 let end = file.metadata()?.len();
                 // A file that has shrunk was truncated or replaced: all of it is new.
                 let begin = if end < *offset { 0 } else { *offset };

@@ -1,4 +1,4 @@
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -222,13 +222,16 @@ pub enum PidFileErrorKind {
     },
 }
 
-pub(crate) fn read_limited(path: &Utf8Path) -> Result<Option<Vec<u8>>, PidFileErrorKind> {
-    // A pipe in place of the file must not block us.
-    let file = OpenOptions::new()
+/// A pipe in place of a file must not block us.
+pub(crate) fn open(path: &Utf8Path) -> io::Result<File> {
+    OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
-        .open(path);
-    let file = match file {
+        .open(path)
+}
+
+pub(crate) fn read_limited(path: &Utf8Path) -> Result<Option<Vec<u8>>, PidFileErrorKind> {
+    let file = match open(path) {
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(PidFileErrorKind::Read(e)),

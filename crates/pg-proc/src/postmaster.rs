@@ -199,7 +199,8 @@ impl Postmaster {
             .create(true)
             .truncate(false)
             .mode(0o600)
-            .custom_flags(nix::libc::O_NOFOLLOW)
+            // Nor does a FIFO keep us waiting.
+            .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK)
             .open(&path)
             .map_err(|e| SignalError {
                 pid: self.pid(),

@@ -4,6 +4,8 @@ use std::str::FromStr;
 use camino::{Utf8Path, Utf8PathBuf};
 use thiserror::Error;
 
+use crate::pid_file::open;
+
 /// `postmaster.opts`: the command line of the last start.
 ///
 /// The server writes its program, then each argument between double quotes, and a newline
@@ -36,7 +38,7 @@ impl PostmasterOpts {
             path: Some(path.clone()),
             kind,
         };
-        match std::fs::read_to_string(&path) {
+        match open(&path).and_then(io::read_to_string) {
             Ok(text) => parse(&text).map(Some).map_err(failed),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(failed(PostmasterOptsErrorKind::Read(e))),

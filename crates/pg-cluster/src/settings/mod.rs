@@ -7,7 +7,6 @@ mod history;
 mod replace;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use pgconf_parse::{
@@ -19,6 +18,7 @@ pub use self::edit::{Shadowed, Validation, Written};
 pub use self::error::{SettingsError, SettingsErrorKind};
 pub use self::history::{SettingHistory, SettingOrigin};
 use crate::Cluster;
+use crate::plain_file::{self, PlainFiles};
 
 /// The settings in a cluster's `postgresql.conf`, obtained from [`Cluster::settings`].
 ///
@@ -64,7 +64,7 @@ impl<'c> Settings<'c> {
     /// If it cannot be read.
     pub fn document(&self) -> Result<Document, SettingsError> {
         let path = self.path();
-        match fs::read(&path) {
+        match plain_file::read(&path) {
             Ok(content) => Ok(Document::parse(content)),
             Err(error) => Err(SettingsError::new(path, SettingsErrorKind::Read(error))),
         }
@@ -264,6 +264,6 @@ fn read_effective(cluster: &Cluster, path: &Utf8Path) -> Result<Configuration, S
     Resolver::new()
         .major(cluster.installation().major_version().first())
         .auto_conf(auto_conf)
-        .read(path.as_std_path())
+        .load(&PlainFiles, path.as_std_path())
         .map_err(|error| SettingsError::new(path.to_owned(), SettingsErrorKind::Resolve(error)))
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use pg_cluster::{Cluster, Escalation, Ownership};
-use pg_tests::{Room, init_options, is_root};
+use pg_tests::{OPERATIONS, Room, init_options, is_root};
 use rustix::fs::{CWD, Mode, mkfifoat};
 
 use crate::kills::names;
@@ -56,7 +56,7 @@ pub(crate) fn files(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
         damaged.push((path, was_there.then_some(aside)));
         scene.fault();
     }
-    let mut all = operations();
+    let mut all = OPERATIONS;
     rng.shuffle(&mut all);
     for (name, operation) in all {
         println!("{name}");
@@ -136,56 +136,6 @@ pub(crate) fn leftovers(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
         outside.is_untouched(&before)?;
     }
     Ok(())
-}
-
-type Operation = (&'static str, fn(&Cluster));
-
-/// Whatever the outcome, there has to be one.
-fn operations() -> Vec<Operation> {
-    vec![
-        ("is_initialized", |cluster| {
-            cluster.is_initialized();
-        }),
-        ("state", |cluster| drop(cluster.state())),
-        ("pid", |cluster| drop(cluster.pid())),
-        ("readiness", |cluster| drop(cluster.readiness())),
-        ("uptime", |cluster| drop(cluster.uptime())),
-        ("control_data", |cluster| drop(cluster.control_data())),
-        ("major_version", |cluster| drop(cluster.major_version())),
-        ("connection_info", |cluster| drop(cluster.connection_info())),
-        ("config_file", |cluster| drop(cluster.config_file())),
-        ("hba_file", |cluster| drop(cluster.hba_file())),
-        ("external_pid_file", |cluster| {
-            drop(cluster.external_pid_file())
-        }),
-        ("log_tail", |cluster| drop(cluster.log_tail())),
-        ("get", |cluster| drop(cluster.settings().get("port"))),
-        ("iter", |cluster| {
-            drop(cluster.settings().iter().map(Iterator::count))
-        }),
-        ("effective", |cluster| drop(cluster.settings().effective())),
-        ("explain", |cluster| {
-            drop(cluster.settings().explain("port"))
-        }),
-        ("check", |cluster| {
-            drop(cluster.settings().check("work_mem", "4MB"))
-        }),
-        ("set", |cluster| drop(cluster.settings().set("my.v", 1))),
-        ("remove a setting", |cluster| {
-            drop(cluster.settings().remove("my.v"))
-        }),
-        ("stop", |cluster| drop(cluster.stop())),
-        ("kill", |cluster| drop(cluster.kill())),
-        ("reload", |cluster| drop(cluster.reload())),
-        ("promote", |cluster| drop(cluster.promote())),
-        ("rotate_log", |cluster| drop(cluster.rotate_log())),
-        ("wait_until_stopped", |cluster| {
-            drop(cluster.wait_until_stopped(Duration::from_secs(1)));
-        }),
-        ("wait_until_started", |cluster| {
-            drop(cluster.wait_until_started(Duration::from_secs(1)));
-        }),
-    ]
 }
 
 /// Puts something at `path`, and says what.
