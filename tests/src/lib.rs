@@ -3,7 +3,7 @@
 mod operations;
 mod victim;
 
-pub use operations::OPERATIONS;
+pub use operations::{OPERATIONS, Operation};
 pub use victim::Victim;
 
 use std::env;

@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use pg_cluster::Cluster;
 
-/// By name. For tests that care whether there is an outcome, and not which.
-pub const OPERATIONS: [(&str, fn(&Cluster)); 26] = [
+/// What is tried, by the name of the method.
+pub type Operation = (&'static str, fn(&Cluster));
+
+/// For tests that care whether there is an outcome, and not which.
+pub const OPERATIONS: [Operation; 26] = [
     ("is_initialized", |cluster| {
         cluster.is_initialized();
     }),

@@ -24,7 +24,7 @@ pub(crate) fn servers(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
     cluster.stop_and_wait(&Escalation::fast())?;
     let mut committed = 0;
     for _ in 0..4 {
-        let wait = *rng.pick(&[StartWait::Ready, StartWait::Ready, StartWait::Spawned]);
+        let wait = rng.pick(&[StartWait::Ready, StartWait::Ready, StartWait::Spawned]);
         let Started::Now(pid) = cluster.start(&options.clone().wait(wait))? else {
             return Err(Loss::new("somebody else has started it"));
         };
@@ -61,7 +61,7 @@ pub(crate) fn servers(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
             "{committed} were committed, {count} are there"
         );
         committed = count;
-        let mode = *rng.pick(&[StopMode::Fast, StopMode::Immediate, StopMode::Kill]);
+        let mode = rng.pick(&[StopMode::Fast, StopMode::Immediate, StopMode::Kill]);
         cluster.stop_and_wait(&Escalation::new(mode, PATIENCE))?;
         ensure!(cluster.pid()?.is_none(), "{restarted:?} is still there");
     }
@@ -150,7 +150,7 @@ pub(crate) fn owners(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
             .map(ToString::to_string)
             .unwrap_or_default();
         let data = cluster.data_directory().to_owned();
-        let how = *rng.pick(&["wait", "throw-away", "abort", "exit"]);
+        let how = rng.pick(&["wait", "throw-away", "abort", "exit"]);
         let mut owner = scene.sibling(
             "proc-owner",
             [

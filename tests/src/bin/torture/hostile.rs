@@ -44,7 +44,7 @@ pub(crate) fn files(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
     let saved = scene.room.directory("saved");
     let mut damaged = Vec::new();
     for n in 0..1 + rng.below(3) {
-        let name = *rng.pick(&FILES);
+        let name = rng.pick(&FILES);
         let path = cluster.data_directory().join(name);
         let aside = saved.join(n.to_string());
         let was_there = path.symlink_metadata().is_ok();
@@ -189,7 +189,7 @@ fn damage(
             "closed to everybody"
         }
         10 => {
-            let line = *rng.pick(&["x", "\0", "1\n", "a = 'b'\n", "-", "'"]);
+            let line = rng.pick(&["x", "\0", "1\n", "a = 'b'\n", "-", "'"]);
             fs::write(path, line.repeat(HUGE / line.len()))?;
             "huge"
         }
@@ -220,7 +220,7 @@ pub(crate) fn corrupt(rng: &mut Rng, path: &Utf8Path) -> Result<&'static str, Lo
             "empty"
         }
         3 => {
-            let word = *rng.pick(&ADVERSARIES);
+            let word = rng.pick(&ADVERSARIES);
             let at = rng.index(content.len() + 1);
             content.splice(at..at, word.bytes());
             "spoiled by a phrase"

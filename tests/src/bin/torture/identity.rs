@@ -66,7 +66,7 @@ pub(crate) fn reused_numbers(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
             }
             Err(error) => return Err(error.into()),
         }
-        let mode = *rng.pick(&[StopMode::Fast, StopMode::Immediate, StopMode::Kill]);
+        let mode = rng.pick(&[StopMode::Fast, StopMode::Immediate, StopMode::Kill]);
         cluster.stop_and_wait(&Escalation::new(mode, PATIENCE))?;
         let end = ended(&mut bystander)?;
         ensure!(end.is_none(), "process {number} was hit: {end:?}");
@@ -121,7 +121,7 @@ fn bystander(rng: &mut Rng, cluster: &Cluster, other: Pid) -> Result<Bystander, 
         1 => number(std::os::unix::process::parent_id().to_string()),
         2 => number("1".to_owned()),
         3 => number(
-            (*rng.pick(&["0", "-1", "-0", "2147483647", "2147483648", "99999999999"])).to_owned(),
+            (rng.pick(&["0", "-1", "-0", "2147483647", "2147483648", "99999999999"])).to_owned(),
         ),
         4 => number(format!("-{other}")),
         5 => number(other.to_string()),

@@ -74,7 +74,7 @@ pub(crate) fn settings(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
     fs::write(&place, format!("my.v = 0\n{rest}"))?;
     fs::set_permissions(
         &place,
-        fs::Permissions::from_mode(*rng.pick(&[0o600, 0o640, 0o644])),
+        fs::Permissions::from_mode(rng.pick(&[0o600, 0o640, 0o644])),
     )?;
     if let Some(account) = server_account() {
         std::os::unix::fs::chown(&place, Some(account.uid()), Some(account.gid()))?;
@@ -115,7 +115,7 @@ pub(crate) fn start(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
         sockets.join(".s.PGSQL.5432.lock"),
     ];
     for _ in 0..4 {
-        let ownership = *rng.pick(&["bound", "bound", "detached"]);
+        let ownership = rng.pick(&["bound", "bound", "detached"]);
         let mut starter = scene.victim(["start", data.as_str(), sockets.as_str(), ownership]);
         starter.line();
         starter.say("go");

@@ -48,8 +48,12 @@ pub(crate) fn starters(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
         ensure!(found.as_deref() == Some(pid), "{found:?} runs, {said:?}");
         // The next time, the lock file is that of a server that was killed, or there is none.
         match rng.below(3) {
-            0 => drop(cluster.kill()?),
-            1 => drop(cluster.stop_and_wait(&Escalation::fast())?),
+            0 => {
+                cluster.kill()?;
+            }
+            1 => {
+                cluster.stop_and_wait(&Escalation::fast())?;
+            }
             _ => {}
         }
         for rival in rivals {

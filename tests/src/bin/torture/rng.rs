@@ -28,8 +28,8 @@ impl Rng {
         usize::try_from(self.below(length as u64)).unwrap_or_default()
     }
 
-    pub(crate) fn pick<'a, T>(&mut self, all: &'a [T]) -> &'a T {
-        &all[self.index(all.len())]
+    pub(crate) fn pick<T: Clone>(&mut self, all: &[T]) -> T {
+        all[self.index(all.len())].clone()
     }
 
     /// Yes in one of so many cases.

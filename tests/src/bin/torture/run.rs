@@ -74,7 +74,7 @@ impl Options {
         Rng::new(self.seed).shuffle(&mut first);
         let mut rng = Rng::new(self.seed ^ n.rotate_left(32));
         let scenario = usize::try_from(n).ok().and_then(|n| first.get(n).copied());
-        let scenario = scenario.unwrap_or_else(|| *rng.pick(scenarios));
+        let scenario = scenario.unwrap_or_else(|| rng.pick(scenarios));
         (scenario, rng.next() >> 32)
     }
 }

@@ -80,7 +80,8 @@ pub(crate) fn owners(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
     for _ in 0..3 {
         let mut owners = Vec::new();
         for _ in 0..1 + rng.below(3) {
-            owners.push(place.owner(scene, *rng.pick(&["temp", "many", "again"]))?);
+            let mode = rng.pick(&["temp", "many", "again"]);
+            owners.push(place.owner(scene, mode)?);
         }
         for mut owner in owners {
             moment(rng, &mut owner, START, &[]);
@@ -165,7 +166,7 @@ pub(crate) fn damaged_caches(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
         files_below(&place.cache.join("templates"), &mut files);
         ensure!(!files.is_empty(), "no template in the cache");
         let file = rng.pick(&files);
-        crate::hostile::corrupt(rng, file)?;
+        crate::hostile::corrupt(rng, &file)?;
         scene.fault();
         place.start(scene)?;
     }

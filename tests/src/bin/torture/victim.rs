@@ -130,7 +130,7 @@ pub(crate) fn moment(rng: &mut Rng, victim: &mut Victim, whole: Duration, sights
         return;
     }
     let (sight, after) = (rng.pick(sights), rng.time_below(Duration::from_millis(3)));
-    while !appeared(sight) && !victim.has_ended() && begun.elapsed() < 4 * whole {
+    while !appeared(&sight) && !victim.has_ended() && begun.elapsed() < 4 * whole {
         // The directories to watch are not there yet either.
         std::thread::sleep(Duration::from_micros(50));
     }
