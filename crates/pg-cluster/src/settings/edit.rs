@@ -1,7 +1,6 @@
 //! One change to the file: under the lock, judged if wanted, whole or not at all.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::time::Duration;
 
 use camino::Utf8Path;
@@ -10,7 +9,7 @@ use pgconf_parse::{Document, EditError, SettingName};
 
 use super::replace::Replacement;
 use super::{SettingOrigin, SettingsError, SettingsErrorKind, check, read_effective};
-use crate::Cluster;
+use crate::{Cluster, plain_file};
 
 /// Who judges a change before it replaces the file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -64,7 +63,8 @@ pub(super) fn edit(
     let _lock = DirectoryLock::acquire(directory, Deadline::after(LOCK_PATIENCE))
         .map_err(|error| failed(SettingsErrorKind::Lock(error)))?;
 
-    let content = fs::read(&target).map_err(|error| failed(SettingsErrorKind::Read(error)))?;
+    let content =
+        plain_file::read(&target).map_err(|error| failed(SettingsErrorKind::Read(error)))?;
     let old = Document::parse(content);
     let mut new = old.clone();
     change(&mut new).map_err(|error| failed(SettingsErrorKind::Edit(error)))?;

@@ -7,7 +7,6 @@ mod history;
 mod replace;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use pgconf_parse::{
@@ -18,7 +17,7 @@ pub use self::check::{SettingCheck, SettingProblem, SettingProblemKind};
 pub use self::edit::{Shadowed, Validation, Written};
 pub use self::error::{SettingsError, SettingsErrorKind};
 pub use self::history::{SettingHistory, SettingOrigin};
-use crate::Cluster;
+use crate::{Cluster, plain_file};
 
 /// The settings in a cluster's `postgresql.conf`, obtained from [`Cluster::settings`].
 ///
@@ -64,7 +63,7 @@ impl<'c> Settings<'c> {
     /// If it cannot be read.
     pub fn document(&self) -> Result<Document, SettingsError> {
         let path = self.path();
-        match fs::read(&path) {
+        match plain_file::read(&path) {
             Ok(content) => Ok(Document::parse(content)),
             Err(error) => Err(SettingsError::new(path, SettingsErrorKind::Read(error))),
         }
