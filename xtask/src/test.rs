@@ -28,7 +28,7 @@ use stage::Stage;
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    servers: servers::Args,
+    servers: servers::Selection,
     /// As root: the account that the server tests run under after they ran as root
     /// [default: nobody, or the first that exists of a few like it]
     #[arg(long)]

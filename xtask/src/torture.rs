@@ -14,7 +14,7 @@ use crate::test::{build, servers};
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    servers: servers::Args,
+    servers: servers::Selection,
     /// How long; each scenario has its turn in any case [default: 1, or a single case with --only]
     #[arg(long)]
     minutes: Option<u64>,

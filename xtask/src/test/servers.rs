@@ -6,7 +6,7 @@ use nix::unistd::Uid;
 use crate::postgres::{self, Cache, FetchError, Pins, Server};
 
 #[derive(clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct Selection {
     /// Major versions to test with, separated by commas [default: the oldest, the newest, a
     /// complete installation, and what is installed]
     #[arg(long, value_delimiter = ',', conflicts_with = "all")]
@@ -29,7 +29,7 @@ pub(crate) struct Chosen {
     pub(crate) notes: Vec<String>,
 }
 
-pub(crate) fn choose(args: &Args) -> Result<Chosen> {
+pub(crate) fn choose(args: &Selection) -> Result<Chosen> {
     let pins = Pins::load()?;
     let cache = Cache::open()?;
     let installed = if args.no_installed {
@@ -79,7 +79,7 @@ pub(crate) fn choose(args: &Args) -> Result<Chosen> {
 }
 
 /// Exactly these majors: each fetched, or else installed.
-fn named(args: &Args, cache: &Cache, pins: &Pins, installed: &[Server]) -> Result<Vec<Server>> {
+fn named(args: &Selection, cache: &Cache, pins: &Pins, installed: &[Server]) -> Result<Vec<Server>> {
     let mut servers = Vec::new();
     for &major in &args.majors {
         let there = installed.iter().filter(|server| server.major() == major);
