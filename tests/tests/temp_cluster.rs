@@ -306,8 +306,8 @@ fn a_directory_with_a_comma_and_a_long_name_will_do() {
             .start()
             .unwrap();
         assert!(temp.path().starts_with(&storage));
-        assert!(!temp.socket_dir().starts_with(&storage));
-        let sockets = temp.socket_dir().to_owned();
+        assert!(!temp.socket_directory().starts_with(&storage));
+        let sockets = temp.socket_directory().to_owned();
         assert_eq!(
             ask(&mut connect_to(temp.connection_info()), "SELECT 1"),
             "1"
