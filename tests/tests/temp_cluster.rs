@@ -27,6 +27,11 @@ fn each_is_a_fresh_server_and_leaves_nothing() {
         for _ in 0..2 {
             let temp = builder.start().unwrap();
             let mut client = connect_to(temp.connection_info());
+            let shown = format!("{temp:?}");
+            assert!(
+                !shown.contains("bytes: ["),
+                "the log is shown as numbers: {shown}"
+            );
             let version = ask(&mut client, "SHOW server_version_num");
             assert_eq!(version, installation.version().num().to_string());
             ask(
