@@ -51,6 +51,7 @@ mod files;
 mod init;
 mod listening;
 mod log_file;
+mod regular_file;
 mod remove;
 mod running;
 mod settings;
