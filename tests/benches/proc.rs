@@ -1,14 +1,11 @@
-//! How late a wait returns, against `pg_ctl` and against the floor: a bare exec with a spinning
-//! observer.
+//! Starting and stopping servers, and how late a wait returns, against `pg_ctl` and against the floor: a bare exec with a
+//! spinning observer. `cargo xtask bench proc`.
 //!
-//! One run, everything interleaved, so that all meet the same machine. `cargo bench -p pg-tests
-//! --bench proc`; the number of rounds is the first argument, 30 without. With
-//! `PG_BENCH_REALTIME=1`, as root, the waits do not compete for a processor.
-
-#![allow(clippy::print_stdout, reason = "this is what a benchmark is for")]
+//! With `BENCH_REALTIME=1`, as root, the waits do not compete for a processor.
 
 #[path = "../tests/proc_fixture/mod.rs"]
 mod proc_fixture;
+mod rows;
 
 use std::fs;
 use std::os::unix::process::CommandExt;
@@ -17,26 +14,42 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use pg_proc::{Found, PidFile, Postmaster, Server, Signal, Status};
-use proc_fixture::{Cluster, Process, account, bin_directories, patience};
+use camino::Utf8Path;
+use pg_proc::{Found, GuardOptions, PidFile, Postmaster, Server, Signal, Status};
+use proc_fixture::{Cluster, Process, account, patience};
+use rows::{Sheet, Who};
+
+const START: &str = "start a server, until it is ready";
+const SPAWN: &str = "start a process, until exec has succeeded";
+const GUARD: &str = "have a directory guarded";
+const READY: &str = "from the server's `ready` until the wait returns";
+const STOP: &str = "fast stop, until it is gone";
+const END: &str = "from the server's end until the wait returns";
+const IDLE: &str = "processor time of waiting for ten seconds";
+
+const PG_PROC: Who<'static> = Who::Ours("pg-proc");
+const PG_CTL: Who<'static> = Who::Beside("`pg_ctl -w`");
 
 fn main() {
     run_before_others();
-    let rounds = std::env::args()
-        .find_map(|argument| argument.parse().ok())
-        .unwrap_or(30);
-    for bin in bin_directories() {
-        println!("{bin}, {rounds} rounds, median (least to most)");
-        measure(&Cluster::with(bin), rounds);
-        println!();
-    }
+    let cluster = Cluster::new();
+    let mut sheet = Sheet::new("proc");
+    sheet.rounds(rows::rounds().unwrap_or(20), |sheet| {
+        ours(&cluster, sheet);
+        pg_ctl(&cluster, sheet);
+        floor(&cluster, sheet);
+        portable(&cluster, sheet);
+        guard(sheet);
+    });
+    idle(&cluster, &mut sheet);
+    sheet.print();
 }
 
 /// On a machine that is busy with something else, a thread that is woken waits for a processor,
 /// longer than what is measured here. As root this gives the calling thread a priority over that,
 /// and only that thread, not the server.
 fn run_before_others() {
-    if std::env::var_os("PG_BENCH_REALTIME").is_none() {
+    if std::env::var_os("BENCH_REALTIME").is_none() {
         return;
     }
     let thread = fs::read_link("/proc/thread-self").expect("/proc/thread-self");
@@ -47,129 +60,45 @@ fn run_before_others() {
     assert!(done.expect("chrt runs").success());
 }
 
-#[derive(Default)]
-struct Times {
-    start: Vec<Duration>,
-    start_late: Vec<Duration>,
-    portable_late: Vec<Duration>,
-    stop: Vec<Duration>,
-    stop_late: Vec<Duration>,
-    ctl_start: Vec<Duration>,
-    ctl_start_late: Vec<Duration>,
-    ctl_stop: Vec<Duration>,
-    ctl_stop_late: Vec<Duration>,
-    floor_start: Vec<Duration>,
-    floor_stop: Vec<Duration>,
-}
-
-fn measure(cluster: &Cluster, rounds: usize) {
-    let mut times = Times::default();
-    for _ in 0..rounds {
-        ours(cluster, &mut times);
-        portable(cluster, &mut times);
-        pg_ctl(cluster, &mut times);
-        floor(cluster, &mut times);
-    }
-    let floor_start = median(&mut times.floor_start);
-    let floor_stop = median(&mut times.floor_stop);
-    let line = |name: &str, times: &mut [Duration], floor: Option<Duration>| {
-        let middle = median(times);
-        let ratio = floor.map(|floor| middle.as_secs_f64() / floor.as_secs_f64());
-        let ratio = ratio
-            .map(|ratio| format!("  {ratio:.2} x floor"))
-            .unwrap_or_default();
-        println!(
-            "  {name:42} {:9.3} ms ({:.3} to {:.3}){ratio}",
-            milliseconds(middle),
-            milliseconds(times[0]),
-            milliseconds(times[times.len() - 1]),
-        );
-    };
-    line(
-        "bare exec until ready, spinning",
-        &mut times.floor_start,
-        None,
-    );
-    line("start until ready", &mut times.start, Some(floor_start));
-    line("pg_ctl start -w", &mut times.ctl_start, Some(floor_start));
-    line(
-        "from `ready` until the wait returns",
-        &mut times.start_late,
-        None,
-    );
-    line("  with portable means", &mut times.portable_late, None);
-    line("  pg_ctl start -w", &mut times.ctl_start_late, None);
-    line(
-        "bare SIGINT until the end, spinning",
-        &mut times.floor_stop,
-        None,
-    );
-    line("fast stop", &mut times.stop, Some(floor_stop));
-    line(
-        "pg_ctl stop -m fast -w",
-        &mut times.ctl_stop,
-        Some(floor_stop),
-    );
-    line(
-        "from the end until the wait returns",
-        &mut times.stop_late,
-        None,
-    );
-    line("  pg_ctl stop -m fast -w", &mut times.ctl_stop_late, None);
-    idle(cluster);
-}
-
-fn median(times: &mut [Duration]) -> Duration {
-    times.sort();
-    times[times.len() / 2]
-}
-
-fn milliseconds(time: Duration) -> f64 {
-    time.as_secs_f64() * 1000.0
-}
-
-/// How much processor time a wait of ten seconds takes.
-fn idle(cluster: &Cluster) {
+fn idle(cluster: &Cluster, sheet: &mut Sheet) {
     let server = cluster.start();
     let before = processor_time();
     server
         .wait_status(&[Status::Stopping], Duration::from_secs(10))
         .expect_err("it does not stop");
-    println!(
-        "  processor time of ten seconds' wait        {:9.3} ms",
-        processor_time() - before
-    );
+    sheet.note(IDLE, PG_PROC, processor_time() - before);
 }
 
-/// Of this thread, in milliseconds.
-fn processor_time() -> f64 {
+/// Of this thread.
+fn processor_time() -> Duration {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    now.tv_sec as f64 * 1e3 + now.tv_nsec as f64 / 1e6
+    now.try_into().expect("no negative time")
 }
 
-fn ours(cluster: &Cluster, times: &mut Times) {
+fn ours(cluster: &Cluster, sheet: &mut Sheet) {
     let ready = Observer::of_ready(cluster);
     let begin = Instant::now();
     let server = cluster.spawn();
+    sheet.note(
+        SPAWN,
+        Who::Ours("pg-proc, with supervisor and log"),
+        begin.elapsed(),
+    );
     server.wait_ready(patience()).expect("ready");
     let end = Instant::now();
-    times.start.push(end - begin);
-    times
-        .start_late
-        .push(end.saturating_duration_since(ready.seen()));
+    sheet.note(START, PG_PROC, end - begin);
+    sheet.note(READY, PG_PROC, end.saturating_duration_since(ready.seen()));
 
     let gone = Observer::of_end(&server);
     let begin = Instant::now();
     server.send(Signal::Fast).expect("signal");
     server.wait_gone(patience()).expect("gone");
     let end = Instant::now();
-    times.stop.push(end - begin);
-    times
-        .stop_late
-        .push(end.saturating_duration_since(gone.seen()));
+    sheet.note(STOP, PG_PROC, end - begin);
+    sheet.note(END, PG_PROC, end.saturating_duration_since(gone.seen()));
 }
 
-fn portable(cluster: &Cluster, times: &mut Times) {
+fn portable(cluster: &Cluster, sheet: &mut Sheet) {
     let ready = Observer::of_ready(cluster);
     let server = cluster.spawn();
     let found = loop {
@@ -179,14 +108,13 @@ fn portable(cluster: &Cluster, times: &mut Times) {
     };
     found.wait_ready(patience()).expect("ready");
     let end = Instant::now();
-    times
-        .portable_late
-        .push(end.saturating_duration_since(ready.seen()));
+    let who = Who::Ours("pg-proc, with portable means");
+    sheet.note(READY, who, end.saturating_duration_since(ready.seen()));
     server.send(Signal::Fast).expect("signal");
     server.wait_gone(patience()).expect("gone");
 }
 
-fn pg_ctl(cluster: &Cluster, times: &mut Times) {
+fn pg_ctl(cluster: &Cluster, sheet: &mut Sheet) {
     let run = |arguments: &[&str]| {
         let mut command = std::process::Command::new(cluster.bin.join("pg_ctl"));
         command
@@ -217,10 +145,8 @@ fn pg_ctl(cluster: &Cluster, times: &mut Times) {
         &options.join(" "),
     ]);
     let end = Instant::now();
-    times.ctl_start.push(end - begin);
-    times
-        .ctl_start_late
-        .push(end.saturating_duration_since(ready.seen()));
+    sheet.note(START, PG_CTL, end - begin);
+    sheet.note(READY, PG_CTL, end.saturating_duration_since(ready.seen()));
 
     let pid = PidFile::read(&cluster.data)
         .expect("file")
@@ -230,13 +156,11 @@ fn pg_ctl(cluster: &Cluster, times: &mut Times) {
     let begin = Instant::now();
     run(&["stop", "-m", "fast"]);
     let end = Instant::now();
-    times.ctl_stop.push(end - begin);
-    times
-        .ctl_stop_late
-        .push(end.saturating_duration_since(gone.seen()));
+    sheet.note(STOP, PG_CTL, end - begin);
+    sheet.note(END, PG_CTL, end.saturating_duration_since(gone.seen()));
 }
 
-fn floor(cluster: &Cluster, times: &mut Times) {
+fn floor(cluster: &Cluster, sheet: &mut Sheet) {
     let command = cluster.command();
     let mut bare = std::process::Command::new(command.program());
     bare.args(command.arguments()).current_dir("/");
@@ -248,14 +172,40 @@ fn floor(cluster: &Cluster, times: &mut Times) {
         .stderr(Stdio::null());
     let begin = Instant::now();
     let mut child = bare.spawn().expect("postgres");
+    sheet.note(SPAWN, Who::Floor("bare fork and exec"), begin.elapsed());
     spin_until_ready(cluster);
-    times.floor_start.push(begin.elapsed());
+    let who = Who::Floor("bare exec, watched by spinning");
+    sheet.note(START, who, begin.elapsed());
 
     let pid = rustix::process::Pid::from_child(&child);
     let begin = Instant::now();
     rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("signal");
     while child.try_wait().expect("wait").is_none() {}
-    times.floor_stop.push(begin.elapsed());
+    let who = Who::Floor("bare SIGINT, watched by spinning");
+    sheet.note(STOP, who, begin.elapsed());
+}
+
+/// The guard's process is forked and executes nothing: the least that a process of one's own costs is a program's start.
+fn guard(sheet: &mut Sheet) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = Utf8Path::from_path(directory.path()).expect("UTF-8");
+    let begin = Instant::now();
+    let guard = GuardOptions::new().remove(path).guard().expect("a guard");
+    sheet.note(
+        GUARD,
+        Who::Ours("pg-proc, `DirectoryGuard`"),
+        begin.elapsed(),
+    );
+    guard.release();
+
+    let begin = Instant::now();
+    let mut child = std::process::Command::new("true").spawn().expect("true");
+    sheet.note(
+        GUARD,
+        Who::Beside("fork and exec of `true`"),
+        begin.elapsed(),
+    );
+    child.wait().expect("its end");
 }
 
 fn spin_until_ready(cluster: &Cluster) {

@@ -286,6 +286,26 @@ pub fn rows(
     Ok(rows.collect())
 }
 
+/// The messages of errors in a source file: what stands in `#[error("...")]`, the parts between the placeholders.
+pub fn messages(source: &str) -> impl Iterator<Item = Vec<&str>> {
+    source.split("#[error(").skip(1).filter_map(|rest| {
+        let text = rest.trim_start().strip_prefix('"')?.split('"').next()?;
+        let parts = text
+            .split('{')
+            .enumerate()
+            .map(|(index, part)| match index {
+                0 => part,
+                _ => part.split_once('}').map_or("", |(_, after)| after),
+            });
+        Some(
+            parts
+                .map(|part| part.trim_matches([' ', '`']))
+                .filter(|part| part.len() > 3)
+                .collect(),
+        )
+    })
+}
+
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;

@@ -91,3 +91,22 @@ fn the_table_for_people_from_py_postgresql_names_what_there_is() {
     }
     assert!(named > 50, "{named}");
 }
+
+/// `texts.txt` of a crate shows every message that its errors have.
+#[test]
+fn every_message_is_shown() {
+    let Some(crates) = crates() else { return };
+    let root = workspace().join("crates");
+    for name in ["pg-proc", "pg-cluster"] {
+        let directory = root.join(name).join("src");
+        let shown = fs::read_to_string(directory.join("texts.txt")).unwrap();
+        let mut missing = Vec::new();
+        for path in crates.iter().filter(|path| path.starts_with(&directory)) {
+            let source = fs::read_to_string(path).unwrap();
+            let parts = pg_tests::messages(&source).flatten();
+            let unseen = parts.filter(|part| !shown.contains(part));
+            missing.extend(unseen.map(str::to_owned));
+        }
+        assert!(missing.is_empty(), "{name}: {missing:#?}");
+    }
+}

@@ -56,7 +56,7 @@ fn the_program_does_what_it_says() {
     assert!(run(&["--help"], true).contains("Usage: pgcluster COMMAND DIR"));
     run(&[], false);
     let start = ["start", &data, &sockets, "listen_addresses="];
-    assert!(run(&start, false).contains("the directory is not initialised"));
+    assert!(run(&start, false).contains("the directory is not initialised\nhint: `Cluster::init`"));
     assert!(run(&["init", &data], true).starts_with(&format!("initialised {data}")));
     assert!(run(&start, true).starts_with("started server "));
     assert!(run(&start, true).contains("was running already"));

@@ -270,12 +270,12 @@ fn shared_memory_cannot_be_had() {
 
         let detached = room.start_options().ownership(Ownership::Detached);
         cluster.start(&detached).unwrap();
-        let backend = ask(&mut connect(&cluster), "SELECT pg_backend_pid()");
+        let mut client = connect(&cluster);
+        let backend = ask(&mut client, "SELECT pg_backend_pid()");
         let Found::Running(postmaster) = Postmaster::find(cluster.data_directory()).unwrap() else {
             panic!("a server runs")
         };
-        // It does not notice that its postmaster is gone.
-        send(&backend, Signal::STOP);
+        let backend = Stopped::new(backend.parse().unwrap());
         postmaster.send(pg_cluster::Signal::Kill).unwrap();
         while postmaster.is_alive() {
             std::thread::yield_now();
@@ -286,14 +286,26 @@ fn shared_memory_cannot_be_had() {
             matches!(error.kind(), StartErrorKind::SharedMemory(_)),
             "{error:?}"
         );
-        send(&backend, Signal::KILL);
+        drop(backend);
         cluster.start(&room.start_options()).unwrap();
     }
 }
 
-fn send(pid: &str, signal: Signal) {
-    let pid = Pid::from_raw(pid.parse().unwrap()).unwrap();
-    kill_process(pid, signal).unwrap();
+/// A process that does not notice what happens, until it is killed.
+struct Stopped(Pid);
+
+impl Stopped {
+    fn new(pid: i32) -> Self {
+        let stopped = Self(Pid::from_raw(pid).unwrap());
+        kill_process(stopped.0, Signal::STOP).unwrap();
+        stopped
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        let _ = kill_process(self.0, Signal::KILL);
+    }
 }
 
 /// What recovery needs has been overwritten, or the file that says where to begin.

@@ -1,5 +1,7 @@
 //! The guide's chapter on troubleshooting speaks of the messages that there are.
 
+use pg_tests::messages;
+
 const GUIDE: &str = include_str!("../../docs/guide.md");
 
 /// Files whose every message the guide explains.
@@ -29,26 +31,6 @@ fn troubleshooting() -> &'static str {
         .split_once("\n## Troubleshooting\n")
         .expect("the chapter");
     chapter
-}
-
-/// What stands in `#[error("...")]`, the parts between the placeholders.
-fn messages(source: &'static str) -> impl Iterator<Item = Vec<&'static str>> {
-    source.split("#[error(").skip(1).filter_map(|rest| {
-        let text = rest.trim_start().strip_prefix('"')?.split('"').next()?;
-        let parts = text
-            .split('{')
-            .enumerate()
-            .map(|(index, part)| match index {
-                0 => part,
-                _ => part.split_once('}').map_or("", |(_, after)| after),
-            });
-        Some(
-            parts
-                .map(|part| part.trim_matches([' ', '`']))
-                .filter(|part| part.len() > 3)
-                .collect(),
-        )
-    })
 }
 
 #[test]

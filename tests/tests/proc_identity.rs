@@ -17,7 +17,10 @@ use proc_fixture::{Cluster, account, bin_directories, patience};
 type Find = fn(&Utf8Path) -> Result<Found, FindError>;
 
 /// The native means, and those of every Unix.
-const FINDS: [Find; 2] = [Postmaster::find, Postmaster::find_portably];
+const FINDS: [Find; 2] = [
+    |directory| Postmaster::find(directory),
+    |directory| Postmaster::find_portably(directory),
+];
 
 /// What `postmaster.pid` of a crashed server says, with another number.
 fn claim(cluster: &Cluster, pid: i32, start_time: i64) {
@@ -84,7 +87,7 @@ fn a_server_of_another_directory_has_the_number() {
     // The file says whatever that server's says, as after a copy of the whole directory.
     fs::write(cluster.data.join(PidFile::NAME), file).expect("a lock file");
     assert!(matches!(
-        reason(Postmaster::find, &cluster),
+        reason(FINDS[0], &cluster),
         StaleReason::OtherDirectory
     ));
     release_shared_memory(&cluster.data).expect_err("the memory of another");

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -242,6 +243,35 @@ fn a_cache_of_somebody_else_is_refused() {
         "{}",
         chain(&error)
     );
+}
+
+/// As for the accounts of services, in containers and in builds that set `HOME` to something that is not there.
+#[test]
+fn without_a_home_the_cache_is_among_the_temporary_files() {
+    if let Some(storage) = pg_tests::role() {
+        let builder = TempCluster::builder().installation(server());
+        drop(
+            builder
+                .storage(Storage::Directory(storage))
+                .start()
+                .unwrap(),
+        );
+        return;
+    }
+    let room = Room::new();
+    fs::write(room.join("home"), "not even root can make a directory here").unwrap();
+    let test = "without_a_home_the_cache_is_among_the_temporary_files";
+    let mut child = pg_tests::child(test, room.directory("storage").as_str());
+    let temporary = room.directory("temporary");
+    child
+        .env("HOME", room.join("home"))
+        .env("TMPDIR", &temporary)
+        .env_remove("XDG_CACHE_HOME")
+        .env_remove("PG_CLUSTER_CACHE");
+    assert!(child.status().unwrap().success());
+    let user = fs::metadata(room.join("home")).unwrap().uid();
+    let cache = temporary.join(format!("pg-cluster-{user}/templates"));
+    assert_eq!(fs::read_dir(cache).unwrap().count(), 1);
 }
 
 #[test]

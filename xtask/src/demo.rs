@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use camino::Utf8Path;
 use pg_cluster::{Cluster, Escalation, InitOptions, Installation, StartOptions};
 
-use crate::postgres::{self, Cache, Pins};
+use crate::postgres::{self, Wanted};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -99,20 +99,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What was asked for; else a server of this machine; else one from the cache; else one that is fetched.
 fn find(args: &Args) -> Result<Installation> {
     let directory = match &args.bin_directory {
         Some(directory) => directory.clone(),
-        None => match postgres::installed().into_iter().next() {
-            Some(server) => server.bin,
-            None => {
-                let (cache, pins) = (Cache::open()?, Pins::load()?);
-                match postgres::all_cached(&cache, &pins).into_iter().next() {
-                    Some(server) => server.bin,
-                    None => postgres::ensure(&cache, &pins, 18)?.bin,
-                }
-            }
-        },
+        None => postgres::one(Wanted::Any)?.bin,
     };
     Ok(Installation::from_bin_directory(directory)?)
 }

@@ -9,6 +9,7 @@ mod error;
 mod fetch;
 mod hint;
 mod installed;
+mod one;
 mod pin;
 mod pins;
 mod progress;
@@ -25,7 +26,8 @@ pub(crate) use fetch::{
     Server, all_cached, cached, default_set, ensure, ensure_all, ensure_packages,
 };
 pub(crate) use hint::hint;
-pub(crate) use installed::installed;
+pub(crate) use installed::{in_directory, installed};
+pub(crate) use one::{Wanted, one};
 pub(crate) use pins::{Client, Package, Pins};
 
 #[derive(clap::Args)]

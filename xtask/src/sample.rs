@@ -3,19 +3,25 @@
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail};
+use camino::Utf8PathBuf;
 
+use crate::postgres::{self, Wanted};
 use crate::workspace;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Directory of the server's programs [default: what discovery finds]
+    /// Directory of the server's programs [default: of a server of this machine, fetched if there is none]
     #[arg(long)]
-    bindir: Option<String>,
+    bindir: Option<Utf8PathBuf>,
 }
 
 /// With `cargo test`, many tests in one process; with nextest, a process for each.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let manifest = workspace::root().join("tests/sample/Cargo.toml");
+    let bindir = match &args.bindir {
+        Some(directory) => directory.clone(),
+        None => postgres::one(Wanted::Any)?.bin,
+    };
     // One target directory: what both need is built once.
     let target = workspace::root().join("target");
     let has_nextest = workspace::cargo()
@@ -35,10 +41,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         cargo
             .args(*runner)
             .args(["--manifest-path", manifest.as_str()])
-            .args(["--target-dir", target.as_str()]);
-        if let Some(bindir) = &args.bindir {
-            cargo.env("SAMPLE_BINDIR", bindir);
-        }
+            .args(["--target-dir", target.as_str()])
+            .env("SAMPLE_BINDIR", &bindir);
         println!("cargo {}", runner.join(" "));
         let status = cargo.status().context("failed to run cargo")?;
         if !status.success() {

@@ -44,7 +44,7 @@ pub(crate) struct Args {
     /// [default: nobody, or the first that exists of a few like it]
     #[arg(long)]
     account: Option<String>,
-    /// Only tests with one of these words in their name
+    /// Only tests with one of these words in their name, or in that of their file
     filter: Vec<String>,
 }
 
@@ -64,7 +64,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     {
         let stage = Stage::new()?;
         let phase = Phase::new(&stage, &chosen.servers, &args.filter);
-        phases.push(phase.cargo_tests()?);
+        phases.push(phase.cargo_tests(&executables)?);
         if args.filter.is_empty() {
             phases.push(phase.doc_tests()?);
         }

@@ -12,7 +12,7 @@
 use std::error::Error;
 use std::process::ExitCode;
 
-use pg_cluster::{Cluster, Discovery, MajorVersion, Request, State, Validation};
+use pg_cluster::{Cluster, Discovery, MajorVersion, Report, Request, State, Validation};
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
@@ -25,13 +25,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprint!("admin: {error}");
-            let mut cause = error.source();
-            while let Some(error) = cause {
-                eprint!(": {error}");
-                cause = error.source();
-            }
-            eprintln!();
+            eprintln!("admin: {}", Report::new(&*error));
             ExitCode::FAILURE
         }
     }

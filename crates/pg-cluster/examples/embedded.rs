@@ -14,7 +14,7 @@ use std::io;
 use std::process::ExitCode;
 
 use pg_cluster::{
-    Cluster, ConnectionInfo, Escalation, InitOptions, Installation, MajorVersion, Request,
+    Cluster, ConnectionInfo, Escalation, InitOptions, Installation, MajorVersion, Report, Request,
     StartError, StartOptions, Started,
 };
 
@@ -86,19 +86,10 @@ fn work(address: &ConnectionInfo) -> Result<(), postgres::Error> {
     client.close()
 }
 
-/// The error and its causes in one line, and what may help.
+/// What went wrong, what may help, and what the server said.
 fn report(error: &(dyn Error + 'static)) {
-    eprint!("embedded: {error}");
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        eprint!(": {error}");
-        cause = error.source();
-    }
-    eprintln!();
+    eprintln!("embedded: {}", Report::new(error));
     if let Some(error) = error.downcast_ref::<StartError>() {
-        if let Some(hint) = error.hint() {
-            eprintln!("hint: {hint}");
-        }
         eprint!("{}", error.log());
     }
 }

@@ -11,8 +11,8 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use pg_cluster::{
-    Cluster, Discovery, Escalation, InitOptions, Installation, Ownership, Request, StartOptions,
-    Started, StopMode, Stopped, Validation,
+    Cluster, Discovery, Escalation, InitOptions, Installation, Ownership, Report, Request,
+    StartOptions, Started, StopMode, Stopped, Validation,
 };
 
 const HELP: &str = "\
@@ -54,13 +54,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprint!("error: {error}");
-            let mut cause = error.source();
-            while let Some(error) = cause {
-                eprint!(": {error}");
-                cause = error.source();
-            }
-            eprintln!();
+            eprintln!("error: {}", Report::new(&*error));
             ExitCode::FAILURE
         }
     }

@@ -68,9 +68,17 @@ impl ConfigurationProblem {
     }
 }
 
-/// `file:line: message`, as far as known.
+/// `file:line: message`, as far as known, and the message alone where it names its place itself.
 impl fmt::Display for ConfigurationProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let file = self.file.as_ref();
+        if let Some(file) = file.filter(|file| !self.message.contains(file.as_str())) {
+            write!(f, "{file}:")?;
+            if let Some(line) = self.line {
+                write!(f, "{line}:")?;
+            }
+            f.write_str(" ")?;
+        }
         f.write_str(&self.message)
     }
 }

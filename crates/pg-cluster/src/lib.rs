@@ -53,6 +53,7 @@ mod listening;
 mod log_file;
 mod regular_file;
 mod remove;
+mod report;
 mod running;
 mod settings;
 mod sql;
@@ -60,6 +61,8 @@ mod start;
 mod state;
 mod stop;
 mod temp;
+#[cfg(test)]
+mod texts;
 
 pub use pg_install as install;
 pub use pg_proc as proc;
@@ -80,6 +83,7 @@ pub use crate::init::{
     LocaleCategory, LocaleProvider,
 };
 pub use crate::remove::{RemoveError, RemoveErrorKind};
+pub use crate::report::Report;
 pub use crate::running::Running;
 pub use crate::settings::{
     SettingCheck, SettingHistory, SettingOrigin, SettingProblem, SettingProblemKind, Settings,

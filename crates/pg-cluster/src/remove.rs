@@ -52,6 +52,13 @@ pub enum RemoveErrorKind {
 }
 
 impl RemoveError {
+    pub(crate) fn new(data_directory: &Utf8Path, kind: RemoveErrorKind) -> Self {
+        Self {
+            data_directory: data_directory.to_owned(),
+            kind,
+        }
+    }
+
     /// The directory.
     pub fn data_directory(&self) -> &Utf8Path {
         &self.data_directory
@@ -104,10 +111,7 @@ impl Cluster {
     ///
     /// As [`remove`](Self::remove).
     pub fn remove_with(&self, escalation: &Escalation) -> Result<(), RemoveError> {
-        let failed = |kind| RemoveError {
-            data_directory: self.data_directory().to_owned(),
-            kind,
-        };
+        let failed = |kind| RemoveError::new(self.data_directory(), kind);
         let directory = self.data_directory();
         if fs::symlink_metadata(directory)
             .is_err_and(|error| error.kind() == io::ErrorKind::NotFound)

@@ -73,6 +73,8 @@ mod serde_impls;
 mod ssl;
 mod version;
 
+pub use camino::{Utf8Path, Utf8PathBuf};
+
 pub use command::{ProgramError, ProgramErrorKind};
 pub use configure::ConfigureOptions;
 pub use directory::Directory;

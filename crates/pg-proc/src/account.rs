@@ -79,7 +79,8 @@ impl Account {
     /// # Errors
     ///
     /// The directory or the account database cannot be read, or there is no account to use.
-    pub fn for_data_directory(path: &Utf8Path) -> Result<Option<Self>, AccountError> {
+    pub fn for_data_directory(path: impl AsRef<Utf8Path>) -> Result<Option<Self>, AccountError> {
+        let path = path.as_ref();
         if !Uid::effective().is_root() {
             return Ok(None);
         }

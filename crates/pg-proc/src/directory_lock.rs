@@ -45,7 +45,11 @@ impl DirectoryLock {
     /// # Errors
     ///
     /// The directory cannot be opened, its file system has no locks, or the deadline is over.
-    pub fn acquire(directory: &Utf8Path, deadline: Deadline) -> Result<Self, LockError> {
+    pub fn acquire(
+        directory: impl AsRef<Utf8Path>,
+        deadline: impl Into<Deadline>,
+    ) -> Result<Self, LockError> {
+        let (directory, deadline) = (directory.as_ref(), deadline.into());
         if let TryLock::Acquired(lock) = Self::try_acquire(directory)? {
             return Ok(lock);
         }
@@ -81,7 +85,8 @@ impl DirectoryLock {
     /// # Errors
     ///
     /// The directory cannot be opened, or its file system has no locks.
-    pub fn try_acquire(directory: &Utf8Path) -> Result<TryLock, LockError> {
+    pub fn try_acquire(directory: impl AsRef<Utf8Path>) -> Result<TryLock, LockError> {
+        let directory = directory.as_ref();
         let failed = |kind| LockError {
             directory: directory.to_owned(),
             kind,
@@ -127,7 +132,8 @@ fn lock_blocking(file: &File) -> io::Result<()> {
 /// # Errors
 ///
 /// The path does not exist or cannot be reached.
-pub fn available_space(path: &Utf8Path) -> io::Result<u64> {
+pub fn available_space(path: impl AsRef<Utf8Path>) -> io::Result<u64> {
+    let path = path.as_ref();
     let found = rustix::fs::statvfs(path.as_std_path())?;
     Ok(found.f_bavail.saturating_mul(found.f_frsize))
 }

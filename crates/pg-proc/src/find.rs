@@ -61,8 +61,8 @@ pub enum StaleReason {
     #[error("the process began later")]
     BeganLater,
     /// No running server wrote this file.
-    #[error("{0}")]
-    Unreadable(#[source] PidFileError),
+    #[error(transparent)]
+    Unreadable(PidFileError),
 }
 
 impl Stale {
@@ -101,7 +101,8 @@ impl Postmaster {
     /// # Errors
     ///
     /// The directory or the file cannot be read.
-    pub fn find(data_directory: &Utf8Path) -> Result<Found, FindError> {
+    pub fn find(data_directory: impl AsRef<Utf8Path>) -> Result<Found, FindError> {
+        let data_directory = data_directory.as_ref();
         find(data_directory, Means::Native)
     }
 
@@ -112,7 +113,8 @@ impl Postmaster {
     /// # Errors
     ///
     /// As [`find`](Self::find).
-    pub fn find_portably(data_directory: &Utf8Path) -> Result<Found, FindError> {
+    pub fn find_portably(data_directory: impl AsRef<Utf8Path>) -> Result<Found, FindError> {
+        let data_directory = data_directory.as_ref();
         find(data_directory, Means::Portable)
     }
 }

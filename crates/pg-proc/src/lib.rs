@@ -15,7 +15,7 @@
 //! ```
 //! use pg_proc::{Found, Postmaster};
 //!
-//! match Postmaster::find("/nowhere/data".into())? {
+//! match Postmaster::find("/nowhere/data")? {
 //!     Found::Running(postmaster) => println!("process {}", postmaster.pid()),
 //!     Found::Stale(stale) => println!("crashed: {}", stale.reason),
 //!     Found::SingleUser(pid) => println!("single-user process {pid}"),
@@ -93,7 +93,11 @@ mod supervised;
 )]
 mod sys;
 mod tenancy;
+#[cfg(test)]
+mod texts;
 mod wait;
+
+pub use camino::{Utf8Path, Utf8PathBuf};
 
 pub use account::{Account, AccountError, AccountErrorKind};
 pub use command::Command;

@@ -1,4 +1,5 @@
 use std::collections::VecDeque;
+use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -121,11 +122,20 @@ impl Drop for Tail {
 }
 
 /// What was read, and where more comes from: read under one lock, so that the bytes stay in their order.
-#[derive(Debug)]
 struct Kept {
     stream: OwnedFd,
     bytes: VecDeque<u8>,
     limit: usize,
+}
+
+/// How much was read; nobody who looks at a server wants to see all of its log as numbers.
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kept")
+            .field("bytes", &self.bytes.len())
+            .field("limit", &self.limit)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Kept {

@@ -33,7 +33,8 @@ impl Orphans {
     /// # Errors
     ///
     /// The directory cannot be looked at.
-    pub fn find(data_directory: &Utf8Path) -> Result<Self, FindError> {
+    pub fn find(data_directory: impl AsRef<Utf8Path>) -> Result<Self, FindError> {
+        let data_directory = data_directory.as_ref();
         Self::find_by(data_directory, Means::Native)
     }
 

@@ -125,8 +125,9 @@ impl PidFile {
     ///
     /// The file cannot be read, is no regular file, or is nothing that a server writes: empty (a
     /// server that crashed or is only just starting), torn, overflowing.
-    pub fn read(data_directory: &Utf8Path) -> Result<Option<Self>, PidFileError> {
-        Self::read_file(&data_directory.join(Self::NAME))
+    pub fn read(data_directory: impl AsRef<Utf8Path>) -> Result<Option<Self>, PidFileError> {
+        let data_directory = data_directory.as_ref();
+        Self::read_file(data_directory.join(Self::NAME))
     }
 
     /// Reads a lock file by its own path; none when there is no such file.
@@ -134,7 +135,8 @@ impl PidFile {
     /// # Errors
     ///
     /// As [`read`](Self::read).
-    pub fn read_file(path: &Utf8Path) -> Result<Option<Self>, PidFileError> {
+    pub fn read_file(path: impl AsRef<Utf8Path>) -> Result<Option<Self>, PidFileError> {
+        let path = path.as_ref();
         let failed = |kind| PidFileError {
             path: Some(path.to_owned()),
             kind,

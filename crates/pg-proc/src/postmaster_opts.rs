@@ -35,7 +35,8 @@ impl PostmasterOpts {
     /// # Errors
     ///
     /// The file cannot be read, or no server wrote it.
-    pub fn read(data_directory: &Utf8Path) -> Result<Option<Self>, PostmasterOptsError> {
+    pub fn read(data_directory: impl AsRef<Utf8Path>) -> Result<Option<Self>, PostmasterOptsError> {
+        let data_directory = data_directory.as_ref();
         let path = data_directory.join(Self::NAME);
         let failed = |kind| PostmasterOptsError {
             path: Some(path.clone()),

@@ -277,8 +277,8 @@ impl std::error::Error for RunError {
 #[non_exhaustive]
 pub enum RunErrorKind {
     /// It could not be started.
-    #[error("{0}")]
-    Start(#[source] Box<SpawnError>),
+    #[error(transparent)]
+    Start(Box<SpawnError>),
     /// It ended with another status than 0.
     #[error("failed with {0}")]
     Failed(ExitStatus),

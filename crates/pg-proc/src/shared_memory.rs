@@ -35,7 +35,10 @@ pub struct Released {
 /// # Errors
 ///
 /// The directory has a server, processes are attached, or the segment belongs to somebody else.
-pub fn release_shared_memory(data_directory: &Utf8Path) -> Result<Released, SharedMemoryError> {
+pub fn release_shared_memory(
+    data_directory: impl AsRef<Utf8Path>,
+) -> Result<Released, SharedMemoryError> {
+    let data_directory = data_directory.as_ref();
     let failed = |kind| SharedMemoryError {
         data_directory: data_directory.to_owned(),
         kind,
@@ -110,10 +113,10 @@ pub enum SharedMemoryErrorKind {
     #[error("the segment belongs to somebody else")]
     NotOurs,
     /// Whether the server runs could not be found out.
-    #[error("{0}")]
-    Find(#[source] FindError),
+    #[error(transparent)]
+    Find(FindError),
     /// The lock file could not be read.
-    #[error("its lock file {0}")]
+    #[error("its lock file is of no use")]
     LockFile(#[source] PidFileErrorKind),
     /// The directory or a segment could not be read or removed.
     #[error("the system refused")]

@@ -23,7 +23,8 @@ impl SocketPath {
     /// # Errors
     ///
     /// The path is longer than [`MAX_SOCKET_PATH`].
-    pub fn new(directory: &Utf8Path, port: u16) -> Result<Self, SocketPathError> {
+    pub fn new(directory: impl AsRef<Utf8Path>, port: u16) -> Result<Self, SocketPathError> {
+        let directory = directory.as_ref();
         let socket = directory.join(format!(".s.PGSQL.{port}"));
         match socket.as_str().len() {
             0..=MAX_SOCKET_PATH => Ok(Self { socket }),
@@ -55,7 +56,7 @@ impl SocketPath {
     ///
     /// The file cannot be read, or no server wrote it.
     pub fn read_lock(&self) -> Result<Option<PidFile>, PidFileError> {
-        PidFile::read_file(&self.lock_file())
+        PidFile::read_file(self.lock_file())
     }
 }
 

@@ -74,8 +74,8 @@ pub enum SpawnErrorKind {
     #[error("process {0} holds this data directory")]
     Held(Pid),
     /// What holds the data directory could not be found out.
-    #[error("{0}")]
-    State(#[source] FindError),
+    #[error(transparent)]
+    State(FindError),
 }
 
 impl SpawnError {

@@ -63,7 +63,8 @@ impl Tenant {
     /// # Errors
     ///
     /// The FIFO cannot be opened.
-    pub fn enter(fifo: &Utf8Path) -> io::Result<Option<Self>> {
+    pub fn enter(fifo: impl AsRef<Utf8Path>) -> io::Result<Option<Self>> {
+        let fifo = fifo.as_ref();
         match open(fifo, OFlags::WRONLY) {
             Ok(users) => Ok(Some(Self { _users: users })),
             Err(error) if matches!(error.raw_os_error(), Some(libc::ENXIO | libc::ENOENT)) => {

@@ -267,6 +267,6 @@ pub enum WaitErrorKind {
     #[error("cannot be signalled: {0}")]
     NotSignalled(SignalErrorKind),
     /// The deadline is over; with the status at that moment.
-    #[error("was still {} when the time was over", .0.map_or("without a status", Status::as_str))]
+    #[error("was still {}", .0.map_or("without a status", Status::as_str))]
     TimedOut(Option<Status>),
 }

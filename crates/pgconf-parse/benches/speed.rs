@@ -1,16 +1,24 @@
 //! Reading, parsing and editing, beside toml_edit on the same content and memchr on the same bytes.
 //!
-//! `cargo bench -p pgconf-parse`; the figures in the README are the `median` column.
+//! `cargo bench -p pgconf-parse` shows what divan makes of it. `cargo xtask bench parse` has the operations take turns instead.
+
+#[path = "../../../tests/benches/rows/mod.rs"]
+mod rows;
 
 use std::fmt;
 use std::hint::black_box;
+use std::time::{Duration, Instant};
 
 use divan::Bencher;
 use divan::counter::BytesCount;
 use pgconf_parse::{Document, assignments};
+use rows::{Sheet, Who};
 
 fn main() {
-    divan::main();
+    match rows::rounds() {
+        Some(rounds) => take_turns(rounds),
+        None => divan::main(),
+    }
 }
 
 /// What is read: the file that `initdb` writes, repeated to a size, or nothing but assignments.
@@ -26,6 +34,187 @@ const TEXTS: [Text; 4] = [
     Text::Stock(10_000_000),
     Text::Dense(1_000_000),
 ];
+
+/// These are only plotted.
+const BETWEEN: [Text; 3] = [
+    Text::Stock(100_000),
+    Text::Stock(300_000),
+    Text::Stock(3_000_000),
+];
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Operation {
+    Memchr,
+    Iterate,
+    Parse,
+    ParseEditWrite,
+    TomlParse,
+    TomlParseEditWrite,
+}
+
+const OPERATIONS: [Operation; 6] = [
+    Operation::Memchr,
+    Operation::Iterate,
+    Operation::Parse,
+    Operation::ParseEditWrite,
+    Operation::TomlParse,
+    Operation::TomlParseEditWrite,
+];
+
+#[divan::bench(args = cases())]
+fn speed(bencher: Bencher<'_, '_>, case: &Case) {
+    let source = case.text.write(case.operation.language());
+    bencher
+        .counter(BytesCount::of_str(&source))
+        .bench(|| case.operation.run(&source));
+}
+
+struct Case {
+    text: Text,
+    operation: Operation,
+}
+
+fn cases() -> impl Iterator<Item = Case> {
+    TEXTS
+        .into_iter()
+        .flat_map(|text| OPERATIONS.map(|operation| Case { text, operation }))
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.text, self.operation.name())
+    }
+}
+
+fn take_turns(rounds: usize) {
+    let mut sheet = Sheet::new("parse");
+    for text in TEXTS.into_iter().chain(BETWEEN) {
+        let conf = text.write(Language::Conf);
+        let toml = text.write(Language::Toml);
+        let is_listed = BETWEEN
+            .iter()
+            .all(|other| other.to_string() != text.to_string());
+        sheet.rounds(rounds, |sheet| {
+            for operation in OPERATIONS {
+                let source = match operation.language() {
+                    Language::Conf => &conf,
+                    Language::Toml => &toml,
+                };
+                let time = operation.time(source);
+                if is_listed {
+                    for (what, who) in operation.rows() {
+                        sheet.note_bytes(&format!("{what}, {text}"), who, source.len(), time);
+                    }
+                }
+                if let (Text::Stock(_), Some(line)) = (text, operation.line()) {
+                    sheet.point("size", line, source.len(), time);
+                }
+            }
+        });
+    }
+    sheet.print();
+}
+
+/// So long as this is measured at a time: what takes microseconds takes its turn several times.
+const BYTES_A_TURN: usize = 1_000_000;
+
+impl Operation {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Memchr => "memchr, lines",
+            Self::Iterate => "iterate",
+            Self::Parse => "parse",
+            Self::ParseEditWrite => "parse, edit, write",
+            Self::TomlParse => "toml_edit: parse",
+            Self::TomlParseEditWrite => "toml_edit: parse, edit, write",
+        }
+    }
+
+    fn language(self) -> Language {
+        match self {
+            Self::TomlParse | Self::TomlParseEditWrite => Language::Toml,
+            _ => Language::Conf,
+        }
+    }
+
+    /// In which rows it is shown, and as what.
+    fn rows(self) -> Vec<(&'static str, Who<'static>)> {
+        const ITERATE: &str = "iterate over assignments";
+        const PARSE: &str = "parse";
+        const EDIT: &str = "parse, edit one setting, write";
+        match self {
+            Self::Memchr => [ITERATE, PARSE, EDIT]
+                .map(|what| (what, Who::Floor("memchr, for newlines")))
+                .into(),
+            Self::Iterate => vec![(ITERATE, Who::Ours("`assignments`"))],
+            Self::Parse => vec![(PARSE, Who::Ours("`Document`"))],
+            Self::ParseEditWrite => vec![(EDIT, Who::Ours("`Document`"))],
+            Self::TomlParse => vec![(PARSE, Who::Beside("toml_edit"))],
+            Self::TomlParseEditWrite => vec![(EDIT, Who::Beside("toml_edit"))],
+        }
+    }
+
+    /// Its line in the plot.
+    fn line(self) -> Option<&'static str> {
+        match self {
+            Self::Memchr => Some("memchr"),
+            Self::Iterate => Some("iterate"),
+            Self::ParseEditWrite => Some("parse, edit, write"),
+            Self::TomlParseEditWrite => Some("toml_edit"),
+            Self::Parse | Self::TomlParse => None,
+        }
+    }
+
+    /// What is left of it is dropped outside of the measured time.
+    fn run(self, source: &str) -> Left {
+        let source = black_box(source);
+        match self {
+            Self::Memchr => Left::Number(memchr::memchr_iter(b'\n', source.as_bytes()).count()),
+            Self::Iterate => Left::Number(
+                assignments(source.as_bytes())
+                    .map(|found| found.name().len() + found.value().len())
+                    .sum(),
+            ),
+            Self::Parse => Left::Document(Document::parse(source)),
+            Self::ParseEditWrite => {
+                let mut document = Document::parse(source);
+                document
+                    .set("last_setting", 4711)
+                    .expect("a plain name and value");
+                Left::Bytes(document.to_bytes())
+            }
+            Self::TomlParse => Left::Toml(source.parse().expect("TOML")),
+            Self::TomlParseEditWrite => {
+                let mut document: toml_edit::DocumentMut = source.parse().expect("TOML");
+                document["last_setting"] = toml_edit::value(4711);
+                Left::Bytes(document.to_string().into_bytes())
+            }
+        }
+    }
+
+    /// Of one run.
+    fn time(self, source: &str) -> Duration {
+        let times = (BYTES_A_TURN / source.len()).max(1);
+        let once = |_| {
+            let begun = Instant::now();
+            let left = black_box(self.run(source));
+            let time = begun.elapsed();
+            drop(left);
+            time
+        };
+        let whole: Duration = (0..times).map(once).sum();
+        whole / u32::try_from(times).expect("a small number")
+    }
+}
+
+/// What an operation leaves to be dropped.
+#[expect(dead_code, reason = "it is only dropped")]
+enum Left {
+    Number(usize),
+    Document(Document),
+    Toml(toml_edit::DocumentMut),
+    Bytes(Vec<u8>),
+}
 
 impl fmt::Display for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -57,11 +246,13 @@ impl Text {
             }
             Self::Dense(size) => (size, Box::new(move |n| dense(n, language))),
         };
-        let mut text = String::with_capacity(size + 30_000);
-        for n in 0.. {
-            text.push_str(&piece(n));
-            if text.len() >= size {
-                break;
+        let mut text = String::with_capacity(size + 1_000);
+        'full: for n in 0.. {
+            for line in piece(n).split_inclusive('\n') {
+                if text.len() >= size {
+                    break 'full;
+                }
+                text.push_str(line);
             }
         }
         text.push_str(&assignment("last_setting", "42", language));
@@ -118,63 +309,4 @@ fn assignment(name: &str, value: &str, language: Language) -> String {
         Language::Toml if number => format!("{name} = {value}\n"),
         Language::Toml => format!("{name} = \"{value}\"\n"),
     }
-}
-
-#[divan::bench(args = TEXTS)]
-fn a_memchr_lines(bencher: Bencher<'_, '_>, text: Text) {
-    let source = text.write(Language::Conf);
-    bencher
-        .counter(BytesCount::of_str(&source))
-        .bench(|| memchr::memchr_iter(b'\n', black_box(source.as_bytes())).count());
-}
-
-#[divan::bench(args = TEXTS)]
-fn b_iterate(bencher: Bencher<'_, '_>, text: Text) {
-    let source = text.write(Language::Conf);
-    bencher.counter(BytesCount::of_str(&source)).bench(|| {
-        assignments(black_box(source.as_bytes()))
-            .map(|found| found.name().len() + found.value().len())
-            .sum::<usize>()
-    });
-}
-
-#[divan::bench(args = TEXTS)]
-fn c_parse(bencher: Bencher<'_, '_>, text: Text) {
-    let source = text.write(Language::Conf);
-    bencher
-        .counter(BytesCount::of_str(&source))
-        .bench(|| Document::parse(black_box(source.as_str())));
-}
-
-#[divan::bench(args = TEXTS)]
-fn d_parse_edit_write(bencher: Bencher<'_, '_>, text: Text) {
-    let source = text.write(Language::Conf);
-    bencher.counter(BytesCount::of_str(&source)).bench(|| {
-        let mut document = Document::parse(black_box(source.as_str()));
-        document
-            .set("last_setting", 4711)
-            .expect("a plain name and value");
-        document.to_bytes()
-    });
-}
-
-#[divan::bench(args = TEXTS)]
-fn e_toml_edit_parse(bencher: Bencher<'_, '_>, text: Text) {
-    let source = text.write(Language::Toml);
-    bencher.counter(BytesCount::of_str(&source)).bench(|| {
-        black_box(source.as_str())
-            .parse::<toml_edit::DocumentMut>()
-            .expect("TOML")
-    });
-}
-
-#[divan::bench(args = TEXTS)]
-fn f_toml_edit_parse_edit_write(bencher: Bencher<'_, '_>, text: Text) {
-    let source = text.write(Language::Toml);
-    bencher.counter(BytesCount::of_str(&source)).bench(|| {
-        let mut document: toml_edit::DocumentMut =
-            black_box(source.as_str()).parse().expect("TOML");
-        document["last_setting"] = toml_edit::value(4711);
-        document.to_string()
-    });
 }

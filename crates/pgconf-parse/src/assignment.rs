@@ -1,6 +1,7 @@
 //! One assignment, and the iteration over those of a file.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::ops::Range;
 
 use memchr::memchr_iter;
@@ -27,7 +28,7 @@ pub const MAX_ERRORS: usize = 100;
 /// assert_eq!(found.raw_value(), b"'64MB'");
 /// assert_eq!((found.line(), found.column()), (2, 1));
 /// ```
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Assignment<'a> {
     source: &'a [u8],
     line: usize,
@@ -148,6 +149,18 @@ impl<'a> Assignment<'a> {
     #[must_use]
     pub fn directive(&self) -> Option<Directive> {
         Directive::of(self.name())
+    }
+}
+
+/// As it stands in the file, without the rest of the file.
+impl fmt::Debug for Assignment<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Assignment")
+            .field("line", &self.line)
+            .field("name", &self.name_lossy())
+            .field("raw_value", &String::from_utf8_lossy(self.raw_value()))
+            .field("commented_out", &self.commented_out)
+            .finish_non_exhaustive()
     }
 }
 

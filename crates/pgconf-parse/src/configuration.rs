@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::assignment::Assignment;
+use crate::bytes::Bytes;
 use crate::document::Document;
 use crate::error::SyntaxError;
 
@@ -119,9 +120,9 @@ impl Configuration {
     pub fn explain(&self, name: impl AsRef<[u8]>) -> Explanation<'_> {
         let name = name.as_ref();
         Explanation {
-            name: name.to_vec(),
+            name: name.into(),
             assignments: self.assignments().filter(|found| found.is(name)).collect(),
-            accepted: self.is_accepted(),
+            problem: self.problems().next(),
         }
     }
 
@@ -189,13 +190,13 @@ pub enum Event<'a> {
 /// All assignments to one setting; see [`Configuration::explain`].
 #[derive(Clone, Debug)]
 pub struct Explanation<'a> {
-    name: Vec<u8>,
+    name: Bytes,
     assignments: Vec<LocatedAssignment<'a>>,
-    accepted: bool,
+    problem: Option<&'a Problem>,
 }
 
 impl<'a> Explanation<'a> {
-    /// The assignment in effect.
+    /// The assignment in effect, unless there is a [`problem`](Self::problem).
     #[must_use]
     pub fn winner(&self) -> Option<LocatedAssignment<'a>> {
         self.assignments.last().copied()
@@ -214,13 +215,20 @@ impl<'a> Explanation<'a> {
     pub fn assignments(&self) -> &[LocatedAssignment<'a>] {
         &self.assignments
     }
+
+    /// Why no assignment counts at all: the first thing in the files that the server complains
+    /// about. None if it takes the configuration.
+    #[must_use]
+    pub fn problem(&self) -> Option<&'a Problem> {
+        self.problem
+    }
 }
 
 impl fmt::Display for Explanation<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = String::from_utf8_lossy(&self.name);
         if self.assignments.is_empty() {
-            return write!(f, "{name} is not set: the server's default is in effect");
+            write!(f, "{name} is not set: the server's default is in effect")?;
         }
         let mut left = self.assignments.len();
         for found in &self.assignments {
@@ -236,12 +244,13 @@ impl fmt::Display for Explanation<'_> {
                 f.write_str("\n")?;
             }
         }
-        if !self.accepted {
-            f.write_str(
-                "\nbut the configuration has errors, and the server takes nothing from it",
-            )?;
+        match self.problem {
+            Some(problem) => write!(
+                f,
+                "\nbut the server takes nothing from this configuration: {problem}"
+            ),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 

@@ -28,7 +28,7 @@ use crate::scan::Line;
 /// assert_eq!(doc.to_string(), "port = 5433\t\t# (change requires restart)\nfsync = off\n");
 /// # Ok::<(), pgconf_parse::EditError>(())
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Document {
     source: Vec<u8>,
     entries: Vec<Entry>,
@@ -282,6 +282,16 @@ impl fmt::Display for Document {
     /// The text of the file, with replacement characters where it is not UTF-8.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&String::from_utf8_lossy(&self.source))
+    }
+}
+
+/// The text and what the server rejects in it, without the index.
+impl fmt::Debug for Document {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Document")
+            .field("text", &String::from_utf8_lossy(&self.source))
+            .field("errors", &self.errors)
+            .finish_non_exhaustive()
     }
 }
 

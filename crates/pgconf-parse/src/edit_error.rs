@@ -2,12 +2,13 @@
 
 use std::fmt;
 
+use crate::bytes::Bytes;
 use crate::name::NameError;
 
 /// A setting that could not be set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EditError {
-    name: Box<[u8]>,
+    name: Bytes,
     kind: EditErrorKind,
 }
 

@@ -7,6 +7,7 @@ use std::ops::Range;
 use memchr::memchr;
 
 use crate::assignment::MAX_ERRORS;
+use crate::bytes::Bytes;
 use crate::scan::Expected;
 
 /// A line that the server rejects with "syntax error".
@@ -33,7 +34,7 @@ pub struct SyntaxError {
     expected: Expected,
     found: Range<usize>,
     /// The whole line, without its end.
-    text: Box<[u8]>,
+    text: Bytes,
 }
 
 impl SyntaxError {

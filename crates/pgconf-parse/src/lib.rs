@@ -76,6 +76,7 @@
 //!   `to_settings` for the other direction, and `Serialize` for both as maps.
 
 mod assignment;
+mod bytes;
 mod commented;
 mod configuration;
 #[cfg(feature = "serde")]

@@ -4,6 +4,7 @@ use std::fmt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+use crate::bytes::Bytes;
 use crate::location;
 
 /// The directories in the value of `unix_socket_directories` and its like: separated by commas,
@@ -196,7 +197,7 @@ fn is_blank(byte: u8) -> bool {
 /// A value that is no list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListError {
-    value: Box<[u8]>,
+    value: Bytes,
     at: usize,
     problem: &'static str,
 }

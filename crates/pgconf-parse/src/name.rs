@@ -5,6 +5,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
+use crate::bytes::Bytes;
 use crate::scan::{self, Token};
 
 /// The name of a setting: an identifier, or two joined by a dot (`pg_stat_statements.max`).
@@ -24,7 +25,7 @@ use crate::scan::{self, Token};
 /// # Ok::<(), pgconf_parse::NameError>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct SettingName(Box<[u8]>);
+pub struct SettingName(Bytes);
 
 impl SettingName {
     /// Checks that the server would take `name` for the name of a setting.
@@ -151,7 +152,7 @@ impl Directive {
 /// A text that cannot be the name of a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NameError {
-    name: Box<[u8]>,
+    name: Bytes,
     problem: &'static str,
 }
 

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::assignment::Assignment;
+use crate::bytes::Bytes;
 use crate::number::{parse_bool, parse_int, parse_real, parse_whole};
 use crate::value::Memory;
 
@@ -211,7 +212,7 @@ impl FromStr for Memory {
 /// A value that is not what its setting wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ValueError {
-    value: Box<[u8]>,
+    value: Bytes,
     wanted: Wanted,
 }
 

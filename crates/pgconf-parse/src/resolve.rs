@@ -180,21 +180,31 @@ impl Reading<'_> {
         if is_blank(location) {
             return self.problem(caller, ProblemKind::EmptyFileName);
         }
+        let path = location::included(location, self.path_of(caller.file), self.major);
+        self.parse_located_file(&path, directive, caller, depth)
+    }
+
+    /// The rest of `ParseConfigFile`, for a path that need not be looked for any more.
+    fn parse_located_file(
+        &mut self,
+        path: &[u8],
+        directive: Directive,
+        caller: Caller,
+        depth: u32,
+    ) -> bool {
         if depth > MAX_DEPTH {
             return self.problem(caller, ProblemKind::TooDeep);
         }
-        let calling_file = self.path_of(caller.file).to_vec();
-        let path = location::included(location, &calling_file, self.major);
-        if path == calling_file {
+        if path == self.path_of(caller.file) {
             return self.problem(caller, ProblemKind::Recursion);
         }
         if self.is_enough() {
             return self.problem(caller, ProblemKind::TooManyFiles);
         }
-        match self.open(&path) {
+        match self.open(path) {
             Ok(file) => self.parse_config_fp(file, depth),
             Err(LoadError::Open(_)) if directive == Directive::IncludeIfExists => {
-                let path = path_buf(&path);
+                let path = path_buf(path);
                 if !self.found.skipped.contains(&path) {
                     self.found.skipped.push(path);
                 }
@@ -203,12 +213,12 @@ impl Reading<'_> {
             Err(LoadError::Open(error)) => self.problem(
                 caller,
                 ProblemKind::OpenFile {
-                    path: path_buf(&path),
+                    path: path_buf(path),
                     error: error.kind(),
                 },
             ),
             Err(LoadError::Read(error)) => {
-                self.unreadable(&path, error);
+                self.unreadable(path, error);
                 false
             }
         }
@@ -254,7 +264,7 @@ impl Reading<'_> {
         match self.conf_files_in_dir(location, caller) {
             Ok(files) => files
                 .iter()
-                .all(|file| self.parse_config_file(file, Directive::Include, caller, depth)),
+                .all(|file| self.parse_located_file(file, Directive::Include, caller, depth)),
             Err(kind) => self.problem(caller, kind),
         }
     }

@@ -5,6 +5,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::bytes::Bytes;
+
 /// The value of a setting as the server is to see it: no quotes, no escapes.
 ///
 /// ```
@@ -16,7 +18,7 @@ use std::time::Duration;
 /// assert_eq!(Value::from(Memory::from_bytes(128 << 20)).to_str_lossy(), "128MB");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Value(Box<[u8]>);
+pub struct Value(Bytes);
 
 impl Value {
     /// The text of the value.

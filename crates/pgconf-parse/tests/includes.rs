@@ -51,8 +51,9 @@ fn a_relative_path_may_be_given() {
         ("postgresql.conf", "include 'sub/a.conf'\n"),
         (
             "sub/a.conf",
-            "include '../b.conf'\ninclude '../../c.conf'\n",
+            "include '../b.conf'\ninclude '../../c.conf'\ninclude_dir 'd'\n",
         ),
+        ("sub/d/e.conf", "z = 1\n"),
         ("b.conf", "x = 1\n"),
         ("../c.conf", "y = 1\n"),
     ]);

@@ -55,7 +55,7 @@ pub(crate) fn bin_directories() -> &'static [Utf8PathBuf] {
 
 /// The account that servers run as.
 pub(crate) fn account() -> Option<Account> {
-    Account::for_data_directory("/nowhere".into()).expect("an account for servers")
+    Account::for_data_directory("/nowhere").expect("an account for servers")
 }
 
 /// A directory for one test, with a data directory in it.

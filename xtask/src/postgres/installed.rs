@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use pg_install::{Discovery, Program};
+use anyhow::{Context as _, Result};
+use camino::Utf8Path;
+use pg_install::{Discovery, Installation, Program};
 
 use super::fetch::{Origin, Server};
 
@@ -13,18 +15,27 @@ pub(crate) fn installed() -> Vec<Server> {
     // What is broken is no server to test with; `pg-install` tells of it where it was asked for.
     let found = Discovery::new().all().into_iter().flatten();
     let servers = found.filter_map(|found| {
-        let installation = found.installation();
-        let postgres = installation.program(Program::Postgres)?;
-        installation.program(Program::Initdb)?;
-        let version = installation.version();
-        let server = Server {
-            bin: postgres.parent()?.to_owned(),
-            version: format!("{}.{}", version.major(), version.minor()),
-            origin: Origin::Installed,
-        };
+        let server = server(found.installation())?;
         // PATH often leads to an installation by a link.
-        seen.insert(postgres.canonicalize_utf8().ok()?)
-            .then_some(server)
+        let postgres = server.bin.join("postgres").canonicalize_utf8().ok()?;
+        seen.insert(postgres).then_some(server)
     });
     servers.collect()
+}
+
+/// The server whose programs are in this directory.
+pub(crate) fn in_directory(bin: &Utf8Path) -> Result<Server> {
+    let installation = Installation::from_bin_directory(bin)?;
+    server(&installation).with_context(|| format!("{bin} has no postgres or no initdb"))
+}
+
+fn server(installation: &Installation) -> Option<Server> {
+    let postgres = installation.program(Program::Postgres)?;
+    installation.program(Program::Initdb)?;
+    let version = installation.version();
+    Some(Server {
+        bin: postgres.parent()?.to_owned(),
+        version: format!("{}.{}", version.major(), version.minor()),
+        origin: Origin::Installed,
+    })
 }

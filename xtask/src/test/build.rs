@@ -25,6 +25,8 @@ pub(crate) struct Executables {
 
 pub(crate) struct TestExecutable {
     pub(crate) path: Utf8PathBuf,
+    /// Of its file, without extension.
+    pub(crate) name: String,
     /// Directory of its package, relative to the workspace's.
     pub(crate) package: &'static str,
 }
@@ -59,7 +61,12 @@ pub(crate) fn tests() -> Result<Executables> {
             continue;
         }
         if artifact.profile.test {
-            executables.tests.push(TestExecutable { path, package });
+            let name = artifact.target.name;
+            executables.tests.push(TestExecutable {
+                path,
+                name,
+                package,
+            });
         } else {
             executables.programs.insert(artifact.target.name, path);
         }

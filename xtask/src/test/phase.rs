@@ -38,7 +38,7 @@ impl<'a> Phase<'a> {
 
     /// Unit and integration tests of the workspace as the account that we are, by nextest when
     /// there is one.
-    pub(crate) fn cargo_tests(&self) -> Result<Outcome> {
+    pub(crate) fn cargo_tests(&self, executables: &Executables) -> Result<Outcome> {
         let nextest = workspace::cargo()
             .args(["nextest", "--version"])
             .stdout(Stdio::null())
@@ -46,16 +46,31 @@ impl<'a> Phase<'a> {
             .status()
             .is_ok_and(|status| status.success());
         let mut command = workspace::cargo();
+        let files: Vec<_> = executables
+            .tests
+            .iter()
+            .map(|test| test.name.as_str())
+            .filter(|name| self.names(name))
+            .collect();
         if nextest {
             command.args(["nextest", "run", "--no-tests=pass"]);
-        } else {
+        } else if files.is_empty() {
             // Everything but doc tests, which have a phase of their own.
             command.args(["test", "--lib", "--bins", "--tests", "--examples"]);
+        } else {
+            command.arg("test");
+            command.args(files.iter().flat_map(|name| ["--test", name]));
         }
         command.args(["--workspace", "--all-features", "--no-fail-fast"]);
         if nextest {
-            command.args(self.filter);
-        } else {
+            let words = self.filter.iter();
+            let sets: Vec<_> = words
+                .map(|word| format!("test(~{word}) | binary(~{word})"))
+                .collect();
+            if !sets.is_empty() {
+                command.args(["-E", &sets.join(" | ")]);
+            }
+        } else if files.is_empty() {
             command.arg("--").args(self.filter);
         }
         let runner = if nextest { "nextest" } else { "cargo test" };
@@ -93,9 +108,14 @@ impl<'a> Phase<'a> {
             let package = self.stage.package(test);
             let mut command = Command::new(&program);
             // What is ours is nothing to them; std drops our supplementary groups with the user.
+            let words = if self.names(&test.name) {
+                &[]
+            } else {
+                self.filter
+            };
             command
                 .env_clear()
-                .args(self.filter)
+                .args(words)
                 .current_dir(&package)
                 .gid(account.gid.as_raw())
                 .uid(account.uid.as_raw())
@@ -129,6 +149,11 @@ impl<'a> Phase<'a> {
             what: format!("server tests as {}", account.name),
             passed,
         })
+    }
+
+    /// Whether the filter names a whole file of tests.
+    fn names(&self, file: &str) -> bool {
+        self.filter.iter().any(|word| file.contains(word))
     }
 
     fn run(&self, mut command: Command, what: String) -> Result<Outcome> {

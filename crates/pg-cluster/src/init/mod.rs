@@ -225,7 +225,7 @@ impl<'a> Target<'a> {
             guard.release();
         }
         // What keeps it from being released keeps nobody from removing the files.
-        let _ = pg_proc::release_shared_memory(&self.stage());
+        let _ = pg_proc::release_shared_memory(self.stage());
         let cleared = self.clear();
         if let (Ok(()), Some(created)) = (cleared, &self.created) {
             let _ = fs::remove_dir_all(created);
@@ -268,7 +268,12 @@ fn make_and_lock(
                 return Err(InitErrorKind::Busy);
             }
             Err(_) if !directory.exists() && begun.elapsed() < LOCK_PATIENCE => continue,
-            Err(error) => return Err(InitErrorKind::Lock(error)),
+            Err(error) => {
+                return Err(match error.kind {
+                    LockErrorKind::Open(cause) => InitErrorKind::Directory(cause),
+                    _ => InitErrorKind::Lock(error),
+                });
+            }
         };
         // The lock is free while there is unfinished work: its owner was killed, and its guard is about to remove what it began,
         // the directory itself perhaps. That must not happen beneath us.

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use pg_install::MissingProgramError;
+use pg_proc::LockErrorKind;
 
 use crate::ConfigurationProblem;
 
@@ -47,7 +49,7 @@ pub enum SettingsErrorKind {
 }
 
 impl SettingsError {
-    pub(super) fn new(path: Utf8PathBuf, kind: SettingsErrorKind) -> Self {
+    pub(crate) fn new(path: Utf8PathBuf, kind: SettingsErrorKind) -> Self {
         Self { path, kind }
     }
 
@@ -69,7 +71,12 @@ impl SettingsError {
             {
                 Some("the file and its directory have to be open to this process: it belongs to the server's account".into())
             }
-            SettingsErrorKind::Lock(_) => Some("another program is changing the file: try again".into()),
+            SettingsErrorKind::Lock(error) if matches!(error.kind, LockErrorKind::Busy) => {
+                Some("another program is changing the file: try again".into())
+            }
+            SettingsErrorKind::Installation(cause) => {
+                cause.downcast_ref::<MissingProgramError>()?.hint()
+            }
             SettingsErrorKind::Rejected(_) => Some("nothing was changed".into()),
             _ => None,
         }

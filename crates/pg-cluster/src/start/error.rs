@@ -178,7 +178,9 @@ impl StartError {
             StartErrorKind::AddressInUse(_) => {
                 "`StartOptions::port` takes another port; without `listen_addresses` only the Unix socket is used"
             }
-            StartErrorKind::Wait(_) => "`StartOptions::timeout` gives it more time",
+            StartErrorKind::Wait(_) if self.is_timeout() => {
+                "`StartOptions::timeout` gives it more time"
+            }
             StartErrorKind::MissingProgram(error) => return error.hint(),
             StartErrorKind::Spawn(error) => return error.hint(),
             _ => return None,

@@ -101,6 +101,7 @@ impl Cluster {
             };
             match gone {
                 Ok(()) => {
+                    self.wait_for_last_words(pid);
                     if mode == StopMode::Kill {
                         release(self.data_directory());
                     }
@@ -138,8 +139,16 @@ impl Cluster {
                         waited: begun.elapsed(),
                     })
                 })?;
+            self.wait_for_last_words(pid);
         }
         Ok(())
+    }
+
+    /// The log collector outlives its postmaster for a moment. Of a server that somebody else has started nobody tells when it is gone.
+    fn wait_for_last_words(&self, pid: Pid) {
+        if let Some(own) = self.server().filter(|own| own.process.pid() == pid) {
+            let _ = own.process.wait_gone(LAST_WORDS);
+        }
     }
 
     fn ask(&self, mode: StopMode) -> Result<Option<Pid>, StopError> {
@@ -154,6 +163,9 @@ impl Cluster {
         }
     }
 }
+
+/// More than a log collector is given.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// What a killed server leaves in shared memory. The next start would release it as well, but there may be none.
 fn release(data_directory: &Utf8Path) {

@@ -35,7 +35,7 @@ pub(crate) const PORT: u16 = 5432;
 /// # How it is so fast
 ///
 /// `initdb` runs once; each cluster is a clone of its result. That template is kept in the user's cache directory (`$PG_CLUSTER_CACHE`, else
-/// `$XDG_CACHE_HOME/pg-cluster`, else `~/.cache/pg-cluster`, on macOS `~/Library/Caches/pg-cluster`) for all processes and all checkouts, by
+/// `$XDG_CACHE_HOME/pg-cluster`, else `~/.cache/pg-cluster`, on macOS `~/Library/Caches/pg-cluster`; `pg-cluster-UID` in `TMPDIR` where there is no home to write to) for all processes and all checkouts, by
 /// installation, options, account and setup steps. The clone is kept in memory where there is room, see [`Storage`].
 ///
 /// The server starts while the files of the databases, nine tenths of all, are still being written. Between its start and the

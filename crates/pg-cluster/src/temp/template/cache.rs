@@ -12,7 +12,9 @@ use pg_proc::{Account, Deadline, DirectoryLock, TryLock};
 
 use super::manifest::{Manifest, Stamp};
 use super::{Key, Template, pack, unpack};
+use crate::ClusterError;
 use crate::temp::error::{TempErrorKind, at};
+use crate::temp::storage;
 
 /// Names the directory of the cache.
 pub(crate) const CACHE_VARIABLE: &str = "PG_CLUSTER_CACHE";
@@ -33,9 +35,19 @@ pub(in crate::temp) struct Cache {
 
 impl Cache {
     /// Opens the cache, whose directories are made if need be: `$PG_CLUSTER_CACHE`, else `pg-cluster` in `$XDG_CACHE_HOME`, else in
-    /// `~/.cache`, on macOS in `~/Library/Caches`.
+    /// `~/.cache`, on macOS in `~/Library/Caches`; else, since the accounts of services and containers often have no home where they
+    /// may write, `pg-cluster-UID` in the directory for temporary files.
     pub(in crate::temp) fn open(given: Option<&Utf8Path>) -> Result<Self, TempErrorKind> {
-        let top = given.map_or_else(default_directory, |given| Ok(given.to_owned()))?;
+        if let Some(named) = given.map(Utf8Path::to_owned).or_else(named_directory) {
+            return Self::open_at(named);
+        }
+        match home_directory().map(Self::open_at) {
+            Some(Err(TempErrorKind::File { .. })) | None => Self::open_at(temporary_directory()?),
+            Some(opened) => opened,
+        }
+    }
+
+    fn open_at(top: Utf8PathBuf) -> Result<Self, TempErrorKind> {
         let mut builder = DirBuilder::new();
         builder.recursive(true).mode(0o700);
         let directory = top.join("templates");
@@ -260,27 +272,30 @@ fn require_private(path: &Utf8Path) -> Result<(), TempErrorKind> {
     Ok(())
 }
 
-fn default_directory() -> Result<Utf8PathBuf, TempErrorKind> {
-    let variable = |name| {
-        let path = env::var(name).ok().map(Utf8PathBuf::from);
-        path.filter(|path| path.is_absolute())
+/// What the environment asks for, and no other will do.
+fn named_directory() -> Option<Utf8PathBuf> {
+    variable(CACHE_VARIABLE).or_else(|| Some(variable("XDG_CACHE_HOME")?.join("pg-cluster")))
+}
+
+fn home_directory() -> Option<Utf8PathBuf> {
+    let account = || Account::current().ok()?.home().map(Utf8Path::to_owned);
+    let caches = if cfg!(target_os = "macos") {
+        "Library/Caches"
+    } else {
+        ".cache"
     };
-    let home = || {
-        let account = || Account::current().ok()?.home().map(Utf8Path::to_owned);
-        let home = variable("HOME").or_else(account)?;
-        let caches = if cfg!(target_os = "macos") {
-            "Library/Caches"
-        } else {
-            ".cache"
-        };
-        Some(home.join(caches).join("pg-cluster"))
-    };
-    variable(CACHE_VARIABLE)
-        .or_else(|| Some(variable("XDG_CACHE_HOME")?.join("pg-cluster")))
-        .or_else(home)
-        .ok_or_else(|| {
-            TempErrorKind::Option(format!(
-                "there is no home directory for the template cache: set {CACHE_VARIABLE}"
-            ))
-        })
+    let home = variable("HOME").or_else(account)?;
+    Some(home.join(caches).join("pg-cluster"))
+}
+
+/// Somebody else may have made a directory of this name, which is then refused as not private.
+fn temporary_directory() -> Result<Utf8PathBuf, TempErrorKind> {
+    let account =
+        Account::current().map_err(|error| TempErrorKind::Cluster(ClusterError::Account(error)))?;
+    Ok(storage::disk(None).join(format!("pg-cluster-{}", account.uid())))
+}
+
+fn variable(name: &str) -> Option<Utf8PathBuf> {
+    let path = env::var(name).ok().map(Utf8PathBuf::from);
+    path.filter(|path| path.is_absolute())
 }

@@ -1,0 +1,427 @@
+//! What people get to read: every kind of error once, with its causes and what is advised, in `texts.txt`. After a change of a text,
+//! `PG_UPDATE_TEXTS=1 cargo test` writes that file anew.
+
+use std::error::Error;
+use std::io;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use pg_install::MissingProgramError;
+use pg_proc::{
+    Command, Deadline, DirectoryLock, FindError, GuardError, GuardOptions, LockError, Postmaster,
+    RunError, Server, ServerOptions, SignalError, SpawnError, WaitError,
+};
+
+use crate::sql::SqlError;
+use crate::*;
+
+/// An error, its causes below each other, and the hint.
+fn shown(error: &dyn Error, hint: Option<std::borrow::Cow<'_, str>>) -> String {
+    let mut text = format!("{error}\n");
+    let (mut above, mut next) = (error.to_string(), error.source());
+    while let Some(cause) = next {
+        let said = cause.to_string();
+        assert!(!above.contains(&said), "said twice: {above}: {said}");
+        text += &format!("  because {said}\n");
+        (above, next) = (said, cause.source());
+    }
+    text + &hint.map_or(String::new(), |hint| format!("  hint: {hint}\n"))
+}
+
+fn denied() -> io::Error {
+    io::ErrorKind::PermissionDenied.into()
+}
+
+/// Causes that only their own crate can make, provoked there.
+struct Causes {
+    room: tempfile::TempDir,
+    installation: Installation,
+}
+
+impl Causes {
+    fn new() -> Self {
+        let pairs = [("VERSION", "PostgreSQL 16.3"), ("BINDIR", "/nowhere")];
+        Self {
+            room: tempfile::tempdir().expect("a directory"),
+            installation: Installation::from_pairs(pairs).expect("a version"),
+        }
+    }
+
+    fn file(&self) -> Utf8PathBuf {
+        Utf8PathBuf::from("/dev/null")
+    }
+
+    fn find(&self) -> FindError {
+        Postmaster::find(&self.file()).expect_err("no directory")
+    }
+
+    fn lock(&self) -> LockError {
+        let deadline = Deadline::after(Duration::ZERO);
+        DirectoryLock::acquire("/nowhere".into(), deadline).expect_err("no directory")
+    }
+
+    fn busy(&self) -> LockError {
+        let acquire = || DirectoryLock::acquire(&self.room(), Deadline::after(Duration::ZERO));
+        let _held = acquire().expect("nobody else knows it");
+        acquire().expect_err("it is held")
+    }
+
+    fn guard(&self) -> GuardError {
+        let options = GuardOptions::new().remove(self.file());
+        options.guard().expect_err("no directory")
+    }
+
+    fn missing(&self) -> MissingProgramError {
+        let missing = self.installation.require(Program::Initdb);
+        missing.expect_err("nothing is there").clone()
+    }
+
+    fn run(&self, script: &str) -> RunError {
+        let shell = Command::new("/bin/sh").args(["-c", script]);
+        shell.run(Duration::from_secs(60)).expect_err("a failure")
+    }
+
+    fn spawn(&self) -> SpawnError {
+        let options = ServerOptions::new(self.room());
+        let server = Command::new("/nowhere/postgres").spawn_server(&options);
+        server.expect_err("no program")
+    }
+
+    fn room(&self) -> Utf8PathBuf {
+        Utf8PathBuf::from_path_buf(self.room.path().to_owned()).expect("UTF-8")
+    }
+
+    /// A program that takes itself for no server and ends at once.
+    fn server(&self) -> Server {
+        let options = ServerOptions::new(self.room());
+        let server = Command::new("/bin/sh").args(["-c", "exit 1"]);
+        let server = server.spawn_server(&options).expect("a shell");
+        server.wait_gone(Duration::from_secs(60)).expect("its end");
+        server
+    }
+
+    fn signal(&self) -> SignalError {
+        self.server().send(Signal::Fast).expect_err("it is gone")
+    }
+
+    fn late(&self) -> WaitError {
+        let options = ServerOptions::new(self.room());
+        let server = Command::new("/bin/sleep").arg("60").spawn_server(&options);
+        let server = server.expect("a program");
+        let ready = server.wait_ready(Duration::ZERO);
+        // It would be asked to end, and takes its time.
+        let _ = server.postmaster().kill(Duration::from_secs(60));
+        ready.expect_err("it is no server")
+    }
+
+    fn wait(&self) -> WaitError {
+        let ready = self.server().wait_ready(Duration::from_secs(60));
+        ready.expect_err("it has ended")
+    }
+}
+
+#[test]
+fn every_error_reads_as_it_did() {
+    let causes = Causes::new();
+    let mut texts = Vec::new();
+    let sections = [clusters, starts, stops, inits, settings, temporary];
+    for section in sections {
+        section(&causes, &mut texts);
+    }
+    let text = steady(&texts.join("\n"), &causes);
+    if std::env::var_os("PG_UPDATE_TEXTS").is_some() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/texts.txt");
+        std::fs::write(path, &text).expect("a writable checkout");
+        return;
+    }
+    assert_eq!(text, include_str!("texts.txt"));
+}
+
+/// Without what differs from run to run and from system to system.
+fn steady(text: &str, causes: &Causes) -> String {
+    let socket = pg_proc::MAX_SOCKET_PATH.to_string();
+    let text = text
+        .replace(causes.room().as_str(), "ROOM")
+        .replace(&socket, "MAX");
+    let line = |line: &str| {
+        let mut line = line.to_owned();
+        for (before, after) in [
+            ("server process ", " "),
+            ("to process ", ":"),
+            (" after ", "\n"),
+        ] {
+            if let Some(begin) = line.find(before).map(|at| at + before.len()) {
+                let end = line[begin..]
+                    .find(after)
+                    .map_or(line.len(), |at| begin + at);
+                line.replace_range(begin..end, "N");
+            }
+        }
+        for machines_own in ["nothing at: ", "  hint: install the "] {
+            if line.starts_with(machines_own) {
+                line.replace_range(machines_own.len().., "...");
+            }
+        }
+        line + "\n"
+    };
+    text.lines().map(line).collect()
+}
+
+fn clusters(causes: &Causes, texts: &mut Vec<String>) {
+    let mut show = |error: &dyn Error| texts.push(shown(error, None));
+    let account = Account::by_name("no such account").expect_err("no account");
+    show(&ClusterError::CurrentDirectory("data".into(), denied()));
+    show(&ClusterError::Account(account));
+    let resolved = conf::Resolver::new().read("/nowhere/postgresql.conf");
+    show(&ClusterError::ConfigFile(resolved.expect_err("no file")));
+
+    use ControlDataErrorKind as C;
+    let content = C::Content("the state is none of the known ones");
+    let data = |kind| ControlDataError {
+        data_directory: "/data".into(),
+        kind,
+    };
+    for kind in [C::File(denied()), content, C::Program(causes.run("exit 1"))] {
+        show(&data(kind));
+    }
+
+    use ControlErrorKind as K;
+    let pid = Pid::new(4711).expect("a number");
+    for kind in [
+        K::NotRunning,
+        K::Find(causes.find()),
+        K::Held(pid),
+        K::Signal(causes.signal()),
+        K::Query("connection refused".into()),
+        K::Answer("no reload was seen within ten seconds".to_owned()),
+        K::NotStandby(ControlState::InProduction),
+        K::ControlData(data(C::File(denied()))),
+        K::NoLogCollector,
+        K::Wait(causes.wait()),
+    ] {
+        let error = ControlError {
+            action: "promote",
+            data_directory: "/data".into(),
+            kind,
+        };
+        texts.push(shown(&error, error.hint()));
+    }
+}
+
+fn starts(causes: &Causes, texts: &mut Vec<String>) {
+    use StartErrorKind as K;
+    let path = || Utf8PathBuf::from("/data");
+    let problem = |file: Option<&str>, line| ConfigurationProblem {
+        file: file.map(Into::into),
+        line,
+        message: "syntax error".to_owned(),
+    };
+    let kinds = [
+        K::NotInitialized,
+        K::MajorVersion {
+            data: MajorVersion::new(15),
+            server: "16.3".parse().expect("a version"),
+        },
+        K::Permissions {
+            path: path(),
+            owner: 1000,
+            mode: 0o777,
+        },
+        K::Unusable {
+            path: path(),
+            cause: denied(),
+        },
+        K::SocketDirectory {
+            path: path(),
+            cause: denied(),
+        },
+        K::SettingName("a b".to_owned()),
+        K::SocketPathTooLong {
+            path: "/too/long".into(),
+        },
+        K::Held(Pid::new(4711).expect("a number")),
+        K::AddressInUse("127.0.0.1:5432".to_owned()),
+        K::Configuration(vec![
+            problem(Some("/data/postgresql.conf"), Some(7)),
+            problem(Some("/data/pg_hba.conf"), None),
+            problem(None, None),
+        ]),
+        K::SharedMemory("pre-existing shared memory block is still in use".to_owned()),
+        K::DiskFull(path()),
+        K::Recovery("could not locate a valid checkpoint record".to_owned()),
+        K::Ended {
+            status: Some(ExitStatus::from_raw(1 << 8)),
+            message: "no such library".to_owned(),
+        },
+        K::Ended {
+            status: None,
+            message: "it wrote nothing to its log".to_owned(),
+        },
+        K::NotRunning,
+        K::Wait(causes.wait()),
+        K::Wait(causes.late()),
+        K::MissingProgram(causes.missing()),
+        K::Spawn(causes.spawn()),
+        K::Find(causes.find()),
+    ];
+    for kind in kinds {
+        let error = StartError::new("/data".into(), kind);
+        texts.push(shown(&error, error.hint()));
+    }
+    let error = RestartError::Start(StartError::new("/data".into(), K::NotInitialized));
+    texts.push(shown(&error, error.hint()));
+}
+
+fn stops(causes: &Causes, texts: &mut Vec<String>) {
+    use StopErrorKind as K;
+    let pid = Pid::new(4711).expect("a number");
+    let stop = |kind| StopError::new("/data".into(), kind);
+    let waited = Duration::from_secs(60);
+    let timeout = || stop(K::Timeout { pid, waited });
+    for error in [
+        stop(K::Find(causes.find())),
+        stop(K::Held(pid)),
+        stop(K::Signal(causes.signal())),
+        stop(K::Kill(causes.wait())),
+        timeout(),
+    ] {
+        texts.push(shown(&error, error.hint()));
+    }
+    let error = RestartError::Stop(timeout());
+    texts.push(shown(&error, error.hint()));
+
+    use RemoveErrorKind as R;
+    let tree = R::Tree {
+        path: "/data/base".into(),
+        cause: denied(),
+    };
+    for kind in [
+        R::NoDataDirectory("PG_VERSION"),
+        R::Lock(causes.lock()),
+        R::Stop(timeout()),
+        R::Orphans,
+        R::Held(pid),
+        tree,
+    ] {
+        let error = RemoveError::new("/data".into(), kind);
+        texts.push(shown(&error, error.hint()));
+    }
+}
+
+fn inits(causes: &Causes, texts: &mut Vec<String>) {
+    use InitErrorKind as K;
+    let locale = "echo 'initdb: error: invalid locale name' >&2; exit 1";
+    for kind in [
+        K::AlreadyInitialized,
+        K::NotEmpty("thesis.txt".to_owned()),
+        K::NotEmpty("lost+found".to_owned()),
+        K::Busy,
+        K::Lock(causes.lock()),
+        K::Directory(denied()),
+        K::Option("the password is empty"),
+        K::Unsupported {
+            option: "--wal-segsize",
+            since: MajorVersion::new(11),
+            version: "10.23".parse().expect("a version"),
+        },
+        K::MissingProgram(causes.missing()),
+        K::Program(causes.run(locale)),
+        K::Program(causes.run("echo 'Permission denied' >&2; exit 1")),
+        K::Guard(causes.guard()),
+    ] {
+        let error = InitError::new("/data".into(), kind);
+        texts.push(shown(&error, error.hint()));
+    }
+}
+
+fn settings(causes: &Causes, texts: &mut Vec<String>) {
+    use SettingsErrorKind as K;
+    let edit = conf::Document::parse("").set("a b", 1);
+    let resolved = conf::Resolver::new().read("/nowhere/postgresql.conf");
+    let problem = ConfigurationProblem {
+        file: None,
+        line: None,
+        message: "invalid value for parameter \"work_mem\": \"lots\"".to_owned(),
+    };
+    for kind in [
+        K::Read(denied()),
+        K::Resolve(resolved.expect_err("no file")),
+        K::Lock(causes.lock()),
+        K::Lock(causes.busy()),
+        K::Edit(edit.map(|_| ()).expect_err("no name")),
+        K::Write(denied()),
+        K::Rejected(vec![problem]),
+        K::Program(causes.run("exit 1")),
+        K::Installation(Box::new(causes.missing())),
+    ] {
+        let error = SettingsError::new("/data/postgresql.conf".into(), kind);
+        texts.push(shown(&error, error.hint()));
+    }
+    let nearest = Some("work_mem".to_owned());
+    let message = "70000 is outside the valid range".to_owned();
+    for kind in [
+        SettingProblemKind::Unknown { nearest },
+        SettingProblemKind::Unknown { nearest: None },
+        SettingProblemKind::ReadOnly,
+        SettingProblemKind::OutOfRange {
+            message: message.clone(),
+        },
+        SettingProblemKind::Invalid { message },
+    ] {
+        let name = "wrok_mem".to_owned();
+        texts.push(shown(&SettingProblem { name, kind }, None));
+    }
+}
+
+fn temporary(causes: &Causes, texts: &mut Vec<String>) {
+    use TempErrorKind as K;
+    let nothing = Discovery::new()
+        .root(causes.room())
+        .environment::<&str, &str>([])
+        .find(&Request::any());
+    let path = || Utf8PathBuf::from("/cache");
+    let database = |cause: SqlError| K::Database {
+        database: "app".to_owned(),
+        cause: cause.into(),
+    };
+    for kind in [
+        K::Installation(nothing.expect_err("nothing is there")),
+        K::Option("a WAL directory cannot be chosen".to_owned()),
+        K::Cluster(ClusterError::CurrentDirectory("data".into(), denied())),
+        K::File {
+            path: path(),
+            cause: denied(),
+        },
+        K::NotPrivate {
+            path: path(),
+            owner: 1000,
+            mode: 0o777,
+        },
+        K::Lock(causes.lock()),
+        K::Guard(causes.guard()),
+        K::Init(InitError::new("/data".into(), InitErrorKind::Busy)),
+        database(SqlError::Io(io::ErrorKind::ConnectionReset.into())),
+        database(SqlError::Server {
+            code: "53100".to_owned(),
+            message: "could not create directory".to_owned(),
+        }),
+        database(SqlError::Authentication(10)),
+        K::Setup {
+            key: "v1".to_owned(),
+            cause: "it failed".into(),
+        },
+        K::NotClonable("/data/pg_tblspc/1".into()),
+        K::Start(StartError::new(
+            "/data".into(),
+            StartErrorKind::NotInitialized,
+        )),
+        K::Stop(StopError::new(
+            "/data".into(),
+            StopErrorKind::Held(Pid::new(4711).expect("a number")),
+        )),
+    ] {
+        let error = TempError::from(kind);
+        texts.push(shown(&error, error.hint()));
+    }
+}

@@ -1,0 +1,11 @@
+//! pgtemp, with all its defaults.
+
+mod turns;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    turns::take(|bin| {
+        let server = pgtemp::PgTempDB::builder().with_bin_path(bin).start();
+        let uri = server.connection_uri();
+        Ok((server, uri))
+    })
+}

@@ -1,0 +1,38 @@
+"""pytest-postgresql: the executor behind its fixture of a server, driven as the fixture drives it."""
+
+import contextlib
+import os
+
+import psycopg
+from port_for import get_port
+from pytest_postgresql.executors import PostgreSQLExecutor
+
+import turns
+
+
+@contextlib.contextmanager
+def life(directory):
+    server = PostgreSQLExecutor(
+        executable=os.path.join(turns.BIN, "pg_ctl"),
+        host="127.0.0.1",
+        port=get_port(None),
+        user="postgres",
+        password="",
+        dbname="postgres",
+        options="",
+        datadir=os.path.join(directory, "data"),
+        unixsocketdir=directory,
+        logfile=os.path.join(directory, "log"),
+        startparams="-w",
+        postgres_options="",
+    )
+    server.start()
+    server.wait_for_postgres()
+    with psycopg.connect(host=server.host, port=server.port, user="postgres", dbname="postgres") as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    yield
+    server.stop()
+    server.clean_directory()
+
+
+turns.take(life)
