@@ -26,6 +26,7 @@ fn a_fifo_keeps_nobody_waiting() {
         "PG_VERSION",
         "global/pg_control",
         "postgresql.conf",
+        "postgresql.auto.conf",
         "postmaster.opts",
         "postmaster.pid",
         "server.log",

@@ -43,6 +43,14 @@ pub enum LoadError {
     Read(io::Error),
 }
 
+impl From<LoadError> for io::Error {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::Open(error) | LoadError::Read(error) => error,
+        }
+    }
+}
+
 /// How much text one configuration may have.
 pub(crate) const MAX_TEXT: usize = 16 << 20;
 

@@ -120,10 +120,10 @@ impl Resolver {
         let path = file.as_os_str().as_bytes();
         let accepted = match reading.open(path) {
             Ok(file) => reading.parse_config_fp(file, 0),
-            Err(LoadError::Open(source) | LoadError::Read(source)) => {
+            Err(error) => {
                 return Err(ResolveError {
                     file: file.into(),
-                    source,
+                    source: error.into(),
                 });
             }
         };

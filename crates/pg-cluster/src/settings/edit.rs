@@ -8,8 +8,10 @@ use pg_proc::{Deadline, DirectoryLock};
 use pgconf_parse::{Document, EditError, SettingName};
 
 use super::replace::Replacement;
-use super::{SettingOrigin, SettingsError, SettingsErrorKind, check, read_effective};
-use crate::{Cluster, plain_file};
+use super::{
+    SettingOrigin, SettingsError, SettingsErrorKind, check, read_document, read_effective,
+};
+use crate::Cluster;
 
 /// Who judges a change before it replaces the file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,9 +65,7 @@ pub(super) fn edit(
     let _lock = DirectoryLock::acquire(directory, Deadline::after(LOCK_PATIENCE))
         .map_err(|error| failed(SettingsErrorKind::Lock(error)))?;
 
-    let content =
-        plain_file::read(&target).map_err(|error| failed(SettingsErrorKind::Read(error)))?;
-    let old = Document::parse(content);
+    let old = read_document(&target).map_err(failed)?;
     let mut new = old.clone();
     change(&mut new).map_err(|error| failed(SettingsErrorKind::Edit(error)))?;
     let changed = new != old;

@@ -10,14 +10,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use pgconf_parse::{
-    AutoConf, Configuration, Document, EditError, Removal, Resolver, SettingName, Value,
+    AutoConf, Configuration, Document, EditError, FileSystem, Loader as _, Removal, Resolver,
+    SettingName, Value,
 };
 
 pub use self::check::{SettingCheck, SettingProblem, SettingProblemKind};
 pub use self::edit::{Shadowed, Validation, Written};
 pub use self::error::{SettingsError, SettingsErrorKind};
 pub use self::history::{SettingHistory, SettingOrigin};
-use crate::{Cluster, plain_file};
+use crate::Cluster;
 
 /// The settings in a cluster's `postgresql.conf`, obtained from [`Cluster::settings`].
 ///
@@ -63,10 +64,7 @@ impl<'c> Settings<'c> {
     /// If it cannot be read.
     pub fn document(&self) -> Result<Document, SettingsError> {
         let path = self.path();
-        match plain_file::read(&path) {
-            Ok(content) => Ok(Document::parse(content)),
-            Err(error) => Err(SettingsError::new(path, SettingsErrorKind::Read(error))),
-        }
+        read_document(&path).map_err(|kind| SettingsError::new(path, kind))
     }
 
     /// The value that the file gives to a setting, as the server reads it. Names are compared without ASCII case, and the last
@@ -253,6 +251,14 @@ impl<'c> Settings<'c> {
     pub fn check(&self, name: &str, value: &str) -> Result<SettingCheck, SettingsError> {
         check::check(self.cluster, &self.path(), name, value)
     }
+}
+
+/// One file, with the limits that the resolver has.
+fn read_document(path: &Utf8Path) -> Result<Document, SettingsErrorKind> {
+    let content = FileSystem::new().load(path.as_std_path());
+    content
+        .map(Document::parse)
+        .map_err(|error| SettingsErrorKind::Read(error.into()))
 }
 
 fn read_effective(cluster: &Cluster, path: &Utf8Path) -> Result<Configuration, SettingsError> {
