@@ -65,7 +65,7 @@ impl TempClusterBuilder {
         }
     }
 
-    /// Use this installation. Otherwise the first one that [`Discovery`] finds is used, and remembered for the life of the process.
+    /// Use this installation. Otherwise the first one that [`Discovery`](pg_install::Discovery) finds is used, and remembered for the life of the process.
     pub fn installation(mut self, installation: Installation) -> Self {
         self.installation = Some(installation);
         self
