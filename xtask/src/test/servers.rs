@@ -79,7 +79,12 @@ pub(crate) fn choose(args: &Selection) -> Result<Chosen> {
 }
 
 /// Exactly these majors: each fetched, or else installed.
-fn named(args: &Selection, cache: &Cache, pins: &Pins, installed: &[Server]) -> Result<Vec<Server>> {
+fn named(
+    args: &Selection,
+    cache: &Cache,
+    pins: &Pins,
+    installed: &[Server],
+) -> Result<Vec<Server>> {
     let mut servers = Vec::new();
     for &major in &args.majors {
         let there = installed.iter().filter(|server| server.major() == major);

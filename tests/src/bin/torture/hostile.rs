@@ -32,7 +32,7 @@ const FILES: [&str; 13] = [
     ".postgresql.conf.pg-cluster-new",
 ];
 /// Longer than any file of these has reason to be.
-const HUGE: usize = 48 << 20;
+const HUGE: usize = 4 << 20;
 /// No operation on files takes this long, unless it waits for what never comes.
 const OPERATION: Duration = Duration::from_secs(90);
 

@@ -150,7 +150,7 @@ impl Scene {
     pub(crate) fn alone(&self) -> Result<(), Loss> {
         let until = Instant::now() + PATIENCE;
         loop {
-            let others = self.isolation.others(self.room.path());
+            let others = self.isolation.others();
             let Some(&first) = others.first() else {
                 return Ok(());
             };
