@@ -11,9 +11,8 @@ use pg_cluster::{Cluster, Escalation, Ownership};
 use pg_tests::{OPERATIONS, Room, init_options, is_root};
 use rustix::fs::{CWD, Mode, mkfifoat};
 
-use crate::kills::names;
 use crate::rng::Rng;
-use crate::scene::{Loss, Scene, ensure};
+use crate::scene::{Loss, Scene, ensure, names};
 
 /// What is read, written or executed in a data directory by name.
 const FILES: [&str; 13] = [
