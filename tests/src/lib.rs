@@ -1,5 +1,11 @@
 //! What the server tests share: the servers to run against, and directories that a server's account can enter.
 
+mod operations;
+mod victim;
+
+pub use operations::{OPERATIONS, Operation};
+pub use victim::Victim;
+
 use std::env;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -193,6 +199,7 @@ pub fn init_options() -> InitOptions {
 }
 
 /// A client of the running server of a cluster, as its superuser.
+#[track_caller]
 pub fn connect(cluster: &Cluster) -> postgres::Client {
     let info = cluster
         .connection_info()
@@ -202,6 +209,7 @@ pub fn connect(cluster: &Cluster) -> postgres::Client {
 }
 
 /// A client at this address.
+#[track_caller]
 pub fn connect_to(info: &ConnectionInfo) -> postgres::Client {
     postgres::Client::connect(&info.uri(), postgres::NoTls).expect("a connection")
 }
@@ -253,12 +261,25 @@ pub fn random(bound: u64) -> u64 {
     random % bound.max(1)
 }
 
+/// The processes that work below a directory, as their directories in `/proc`.
+pub fn processes_below(directory: &Utf8Path) -> Vec<Utf8PathBuf> {
+    let works_there = |path: &Utf8PathBuf| {
+        fs::read_link(path.join("cwd")).is_ok_and(|cwd| cwd.starts_with(directory))
+    };
+    let entries = Utf8Path::new("/proc").read_dir_utf8();
+    let all = entries.into_iter().flatten().flatten();
+    all.map(|entry| entry.into_path())
+        .filter(works_there)
+        .collect()
+}
+
 /// Whether the tests run as root.
 pub fn is_root() -> bool {
     server_account().is_some()
 }
 
 /// The first column of the first row of what a query returns, as text.
+#[track_caller]
 pub fn ask(client: &mut postgres::Client, sql: &str) -> String {
     let rows = client.simple_query(sql).expect("an answer");
     rows.iter()

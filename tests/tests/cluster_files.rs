@@ -3,8 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "it is a test throughout")]
 
 use std::fs;
-use std::sync::mpsc;
-use std::time::Duration;
 
 use pg_cluster::{Cluster, Escalation, StartErrorKind, Started, State, StopErrorKind, Stopped};
 use pg_tests::{Room, ask, connect, give_to_servers, server, servers};
@@ -248,45 +246,4 @@ fn a_single_user_process_is_respected() {
     std::io::copy(single.stdout.as_mut().unwrap(), &mut std::io::sink()).unwrap();
     single.wait().unwrap();
     assert_eq!(cluster.state().unwrap(), State::Stopped);
-}
-
-/// Who owns a data directory may not keep somebody waiting who looks at it.
-#[test]
-fn pipes_in_a_data_directory() {
-    let room = Room::new();
-    let cluster = room.cluster(&server());
-    for name in [
-        "postgresql.conf",
-        "postgresql.auto.conf",
-        "postmaster.pid",
-        "postmaster.opts",
-        "current_logfiles",
-        "global/pg_control",
-        "PG_VERSION",
-    ] {
-        let path = cluster.data_directory().join(name);
-        let aside = room.join("aside");
-        let kept = fs::rename(&path, &aside).is_ok();
-        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
-        rustix::fs::mkfifoat(rustix::fs::CWD, path.as_std_path(), mode).unwrap();
-        let (done, is_done) = mpsc::channel();
-        let data = cluster.data_directory().to_owned();
-        std::thread::spawn(move || {
-            let cluster = Cluster::new(server(), data).unwrap();
-            let settings = cluster.settings();
-            assert_eq!(settings.get("port").is_ok(), name != "postgresql.conf");
-            assert_eq!(settings.set("port", 1).is_ok(), name != "postgresql.conf");
-            assert_eq!(cluster.major_version().is_ok(), name != "PG_VERSION");
-            assert_eq!(cluster.control_data().is_ok(), name != "global/pg_control");
-            let _ = (settings.effective(), settings.explain("port"));
-            let _ = (cluster.state(), cluster.readiness(), cluster.uptime());
-            let _ = (cluster.connection_info(), cluster.external_pid_file());
-            done.send(()).unwrap();
-        });
-        is_done.recv_timeout(Duration::from_secs(60)).expect(name);
-        fs::remove_file(&path).unwrap();
-        if kept {
-            fs::rename(&aside, &path).unwrap();
-        }
-    }
 }

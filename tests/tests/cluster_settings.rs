@@ -153,15 +153,23 @@ fn what_another_file_says_later_is_told() {
     assert_eq!(
         history.to_string(),
         format!(
-            "  {}:{line}: my.a = 3\n* {}:1: my.a = 2\n",
+            "{}:{line}: my.a = 3 (overridden)\n{}:1: my.a = 2 (in effect)",
             settings.path(),
             room.join("more.conf")
         )
     );
     assert_eq!(
         settings.explain("my.b").unwrap().to_string(),
-        "  my.b is not set in any file\n"
+        "my.b is not set: the server's default is in effect"
     );
+    assert_eq!(history.problem(), None);
+    fs::write(room.join("more.conf"), "my.a = 2\na b c\n").unwrap();
+    let history = settings.explain("my.a").unwrap();
+    assert!(
+        history.to_string().ends_with(history.problem().unwrap()),
+        "{history}"
+    );
+    fs::write(room.join("more.conf"), "my.a = 2\n").unwrap();
     // The server agrees.
     cluster.start(&room.start_options()).unwrap();
     let mut client = connect(&cluster);

@@ -8,10 +8,11 @@ use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use pg_proc::{
-    Deadline, Endpoint, Found, Ping, Postmaster, Rejection, Signal, SignalErrorKind, Status,
+    Deadline, Endpoint, Found, Pid, Ping, Postmaster, Rejection, Signal, SignalErrorKind, Status,
     WaitErrorKind, ping,
 };
 use proc_fixture::{Cluster, account, bin_directories, patience};
+use rustix::fs::{CWD, Mode, mkfifoat};
 
 fn soon() -> Deadline {
     Deadline::after(Duration::from_millis(100))
@@ -97,6 +98,7 @@ fn recovery_extends_a_deadline() {
     let server = cluster.spawn();
     let at_once = || Deadline::after(Duration::ZERO);
     server.wait_ready(at_once()).expect_err("not yet");
+    while !replays(server.pid()) && server.wait_ready(at_once()).is_err() {}
     let patient = at_once().while_recovering(Duration::from_secs(30));
     assert_eq!(server.wait_ready(patient).expect("ready"), Status::Ready);
     // Nothing moves any more, so it ends.
@@ -104,6 +106,30 @@ fn recovery_extends_a_deadline() {
     server
         .wait_status(&[Status::Stopping], patient)
         .expect_err("it does not stop");
+}
+
+/// Whether the server has the process that replays the log.
+fn replays(server: Pid) -> bool {
+    let children = fs::read_to_string(format!("/proc/{server}/task/{server}/children"));
+    let children = children.unwrap_or_default();
+    children.split_ascii_whitespace().any(|child| {
+        let title = fs::read_to_string(format!("/proc/{child}/cmdline"));
+        title.is_ok_and(|title| title.contains("startup"))
+    })
+}
+
+/// A server that is stuck before it could recover is waited for no longer than was said.
+#[test]
+fn what_does_not_recover_extends_nothing() {
+    let cluster = Cluster::new();
+    let control = cluster.data.join("global/pg_control");
+    fs::remove_file(&control).expect("rm");
+    mkfifoat(CWD, control.as_std_path(), Mode::from_raw_mode(0o666)).expect("a pipe");
+    let server = cluster.spawn();
+    let patient = Deadline::after(Duration::from_millis(100)).while_recovering(Duration::MAX);
+    let error = server.wait_ready(patient).expect_err("it is stuck");
+    assert!(matches!(error.kind, WaitErrorKind::TimedOut(_)), "{error}");
+    server.postmaster().kill(patience()).expect("killed");
 }
 
 #[test]
@@ -122,8 +148,7 @@ fn standby_and_promotion() {
     ));
     // Opening a pipe to write would wait for one who reads.
     let request = cluster.data.join("promote");
-    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
-    rustix::fs::mkfifoat(rustix::fs::CWD, request.as_std_path(), mode).expect("a pipe");
+    mkfifoat(CWD, request.as_std_path(), Mode::RUSR | Mode::WUSR).expect("a pipe");
     let error = server.postmaster().promote().expect_err("a pipe");
     assert!(matches!(
         error.kind,

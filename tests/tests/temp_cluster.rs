@@ -28,6 +28,11 @@ fn each_is_a_fresh_server_and_leaves_nothing() {
         for _ in 0..2 {
             let temp = builder.start().unwrap();
             let mut client = connect_to(temp.connection_info());
+            let shown = format!("{temp:?}");
+            assert!(
+                !shown.contains("bytes: ["),
+                "the log is shown as numbers: {shown}"
+            );
             let version = ask(&mut client, "SHOW server_version_num");
             assert_eq!(version, installation.version().num().to_string());
             ask(
@@ -307,8 +312,8 @@ fn a_directory_with_a_comma_and_a_long_name_will_do() {
             .start()
             .unwrap();
         assert!(temp.path().starts_with(&storage));
-        assert!(!temp.socket_dir().starts_with(&storage));
-        let sockets = temp.socket_dir().to_owned();
+        assert!(!temp.socket_directory().starts_with(&storage));
+        let sockets = temp.socket_directory().to_owned();
         assert_eq!(
             ask(&mut connect_to(temp.connection_info()), "SELECT 1"),
             "1"

@@ -1,62 +1,24 @@
 //! Owners of temporary clusters that are killed, at whatever moment.
 #![allow(clippy::unwrap_used)]
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 use pg_cluster::{Storage, TempCluster};
-use pg_tests::{Room, ask, is_root, server};
+use pg_tests::{Room, Victim, ask, is_root, processes_below, server};
 
-struct Owner {
-    process: Child,
-    output: BufReader<ChildStdout>,
+fn spawn(room: &Room, mode: &str) -> Victim {
+    Victim::spawn(Command::new(program()).args([
+        room.join("cache").as_str(),
+        room.join("storage").as_str(),
+        mode,
+    ]))
 }
 
-impl Owner {
-    fn start(room: &Room, mode: &str) -> Self {
-        let mut command = Command::new(Self::program());
-        command.args([
-            room.join("cache").as_str(),
-            room.join("storage").as_str(),
-            mode,
-        ]);
-        Self::run(command)
-    }
-
-    fn program() -> String {
-        std::env::var("CARGO_BIN_EXE_temp-owner")
-            .unwrap_or_else(|_| env!("CARGO_BIN_EXE_temp-owner").to_owned())
-    }
-
-    fn run(mut command: Command) -> Self {
-        let mut process = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let output = BufReader::new(process.stdout.take().unwrap());
-        Self { process, output }
-    }
-
-    /// The next line it prints; empty if it ends before.
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.output.read_line(&mut line).unwrap();
-        line.trim_end().to_owned()
-    }
-
-    fn kill(mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-    }
-
-    /// Lets it end by itself.
-    fn finish(mut self) {
-        drop(self.process.stdin.take());
-        assert!(self.process.wait().unwrap().success());
-    }
+fn program() -> String {
+    std::env::var("CARGO_BIN_EXE_temp-owner")
+        .unwrap_or_else(|_| env!("CARGO_BIN_EXE_temp-owner").to_owned())
 }
 
 /// A room with storage that the server's account can use, and a template.
@@ -107,23 +69,10 @@ fn await_nothing_left(room: &Room) {
     }
 }
 
-fn processes_below(directory: &Utf8Path) -> Vec<Utf8PathBuf> {
-    let Ok(entries) = Utf8Path::new("/proc").read_dir_utf8() else {
-        return Vec::new();
-    };
-    entries
-        .flatten()
-        .map(|entry| entry.into_path())
-        .filter(|path| {
-            std::fs::read_link(path.join("cwd")).is_ok_and(|cwd| cwd.starts_with(directory))
-        })
-        .collect()
-}
-
 #[test]
 fn an_owner_that_is_killed_leaves_nothing() {
     let room = room();
-    let mut owner = Owner::start(&room, "temp");
+    let mut owner = spawn(&room, "temp");
     assert!(!owner.line().is_empty());
     owner.kill();
     await_nothing_left(&room);
@@ -133,13 +82,13 @@ fn an_owner_that_is_killed_leaves_nothing() {
 fn owners_that_are_killed_at_any_moment_leave_nothing() {
     let room = room();
     // Spread over the time that a start takes: cloning, starting, serving.
-    let mut owner = Owner::start(&room, "temp");
+    let mut owner = spawn(&room, "temp");
     let begun = Instant::now();
     owner.line();
     let whole = begun.elapsed();
     owner.kill();
     for step in 0..20 {
-        let owner = Owner::start(&room, "temp");
+        let owner = spawn(&room, "temp");
         std::thread::sleep(whole * step / 16);
         owner.kill();
     }
@@ -151,7 +100,7 @@ fn owners_that_are_killed_at_any_moment_leave_nothing() {
 fn three_hundred_that_were_killed_leave_nothing() {
     let room = room();
     for _ in 0..10 {
-        let mut owner = Owner::start(&room, "many");
+        let mut owner = spawn(&room, "many");
         for _ in 0..30 {
             assert_eq!(owner.line(), "one more");
         }
@@ -164,7 +113,7 @@ fn three_hundred_that_were_killed_leave_nothing() {
 #[test]
 fn owners_that_are_killed_while_they_drop_leave_nothing() {
     let room = room();
-    let mut owner = Owner::start(&room, "drop");
+    let mut owner = spawn(&room, "drop");
     assert_eq!(owner.line(), "dropping");
     let begun = Instant::now();
     assert_eq!(owner.line(), "dropped");
@@ -173,7 +122,7 @@ fn owners_that_are_killed_while_they_drop_leave_nothing() {
         while owner.line() != "dropping" {}
         std::thread::sleep(whole * step / 16);
         owner.kill();
-        owner = Owner::start(&room, "drop");
+        owner = spawn(&room, "drop");
     }
     assert_eq!(owner.line(), "dropping");
     owner.kill();
@@ -213,10 +162,10 @@ fn a_full_memory_is_left_for_the_disk() {
         let mut command = Command::new("unshare");
         command
             .args(["--mount", "sh", "-c", script, "sh"])
-            .args([room.path().as_str(), &options, &Owner::program()])
+            .args([room.path().as_str(), &options, &program()])
             .args([room.join("cache").as_str(), "automatic", "temp"])
             .env("TMPDIR", &disk);
-        let mut owner = Owner::run(command);
+        let mut owner = Victim::spawn(&mut command);
         let line = owner.line();
         assert!(line.starts_with(disk.as_str()), "{options}: {line}");
         let uri = line.split_once(' ').unwrap().1;
@@ -242,21 +191,20 @@ fn count(directory: &Utf8Path) -> usize {
 fn builders_that_are_killed_at_any_moment_leave_a_cache_that_works() {
     let room = Room::new();
     room.directory("storage");
-    let mut owner = Owner::start(&room, "setup");
+    let mut owner = spawn(&room, "setup");
     let begun = Instant::now();
     assert_eq!(owner.line(), "building");
     let whole = begun.elapsed();
     owner.kill();
     await_nothing_left(&room);
     for step in 0..6 {
-        let owner = Owner::start(&room, "setup");
+        let owner = spawn(&room, "setup");
         std::thread::sleep(whole * step / 6);
         owner.kill();
     }
-    let mut owner = Owner::start(&room, "setup");
+    let mut owner = spawn(&room, "setup");
     assert_eq!(owner.line(), "building");
-    drop(owner.process.stdin.take());
-    assert_eq!(owner.line(), "built");
+    assert_eq!(owner.finish(), "built\n");
     await_nothing_left(&room);
     let building = room.join("cache/building");
     for entry in building.read_dir_utf8().unwrap() {
@@ -268,9 +216,9 @@ fn builders_that_are_killed_at_any_moment_leave_a_cache_that_works() {
 fn a_waiting_builder_takes_over_from_a_killed_one() {
     let room = Room::new();
     room.directory("storage");
-    let mut first = Owner::start(&room, "setup");
+    let mut first = spawn(&room, "setup");
     assert_eq!(first.line(), "building");
-    let mut second = Owner::start(&room, "setup");
+    let mut second = spawn(&room, "setup");
     first.kill();
     assert_eq!(second.line(), "building");
     second.finish();
@@ -326,9 +274,9 @@ fn users_of_a_shared_server_have_databases_of_their_own() {
 #[test]
 fn a_shared_server_survives_any_user_and_ends_with_the_last() {
     let room = room();
-    let mut first = Owner::start(&room, "shared");
+    let mut first = spawn(&room, "shared");
     let line = first.line();
-    let mut second = Owner::start(&room, "shared");
+    let mut second = spawn(&room, "shared");
     let uri = second.line().split_once(' ').unwrap().1.to_owned();
     assert_eq!(
         line.split_once(' ').unwrap().0,
@@ -339,14 +287,14 @@ fn a_shared_server_survives_any_user_and_ends_with_the_last() {
     first.kill();
     let mut client = postgres::Client::connect(&uri, postgres::NoTls).unwrap();
     assert_eq!(ask(&mut client, "SELECT 1"), "1");
-    let mut third = Owner::start(&room, "shared");
+    let mut third = spawn(&room, "shared");
     assert!(third.line().starts_with(&uri_socket(&uri)));
     second.kill();
     assert_eq!(ask(&mut client, "SELECT 1"), "1");
     third.kill();
     await_nothing_left(&room);
     // The next one starts anew.
-    let mut fourth = Owner::start(&room, "shared");
+    let mut fourth = spawn(&room, "shared");
     assert!(!fourth.line().is_empty());
     fourth.finish();
     await_nothing_left(&room);

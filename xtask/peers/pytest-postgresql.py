@@ -6,6 +6,7 @@ import os
 import psycopg
 from port_for import get_port
 from pytest_postgresql.executors import PostgreSQLExecutor
+from pytest_postgresql.retry import retry
 
 import turns
 
@@ -28,7 +29,9 @@ def life(directory):
     )
     server.start()
     server.wait_for_postgres()
-    with psycopg.connect(host=server.host, port=server.port, user="postgres", dbname="postgres") as connection:
+    address = {"host": server.host, "port": server.port, "user": "postgres", "dbname": "postgres"}
+    # As its janitor connects: the server may be still starting up then.
+    with retry(lambda: psycopg.connect(**address), possible_exception=psycopg.OperationalError) as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
     yield
     server.stop()

@@ -10,6 +10,7 @@ mod postgres;
 mod sample;
 mod test;
 mod tidy;
+mod torture;
 mod workspace;
 
 use std::process::ExitCode;
@@ -39,6 +40,8 @@ enum Command {
     Test(test::Args),
     /// Check layers, dependency budgets, names, lengths, links, changelogs and licences
     Tidy(tidy::Args),
+    /// Provoke faults at random moments until the time is over, and count what is lost
+    Torture(torture::Args),
 }
 
 fn main() -> ExitCode {
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Command::Sample(args) => sample::run(&args),
         Command::Test(args) => test::run(args),
         Command::Tidy(args) => tidy::run(args),
+        Command::Torture(args) => torture::run(&args),
     };
     match result {
         Ok(code) => code,

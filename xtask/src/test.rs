@@ -12,10 +12,10 @@
 //!   copies, and the compiled-in ones may be closed to it. `CARGO_TARGET_TMPDIR` is of no use there.
 
 mod account;
-mod build;
-mod phase;
-mod servers;
-mod stage;
+pub(crate) mod build;
+pub(crate) mod phase;
+pub(crate) mod servers;
+pub(crate) mod stage;
 
 use std::process::ExitCode;
 
@@ -27,19 +27,8 @@ use stage::Stage;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Major versions to test with, separated by commas [default: the oldest, the newest, a
-    /// complete installation, and what is installed]
-    #[arg(long, value_delimiter = ',', conflicts_with = "all")]
-    majors: Vec<u32>,
-    /// Test with every server that is packaged or installed
-    #[arg(long)]
-    all: bool,
-    /// Download nothing: only what was fetched before, and what is installed
-    #[arg(long)]
-    no_fetch: bool,
-    /// Pass over installed servers
-    #[arg(long)]
-    no_installed: bool,
+    #[command(flatten)]
+    servers: servers::Selection,
     /// As root: the account that the server tests run under after they ran as root
     /// [default: nobody, or the first that exists of a few like it]
     #[arg(long)]
@@ -50,14 +39,8 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let account = Account::choose(args.account.as_deref())?;
-    let chosen = servers::choose(&args)?;
-    println!("servers:");
-    for server in &chosen.servers {
-        println!("  {server}");
-    }
-    for note in &chosen.notes {
-        println!("  NOT TESTED: {note}");
-    }
+    let chosen = servers::choose(&args.servers)?;
+    chosen.list();
 
     let executables = build::tests()?;
     let mut phases = Vec::new();

@@ -110,7 +110,7 @@ fn run(arguments: &[String]) -> Result<String, Box<dyn Error>> {
         }
         "explain" => {
             for name in rest {
-                print!("{}", cluster.settings().explain(name)?);
+                println!("{}", cluster.settings().explain(name)?);
             }
             format!("read {}", cluster.config_file())
         }

@@ -114,7 +114,7 @@ impl Cluster {
         let read = Resolver::new()
             .major(installation.major_version().first())
             .auto_conf(AutoConf::Ignored)
-            .read(&config_file)
+            .read(config_file.as_std_path())
             .map_err(ClusterError::ConfigFile)?;
         let data_directory = match read.get("data_directory") {
             Some(found) => directory.join(&*found.value_lossy()),

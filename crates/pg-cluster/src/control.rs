@@ -263,6 +263,10 @@ impl Cluster {
 
     /// Stops the server as the escalation says, waits until nothing is left of it, and starts it again. A cluster without a server is started.
     ///
+    /// It is a new server, with these options and no others: what the old one was given on its command line (port, socket directory) is
+    /// forgotten, which `pg_ctl restart` would repeat. Unless the options say [detached](crate::Ownership::Detached), it ends with this program,
+    /// even if the old one belonged to somebody else.
+    ///
     /// # Errors
     ///
     /// If it does not stop, or does not start again.

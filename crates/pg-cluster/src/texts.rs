@@ -53,16 +53,16 @@ impl Causes {
     }
 
     fn find(&self) -> FindError {
-        Postmaster::find(&self.file()).expect_err("no directory")
+        Postmaster::find(self.file()).expect_err("no directory")
     }
 
     fn lock(&self) -> LockError {
         let deadline = Deadline::after(Duration::ZERO);
-        DirectoryLock::acquire("/nowhere".into(), deadline).expect_err("no directory")
+        DirectoryLock::acquire("/nowhere", deadline).expect_err("no directory")
     }
 
     fn busy(&self) -> LockError {
-        let acquire = || DirectoryLock::acquire(&self.room(), Deadline::after(Duration::ZERO));
+        let acquire = || DirectoryLock::acquire(self.room(), Deadline::after(Duration::ZERO));
         let _held = acquire().expect("nobody else knows it");
         acquire().expect_err("it is held")
     }

@@ -69,6 +69,7 @@ impl PackageSystem {
 
     /// Which package to install for a component of a major version, or of any.
     pub(crate) fn hint(self, component: Component, major: Option<MajorVersion>) -> String {
+        let is_any = major.is_none();
         let major = major.map_or_else(|| "16".to_owned(), |major| major.to_string());
         let dense = major.replace('.', "");
         let pick = |server, client, contrib, development| match component {
@@ -86,7 +87,14 @@ impl PackageSystem {
                     "postgresql",
                     "postgresql-server-dev",
                 );
-                format!("install the package {prefix}-{major}, with apt")
+                if is_any {
+                    format!(
+                        "install the package {prefix} of the distribution, or {prefix}-{major} of the PostgreSQL project's \
+                         repository, with apt"
+                    )
+                } else {
+                    format!("install the package {prefix}-{major}, with apt")
+                }
             }
             Self::RedHat => format!(
                 "install the package postgresql{suffix} of the distribution, or postgresql{dense}{suffix} of the \

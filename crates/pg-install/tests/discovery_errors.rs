@@ -159,6 +159,14 @@ fn nothing_found_says_where_it_was_looked_for() {
         error.hint().unwrap(),
         "install the package postgresql-16, with apt, or set PGINSTALLATION to a directory that holds bin/postgres"
     );
+    // Each release of the distribution has one major version, and not this one.
+    let any = find(&tree.discovery(&[("PATH", "/usr/bin:/sbin")]), "any").unwrap_err();
+    assert!(
+        any.hint().unwrap().starts_with(
+            "install the package postgresql of the distribution, or postgresql-16 of the PostgreSQL project's repository, with apt"
+        ),
+        "{any:?}"
+    );
     let text = plain(&error, &tree);
     assert!(text.starts_with(
         "failed to find PostgreSQL: no server fits the request >=16\n\

@@ -11,6 +11,8 @@ pub(crate) struct Progress {
     patience: Duration,
     seen: Option<Trace>,
     changed: Instant,
+    /// Whether the process that replays the log was seen, where it can be. Without it a server does not recover, however slow it is.
+    has_begun: bool,
 }
 
 /// What a recovering server leaves behind as it goes.
@@ -35,20 +37,20 @@ impl Progress {
             patience,
             seen: None,
             changed: Instant::now(),
+            has_begun: !cfg!(target_os = "linux"),
         }
     }
 
-    /// Whether something has changed within the last `patience`.
+    /// Whether the server recovers, and something has changed within the last `patience`.
     pub(crate) fn goes_on(&mut self, status: Option<Status>) -> bool {
-        let trace = Some(Trace {
-            status,
-            startup: startup(self.postmaster),
-        });
+        let startup = startup(self.postmaster);
+        self.has_begun |= startup.is_some();
+        let trace = Some(Trace { status, startup });
         if self.seen != trace {
             self.seen = trace;
             self.changed = Instant::now();
         }
-        self.changed.elapsed() < self.patience
+        self.has_begun && self.changed.elapsed() < self.patience
     }
 }
 

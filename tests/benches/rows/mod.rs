@@ -24,6 +24,9 @@ pub(crate) struct Sheet {
     points: Vec<Point>,
 }
 
+/// There is a table to be kept in shape.
+const LONGEST_REASON: usize = 80;
+
 struct Row {
     what: String,
     part: &'static str,
@@ -91,9 +94,11 @@ impl Sheet {
         self.points[index].seconds.push(time.as_secs_f64());
     }
 
-    /// Says in its place why something was not measured.
+    /// Says in its place why something was not measured, or not to the end.
     pub(crate) fn not_run(&mut self, what: &str, who: Who<'_>, reason: &str) {
-        self.row(what, who).not_run = Some(reason.to_owned());
+        let row = self.row(what, who);
+        row.seconds.clear();
+        row.not_run = Some(reason.chars().take(LONGEST_REASON).collect());
     }
 
     pub(crate) fn print(&self) {

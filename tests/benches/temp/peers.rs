@@ -33,16 +33,17 @@ impl Peer {
         let Ok(text) = std::env::var("BENCH_PEERS") else {
             return Vec::new();
         };
-        let peers: Vec<(String, Result<Vec<String>, String>)> =
-            serde_json::from_str(&text).expect("names, and commands or reasons");
-        let start = |(name, command): (String, Result<Vec<String>, String>)| {
+        let peers: Vec<(String, Vec<String>, Option<String>)> =
+            serde_json::from_str(&text).expect("names, commands, and reasons for there being none");
+        let start = |(name, command, not_run): (String, Vec<String>, Option<String>)| {
             let home = ground.fresh("peer");
             let errors = home.join("errors");
-            let process = command.and_then(|command| {
+            let start = || {
                 let errors = File::create(&errors).unwrap();
                 let started = Process::start(&command, ground.bin(), &home, errors);
                 started.map_err(|error| format!("{}: {error}", command[0]))
-            });
+            };
+            let process = not_run.map_or_else(start, Err);
             Self {
                 name,
                 errors,

@@ -79,10 +79,14 @@ pub(super) fn prepare(server: &Server) -> Result<String> {
         };
         command.map_err(|error| format!("{error:#}"))
     };
-    let peers: Vec<(String, Result<Vec<String>, String>)> = PEERS
-        .iter()
-        .map(|peer| (format!("{} {}", peer.name, peer.version), prepare(peer)))
-        .collect();
+    let describe = |peer: &Peer| {
+        let (command, reason) = match prepare(peer) {
+            Ok(command) => (command, None),
+            Err(reason) => (Vec::new(), Some(reason)),
+        };
+        (format!("{} {}", peer.name, peer.version), command, reason)
+    };
+    let peers: Vec<_> = PEERS.iter().map(describe).collect();
     Ok(serde_json::to_string(&peers)?)
 }
 

@@ -156,7 +156,7 @@ impl<'a> Phase<'a> {
         self.filter.iter().any(|word| file.contains(word))
     }
 
-    fn run(&self, mut command: Command, what: String) -> Result<Outcome> {
+    pub(crate) fn run(&self, mut command: Command, what: String) -> Result<Outcome> {
         for (name, _) in std::env::vars_os() {
             // A test must not depend on, nor reach, the caller's server.
             if name.to_string_lossy().starts_with("PG") {
@@ -164,6 +164,7 @@ impl<'a> Phase<'a> {
             }
         }
         command
+            .envs(counts())
             .env("PG_TESTS_BINDIRS", &self.bin_directories)
             .env("PG_TESTS_SHARED", self.stage.shared())
             // What takes a second user only root can test.
@@ -178,4 +179,11 @@ impl<'a> Phase<'a> {
             passed: status.success(),
         })
     }
+}
+
+/// How often tests try what happens by chance: `PG_TESTS_SETTINGS_KILLS=1000` and the like, which are the caller's to say.
+fn counts() -> impl Iterator<Item = (String, String)> {
+    std::env::vars().filter(|(name, value)| {
+        name.starts_with("PG_TESTS_") && name != ONE_USER.0 && value.parse::<u64>().is_ok()
+    })
 }

@@ -3,8 +3,24 @@
 use anyhow::Result;
 use nix::unistd::Uid;
 
-use super::Args;
 use crate::postgres::{self, Cache, FetchError, Pins, Server};
+
+#[derive(clap::Args)]
+pub(crate) struct Selection {
+    /// Major versions to test with, separated by commas [default: the oldest, the newest, a
+    /// complete installation, and what is installed]
+    #[arg(long, value_delimiter = ',', conflicts_with = "all")]
+    majors: Vec<u32>,
+    /// Test with every server that is packaged or installed
+    #[arg(long)]
+    all: bool,
+    /// Download nothing: only what was fetched before, and what is installed
+    #[arg(long)]
+    no_fetch: bool,
+    /// Pass over installed servers
+    #[arg(long)]
+    no_installed: bool,
+}
 
 pub(crate) struct Chosen {
     /// Newest first.
@@ -13,7 +29,7 @@ pub(crate) struct Chosen {
     pub(crate) notes: Vec<String>,
 }
 
-pub(crate) fn choose(args: &Args) -> Result<Chosen> {
+pub(crate) fn choose(args: &Selection) -> Result<Chosen> {
     let pins = Pins::load()?;
     let cache = Cache::open()?;
     let installed = if args.no_installed {
@@ -63,7 +79,12 @@ pub(crate) fn choose(args: &Args) -> Result<Chosen> {
 }
 
 /// Exactly these majors: each fetched, or else installed.
-fn named(args: &Args, cache: &Cache, pins: &Pins, installed: &[Server]) -> Result<Vec<Server>> {
+fn named(
+    args: &Selection,
+    cache: &Cache,
+    pins: &Pins,
+    installed: &[Server],
+) -> Result<Vec<Server>> {
     let mut servers = Vec::new();
     for &major in &args.majors {
         let there = installed.iter().filter(|server| server.major() == major);
@@ -121,6 +142,17 @@ fn brief(problem: &FetchError) -> String {
 }
 
 impl Chosen {
+    /// Says what was chosen.
+    pub(crate) fn list(&self) {
+        println!("servers:");
+        for server in &self.servers {
+            println!("  {server}");
+        }
+        for note in &self.notes {
+            println!("  NOT TESTED: {note}");
+        }
+    }
+
     pub(crate) fn versions(&self) -> String {
         self.servers
             .iter()

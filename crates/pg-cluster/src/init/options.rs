@@ -309,6 +309,8 @@ impl InitOptions {
         let mut arguments = vec![
             format!("--pgdata={directory}"),
             format!("--username={}", name_for_initdb(&self.user)),
+            // We remove what a failed one has left, and release its shared memory first, which takes its lock file.
+            "--no-clean".to_owned(),
         ];
         let mut option = |name: &str, value: &str| arguments.push(format!("--{name}={value}"));
         if let Some(encoding) = &self.encoding {

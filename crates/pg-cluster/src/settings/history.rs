@@ -3,7 +3,7 @@
 use std::fmt;
 
 use camino::Utf8PathBuf;
-use pgconf_parse::LocatedAssignment;
+use pgconf_parse::{Explanation, LocatedAssignment};
 
 /// One assignment to a setting, and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,14 +39,18 @@ impl fmt::Display for SettingOrigin {
 pub struct SettingHistory {
     name: String,
     assignments: Vec<SettingOrigin>,
+    problem: Option<String>,
+    text: String,
 }
 
 impl SettingHistory {
-    pub(super) fn new(name: &str, assignments: &[LocatedAssignment<'_>]) -> Self {
-        let assignments = assignments.iter().map(SettingOrigin::new).collect();
+    pub(super) fn new(name: &str, explanation: &Explanation<'_>) -> Self {
+        let assignments = explanation.assignments();
         Self {
             name: name.to_owned(),
-            assignments,
+            assignments: assignments.iter().map(SettingOrigin::new).collect(),
+            problem: explanation.problem().map(ToString::to_string),
+            text: explanation.to_string(),
         }
     }
 
@@ -60,30 +64,20 @@ impl SettingHistory {
         &self.assignments
     }
 
-    /// The assignment that counts; none if no file sets the setting.
+    /// Why no assignment counts at all: the first thing in the files that the server complains about.
+    pub fn problem(&self) -> Option<&str> {
+        self.problem.as_deref()
+    }
+
+    /// The assignment that counts, unless there is a [`problem`](Self::problem); none if no file sets the setting.
     pub fn winner(&self) -> Option<&SettingOrigin> {
         self.assignments.last()
     }
 }
 
-/// One line for each assignment, the one that counts marked with `*`.
+/// In the words of [`Explanation`]: a line for each assignment, and what the server complains about.
 impl fmt::Display for SettingHistory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.assignments.is_empty() {
-            return writeln!(f, "  {} is not set in any file", self.name);
-        }
-        let last = self.assignments.len() - 1;
-        self.assignments
-            .iter()
-            .enumerate()
-            .try_for_each(|(n, origin)| {
-                writeln!(
-                    f,
-                    "{} {origin}: {} = {}",
-                    if n == last { '*' } else { ' ' },
-                    self.name,
-                    origin.value
-                )
-            })
+        f.write_str(&self.text)
     }
 }

@@ -239,10 +239,7 @@ impl<'c> Settings<'c> {
     ///
     /// As [`effective`](Self::effective).
     pub fn explain(&self, name: &str) -> Result<SettingHistory, SettingsError> {
-        Ok(SettingHistory::new(
-            name,
-            self.effective()?.explain(name).assignments(),
-        ))
+        Ok(SettingHistory::new(name, &self.effective()?.explain(name)))
     }
 
     /// What the server's own programs think of a value for a setting, before it is written anywhere: `postgres --describe-config`

@@ -39,7 +39,8 @@ impl Cluster {
     ///
     /// # Races
     ///
-    /// The signal reaches the identified server or nobody: see [`Postmaster`](pg_proc::Postmaster).
+    /// The signal reaches the identified server or nobody: see [`Postmaster`](pg_proc::Postmaster). It takes a moment to act: who calls
+    /// [`start`](Self::start) next may be told that the server is running already. [`stop_and_wait`](Self::stop_and_wait) leaves no doubt.
     pub fn stop(&self) -> Result<Option<Pid>, StopError> {
         self.ask(StopMode::Smart)
     }

@@ -139,7 +139,7 @@ impl TempCluster {
     }
 
     /// The directory of the server's Unix socket.
-    pub fn socket_dir(&self) -> &Utf8Path {
+    pub fn socket_directory(&self) -> &Utf8Path {
         &self.socket_directory
     }
 

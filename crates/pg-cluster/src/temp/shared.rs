@@ -215,7 +215,7 @@ impl TempClusterBuilder {
             options.tenancy = Some(tenancy);
             Ok(())
         })?;
-        let (root, sockets) = (temp.path().to_owned(), temp.socket_dir().to_owned());
+        let (root, sockets) = (temp.path().to_owned(), temp.socket_directory().to_owned());
         let fifo = root.join(USERS);
         let tenant = tenant.ok_or_else(|| at(&fifo)(std::io::ErrorKind::NotFound.into()))?;
         fs::write(place.current(), format!("{root}\n{sockets}\n")).map_err(at(place.current()))?;

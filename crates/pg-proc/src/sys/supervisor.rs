@@ -226,8 +226,11 @@ impl Supervisor<'_> {
                     Sink::File(path) => {
                         let flags = libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT;
                         let flags = flags | libc::O_CLOEXEC | libc::O_NOCTTY;
-                        let fd = libc::open(path.as_ptr(), flags, 0o600 as libc::c_uint);
+                        // Of a FIFO without a reader it makes an error, not a wait.
+                        let waitless = flags | libc::O_NONBLOCK;
+                        let fd = libc::open(path.as_ptr(), waitless, 0o600 as libc::c_uint);
                         check(Stage::Output, fd)?;
+                        check(Stage::Output, libc::fcntl(fd, libc::F_SETFL, flags))?;
                         fd
                     }
                 };

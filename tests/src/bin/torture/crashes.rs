@@ -1,0 +1,214 @@
+//! Servers, and what stands around them, that are killed.
+
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use pg_cluster::{Cluster, Escalation, Pid, StartWait, Started, StopMode};
+use pg_tests::connect;
+
+use crate::identity::children;
+use crate::keeper::Handle;
+use crate::rng::Rng;
+use crate::scene::{Loss, PATIENCE, Scene, ensure};
+use crate::victim::moment;
+
+/// A killed server can be started at once, and has what it had committed.
+pub(crate) fn servers(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
+    let cluster = scene.cluster()?;
+    let options = scene.start_options();
+    cluster.start(&options)?;
+    connect(&cluster).batch_execute("CREATE TABLE t (n bigint)")?;
+    cluster.stop_and_wait(&Escalation::fast())?;
+    let mut committed = 0;
+    for _ in 0..4 {
+        let wait = rng.pick(&[StartWait::Ready, StartWait::Ready, StartWait::Spawned]);
+        let Started::Now(pid) = cluster.start(&options.clone().wait(wait))? else {
+            return Err(Loss::new("somebody else has started it"));
+        };
+        let [postmaster, supervisor] = [Some(pid), parent(pid)].map(open);
+        let writer = (wait == StartWait::Ready)
+            .then(|| Writer::start(&cluster))
+            .transpose()?;
+        std::thread::sleep(rng.time_below(Duration::from_millis(120)));
+        if rng.one_in(3) {
+            cluster.shutdown()?;
+            std::thread::sleep(rng.time_below(Duration::from_millis(10)));
+        }
+        let is_struck = match rng.below(4) {
+            0 => supervisor.as_ref(),
+            1 => None,
+            _ => postmaster.as_ref(),
+        };
+        scene.fault();
+        if let Some(struck) = is_struck {
+            struck.kill();
+            let ended = postmaster.is_none_or(|server| server.wait_for_end(PATIENCE));
+            ensure!(ended, "the server outlives it");
+        } else {
+            kill_a_child(rng, pid);
+        }
+        let restarted = cluster.start(&options)?;
+        if let Some(writer) = writer {
+            committed += writer.finish()?;
+        }
+        let count = pg_tests::ask(&mut connect_in_the_end(&cluster)?, "SELECT count(*) FROM t");
+        let count = count.parse()?;
+        ensure!(
+            committed <= count,
+            "{committed} were committed, {count} are there"
+        );
+        committed = count;
+        let mode = rng.pick(&[StopMode::Fast, StopMode::Immediate, StopMode::Kill]);
+        cluster.stop_and_wait(&Escalation::new(mode, PATIENCE))?;
+        ensure!(cluster.pid()?.is_none(), "{restarted:?} is still there");
+    }
+    scene.serves(&cluster)
+}
+
+fn open(pid: Option<Pid>) -> Option<Handle> {
+    Handle::open(u32::try_from(pid?.as_raw()).ok()?)
+}
+
+/// SIGKILL for one of the server's processes. The server ends the others then, and goes on.
+fn kill_a_child(rng: &mut Rng, server: Pid) {
+    let Ok(all) = children(server) else { return };
+    let child = (!all.is_empty())
+        .then(|| rng.pick(&all).parse().ok())
+        .flatten();
+    if let Some((child, handle)) = child.and_then(|child| Some((child, open(Some(child))?))) {
+        if parent(child) == Some(server) {
+            handle.kill();
+        }
+    }
+}
+
+fn parent(pid: Pid) -> Option<Pid> {
+    let status = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, fields) = status.rsplit_once(") ")?;
+    fields.split(' ').nth(1)?.parse().ok()
+}
+
+/// A server whose child was killed says that it is ready, and refuses connections until it has recovered.
+fn connect_in_the_end(cluster: &Cluster) -> Result<postgres::Client, Loss> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let info = cluster
+            .connection_info()?
+            .ok_or_else(|| Loss::new("there is no server"))?;
+        let info = info.with_user("postgres").with_database("postgres");
+        match postgres::Client::connect(&info.uri(), postgres::NoTls) {
+            Ok(client) => return Ok(client),
+            Err(error) if Instant::now() > until => return Err(error.into()),
+            // The server says to nobody when it is over.
+            Err(_) => std::thread::sleep(Duration::from_millis(5)),
+        }
+    }
+}
+
+/// A client that inserts rows, and counts what was acknowledged, until it is told to end or its server fails.
+struct Writer {
+    is_over: Arc<AtomicBool>,
+    thread: JoinHandle<u64>,
+}
+
+impl Writer {
+    fn start(cluster: &Cluster) -> Result<Self, Loss> {
+        let mut client = connect_in_the_end(cluster)?;
+        let is_over = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&is_over);
+        let thread = std::thread::spawn(move || {
+            let mut committed = 0;
+            while !seen.load(Ordering::Relaxed)
+                && client.batch_execute("INSERT INTO t VALUES (1)").is_ok()
+            {
+                committed += 1;
+            }
+            committed
+        });
+        Ok(Self { is_over, thread })
+    }
+
+    fn finish(self) -> Result<u64, Loss> {
+        self.is_over.store(true, Ordering::Relaxed);
+        self.thread
+            .join()
+            .map_err(|_| Loss::new("the client panicked"))
+    }
+}
+
+/// A program with a server and a guard is killed at any moment: nothing of it lives on, and what it had begun to guard is gone.
+pub(crate) fn owners(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
+    for n in 0..4 {
+        let root = scene.room.directory(&format!("root{n}"));
+        let cluster = scene.cluster_in(&root.join("data"))?;
+        fs::write(root.join("marker"), "")?;
+        let program = cluster
+            .daemon_path()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        let data = cluster.data_directory().to_owned();
+        let how = rng.pick(&["wait", "throw-away", "abort", "exit"]);
+        let mut owner = scene.sibling(
+            "proc-owner",
+            [
+                how,
+                root.as_str(),
+                &program,
+                "-D",
+                data.as_str(),
+                "-k",
+                root.as_str(),
+                "-h",
+                "",
+                "-F",
+                "-c",
+                "shared_buffers=1MB",
+            ],
+        )?;
+        moment(
+            rng,
+            &mut owner,
+            Duration::from_millis(160),
+            &[data.join("postmaster.pid")],
+        );
+        let said = owner.kill();
+        scene.fault();
+        scene.alone()?;
+        scene.no_memory_left()?;
+        ensure!(said.is_empty() || !root.exists(), "{root} is left");
+        // What nobody guarded yet is whole.
+        if root.exists() {
+            scene.serves(&cluster)?;
+            fs::remove_dir_all(&root)?;
+        }
+    }
+    Ok(())
+}
+
+/// A start that is given no time gives up, and leaves no server.
+pub(crate) fn impatience(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
+    let cluster = scene.cluster()?;
+    for _ in 0..6 {
+        let patience = rng.time_below(Duration::from_millis(60));
+        let begun = Instant::now();
+        match cluster.start(&scene.start_options().timeout(patience)) {
+            Ok(_) => {
+                cluster.stop_and_wait(&Escalation::fast())?;
+            }
+            Err(error) => {
+                ensure!(error.is_timeout(), "{error:?} after {:?}", begun.elapsed());
+            }
+        }
+        scene.fault();
+        drop(Cluster::new(
+            scene.server.clone(),
+            cluster.data_directory(),
+        )?);
+        let left = cluster.pid()?;
+        ensure!(left.is_none(), "{left:?} is left");
+    }
+    scene.serves(&cluster)
+}

@@ -1,0 +1,264 @@
+//! Each case in a process of its own, and around it another one that keeps it: in namespaces where nobody else mounts anything or has
+//! shared memory, so that what is left there was left by the case; with a limit of time; and with an end to everything at the end.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::Duration;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use pg_tests::processes_below;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags};
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind, mount_change};
+use rustix::process::{Pid, PidfdFlags, Signal};
+use rustix::thread::UnshareFlags;
+
+/// What has not ended by then hangs.
+const LIMIT: Duration = Duration::from_secs(180);
+/// The name of a small file system in the directory for temporary files, where namespaces can be had.
+pub(crate) const DISK: &str = "disk";
+const DISK_SIZE: &str = "size=96m,mode=0755";
+const MEMORY: &str = "/dev/shm";
+/// The directory with what was made for all cases.
+pub(crate) const TEMPLATES: &str = "TORTURE_TEMPLATES";
+/// Tells a case that it is in namespaces of its own.
+const ISOLATED: &str = "TORTURE_ISOLATED";
+
+/// Runs one case, as the process that keeps it.
+pub(crate) fn keep(scenario: &str, seed: &str) -> ExitCode {
+    let isolated = isolate().is_ok();
+    let mut case = Command::new("/proc/self/exe");
+    case.args(["case", scenario, seed]).stdin(Stdio::null());
+    if isolated {
+        case.env(ISOLATED, "1");
+    }
+    let outcome = case.spawn().and_then(|mut case| watch(&mut case, isolated));
+    if isolated {
+        end(&Isolation::current());
+    }
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            println!("the case cannot be run: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether a case can have namespaces of its own, by trying; if not, what the system says.
+pub(crate) fn probe() -> ExitCode {
+    match isolate() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn watch(case: &mut Child, isolated: bool) -> io::Result<bool> {
+    let pid = case.id();
+    if !Handle::open(pid).is_none_or(|case| case.wait_for_end(LIMIT)) {
+        let there = match isolated {
+            true => describe(&Isolation::current().others(Utf8Path::new("/"))),
+            false => describe(&[pid]),
+        };
+        println!("hangs: not done after {LIMIT:?}; there are {there}");
+        case.kill()?;
+    }
+    Ok(case.wait()?.success())
+}
+
+/// Kills all that is left. Processes are told by their namespace, which no stranger enters.
+fn end(isolation: &Isolation) {
+    for _ in 0..1000 {
+        let left = isolation.others(Utf8Path::new("/"));
+        let handles: Vec<_> = left
+            .iter()
+            .filter_map(|&pid| Some((pid, Handle::open(pid)?)))
+            .collect();
+        // What has another number's place now is not among them any more.
+        let still = isolation.others(Utf8Path::new("/"));
+        for (_, handle) in handles.iter().filter(|(pid, _)| still.contains(pid)) {
+            handle.kill();
+            handle.wait_for_end(Duration::from_secs(1));
+        }
+        if still.is_empty() {
+            return;
+        }
+    }
+}
+
+/// Enters new namespaces, as an ordinary user in one for users first, and mounts there: memory for POSIX segments, and a disk that can be
+/// filled up. Both go with the last process in there.
+fn isolate() -> io::Result<()> {
+    let (user, group) = (rustix::process::getuid(), rustix::process::getgid());
+    let mut flags = UnshareFlags::NEWNS | UnshareFlags::NEWIPC;
+    if !user.is_root() {
+        flags |= UnshareFlags::NEWUSER;
+    }
+    #[expect(
+        deprecated,
+        reason = "it is unsafe for CLONE_FILES, which is not among the flags"
+    )]
+    rustix::thread::unshare(flags)?;
+    if !user.is_root() {
+        fs::write("/proc/self/setgroups", "deny")?;
+        fs::write(
+            "/proc/self/uid_map",
+            format!("{user} {user} 1", user = user.as_raw()),
+        )?;
+        fs::write(
+            "/proc/self/gid_map",
+            format!("{group} {group} 1", group = group.as_raw()),
+        )?;
+    }
+    mount_change(
+        "/",
+        MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
+    )?;
+    // What we need from the memory that is about to be hidden.
+    let temporary = std::env::temp_dir();
+    let program = std::env::current_exe()?;
+    let program = program.parent().unwrap_or(&temporary).to_owned();
+    let mut kept = Vec::new();
+    let templates = std::env::var_os(TEMPLATES).map(PathBuf::from);
+    for path in [Some(temporary.clone()), Some(program), templates]
+        .into_iter()
+        .flatten()
+    {
+        if path.starts_with(MEMORY) {
+            let place = rustix::fs::open(&path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+            kept.push((path, place));
+        }
+    }
+    mount("tmpfs", MEMORY, "tmpfs", MountFlags::empty(), c"mode=1777")?;
+    for (path, place) in kept {
+        make_open(&path)?;
+        mount_bind(
+            PathBuf::from(format!("/proc/self/fd/{}", place.as_raw_fd())),
+            &path,
+        )?;
+    }
+    let disk = temporary.join(DISK);
+    fs::create_dir_all(&disk)?;
+    let size = std::ffi::CString::new(DISK_SIZE).unwrap_or_default();
+    mount("tmpfs", disk, "tmpfs", MountFlags::empty(), size.as_c_str())?;
+    Ok(())
+}
+
+/// Makes a directory and those above it, for everybody to enter.
+fn make_open(path: &std::path::Path) -> io::Result<()> {
+    fs::create_dir_all(path)?;
+    for above in path
+        .ancestors()
+        .take_while(|above| *above != std::path::Path::new(MEMORY))
+    {
+        fs::set_permissions(above, fs::Permissions::from_mode(0o755))?;
+    }
+    Ok(())
+}
+
+/// What tells the processes and the memory of a case from those of others.
+#[derive(Clone, Debug)]
+pub(crate) enum Isolation {
+    /// They are all there are in its namespaces; this is the one for mounts.
+    Namespaces(PathBuf),
+    /// The system has no namespaces for us: only by the directory in which they work. Memory cannot be told.
+    None,
+}
+
+impl Isolation {
+    /// Of this process, in whatever namespaces it is.
+    fn current() -> Self {
+        fs::read_link("/proc/self/ns/mnt").map_or(Self::None, Self::Namespaces)
+    }
+
+    /// Of this process, as its keeper said.
+    pub(crate) fn of_case() -> Self {
+        match std::env::var_os(ISOLATED) {
+            Some(_) => Self::current(),
+            None => Self::None,
+        }
+    }
+
+    /// A small file system that a case may fill up.
+    pub(crate) fn disk(&self) -> Option<Utf8PathBuf> {
+        let disk = Utf8PathBuf::from_path_buf(std::env::temp_dir().join(DISK)).ok();
+        disk.filter(|_| matches!(self, Self::Namespaces(_)))
+    }
+
+    /// The processes of the case but this one and the one that started it. Zombies are none.
+    pub(crate) fn others(&self, directory: &Utf8Path) -> Vec<u32> {
+        let own = [std::process::id(), std::os::unix::process::parent_id()];
+        let all = match self {
+            Self::None => processes_below(directory),
+            Self::Namespaces(ours) => {
+                let is_inside = |path: &Utf8PathBuf| {
+                    fs::read_link(path.join("ns/mnt")).is_ok_and(|its| its == *ours)
+                };
+                let entries = Utf8Path::new("/proc").read_dir_utf8();
+                let all = entries.into_iter().flatten().flatten();
+                all.map(|entry| entry.into_path())
+                    .filter(is_inside)
+                    .collect()
+            }
+        };
+        all.iter()
+            .filter_map(|path| path.file_name()?.parse().ok())
+            .filter(|pid| !own.contains(pid))
+            .collect()
+    }
+
+    /// Segments of System V and POSIX shared memory, as far as they can only be the case's.
+    pub(crate) fn shared_memory(&self) -> Vec<String> {
+        if matches!(self, Self::None) {
+            return Vec::new();
+        }
+        let table = fs::read_to_string("/proc/sysvipc/shm").unwrap_or_default();
+        let system_v = table.lines().skip(1).map(str::to_owned);
+        let posix = fs::read_dir(MEMORY).into_iter().flatten().flatten();
+        let posix = posix
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .filter(|name| name.starts_with("PostgreSQL."));
+        system_v.chain(posix).collect()
+    }
+}
+
+/// A process, whatever becomes of its number.
+pub(crate) struct Handle(OwnedFd);
+
+impl Handle {
+    /// None if it has gone.
+    pub(crate) fn open(pid: u32) -> Option<Self> {
+        let pid = Pid::from_raw(i32::try_from(pid).ok()?)?;
+        let handle = rustix::process::pidfd_open(pid, PidfdFlags::empty());
+        handle.ok().map(Self)
+    }
+
+    pub(crate) fn kill(&self) {
+        let _ = rustix::process::pidfd_send_signal(&self.0, Signal::KILL);
+    }
+
+    /// Whether it ends within this time.
+    pub(crate) fn wait_for_end(&self, patience: Duration) -> bool {
+        let mut ready = [PollFd::new(&self.0, PollFlags::IN)];
+        let patience = Timespec::try_from(patience).ok();
+        matches!(poll(&mut ready, patience.as_ref()), Ok(1..))
+    }
+}
+
+/// Numbers and command lines.
+pub(crate) fn describe(pids: &[u32]) -> String {
+    let one = |pid: &u32| {
+        let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let words = String::from_utf8_lossy(&words).replace('\0', " ");
+        format!("{pid} `{}`", words.trim_end())
+    };
+    pids.iter().map(one).collect::<Vec<_>>().join(", ")
+}
