@@ -5,6 +5,7 @@
 
 mod bench;
 mod demo;
+mod memory;
 mod postgres;
 mod sample;
 mod test;
