@@ -5,7 +5,7 @@ use std::sync::Once;
 use std::time::Duration;
 
 use camino::Utf8Path;
-use pg_proc::{Account, Found, Orphans, Postmaster};
+use pg_proc::{Account, Orphans, SharedMemoryErrorKind, release_shared_memory};
 
 use super::root::{MARKER, PREFIX, Remains, remains};
 use super::storage;
@@ -62,17 +62,20 @@ fn reap_in(directory: &Utf8Path, user: u32) {
     }
 }
 
-/// Whether a server or something that it left still runs there: its guard waits for that too, and then removes the directory.
+/// Whether a server, an `initdb`, or something that they left still runs there: its guard waits for that too, and then removes the
+/// directory. Their shared memory is given back, which takes the lock file that is about to go.
 fn is_served(root: &Utf8Path) -> bool {
     let data = root.join("data");
-    if !data.exists() {
-        return false;
-    }
-    let is_stopped = matches!(
-        Postmaster::find(&data),
-        Ok(Found::Nothing | Found::Stale(_))
-    );
-    !is_stopped || Orphans::find(&data).is_ok_and(|orphans| !orphans.is_empty())
+    let is_in_use = |directory: &Utf8Path| {
+        Orphans::find(directory).is_ok_and(|orphans| !orphans.is_empty())
+            || release_shared_memory(directory).is_err_and(|error| {
+                use SharedMemoryErrorKind::{Find, InUse, Running};
+                matches!(error.kind, Running(_) | InUse { .. } | Find(_))
+            })
+    };
+    [data.join(crate::init::STAGE), data]
+        .iter()
+        .any(|directory| directory.exists() && is_in_use(directory))
 }
 
 /// The marker goes last: what is not finished now is found again.
