@@ -4,7 +4,7 @@
 use std::error::Error;
 use std::io::BufRead;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub fn take<S>(start: impl Fn(PathBuf) -> Result<(S, String), Box<dyn Error>>) -> Result<(), Box<dyn Error>> {
     let bin: PathBuf = std::env::args_os().nth(1).expect("the programs' directory").into();
@@ -12,7 +12,7 @@ pub fn take<S>(start: impl Fn(PathBuf) -> Result<(S, String), Box<dyn Error>>) -
         line?;
         let begun = Instant::now();
         let (server, uri) = start(bin.clone())?;
-        let mut client = postgres::Client::connect(&uri, postgres::NoTls)?;
+        let mut client = connect(&uri)?;
         assert_eq!(client.query_one("SELECT 1", &[])?.get::<_, i32>(0), 1);
         let create = begun.elapsed();
         drop(client);
@@ -20,4 +20,15 @@ pub fn take<S>(start: impl Fn(PathBuf) -> Result<(S, String), Box<dyn Error>>) -
         println!("took: {} {}", create.as_secs_f64(), begun.elapsed().as_secs_f64());
     }
     Ok(())
+}
+
+/// pgtemp returns when a tenth of a second has passed, whether the server is ready or not.
+fn connect(uri: &str) -> Result<postgres::Client, postgres::Error> {
+    let begun = Instant::now();
+    loop {
+        match postgres::Client::connect(uri, postgres::NoTls) {
+            Err(_) if begun.elapsed() < Duration::from_secs(30) => std::thread::sleep(Duration::from_millis(1)),
+            result => return result,
+        }
+    }
 }

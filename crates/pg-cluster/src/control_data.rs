@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::plain_file;
+use crate::regular_file;
 
 /// The heart of a data directory's control file.
 ///
@@ -80,7 +80,7 @@ impl ControlData {
     /// Reads the first 20 bytes of `global/pg_control`, in this machine's byte order.
     pub(crate) fn read(data_directory: &Utf8Path) -> Result<Self, ControlDataErrorKind> {
         let mut head = [0; 20];
-        plain_file::open(data_directory.join("global/pg_control"))
+        regular_file::open(&data_directory.join("global/pg_control"))
             .and_then(|mut file| file.read_exact(&mut head))
             .map_err(ControlDataErrorKind::File)?;
         let word =

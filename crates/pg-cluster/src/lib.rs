@@ -51,7 +51,7 @@ mod files;
 mod init;
 mod listening;
 mod log_file;
-mod plain_file;
+mod regular_file;
 mod remove;
 mod report;
 mod running;

@@ -4,7 +4,7 @@ use std::io::{Read as _, Seek as _, SeekFrom};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::plain_file;
+use crate::regular_file;
 
 /// How much of a log is kept in memory, or read, where the caller does not say.
 pub(crate) const TAIL: usize = 64 << 10;
@@ -17,7 +17,7 @@ pub(crate) fn tail_of(path: &Utf8Path) -> Option<String> {
 
 /// At most [`TAIL`] bytes from the end of what the file has beyond this length.
 fn tail_from(path: &Utf8Path, length_before: u64) -> Option<Vec<u8>> {
-    let mut file = plain_file::open(path).ok()?;
+    let mut file = regular_file::open(path).ok()?;
     let length = file.metadata().ok()?.len();
     // One that is shorter now was begun anew.
     let begin = if length < length_before {
@@ -45,8 +45,10 @@ impl CollectedLog {
     /// The one that is, or was at last, written to, by the collector's own record (src/backend/postmaster/syslogger.c): the plain text if
     /// it writes several forms.
     pub(crate) fn find(data_directory: &Utf8Path) -> Option<Self> {
-        let record = plain_file::read(data_directory.join("current_logfiles"), TAIL).ok()?;
-        let record = String::from_utf8(record).ok()?;
+        let mut record = String::new();
+        regular_file::open(&data_directory.join("current_logfiles"))
+            .and_then(|file| file.take(TAIL as u64).read_to_string(&mut record))
+            .ok()?;
         let mut files = record.lines().filter_map(|line| line.split_once(' '));
         let first = files.next()?;
         let plain = files.find(|(form, _)| *form == "stderr");

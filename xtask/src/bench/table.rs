@@ -1,7 +1,6 @@
 //! Tables in Markdown.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 
 use super::measured::{Part, Row, sorted};
 
@@ -34,7 +33,7 @@ pub(super) fn full(rows: &[Row]) -> String {
             table.push(line);
         }
     }
-    aligned(&table, 2)
+    aligned(&table, "ll")
 }
 
 /// What the reader of the README wants to know: the medians, beside what is used otherwise.
@@ -67,7 +66,7 @@ pub(super) fn summary(rows: &[Row]) -> Option<String> {
             table.push(vec![what, here, other.who.clone(), cell(other), times]);
         }
     }
-    Some(aligned(&table, 1))
+    Some(aligned(&table, "lrl"))
 }
 
 /// The throughput of the parser: a column for each text.
@@ -123,7 +122,7 @@ pub(super) fn speed(rows: &[Row]) -> Option<String> {
     let floor = named.first()?.2.first(Part::Floor)?;
     let floors = |contest: &Contest<'_>| contest.first(Part::Floor).map(cell);
     table.push(line(floor.who.clone(), whats[0], &floors));
-    Some(aligned(&table, 1))
+    Some(aligned(&table, "l"))
 }
 
 /// All rows of one thing, ours first and the floor last.
@@ -236,37 +235,36 @@ fn figure(value: f64) -> String {
     format!("{value:.decimals$}")
 }
 
-/// Columns from `left` on are aligned to the right.
-fn aligned(table: &[Vec<String>], left: usize) -> String {
+/// `alignment` has an `l` for each column that is aligned to the left; the others are aligned to the right.
+fn aligned(table: &[Vec<String>], alignment: &str) -> String {
+    let is_left = |column: usize| alignment.as_bytes().get(column) == Some(&b'l');
     let width = |column: usize| {
         let cells = table.iter().filter_map(|line| line.get(column));
-        cells
-            .map(|cell| cell.chars().count())
-            .max()
-            .unwrap_or(0)
-            .max(3)
+        let longest = cells.map(|cell| cell.chars().count()).max();
+        longest.unwrap_or(0).max(3)
     };
     let widths: Vec<_> = (0..table[0].len()).map(width).collect();
-    let mut text = String::new();
-    for (number, line) in table.iter().enumerate() {
-        for (column, (cell, &width)) in line.iter().zip(&widths).enumerate() {
-            // Writing to a string does not fail.
-            let _ = if column < left {
-                write!(text, "| {cell:<width$} ")
-            } else {
-                write!(text, "| {cell:>width$} ")
-            };
+    let pad = |(column, cell): (usize, &String)| {
+        let width = widths[column];
+        if is_left(column) {
+            format!("| {cell:<width$} ")
+        } else {
+            format!("| {cell:>width$} ")
         }
-        text.push_str("|\n");
-        if number == 0 {
-            for (column, &width) in widths.iter().enumerate() {
-                let right = if column < left { "-" } else { ":" };
-                let _ = write!(text, "|{}{right}", "-".repeat(width + 1));
-            }
-            text.push_str("|\n");
-        }
-    }
-    text.trim_end().to_owned()
+    };
+    let rule = |(column, width): (usize, &usize)| {
+        let end = if is_left(column) { "-" } else { ":" };
+        format!("|{}{end}", "-".repeat(width + 1))
+    };
+    let mut lines: Vec<String> = table
+        .iter()
+        .map(|line| line.iter().enumerate().map(pad).collect::<String>() + "|")
+        .collect();
+    lines.insert(
+        1,
+        widths.iter().enumerate().map(rule).collect::<String>() + "|",
+    );
+    lines.join("\n")
 }
 
 #[cfg(test)]

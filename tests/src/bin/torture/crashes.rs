@@ -203,10 +203,6 @@ pub(crate) fn impatience(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
             }
         }
         scene.fault();
-        drop(Cluster::new(
-            scene.server.clone(),
-            cluster.data_directory(),
-        )?);
         let left = cluster.pid()?;
         ensure!(left.is_none(), "{left:?} is left");
     }

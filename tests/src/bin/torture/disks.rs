@@ -5,13 +5,12 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use pg_cluster::{Cluster, Escalation, Storage, TempCluster};
+use pg_cluster::{Cluster, Escalation};
 use pg_proc::available_space;
-use pg_tests::{connect, copy, init_options, server_account};
+use pg_tests::{connect, connect_to, copy, init_options, server_account};
 
-use crate::kills::names;
 use crate::rng::Rng;
-use crate::scene::{Loss, Scene, ensure};
+use crate::scene::{Loss, Scene, answers, ensure, names};
 
 /// A small disk for this case alone, emptied in the end.
 struct Disk(Utf8PathBuf);
@@ -168,19 +167,7 @@ pub(crate) fn temporary(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
     } else {
         scene.cache()
     };
-    let builder = TempCluster::builder()
-        .installation(scene.server.clone())
-        .cache_directory(&cache)
-        .storage(Storage::Directory(storage.clone()));
-    let serves = |builder: &pg_cluster::TempClusterBuilder| {
-        let temp = builder.start()?;
-        let answer = pg_tests::ask(
-            &mut pg_tests::connect_to(temp.connection_info()),
-            "SELECT 6 * 7",
-        );
-        ensure!(answer == "42", "the answer is {answer:?}");
-        Ok(())
-    };
+    let builder = scene.temporary(&cache, &storage);
     for _ in 0..4 {
         let size = if in_cache { 64 << 20 } else { 24 << 20 };
         disk.fill_to(rng.below(size))?;
@@ -189,7 +176,7 @@ pub(crate) fn temporary(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
         scene.alone()?;
         nothing_in(&storage)?;
         disk.relieve()?;
-        serves(&builder)?;
+        answers(&mut connect_to(builder.start()?.connection_info()))?;
         nothing_in(&storage)?;
     }
     Ok(())

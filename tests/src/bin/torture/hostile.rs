@@ -11,9 +11,8 @@ use pg_cluster::{Cluster, Escalation, Ownership};
 use pg_tests::{OPERATIONS, Room, init_options, is_root};
 use rustix::fs::{CWD, Mode, mkfifoat};
 
-use crate::kills::names;
 use crate::rng::Rng;
-use crate::scene::{Loss, Scene, ensure};
+use crate::scene::{Loss, Scene, ensure, names};
 
 /// What is read, written or executed in a data directory by name.
 const FILES: [&str; 13] = [
@@ -32,7 +31,7 @@ const FILES: [&str; 13] = [
     ".postgresql.conf.pg-cluster-new",
 ];
 /// Longer than any file of these has reason to be.
-const HUGE: usize = 48 << 20;
+const HUGE: usize = 4 << 20;
 /// No operation on files takes this long, unless it waits for what never comes.
 const OPERATION: Duration = Duration::from_secs(90);
 

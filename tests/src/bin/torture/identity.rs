@@ -9,7 +9,7 @@ use pg_cluster::{Cluster, Escalation, Pid, Started, State, StopMode};
 use pg_tests::{connect, server_account};
 
 use crate::rng::Rng;
-use crate::scene::{Loss, PATIENCE, Scene, ensure};
+use crate::scene::{Loss, PATIENCE, Scene, answers, ensure};
 
 /// Something with a number.
 enum Bystander {
@@ -74,8 +74,7 @@ pub(crate) fn reused_numbers(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
             child.kill()?;
             child.wait()?;
         }
-        let answer = pg_tests::ask(&mut session, "SELECT 6 * 7");
-        ensure!(answer == "42", "the other server answers {answer:?}");
+        answers(&mut session)?;
     }
     drop(session);
     other.stop_and_wait(&Escalation::fast())?;

@@ -4,16 +4,16 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
-use camino::{Utf8Path, Utf8PathBuf};
-use pg_tests::processes_below;
+use camino::Utf8PathBuf;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
-use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind, mount_change};
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind_recursive, mount_change};
 use rustix::process::{Pid, PidfdFlags, Signal};
 use rustix::thread::UnshareFlags;
 
@@ -30,16 +30,22 @@ const ISOLATED: &str = "TORTURE_ISOLATED";
 
 /// Runs one case, as the process that keeps it.
 pub(crate) fn keep(scenario: &str, seed: &str) -> ExitCode {
-    let isolated = isolate().is_ok();
+    let isolation = isolate();
+    let isolated = isolation.is_ok();
+    if let Err(error) = isolation {
+        println!("no namespaces: {error}");
+    }
     let mut case = Command::new("/proc/self/exe");
     case.args(["case", scenario, seed]).stdin(Stdio::null());
     if isolated {
         case.env(ISOLATED, "1");
     }
-    let outcome = case.spawn().and_then(|mut case| watch(&mut case, isolated));
-    if isolated {
-        end(&Isolation::current());
-    }
+    // In namespaces they are known for certain; otherwise by what this process passes on as well.
+    let isolation = Isolation::new(isolated);
+    let outcome = case
+        .spawn()
+        .and_then(|mut case| watch(&mut case, &isolation));
+    end(&isolation);
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -61,13 +67,10 @@ pub(crate) fn probe() -> ExitCode {
     }
 }
 
-fn watch(case: &mut Child, isolated: bool) -> io::Result<bool> {
+fn watch(case: &mut Child, isolation: &Isolation) -> io::Result<bool> {
     let pid = case.id();
     if !Handle::open(pid).is_none_or(|case| case.wait_for_end(LIMIT)) {
-        let there = match isolated {
-            true => describe(&Isolation::current().others(Utf8Path::new("/"))),
-            false => describe(&[pid]),
-        };
+        let there = describe(&isolation.others());
         println!("hangs: not done after {LIMIT:?}; there are {there}");
         case.kill()?;
     }
@@ -77,13 +80,13 @@ fn watch(case: &mut Child, isolated: bool) -> io::Result<bool> {
 /// Kills all that is left. Processes are told by their namespace, which no stranger enters.
 fn end(isolation: &Isolation) {
     for _ in 0..1000 {
-        let left = isolation.others(Utf8Path::new("/"));
+        let left = isolation.others();
         let handles: Vec<_> = left
             .iter()
             .filter_map(|&pid| Some((pid, Handle::open(pid)?)))
             .collect();
         // What has another number's place now is not among them any more.
-        let still = isolation.others(Utf8Path::new("/"));
+        let still = isolation.others();
         for (_, handle) in handles.iter().filter(|(pid, _)| still.contains(pid)) {
             handle.kill();
             handle.wait_for_end(Duration::from_secs(1));
@@ -125,25 +128,28 @@ fn isolate() -> io::Result<()> {
     // What we need from the memory that is about to be hidden.
     let temporary = std::env::temp_dir();
     let program = std::env::current_exe()?;
-    let program = program.parent().unwrap_or(&temporary).to_owned();
+    let needed = [
+        program.parent().map(Path::to_owned),
+        std::env::var_os(TEMPLATES).map(PathBuf::from),
+        Some(temporary.clone()),
+    ];
     let mut kept = Vec::new();
-    let templates = std::env::var_os(TEMPLATES).map(PathBuf::from);
-    for path in [Some(temporary.clone()), Some(program), templates]
+    for path in needed
         .into_iter()
         .flatten()
+        .filter(|path| path.starts_with(MEMORY))
     {
-        if path.starts_with(MEMORY) {
-            let place = rustix::fs::open(&path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-            kept.push((path, place));
-        }
+        let place = rustix::fs::open(&path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        kept.push((path, place));
     }
     mount("tmpfs", MEMORY, "tmpfs", MountFlags::empty(), c"mode=1777")?;
     for (path, place) in kept {
-        make_open(&path)?;
-        mount_bind(
-            PathBuf::from(format!("/proc/self/fd/{}", place.as_raw_fd())),
-            &path,
-        )?;
+        // It may be in one of those before it.
+        if !path.exists() {
+            make_open(&path)?;
+            let place = format!("/proc/self/fd/{}", place.as_raw_fd());
+            mount_bind_recursive(place, &path)?;
+        }
     }
     let disk = temporary.join(DISK);
     fs::create_dir_all(&disk)?;
@@ -152,16 +158,13 @@ fn isolate() -> io::Result<()> {
     Ok(())
 }
 
-/// Makes a directory and those above it, for everybody to enter.
-fn make_open(path: &std::path::Path) -> io::Result<()> {
-    fs::create_dir_all(path)?;
-    for above in path
-        .ancestors()
-        .take_while(|above| *above != std::path::Path::new(MEMORY))
-    {
-        fs::set_permissions(above, fs::Permissions::from_mode(0o755))?;
+/// Makes a directory and those above it that are missing, for everybody to enter.
+fn make_open(path: &Path) -> io::Result<()> {
+    if let Some(above) = path.parent().filter(|above| !above.exists()) {
+        make_open(above)?;
     }
-    Ok(())
+    fs::create_dir(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
 }
 
 /// What tells the processes and the memory of a case from those of others.
@@ -169,22 +172,21 @@ fn make_open(path: &std::path::Path) -> io::Result<()> {
 pub(crate) enum Isolation {
     /// They are all there are in its namespaces; this is the one for mounts.
     Namespaces(PathBuf),
-    /// The system has no namespaces for us: only by the directory in which they work. Memory cannot be told.
+    /// The system has no namespaces for us: they are told by the directory for temporary files in their environment. Memory cannot be told.
     None,
 }
 
 impl Isolation {
-    /// Of this process, in whatever namespaces it is.
-    fn current() -> Self {
-        fs::read_link("/proc/self/ns/mnt").map_or(Self::None, Self::Namespaces)
+    fn new(isolated: bool) -> Self {
+        let own = fs::read_link("/proc/self/ns/mnt");
+        own.ok()
+            .filter(|_| isolated)
+            .map_or(Self::None, Self::Namespaces)
     }
 
     /// Of this process, as its keeper said.
     pub(crate) fn of_case() -> Self {
-        match std::env::var_os(ISOLATED) {
-            Some(_) => Self::current(),
-            None => Self::None,
-        }
+        Self::new(std::env::var_os(ISOLATED).is_some())
     }
 
     /// A small file system that a case may fill up.
@@ -194,24 +196,24 @@ impl Isolation {
     }
 
     /// The processes of the case but this one and the one that started it. Zombies are none.
-    pub(crate) fn others(&self, directory: &Utf8Path) -> Vec<u32> {
+    pub(crate) fn others(&self) -> Vec<u32> {
         let own = [std::process::id(), std::os::unix::process::parent_id()];
-        let all = match self {
-            Self::None => processes_below(directory),
+        let temporary = std::env::temp_dir();
+        let temporary = temporary.as_os_str().as_bytes();
+        let is_ours = |pid: &u32| match self {
             Self::Namespaces(ours) => {
-                let is_inside = |path: &Utf8PathBuf| {
-                    fs::read_link(path.join("ns/mnt")).is_ok_and(|its| its == *ours)
-                };
-                let entries = Utf8Path::new("/proc").read_dir_utf8();
-                let all = entries.into_iter().flatten().flatten();
-                all.map(|entry| entry.into_path())
-                    .filter(is_inside)
-                    .collect()
+                fs::read_link(format!("/proc/{pid}/ns/mnt")).is_ok_and(|its| its == *ours)
             }
+            Self::None => fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environment| {
+                environment
+                    .split(|&byte| byte == 0)
+                    .any(|variable| variable.strip_prefix(b"TMPDIR=") == Some(temporary))
+            }),
         };
-        all.iter()
-            .filter_map(|path| path.file_name()?.parse().ok())
-            .filter(|pid| !own.contains(pid))
+        let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+        entries
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            .filter(|pid| !own.contains(pid) && is_ours(pid))
             .collect()
     }
 

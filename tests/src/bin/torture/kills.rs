@@ -9,7 +9,7 @@ use pg_cluster::{Cluster, Escalation, Started, State, Stopped};
 use pg_tests::{init_options, server_account};
 
 use crate::rng::Rng;
-use crate::scene::{Loss, PATIENCE, Scene, ensure};
+use crate::scene::{Loss, PATIENCE, Scene, ensure, names};
 use crate::victim::{self, moment};
 
 const INITDB: Duration = Duration::from_millis(1200);
@@ -208,10 +208,4 @@ pub(crate) fn remove(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
         scene.no_memory_left()?;
     }
     Ok(())
-}
-
-/// What is in a directory, if it is there.
-pub(crate) fn names(directory: &Utf8Path) -> Vec<String> {
-    let entries = directory.read_dir_utf8().into_iter().flatten().flatten();
-    entries.map(|entry| entry.file_name().to_owned()).collect()
 }

@@ -42,13 +42,10 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    if let [_, ..] = arguments[..] {
+    if let ["keep" | "case" | "victim", ..] = arguments[..] {
         // Each of them ends with the one that started it.
-        if matches!(arguments[0], "keep" | "case" | "victim") {
-            let _ = rustix::process::set_parent_process_death_signal(Some(
-                rustix::process::Signal::KILL,
-            ));
-        }
+        let signal = Some(rustix::process::Signal::KILL);
+        let _ = rustix::process::set_parent_process_death_signal(signal);
     }
     match arguments[..] {
         ["probe"] => keeper::probe(),

@@ -3,12 +3,11 @@
 use std::fs;
 use std::time::Duration;
 
-use camino::Utf8Path;
 use pg_cluster::{Cluster, Escalation, InitErrorKind};
 use pg_tests::{Victim, init_options};
 
 use crate::rng::Rng;
-use crate::scene::{Loss, Scene, ensure};
+use crate::scene::{Loss, Scene, ensure, names};
 
 /// One starts the server, and the others are told its number.
 pub(crate) fn starters(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
@@ -105,8 +104,8 @@ pub(crate) fn editors(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
     let data = scene.room.directory("data");
     fs::write(data.join("postgresql.conf"), "my.v = 0\n")?;
     let cluster = Cluster::new(scene.server.clone(), &data)?;
-    let names: Vec<String> = (0..2 + rng.below(6)).map(|n| format!("w{n}")).collect();
-    let mut editors: Vec<Victim> = names
+    let writers: Vec<String> = (0..2 + rng.below(6)).map(|n| format!("w{n}")).collect();
+    let mut editors: Vec<Victim> = writers
         .iter()
         .map(|name| scene.victim(["count", data.as_str(), name]))
         .collect();
@@ -121,7 +120,7 @@ pub(crate) fn editors(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
     }
     let document = cluster.settings().document()?;
     let mut sum = 0;
-    for (name, acknowledged) in names.iter().zip(acknowledged) {
+    for (name, acknowledged) in writers.iter().zip(acknowledged) {
         let there = (0..)
             .take_while(|n| document.get(format!("my.{name}_{n}")).is_some())
             .count();
@@ -134,7 +133,7 @@ pub(crate) fn editors(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
     let found = cluster.settings().get("my.v")?;
     ensure!(found == Some(sum.to_string()), "{found:?} instead of {sum}");
     cluster.settings().set("my.v", 0)?;
-    let left = crate::kills::names(Utf8Path::new(&data));
+    let left = names(&data);
     ensure!(left.len() == 1, "left: {left:?}");
     Ok(())
 }

@@ -8,7 +8,10 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use pg_cluster::{Cluster, Escalation, Installation, StartOptions, Started};
+use pg_cluster::{
+    Cluster, Escalation, Installation, StartOptions, Started, Storage, TempCluster,
+    TempClusterBuilder,
+};
 use pg_tests::{Room, Victim, copy};
 
 use crate::keeper::{self, Handle, Isolation};
@@ -101,6 +104,13 @@ impl Scene {
         cache
     }
 
+    pub(crate) fn temporary(&self, cache: &Utf8Path, storage: &Utf8Path) -> TempClusterBuilder {
+        TempCluster::builder()
+            .installation(self.server.clone())
+            .cache_directory(cache)
+            .storage(Storage::Directory(storage.to_owned()))
+    }
+
     pub(crate) fn start_options(&self) -> StartOptions {
         self.room
             .start_options()
@@ -140,8 +150,7 @@ impl Scene {
     pub(crate) fn serves(&self, cluster: &Cluster) -> Result<(), Loss> {
         let started = cluster.start(&self.start_options())?;
         ensure!(matches!(started, Started::Now(_)), "{started:?}");
-        let answer = pg_tests::ask(&mut pg_tests::connect(cluster), "SELECT 6 * 7");
-        ensure!(answer == "42", "the answer is {answer:?}");
+        answers(&mut pg_tests::connect(cluster))?;
         cluster.stop_and_wait(&Escalation::fast())?;
         Ok(())
     }
@@ -150,7 +159,7 @@ impl Scene {
     pub(crate) fn alone(&self) -> Result<(), Loss> {
         let until = Instant::now() + PATIENCE;
         loop {
-            let others = self.isolation.others(self.room.path());
+            let others = self.isolation.others();
             let Some(&first) = others.first() else {
                 return Ok(());
             };
@@ -187,4 +196,17 @@ impl Scene {
         }
         Ok(faults)
     }
+}
+
+/// That a server answers.
+pub(crate) fn answers(client: &mut postgres::Client) -> Result<(), Loss> {
+    let answer = pg_tests::ask(client, "SELECT 6 * 7");
+    ensure!(answer == "42", "the answer is {answer:?}");
+    Ok(())
+}
+
+/// What is in a directory, if it is there.
+pub(crate) fn names(directory: &Utf8Path) -> Vec<String> {
+    let entries = directory.read_dir_utf8().into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().to_owned()).collect()
 }

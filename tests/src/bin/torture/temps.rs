@@ -5,12 +5,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, SystemTime};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use pg_cluster::{Storage, TempCluster};
-use pg_tests::Victim;
+use pg_tests::{Victim, connect_to};
 
-use crate::kills::names;
 use crate::rng::Rng;
-use crate::scene::{Loss, Scene, ensure};
+use crate::scene::{Loss, Scene, answers, ensure, names};
 use crate::victim::moment;
 
 const START: Duration = Duration::from_millis(250);
@@ -60,17 +58,8 @@ impl Place {
     }
 
     fn start(&self, scene: &Scene) -> Result<(), Loss> {
-        let temp = TempCluster::builder()
-            .installation(scene.server.clone())
-            .cache_directory(&self.cache)
-            .storage(Storage::Directory(self.storage.clone()))
-            .start()?;
-        let answer = pg_tests::ask(
-            &mut pg_tests::connect_to(temp.connection_info()),
-            "SELECT 6 * 7",
-        );
-        ensure!(answer == "42", "the answer is {answer:?}");
-        Ok(())
+        let temp = scene.temporary(&self.cache, &self.storage).start()?;
+        answers(&mut connect_to(temp.connection_info()))
     }
 }
 
@@ -151,8 +140,7 @@ pub(crate) fn shared(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
         scene.fault();
     }
     let mut client = postgres::Client::connect(uri, postgres::NoTls)?;
-    let answer = pg_tests::ask(&mut client, "SELECT 6 * 7");
-    ensure!(answer == "42", "the answer is {answer:?}");
+    answers(&mut client)?;
     drop(client);
     last.finish();
     place.is_swept(scene)
