@@ -3,11 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "it is a test throughout")]
 
 use std::fs;
+use std::os::unix::fs::{FileTypeExt as _, symlink};
+use std::process::Command;
 use std::time::Duration;
 
 use camino::Utf8Path;
-use pg_cluster::Ownership;
-use pg_tests::{OPERATIONS, Room, complete_server, server};
+use pg_cluster::{Cluster, Ownership, SettingsErrorKind};
+use pg_tests::{OPERATIONS, Room, complete_server, is_root, server};
 use rustix::fs::{CWD, Mode, mkfifoat};
 
 fn put_fifo(path: &Utf8Path) {
@@ -47,6 +49,42 @@ fn a_fifo_keeps_nobody_waiting() {
     }
     cluster.start(&options).unwrap();
     cluster.kill().unwrap();
+}
+
+/// A link to the null device switches a file off. To write there would be to replace the device, which root could.
+#[test]
+fn a_device_is_not_replaced() {
+    let room = Room::new();
+    let device = room.directory("data").join("device");
+    if is_root() {
+        let node = ["-m", "666", device.as_str(), "c", "1", "3"];
+        let made = Command::new("mknod").args(node).status().unwrap();
+        assert!(made.success(), "root can make devices");
+    } else {
+        symlink("/dev/null", &device).unwrap();
+    }
+    let cluster = Cluster::new(server(), room.join("data")).unwrap();
+    symlink(&device, cluster.config_file()).unwrap();
+    assert_eq!(cluster.settings().get("port").unwrap(), None);
+    let error = cluster.settings().set("port", 5433).unwrap_err();
+    assert!(
+        matches!(error.kind(), SettingsErrorKind::Write(_)),
+        "{error:?}"
+    );
+    assert!(fs::metadata(&device).unwrap().file_type().is_char_device());
+    assert_eq!(
+        names(cluster.data_directory()),
+        ["device", "postgresql.conf"]
+    );
+}
+
+fn names(directory: &Utf8Path) -> Vec<String> {
+    let entries = directory.read_dir_utf8().unwrap();
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.unwrap().file_name().to_owned())
+        .collect();
+    names.sort();
+    names
 }
 
 /// The same for what is written to ask something of a running server.

@@ -17,7 +17,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::postgres::{self, Server, Wanted};
-use crate::workspace;
+use crate::{memory, workspace};
 use machine::Machine;
 use measured::Measured;
 
@@ -34,7 +34,7 @@ pub(crate) struct Args {
     /// Major version of the server, fetched if need be
     #[arg(long)]
     major: Option<u32>,
-    /// Where temporary clusters keep their files [default: /dev/shm, else /tmp]
+    /// Where temporary clusters keep their files [default: /dev/shm if 3 GiB are free there, else /tmp]
     #[arg(long, value_name = "DIR")]
     storage: Option<Utf8PathBuf>,
     /// Measure other libraries for temporary clusters too, which pip and cargo fetch into the cache
@@ -117,14 +117,13 @@ fn choose_server(args: &Args) -> Result<Server> {
     })
 }
 
+/// Twenty clusters at once, some templates, and what peers leave.
+const ROOM: u64 = 3 << 30;
+
 fn memory_or_disk() -> Utf8PathBuf {
-    let memory = Utf8Path::new("/dev/shm");
-    if memory.is_dir() {
-        memory
-    } else {
-        Utf8Path::new("/tmp")
-    }
-    .to_owned()
+    memory::with_room(ROOM)
+        .unwrap_or(Utf8Path::new("/tmp"))
+        .to_owned()
 }
 
 struct Benchmark<'a> {

@@ -6,6 +6,7 @@
 mod bench;
 mod demo;
 mod fuzz;
+mod memory;
 mod postgres;
 mod sample;
 mod test;

@@ -215,6 +215,10 @@ impl Cluster {
         }
     }
 
+    pub(crate) fn is_guarded(&self) -> bool {
+        self.guard.is_some()
+    }
+
     pub(crate) fn take_guard(&mut self) -> Option<DirectoryGuard> {
         self.guard.take()
     }

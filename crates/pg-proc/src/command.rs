@@ -113,7 +113,8 @@ impl Command {
         self
     }
 
-    /// Holds this guard back from removing its directories until nothing of the program is left.
+    /// Holds this guard back from removing its directories until nothing of the program is left. Of
+    /// several guards only the last is held back.
     #[must_use]
     pub fn guarded_by(mut self, guard: &DirectoryGuard) -> Self {
         self.guard = guard.lifeline().map(Arc::downgrade);

@@ -202,6 +202,10 @@ impl Command {
             return Ok(out.write_all(document.as_bytes())?);
         }
         let file = fs::canonicalize(file)?;
+        // A link to /dev/null switches a file off; root could replace the device.
+        if !file.is_file() {
+            return Err(format!("{} is not a regular file", file.display()).into());
+        }
         let mut name = file.file_name().unwrap_or(OsStr::new("pgconf")).to_owned();
         name.push(format!(".{}.tmp", std::process::id()));
         let temporary = file.with_file_name(name);

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use super::account::Account;
 use super::build::{Executables, TestExecutable};
 use super::phase::Outcome;
-use crate::workspace;
+use crate::{memory, workspace};
 
 const PREFIX: &str = "pgt-";
 
@@ -166,8 +166,10 @@ fn prune(parent: &Utf8Path) {
 /// Memory where there is plenty, unless `TMPDIR` says otherwise: hundreds of data directories are made and removed, and waiting for
 /// the disk each time would test the disk. Otherwise the usual place, if other accounts can enter it.
 fn parent() -> Utf8PathBuf {
-    if std::env::var_os("TMPDIR").is_none() && is_roomy(Utf8Path::new(MEMORY)) {
-        return MEMORY.into();
+    if std::env::var_os("TMPDIR").is_none() {
+        if let Some(memory) = memory::with_room(ROOM) {
+            return memory.to_owned();
+        }
     }
     let directory = Utf8PathBuf::try_from(std::env::temp_dir()).unwrap_or_else(|_| "/tmp".into());
     let is_open = directory
@@ -180,21 +182,8 @@ fn parent() -> Utf8PathBuf {
     }
 }
 
-const MEMORY: &str = "/dev/shm";
+/// What a whole run takes at most.
 const ROOM: u64 = 6 << 30;
-
-/// Whether anybody can write there, programs can be run from there, and there is room for a whole run.
-fn is_roomy(directory: &Utf8Path) -> bool {
-    let Ok(system) = rustix::fs::statvfs(directory.as_std_path()) else {
-        return false;
-    };
-    let writable = fs::metadata(directory).is_ok_and(|found| found.mode() & 0o1777 == 0o1777);
-    writable
-        && !system
-            .f_flag
-            .contains(rustix::fs::StatVfsMountFlags::NOEXEC)
-        && system.f_bavail.saturating_mul(system.f_frsize) >= ROOM
-}
 
 /// Processes whose working directory is within `root`: servers, for theirs is the data directory.
 fn processes_in(root: &Utf8Path) -> Vec<String> {

@@ -62,7 +62,13 @@ impl Cluster {
         let wal = wal
             .map(|path| WalDirectory::prepare(path, self.account()))
             .transpose()
-            .and_then(|wal| target.guard(wal.as_ref()).map(|()| wal))
+            .and_then(|wal| {
+                // The guard of a temporary cluster removes all of it, and would not wait for what holds back another one.
+                if !self.is_guarded() {
+                    target.guard(wal.as_ref())?;
+                }
+                Ok(wal)
+            })
             .map_err(|kind| {
                 target.undo();
                 failed(kind)
@@ -105,7 +111,7 @@ struct Target<'a> {
     directory: &'a Utf8Path,
     /// The topmost directory that did not exist before.
     created: Option<Utf8PathBuf>,
-    /// Removes what was begun if this process is killed.
+    /// Removes what was begun if this process is killed. None where the cluster's own guard does that.
     guard: Option<DirectoryGuard>,
     _lock: DirectoryLock,
 }

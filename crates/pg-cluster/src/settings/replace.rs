@@ -20,15 +20,20 @@ pub(super) struct Replacement {
 impl Replacement {
     /// Writes `content` beside `target`, with the mode and the owner of `target`, and waits until it is on disk.
     ///
-    /// `target` must not be a symbolic link: resolve it first, or the link would be replaced.
+    /// Fails for what is not a regular file. A symbolic link has to be resolved first.
     pub(super) fn stage(target: &Utf8Path, content: &[u8]) -> io::Result<Self> {
+        let old = fs::symlink_metadata(target)?;
+        // A link may lead to /dev/null, which root could replace.
+        if !old.is_file() {
+            let reason = "it is not a regular file";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
+        }
         let name = target.file_name().ok_or(io::ErrorKind::InvalidInput)?;
         let staged = target.with_file_name(format!(".{name}.pg-cluster-new"));
         match fs::remove_file(&staged) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let old = fs::symlink_metadata(target)?;
         // `create_new` is O_EXCL: in a directory of somebody else's, a planted link is not followed.
         let mut file = OpenOptions::new()
             .write(true)

@@ -49,6 +49,7 @@ pub(crate) fn reused_numbers(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
         let (_, rest) = text.split_once('\n').unwrap_or_default();
         fs::write(&file, format!("{number}\n{rest}"))?;
         scene.fault();
+        println!("it names {number}");
         hits_nobody(rng, &cluster, &number)?;
         let ended = |bystander: &mut Bystander| match bystander {
             Bystander::Process(child) => child.try_wait(),
@@ -67,7 +68,9 @@ pub(crate) fn reused_numbers(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
             Err(error) => return Err(error.into()),
         }
         let mode = rng.pick(&[StopMode::Fast, StopMode::Immediate, StopMode::Kill]);
+        println!("{mode:?}, with {:?}", scene.isolation.shared_memory());
         cluster.stop_and_wait(&Escalation::new(mode, PATIENCE))?;
+        println!("left: {:?}", scene.isolation.shared_memory());
         let end = ended(&mut bystander)?;
         ensure!(end.is_none(), "process {number} was hit: {end:?}");
         if let Bystander::Process(mut child) = bystander {

@@ -223,11 +223,17 @@ impl Isolation {
             return Vec::new();
         }
         let table = fs::read_to_string("/proc/sysvipc/shm").unwrap_or_default();
-        let system_v = table.lines().skip(1).map(str::to_owned);
+        let system_v = table.lines().skip(1).map(|line| {
+            let words: Vec<_> = line.split_ascii_whitespace().take(5).collect();
+            format!("key, id, mode, size, creator {}", words.join(" "))
+        });
         let posix = fs::read_dir(MEMORY).into_iter().flatten().flatten();
-        let posix = posix
-            .map(|entry| entry.file_name().to_string_lossy().into_owned())
-            .filter(|name| name.starts_with("PostgreSQL."));
+        let posix = posix.filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let size = entry.metadata().ok()?.len();
+            name.starts_with("PostgreSQL.")
+                .then(|| format!("{name} of {size} bytes"))
+        });
         system_v.chain(posix).collect()
     }
 }

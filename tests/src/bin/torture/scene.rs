@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::fmt;
 use std::fs;
+use std::os::unix::fs::FileTypeExt as _;
 use std::panic::Location;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -186,6 +187,8 @@ impl Scene {
     pub(crate) fn close(self) -> Result<u64, Loss> {
         self.alone()?;
         self.no_memory_left()?;
+        let null = fs::metadata("/dev/null")?.file_type();
+        ensure!(null.is_char_device(), "/dev/null has been replaced");
         let faults = self.faults.get();
         drop(self.room);
         for entry in std::env::temp_dir().read_dir()? {
