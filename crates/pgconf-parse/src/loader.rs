@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// Gives a [`Resolver`](crate::Resolver) the files that it asks for.
@@ -101,8 +101,10 @@ impl Loader for FileSystem {
     }
 }
 
-fn is_null_device(device: &Metadata) -> bool {
-    fs::metadata("/dev/null").is_ok_and(|null| null.rdev() == device.rdev())
+/// What is no device has a number as well: that of `/dev/null` where a file was put in its place.
+fn is_null_device(found: &Metadata) -> bool {
+    found.file_type().is_char_device()
+        && fs::metadata("/dev/null").is_ok_and(|null| null.rdev() == found.rdev())
 }
 
 /// Files held in memory, by their path; a directory is there if a file is in it. For tests, and
