@@ -33,7 +33,8 @@ pub(crate) fn servers(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
             .then(|| Writer::start(&cluster))
             .transpose()?;
         std::thread::sleep(rng.time_below(Duration::from_millis(120)));
-        if rng.one_in(3) {
+        let is_shut_down = rng.one_in(3);
+        if is_shut_down {
             cluster.shutdown()?;
             std::thread::sleep(rng.time_below(Duration::from_millis(10)));
         }
@@ -43,12 +44,14 @@ pub(crate) fn servers(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
             _ => postmaster.as_ref(),
         };
         scene.fault();
-        if let Some(struck) = is_struck {
-            struck.kill();
+        match is_struck {
+            Some(struck) => struck.kill(),
+            None => kill_a_child(rng, pid),
+        }
+        // Without a child the server goes on, unless it was on its way out.
+        if is_struck.is_some() || is_shut_down {
             let ended = postmaster.is_none_or(|server| server.wait_for_end(PATIENCE));
             ensure!(ended, "the server outlives it");
-        } else {
-            kill_a_child(rng, pid);
         }
         let restarted = cluster.start(&options)?;
         if let Some(writer) = writer {
