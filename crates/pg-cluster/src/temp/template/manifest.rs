@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-const HEADING: &str = "pg-cluster template 1";
+const HEADING: &str = "pg-cluster template 2";
 
 /// The list of a template's files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,14 +121,20 @@ impl Manifest {
             };
             text.push_str(&line);
         }
-        // Tells a complete file from one that was cut off.
-        text.push_str("end\n");
+        // Tells a complete file from one that was cut off or changed.
+        let hash = Hash::of(text.as_bytes());
+        text.push_str(&format!("end {:x}\n", hash.0));
         text
     }
 
     /// None if this is not what [`to_text`](Self::to_text) writes.
     pub(super) fn parse(text: &str) -> Option<Self> {
-        let mut lines = text.strip_suffix("\nend\n")?.lines();
+        let end = text.strip_suffix('\n')?.rfind('\n')? + 1;
+        let (text, end) = text.split_at(end);
+        if end != format!("end {:x}\n", Hash::of(text.as_bytes()).0) {
+            return None;
+        }
+        let mut lines = text.lines();
         if lines.next()? != HEADING {
             return None;
         }
@@ -280,6 +286,10 @@ mod tests {
         assert_eq!(Manifest::parse(&text), Some(manifest));
         for end in 0..text.len() {
             assert_eq!(Manifest::parse(&text[..end]), None, "cut at {end}");
+            let mut changed = text.clone().into_bytes();
+            changed[end] ^= 1;
+            let changed = String::from_utf8(changed).unwrap();
+            assert_eq!(Manifest::parse(&changed), None, "changed at {end}");
         }
     }
 }
