@@ -253,20 +253,20 @@ fn recovery_is_over_when_a_start_returns() {
     }
 }
 
-/// The time for a start does not run while recovery goes on, unless that is asked for.
+/// A start without patience for recovery ends with its time; that one with patience goes on is shown in `proc_wait`.
 #[test]
-fn recovery_takes_the_time_it_takes() {
+fn recovery_is_given_up_where_that_is_asked_for() {
     let room = Room::new();
     let cluster = room.cluster(&server());
     let options = room.start_options();
     crash(&cluster, &options);
-    let at_once = options.timeout(Duration::ZERO);
+    let at_once = options.clone().timeout(Duration::ZERO);
     let error = cluster
-        .start(&at_once.clone().recovery_patience(Duration::ZERO))
+        .start(&at_once.recovery_patience(Duration::ZERO))
         .unwrap_err();
     assert!(error.is_timeout(), "{error:?}");
     assert_eq!(cluster.pid().unwrap(), None);
-    cluster.start(&at_once).unwrap();
+    cluster.start(&options).unwrap();
     assert_eq!(
         ask(&mut connect(&cluster), "SELECT count(*) FROM t"),
         "300000"

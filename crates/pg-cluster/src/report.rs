@@ -76,9 +76,20 @@ fn hint<'e>(error: &'e (dyn Error + 'static)) -> Option<Cow<'e, str>> {
 mod tests {
     use super::*;
 
-    #[derive(Debug, thiserror::Error)]
-    #[error("no database today")]
-    struct Ours(#[source] Box<dyn Error>);
+    #[derive(Debug)]
+    struct Ours(Box<dyn Error>);
+
+    impl fmt::Display for Ours {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("no database today")
+        }
+    }
+
+    impl Error for Ours {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            Some(&*self.0)
+        }
+    }
 
     #[test]
     fn a_hint_is_found_among_the_causes() {
