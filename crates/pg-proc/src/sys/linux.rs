@@ -133,7 +133,7 @@ pub(crate) fn children(parent: Pid) -> Vec<Pid> {
 /// about to start, and its children are none.
 pub(crate) fn orphans(directory: (u64, u64)) -> Vec<Process> {
     parentless_servers_in(directory)
-        .filter(Server::calls_itself_child)
+        .filter(Server::is_child)
         .map(|server| server.process)
         .collect()
 }
@@ -160,7 +160,9 @@ fn parentless_servers_in(directory: (u64, u64)) -> impl Iterator<Item = Server> 
 struct Server {
     process: Process,
     parent: i32,
-    title: Vec<u8>,
+    /// None of one that is on its way out: the kernel takes its program and its title first, and
+    /// it is still attached to the shared memory for as long as it takes to free its own.
+    title: Option<Vec<u8>>,
 }
 
 fn servers_in(directory: (u64, u64)) -> Vec<Server> {
@@ -180,9 +182,14 @@ impl Server {
             Err(_) => Process::Number { pid, began },
         };
         let cwd = fs::metadata(proc_path(pid, "cwd")).ok()?;
-        let program = fs::read_link(proc_path(pid, "exe")).ok()?;
-        let title = fs::read(proc_path(pid, "cmdline")).ok()?;
-        let same = (cwd.dev(), cwd.ino()) == directory && is_postgres(&program);
+        let title = match fs::read_link(proc_path(pid, "exe")) {
+            Ok(program) if is_postgres(&program) => fs::read(proc_path(pid, "cmdline"))
+                .ok()
+                .filter(|title| !title.is_empty()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            _ => return None,
+        };
+        let same = (cwd.dev(), cwd.ino()) == directory;
         // All of that was said of the process that is held if it is still the same.
         (same && !has_ended(pid, began)).then_some(Self {
             process,
@@ -192,8 +199,11 @@ impl Server {
     }
 
     /// A postmaster keeps its command line; its children replace theirs (`init_ps_display`).
-    fn calls_itself_child(&self) -> bool {
-        self.title.starts_with(b"postgres: ")
+    /// One that is on its way out does no more than a child that was left alone.
+    fn is_child(&self) -> bool {
+        self.title
+            .as_ref()
+            .is_none_or(|title| title.starts_with(b"postgres: "))
     }
 
     /// Other modes than the postmaster's have to be named by the first argument
@@ -208,10 +218,11 @@ impl Server {
         ];
         let mode = self
             .title
-            .split(|&byte| byte == 0)
+            .iter()
+            .flat_map(|title| title.split(|&byte| byte == 0))
             .nth(1)
             .unwrap_or_default();
-        !self.calls_itself_child() && !OTHER_MODES.contains(&mode)
+        !self.is_child() && !OTHER_MODES.contains(&mode)
     }
 }
 
