@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use camino::Utf8Path;
 use pg_proc::{
-    Deadline, FindError, Found, GuardOptions, Orphans, Ownership, Pid, PidFile, Postmaster,
-    SharedMemoryErrorKind, SharedMemoryId, Signal, StaleReason, Status, release_shared_memory,
+    Deadline, DirectoryLock, FindError, Found, GuardOptions, Orphans, Ownership, Pid, PidFile,
+    Postmaster, SharedMemoryErrorKind, SharedMemoryId, Signal, SpawnErrorKind, StaleReason, Status,
+    release_shared_memory,
 };
 use proc_fixture::{Cluster, bin_directories, patience, wait_removed};
 
@@ -119,6 +120,40 @@ fn children_that_were_left_alone() {
         cluster.start().postmaster().wait_ready(patience()).ok(),
         Some(Status::Ready)
     );
+}
+
+/// PostgreSQL lets two through that find the same stale file.
+#[test]
+fn of_those_who_start_at_once_one_stays() {
+    let cluster = Cluster::new();
+    let mut server = cluster.start();
+    for _ in 0..5 {
+        server.postmaster().kill(patience()).expect("killed");
+        let turn = DirectoryLock::acquire(&cluster.data, patience()).expect("lock");
+        let mut outcomes: Vec<_> = std::thread::scope(|scope| {
+            let rivals: Vec<_> = (0..6)
+                .map(|_| scope.spawn(|| cluster.command().spawn_server(&cluster.options())))
+                .collect();
+            std::thread::sleep(Duration::from_millis(50));
+            let found = Postmaster::find(&cluster.data);
+            assert!(matches!(found, Ok(Found::Stale(_))), "{found:?}");
+            drop(turn);
+            rivals
+                .into_iter()
+                .map(|rival| rival.join().expect("no panic"))
+                .collect()
+        });
+        let winner = outcomes.iter().position(Result::is_ok).expect("a winner");
+        server = outcomes.swap_remove(winner).expect("a winner");
+        for outcome in outcomes {
+            let error = outcome.expect_err("a second server");
+            assert!(
+                matches!(error.kind, SpawnErrorKind::Running(pid) if pid == server.pid()),
+                "{error}"
+            );
+        }
+        server.wait_ready(patience()).expect("ready");
+    }
 }
 
 /// The kernel frees a killed process's memory, which takes a while, before it lets go of what it shared.

@@ -136,7 +136,8 @@ pub(crate) fn find(data_directory: &Utf8Path, means: Means) -> Result<Found, Fin
     let mut read = read(data_directory).map_err(failed)?;
     for _ in 1..ATTEMPTS {
         let found = judge(data_directory, directory, &read, means);
-        if !matches!(found, Found::Stale(_)) {
+        // Of several that start at once, any is found while the file is still empty.
+        if !matches!((&found, &read), (Found::Stale(_), _) | (_, Read::Bad(_))) {
             return Ok(found);
         }
         let again = self::read(data_directory).map_err(failed)?;

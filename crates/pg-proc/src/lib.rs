@@ -71,6 +71,7 @@ mod find;
 mod guard;
 mod log;
 mod orphans;
+mod over_stale_file;
 mod ownership;
 mod pid;
 mod pid_file;

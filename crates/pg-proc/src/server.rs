@@ -5,20 +5,21 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
 use nix::libc;
 use thiserror::Error;
 
 use crate::command::Streams;
 use crate::log::{LogReader, Tail};
+use crate::over_stale_file::Passage;
 use crate::postmaster::FileVersion;
 use crate::spawn_error::{SpawnError, SpawnErrorKind};
 use crate::supervised::Supervised;
 use crate::sys::{self, Means, Orders, Sink, Vigil, command};
 use crate::wait::{self, WaitError, WaitErrorKind};
 use crate::{
-    Command, Deadline, Found, Log, Ownership, Pid, PidFile, Postmaster, Signal, SignalError,
-    Status, StopPlan, Tenancy,
+    Command, Deadline, Log, Ownership, Pid, PidFile, Postmaster, Signal, SignalError, Status,
+    StopPlan, Tenancy,
 };
 
 /// How a server is to be started.
@@ -97,6 +98,14 @@ impl Command {
     /// A lock file that a crashed server left behind is no obstacle, also if its process number
     /// belongs to somebody else by now.
     ///
+    /// # Races
+    ///
+    /// Any number of processes may do this at once: one server stays, the others find its lock
+    /// file, and end. PostgreSQL itself does not see to that where a crashed server has left its
+    /// file, so then there is one at a time, by a [`DirectoryLock`](crate::DirectoryLock), and the
+    /// call returns when the server has written its own file, at most ten seconds later. Servers
+    /// that are started by other means in the same milliseconds are as dangerous as ever.
+    ///
     /// # Errors
     ///
     /// It could not be executed, or the data directory has a server.
@@ -108,7 +117,7 @@ impl Command {
         let process = |e: io::Error| self.failed(SpawnErrorKind::Process(e));
         let file = options.data_directory.join(PidFile::NAME);
         let file_before = FileVersion::of(&file);
-        let extra = self.environment_over_stale_file(&options.data_directory)?;
+        let passage = Passage::find(&options.data_directory).map_err(|kind| self.failed(kind))?;
 
         let null = |write: bool| {
             let file = File::options().read(!write).write(write).open("/dev/null");
@@ -163,7 +172,7 @@ impl Command {
             stdout,
             stderr,
         };
-        let launched = self.launch(&extra, streams, &orders)?;
+        let launched = self.launch(&passage.environment, streams, &orders)?;
         let (supervised, process_handle) = Supervised::new(launched);
         if let Some((stream, limit)) = pending_tail {
             log = LogReader::Memory(Tail::drain(stream, limit).map_err(process)?);
@@ -174,35 +183,13 @@ impl Command {
             means: Means::Native,
             file_before,
         };
+        passage.pass(&postmaster);
         Ok(Server {
             supervised,
             postmaster,
             log,
             plan,
         })
-    }
-
-    /// PostgreSQL takes the process that a stale lock file names for a server if it is alive,
-    /// whatever it is, unless it is the grandparent of the new one (`CreateLockFile`).
-    fn environment_over_stale_file(
-        &self,
-        data_directory: &Utf8Path,
-    ) -> Result<Vec<(&'static str, String)>, SpawnError> {
-        match Postmaster::find(data_directory) {
-            Ok(Found::Running(postmaster)) => {
-                Err(self.failed(SpawnErrorKind::Running(postmaster.pid())))
-            }
-            Ok(Found::SingleUser(pid) | Found::OtherUsers { pid, .. }) => {
-                Err(self.failed(SpawnErrorKind::Held(pid)))
-            }
-            Ok(Found::Stale(stale)) => Ok(stale
-                .bystander()
-                .map(|pid| ("PG_GRANDPARENT_PID", pid.to_string()))
-                .into_iter()
-                .collect()),
-            Ok(Found::Nothing) => Ok(Vec::new()),
-            Err(e) => Err(self.failed(SpawnErrorKind::State(e))),
-        }
     }
 }
 

@@ -138,11 +138,12 @@ pub(crate) fn orphans(directory: (u64, u64)) -> Vec<Process> {
         .collect()
 }
 
-/// The postmaster of this directory, for want of a lock file that can be read.
+/// The postmaster of this directory, for want of a lock file that can be read. Of several, all but
+/// one have just found that file and are about to end; which one stays cannot be seen.
 pub(crate) fn postmaster_in(directory: (u64, u64)) -> Option<Process> {
-    parentless_servers_in(directory)
-        .find(Server::is_postmaster)
-        .map(|server| server.process)
+    let mut found = parentless_servers_in(directory).filter(Server::is_postmaster);
+    let first = found.next()?;
+    found.next().is_none().then_some(first.process)
 }
 
 /// Servers of this directory that no other server of it has started.
