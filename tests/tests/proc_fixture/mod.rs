@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test uses its part")]
 
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -198,7 +199,7 @@ fn memory_or_disk() -> std::path::PathBuf {
 }
 
 /// A process that the tests did not start themselves.
-pub(crate) struct Process(std::os::fd::OwnedFd);
+pub(crate) struct Process(OwnedFd);
 
 impl Process {
     /// None if it has gone already.
@@ -229,16 +230,7 @@ impl Process {
     }
 
     pub(crate) fn wait_gone(&self) {
-        let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
-        let patience = Timespec {
-            tv_sec: 60,
-            tv_nsec: 0,
-        };
-        assert_eq!(
-            rustix::event::poll(&mut fds, Some(&patience)),
-            Ok(1),
-            "still there"
-        );
+        assert!(becomes_readable(&self.0), "still there");
     }
 
     pub(crate) fn has_ended(&self) -> bool {
@@ -247,22 +239,23 @@ impl Process {
     }
 }
 
+/// Waits for that, within reason.
+fn becomes_readable(descriptor: &OwnedFd) -> bool {
+    let mut fds = [PollFd::new(descriptor, PollFlags::IN)];
+    let patience = Timespec {
+        tv_sec: 60,
+        tv_nsec: 0,
+    };
+    rustix::event::poll(&mut fds, Some(&patience)) == Ok(1)
+}
+
 /// Waits until a directory is removed.
 pub(crate) fn wait_removed(path: &Utf8Path) {
     let events = inotify::init(inotify::CreateFlags::CLOEXEC).expect("inotify");
     let parent = path.parent().expect("a parent").as_std_path();
     inotify::add_watch(&events, parent, inotify::WatchFlags::DELETE).expect("a watch");
     while path.exists() {
-        let mut fds = [PollFd::new(&events, PollFlags::IN)];
-        let patience = Timespec {
-            tv_sec: 60,
-            tv_nsec: 0,
-        };
-        assert_eq!(
-            rustix::event::poll(&mut fds, Some(&patience)),
-            Ok(1),
-            "{path} is still there"
-        );
+        assert!(becomes_readable(&events), "{path} is still there");
         rustix::io::read(&events, &mut [0; 4096]).expect("events");
     }
 }

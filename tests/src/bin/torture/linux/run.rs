@@ -13,11 +13,11 @@ use pg_cluster::{Cluster, Installation, Storage, TempCluster};
 use pg_proc::{DirectoryGuard, GuardOptions};
 use pg_tests::{init_options, servers};
 
-use crate::keeper::{Isolation, TEMPLATES};
-use crate::rng::Rng;
-use crate::scenarios::{self, ALL, Scenario};
-use crate::scene::{Loss, Scene};
-use crate::tally::Tally;
+use super::keeper::{Isolation, TEMPLATES};
+use super::rng::Rng;
+use super::scenarios::{self, ALL, Scenario};
+use super::scene::{Loss, Scene};
+use super::tally::Tally;
 
 /// What a case prints at its end, before the number.
 const FAULTS: &str = "faults: ";

@@ -6,8 +6,8 @@ use std::time::Duration;
 use pg_cluster::{Cluster, Escalation, InitErrorKind};
 use pg_tests::{Victim, init_options};
 
-use crate::rng::Rng;
-use crate::scene::{Loss, Scene, ensure, names};
+use super::rng::Rng;
+use super::scene::{Loss, Scene, ensure, names};
 
 /// One starts the server, and the others are told its number.
 pub(crate) fn starters(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {

@@ -8,8 +8,8 @@ use camino::Utf8Path;
 use pg_cluster::{Cluster, Escalation, Pid, Started, State, StopMode};
 use pg_tests::{connect, server_account};
 
-use crate::rng::Rng;
-use crate::scene::{Loss, PATIENCE, Scene, answers, ensure};
+use super::rng::Rng;
+use super::scene::{Loss, PATIENCE, Scene, answers, ensure};
 
 /// Something with a number.
 enum Bystander {

@@ -11,8 +11,8 @@ use pg_cluster::{Cluster, Escalation, Ownership};
 use pg_tests::{OPERATIONS, Room, init_options, is_root};
 use rustix::fs::{CWD, Mode, mkfifoat};
 
-use crate::rng::Rng;
-use crate::scene::{Loss, Scene, ensure, names};
+use super::rng::Rng;
+use super::scene::{Loss, Scene, ensure, names};
 
 /// What is read, written or executed in a data directory by name.
 const FILES: [&str; 13] = [

@@ -9,8 +9,8 @@ use pg_cluster::{Cluster, Escalation};
 use pg_proc::available_space;
 use pg_tests::{connect, connect_to, copy, init_options, server_account};
 
-use crate::rng::Rng;
-use crate::scene::{Loss, Scene, answers, ensure, names};
+use super::rng::Rng;
+use super::scene::{Loss, Scene, answers, ensure, names};
 
 /// A small disk for this case alone, emptied in the end.
 struct Disk(Utf8PathBuf);

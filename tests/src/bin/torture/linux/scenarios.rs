@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
-use crate::rng::Rng;
-use crate::scene::{Loss, Scene};
-use crate::{crashes, disks, hostile, identity, kills, rivals, temps};
+use super::rng::Rng;
+use super::scene::{Loss, Scene};
+use super::{crashes, disks, hostile, identity, kills, rivals, temps};
 
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,

@@ -7,9 +7,9 @@ use std::time::{Duration, SystemTime};
 use camino::{Utf8Path, Utf8PathBuf};
 use pg_tests::{Victim, connect_to};
 
-use crate::rng::Rng;
-use crate::scene::{Loss, Scene, answers, ensure, names};
-use crate::victim::moment;
+use super::rng::Rng;
+use super::scene::{Loss, Scene, answers, ensure, names};
+use super::victim::moment;
 
 const START: Duration = Duration::from_millis(250);
 const BUILD: Duration = Duration::from_millis(2000);
@@ -154,7 +154,7 @@ pub(crate) fn damaged_caches(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
         files_below(&place.cache.join("templates"), &mut files);
         ensure!(!files.is_empty(), "no template in the cache");
         let file = rng.pick(&files);
-        crate::hostile::corrupt(rng, &file)?;
+        super::hostile::corrupt(rng, &file)?;
         scene.fault();
         place.start(scene)?;
     }

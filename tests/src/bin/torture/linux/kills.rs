@@ -8,9 +8,9 @@ use camino::Utf8Path;
 use pg_cluster::{Cluster, Escalation, Started, State, Stopped};
 use pg_tests::{init_options, server_account};
 
-use crate::rng::Rng;
-use crate::scene::{Loss, PATIENCE, Scene, ensure, names};
-use crate::victim::{self, moment};
+use super::rng::Rng;
+use super::scene::{Loss, PATIENCE, Scene, ensure, names};
+use super::victim::{self, moment};
 
 const INITDB: Duration = Duration::from_millis(1200);
 const START: Duration = Duration::from_millis(160);

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use pg_cluster::{Cluster, Escalation, Pid, StartWait, Started, StopMode};
 use pg_tests::connect;
 
-use crate::identity::children;
-use crate::keeper::Handle;
-use crate::rng::Rng;
-use crate::scene::{Loss, PATIENCE, Scene, ensure};
-use crate::victim::moment;
+use super::identity::children;
+use super::keeper::Handle;
+use super::rng::Rng;
+use super::scene::{Loss, PATIENCE, Scene, ensure};
+use super::victim::moment;
 
 /// A killed server can be started at once, and has what it had committed.
 pub(crate) fn servers(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {

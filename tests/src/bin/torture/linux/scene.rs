@@ -15,7 +15,7 @@ use pg_cluster::{
 };
 use pg_tests::{Room, Victim, copy};
 
-use crate::keeper::{self, Handle, Isolation};
+use super::keeper::{self, Handle, Isolation};
 
 /// Something did not hold: what, and where in this program it was noticed.
 pub(crate) struct Loss(String);
@@ -52,7 +52,7 @@ impl<E: std::error::Error> From<E> for Loss {
 macro_rules! ensure {
     ($holds:expr, $($message:tt)+) => {
         if !$holds {
-            return Err($crate::scene::Loss::new(format_args!($($message)+)));
+            return Err($crate::linux::scene::Loss::new(format_args!($($message)+)));
         }
     };
 }

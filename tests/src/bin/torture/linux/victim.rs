@@ -11,7 +11,7 @@ use pg_cluster::{
 };
 use pg_tests::{Victim, init_options, server};
 
-use crate::rng::Rng;
+use super::rng::Rng;
 
 type Failed = Box<dyn std::error::Error>;
 
