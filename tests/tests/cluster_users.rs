@@ -9,7 +9,7 @@ use std::time::Duration;
 use camino::Utf8Path;
 use pg_cluster::{
     Cluster, ControlErrorKind, Escalation, InitErrorKind, Readiness, RemoveErrorKind,
-    StartErrorKind, StartOptions, State, StopErrorKind,
+    SettingsErrorKind, StartErrorKind, StartOptions, State, StopErrorKind,
 };
 use pg_tests::{
     Room, ask, child_as, connect, init_options, is_root, role, server, servers, stranger,
@@ -48,6 +48,33 @@ fn a_server_belongs_to_the_owner_of_its_directory() {
             cluster.remove().unwrap();
         }
     }
+}
+
+/// The account of a server does not have root change a file of root's.
+#[test]
+fn a_link_of_the_server_is_not_followed_to_files_of_others() {
+    let Some(stranger) = stranger() else { return };
+    let room = Room::new();
+    let data = room.directory("data");
+    let target = room.join("target");
+    fs::write(&target, "work_mem = 4MB\n").unwrap();
+    let cluster = Cluster::new(server(), &data)
+        .unwrap()
+        .with_account(stranger.clone());
+    std::os::unix::fs::symlink(&target, cluster.config_file()).unwrap();
+    cluster.settings().set("work_mem", "5MB").unwrap();
+
+    let uid = Some(stranger.uid());
+    std::os::unix::fs::lchown(cluster.config_file(), uid, None).unwrap();
+    let error = cluster.settings().set("work_mem", "6MB").unwrap_err();
+    assert!(
+        matches!(error.kind(), SettingsErrorKind::ForeignLink(to) if *to == target),
+        "{error:?}"
+    );
+    assert_eq!(fs::read_to_string(&target).unwrap(), "work_mem = 5MB\n");
+
+    std::os::unix::fs::chown(&target, uid, None).unwrap();
+    cluster.settings().set("work_mem", "6MB").unwrap();
 }
 
 /// One who may look into the directory is told the process and no more; one who may not, that. Neither does any harm.

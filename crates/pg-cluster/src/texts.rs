@@ -347,6 +347,7 @@ fn settings(causes: &Causes, texts: &mut Vec<String>) {
     for kind in [
         K::Read(denied()),
         K::Resolve(resolved.expect_err("no file")),
+        K::ForeignLink("/etc/passwd".into()),
         K::Lock(causes.lock()),
         K::Lock(causes.busy()),
         K::Edit(edit.map(|_| ()).expect_err("no name")),

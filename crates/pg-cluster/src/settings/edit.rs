@@ -1,10 +1,12 @@
 //! One change to the file: under the lock, judged if wanted, whole or not at all.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
-use camino::Utf8Path;
-use pg_proc::{Deadline, DirectoryLock};
+use camino::{Utf8Path, Utf8PathBuf};
+use pg_proc::{Account, Deadline, DirectoryLock};
 use pgconf_parse::{Document, EditError, SettingName};
 
 use super::replace::Replacement;
@@ -57,10 +59,7 @@ pub(super) fn edit(
     change: impl FnOnce(&mut Document) -> Result<(), EditError>,
 ) -> Result<Written, SettingsError> {
     let failed = |kind| SettingsError::new(path.to_owned(), kind);
-    // A symbolic link stays, and what it leads to is changed.
-    let target = path
-        .canonicalize_utf8()
-        .map_err(|error| failed(SettingsErrorKind::Read(error)))?;
+    let target = resolve_link(path).map_err(failed)?;
     let directory = target.parent().unwrap_or(Utf8Path::new("/"));
     let _lock = DirectoryLock::acquire(directory, Deadline::after(LOCK_PATIENCE))
         .map_err(|error| failed(SettingsErrorKind::Lock(error)))?;
@@ -87,6 +86,24 @@ pub(super) fn edit(
         changed,
         shadowed: shadowed(cluster, path, names, &new),
     })
+}
+
+/// The file to be changed: a symbolic link stays.
+///
+/// Whoever owns the directory can put a link into it, and must not have root change a file of root's by that. It is the
+/// kernel's rule for directories such as `/tmp` (`fs.protected_symlinks` in proc_sys_fs(5)), for links to files.
+fn resolve_link(path: &Utf8Path) -> Result<Utf8PathBuf, SettingsErrorKind> {
+    let look = || {
+        let target = path.canonicalize_utf8()?;
+        Ok((fs::symlink_metadata(path)?, fs::metadata(&target)?, target))
+    };
+    let (itself, file, target) = look().map_err(SettingsErrorKind::Read)?;
+    let maker = itself.uid();
+    let is_ours = || Account::current().is_ok_and(|account| account.uid() == maker);
+    if itself.is_symlink() && ![0, file.uid()].contains(&maker) && !is_ours() {
+        return Err(SettingsErrorKind::ForeignLink(target));
+    }
+    Ok(target)
 }
 
 /// The settings that have another value in the new document than in the old one.

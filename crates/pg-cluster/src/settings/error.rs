@@ -28,6 +28,9 @@ pub enum SettingsErrorKind {
     /// The configuration cannot be put together from its files.
     #[error("the configuration cannot be read")]
     Resolve(#[source] pgconf_parse::ResolveError),
+    /// It is a symbolic link to this file, and belongs neither to this user, nor to root, nor to the file's owner.
+    #[error("it is a link that leads to {0}, whose owner did not make it")]
+    ForeignLink(Utf8PathBuf),
     /// Another program has been changing the file for half a minute, or its directory cannot be locked.
     #[error("the directory of the file cannot be locked")]
     Lock(#[source] pg_proc::LockError),
@@ -76,6 +79,9 @@ impl SettingsError {
             }
             SettingsErrorKind::Installation(cause) => {
                 cause.downcast_ref::<MissingProgramError>()?.hint()
+            }
+            SettingsErrorKind::ForeignLink(_) => {
+                Some("if it is meant to lead there, have it belong to the owner of the file".into())
             }
             SettingsErrorKind::Rejected(_) => Some("nothing was changed".into()),
             _ => None,
