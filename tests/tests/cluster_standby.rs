@@ -166,7 +166,9 @@ fn a_standby_that_is_not_consistent_is_starting() {
     standby.settings().set("primary_conninfo", "").unwrap();
     let auto = standby.data_directory().join("postgresql.auto.conf");
     fs::write(&auto, "").unwrap();
-    let options = options_of_standby(&room).wait(StartWait::Spawned);
+    let options = options_of_standby(&room)
+        .setting("wal_retrieve_retry_interval", "100ms")
+        .wait(StartWait::Spawned);
     let pid = standby.start(&options).unwrap().pid();
     let error = standby
         .wait_until_started(Duration::from_secs(1))
@@ -180,6 +182,13 @@ fn a_standby_that_is_not_consistent_is_starting() {
     );
     assert_eq!(standby.state().unwrap(), State::Starting(pid));
     assert_eq!(standby.readiness().unwrap(), Readiness::NotReady);
+    // It looks for more again and again, and is never idle: that is no recovery that goes on.
+    let patient = options
+        .wait(StartWait::Ready)
+        .timeout(Duration::ZERO)
+        .recovery_patience(Duration::from_secs(2));
+    let error = standby.start(&patient).unwrap_err();
+    assert!(error.is_timeout(), "{error:?}");
 }
 
 #[test]

@@ -301,6 +301,20 @@ fn the_log_goes_where_it_should() {
 }
 
 #[test]
+fn memory_is_no_place_for_the_log_of_a_detached_server() {
+    let cluster = Cluster::new();
+    let options = cluster
+        .options()
+        .ownership(Ownership::Detached)
+        .log(Log::Tail(1024));
+    let error = cluster.command().spawn_server(&options).expect_err("a log");
+    assert!(
+        matches!(error.kind, SpawnErrorKind::DetachedTail),
+        "{error}"
+    );
+}
+
+#[test]
 fn a_detached_server_lives_on() {
     let cluster = Cluster::new();
     for early in [true, false] {

@@ -40,7 +40,8 @@ pub enum TryLock {
 }
 
 impl DirectoryLock {
-    /// Waits for the lock, in the kernel's queue: of many who want it again and again, each has its turn.
+    /// Waits for the lock, in the kernel's queue: of many who want it again and again, each has its turn. When the deadline is over, a
+    /// thread of this process goes on waiting, to give the lock back as soon as it is had.
     ///
     /// # Errors
     ///

@@ -5,11 +5,13 @@ use std::time::Duration;
 use camino::Utf8Path;
 
 use crate::spawn_error::SpawnErrorKind;
-use crate::{Deadline, DirectoryLock, Found, Postmaster};
+use crate::{Deadline, DirectoryLock, Found, LockErrorKind, Postmaster};
 
-/// How long a start waits for others, and makes others wait. A server replaces the file some
-/// milliseconds after it was executed.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a start makes others wait. A server replaces the file some milliseconds after it was
+/// executed.
+const TURN: Duration = Duration::from_secs(10);
+/// How long it waits for others.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a new server of a data directory needs to get past the lock file that lies there.
 #[derive(Debug, Default)]
@@ -25,13 +27,17 @@ pub(crate) struct Passage {
 impl Passage {
     /// # Errors
     ///
-    /// The directory has a server, or cannot be looked at.
+    /// The directory has a server, cannot be looked at, or is locked by somebody else for long.
     pub(crate) fn find(data_directory: &Utf8Path) -> Result<Self, SpawnErrorKind> {
         if Self::environment(data_directory)?.is_none() {
             return Ok(Self::default());
         }
-        // Where there are no locks it is as it is without this crate.
-        let turn = DirectoryLock::acquire(data_directory, Deadline::after(PATIENCE)).ok();
+        let turn = match DirectoryLock::acquire(data_directory, Deadline::after(PATIENCE)) {
+            Ok(turn) => Some(turn),
+            Err(e) if matches!(e.kind, LockErrorKind::Busy) => return Err(SpawnErrorKind::Lock(e)),
+            // Where there are no locks it is as it is without this crate.
+            Err(_) => None,
+        };
         // Whoever had the turn before may have started a server.
         let environment = Self::environment(data_directory)?;
         Ok(Self {
@@ -70,6 +76,6 @@ impl Passage {
         }
         let has_passed = || server.pid_file().is_ok_and(|file| file.is_some());
         // A server that takes longer is no longer waited for.
-        let _ = server.wait_until(has_passed, PATIENCE);
+        let _ = server.wait_until(has_passed, TURN);
     }
 }

@@ -87,15 +87,16 @@ impl Postmaster {
     /// The file cannot be read.
     pub fn status(&self) -> Result<Option<Status>, PidFileError> {
         let status = self.pid_file()?.and_then(|file| file.status);
-        let is_standby = || {
-            // What makes a standby, up to PostgreSQL 11 and since.
-            let has = |name: &str| self.data_directory.join(name).exists();
-            has("recovery.conf") || has("standby.signal")
-        };
         Ok(match status {
-            Some(Status::Standby) if !is_standby() => Some(Status::Starting),
+            Some(Status::Standby) if !self.is_standby() => Some(Status::Starting),
             status => status,
         })
+    }
+
+    /// Whether there is the file that makes a standby: up to PostgreSQL 11, and since. Up to 11 the same file makes a recovery that ends.
+    pub(crate) fn is_standby(&self) -> bool {
+        let has = |name: &str| self.data_directory.join(name).exists();
+        has("recovery.conf") || has("standby.signal")
     }
 
     /// Waits until `done` says so, asking it at first and whenever something in the data directory has changed.

@@ -102,19 +102,23 @@ impl Command {
     ///
     /// Any number of processes may do this at once: one server stays, the others find its lock
     /// file, and end. PostgreSQL itself does not see to that where a crashed server has left its
-    /// file, so then there is one at a time, by a [`DirectoryLock`](crate::DirectoryLock), and the
-    /// call returns when the server has written its own file, at most ten seconds later. Servers
+    /// file, so then there is one at a time, by a [`DirectoryLock`](crate::DirectoryLock) that is waited
+    /// for a minute at most, and the call returns when the server has written its own file, at most
+    /// ten seconds later. Servers
     /// that are started by other means in the same milliseconds are as dangerous as ever.
     ///
     /// # Errors
     ///
-    /// It could not be executed, or the data directory has a server.
+    /// It could not be executed, the data directory has a server, or a detached server is to keep its log in memory.
     ///
     /// # Cleanup
     ///
     /// See [`Server`]: what is bound ends with this process, and leaves nothing but its files.
     pub fn spawn_server(&self, options: &ServerOptions) -> Result<Server, SpawnError> {
         let process = |e: io::Error| self.failed(SpawnErrorKind::Process(e));
+        if let (Ownership::Detached, Log::Tail(_)) = (&options.ownership, &options.log) {
+            return Err(self.failed(SpawnErrorKind::DetachedTail));
+        }
         let file = options.data_directory.join(PidFile::NAME);
         let file_before = FileVersion::of(&file);
         let passage = Passage::find(&options.data_directory).map_err(|kind| self.failed(kind))?;

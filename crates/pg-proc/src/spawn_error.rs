@@ -5,7 +5,7 @@ use std::io;
 use camino::Utf8PathBuf;
 use thiserror::Error;
 
-use crate::{FindError, Pid};
+use crate::{FindError, LockError, Pid};
 
 /// A program that could not be started.
 #[derive(Debug)]
@@ -73,6 +73,13 @@ pub enum SpawnErrorKind {
     /// directory.
     #[error("process {0} holds this data directory")]
     Held(Pid),
+    /// Over the lock file of a crashed server, one server is started at a time, and for a minute it
+    /// was somebody else's turn.
+    #[error("the data directory cannot be locked")]
+    Lock(#[source] LockError),
+    /// A server that outlives this process is to write its log into this process's memory.
+    #[error("the log of a detached server cannot be kept in this process's memory")]
+    DetachedTail,
     /// What holds the data directory could not be found out.
     #[error(transparent)]
     State(FindError),
@@ -97,6 +104,7 @@ impl SpawnError {
             {
                 "the log file is opened with the rights of the account that runs the server"
             }
+            SpawnErrorKind::DetachedTail => "give the log a file",
             _ => return None,
         };
         Some(hint.into())

@@ -180,6 +180,11 @@ fn every_error_reads_as_it_did() {
         E::Nul("a\0b".into()),
         E::Running(pid),
         E::Held(pid),
+        E::DetachedTail,
+        E::Lock(LockError {
+            directory: "/data".into(),
+            kind: L::Busy,
+        }),
         E::State(closed()),
     ] {
         let error = spawn(kind);

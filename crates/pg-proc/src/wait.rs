@@ -127,7 +127,7 @@ pub(crate) fn for_status(
         }
         let recovering = progress
             .as_mut()
-            .is_some_and(|progress| progress.goes_on(last));
+            .is_some_and(|progress| progress.goes_on(last, postmaster.is_standby()));
         if deadline.is_over() && !recovering {
             return Err(failed(WaitErrorKind::TimedOut(last)));
         }

@@ -234,6 +234,9 @@ impl Segment {
     fn each_item(&self, mut each: impl FnMut(u32)) {
         const MAGIC: u32 = 0x9a50_3d32;
         const FIRST: u64 = 16;
+        // 64, and 5 for each of the backends that there can be (`dsm_postmaster_startup`, `MAX_BACKENDS`).
+        // The file may claim any number.
+        const MOST: u32 = 64 + 5 * 0x3_ffff;
         let mut header = [0; 16];
         fork::read(self.fd, &mut header);
         let (Some(MAGIC), Some(used), Some(all)) =
@@ -250,7 +253,7 @@ impl Segment {
         };
         let mut item = [0; 40];
         let item = item.get_mut(..length as usize).unwrap_or_default();
-        for _ in 0..used.min(all) {
+        for _ in 0..used.min(all).min(MOST) {
             if fork::read(self.fd, item) < length as isize {
                 return;
             }
