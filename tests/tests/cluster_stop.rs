@@ -4,7 +4,11 @@
 
 use std::time::Duration;
 
-use pg_cluster::{Escalation, Readiness, RestartError, Started, StopErrorKind, StopMode, Stopped};
+use pg_cluster::{
+    Escalation, Ownership, Readiness, RestartError, Signal, Started, StopErrorKind, StopMode,
+    Stopped,
+};
+use pg_proc::{Found, Orphans, Postmaster, release_shared_memory};
 use pg_tests::{Room, ask, connect, server, servers};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -79,6 +83,42 @@ fn a_start_can_follow_a_kill_at_once() {
         let started = cluster.start(&room.start_options()).unwrap();
         assert!(matches!(started, Started::Now(_)));
         assert_eq!(ask(&mut connect(&cluster), "SELECT count(*) FROM t"), "2");
+    }
+}
+
+/// The postmaster is gone, one of its children is not: then nothing has stopped yet.
+#[test]
+fn what_a_crash_has_left_is_not_stopped() {
+    for installation in servers() {
+        let room = Room::new();
+        let cluster = room.cluster(&installation);
+        let detached = room.start_options().ownership(Ownership::Detached);
+        for kill in [true, false] {
+            cluster.start(&detached).unwrap();
+            let mut client = connect(&cluster);
+            let backend = ask(&mut client, "SELECT pg_backend_pid()");
+            let backend = rustix::process::Pid::from_raw(backend.parse().unwrap()).unwrap();
+            let Found::Running(postmaster) = Postmaster::find(cluster.data_directory()).unwrap()
+            else {
+                panic!("a server runs")
+            };
+            rustix::process::kill_process(backend, rustix::process::Signal::STOP).unwrap();
+            postmaster.send(Signal::Kill).unwrap();
+            let error = cluster
+                .wait_until_stopped(Duration::from_millis(100))
+                .unwrap_err();
+            assert!(error.is_timeout(), "{error:?}");
+            if kill {
+                assert_eq!(cluster.kill().unwrap(), None);
+                let left = release_shared_memory(cluster.data_directory()).unwrap();
+                assert_eq!(left, Default::default());
+            } else {
+                let stopped = cluster.stop_and_wait(&Escalation::fast()).unwrap();
+                assert_eq!(stopped, Stopped::NotRunning);
+            }
+            assert!(Orphans::find(cluster.data_directory()).unwrap().is_empty());
+            cluster.wait_until_stopped(Duration::ZERO).unwrap();
+        }
     }
 }
 

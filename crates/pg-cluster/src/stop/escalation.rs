@@ -75,6 +75,12 @@ impl Escalation {
             .then(StopMode::Kill, Duration::from_secs(5))
     }
 
+    /// The time that all steps take together if none is enough.
+    pub(crate) fn duration(&self) -> Duration {
+        let patience = self.steps.iter().map(|&(_, patience)| patience);
+        patience.fold(Duration::ZERO, Duration::saturating_add)
+    }
+
     /// The steps in order.
     pub fn steps(&self) -> &[(StopMode, Duration)] {
         &self.steps

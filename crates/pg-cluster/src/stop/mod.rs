@@ -6,7 +6,9 @@ use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use pg_proc::{Deadline, FindError, Pid, SignalError, SignalErrorKind, WaitError, WaitErrorKind};
+use pg_proc::{
+    Deadline, FindError, Orphans, Pid, SignalError, SignalErrorKind, WaitError, WaitErrorKind,
+};
 
 pub use self::escalation::{Escalation, StopMode};
 use crate::Cluster;
@@ -77,7 +79,8 @@ impl Cluster {
         })
     }
 
-    /// Stops the server, step by step harder, and waits until nothing of it is left.
+    /// Stops the server, step by step harder, and waits until nothing of it is left. Children of a postmaster that has crashed are
+    /// killed, whatever the steps are: without it they can do nothing in good order.
     ///
     /// # Errors
     ///
@@ -85,6 +88,14 @@ impl Cluster {
     pub fn stop_and_wait(&self, escalation: &Escalation) -> Result<Stopped, StopError> {
         let failed = |kind| StopError::new(self.data_directory(), kind);
         let Some(postmaster) = self.to_be_stopped()? else {
+            self.end_orphans(|orphans| orphans.kill(escalation.duration()))?;
+            if escalation
+                .steps()
+                .iter()
+                .any(|&(mode, _)| mode == StopMode::Kill)
+            {
+                release(self.data_directory());
+            }
             return Ok(Stopped::NotRunning);
         };
         let (pid, begun) = (postmaster.pid(), Instant::now());
@@ -141,8 +152,29 @@ impl Cluster {
                     })
                 })?;
             self.wait_for_last_words(pid);
+            return Ok(());
         }
-        Ok(())
+        self.end_orphans(|orphans| orphans.wait_gone(timeout))
+    }
+
+    /// A postmaster that crashed, or was killed, has left its children behind. Where there is no directory, there are none.
+    fn end_orphans(
+        &self,
+        end: impl FnOnce(Orphans) -> Result<(), WaitError>,
+    ) -> Result<(), StopError> {
+        let Ok(orphans) = Orphans::find(self.data_directory()) else {
+            return Ok(());
+        };
+        end(orphans).map_err(|error| {
+            let kind = match error.kind {
+                WaitErrorKind::TimedOut(_) => StopErrorKind::Timeout {
+                    pid: error.pid,
+                    waited: error.waited,
+                },
+                _ => StopErrorKind::Kill(error),
+            };
+            StopError::new(self.data_directory(), kind)
+        })
     }
 
     /// The log collector outlives its postmaster for a moment. Of a server that somebody else has started nobody tells when it is gone.
@@ -217,7 +249,7 @@ pub enum StopErrorKind {
     /// It is still there.
     #[error("process {pid} is still there after {waited:.1?}")]
     Timeout {
-        /// The server.
+        /// The server, or a child of one that has crashed.
         pid: Pid,
         /// How long it was waited for.
         waited: Duration,
