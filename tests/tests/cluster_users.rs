@@ -73,8 +73,43 @@ fn a_link_of_the_server_is_not_followed_to_files_of_others() {
     );
     assert_eq!(fs::read_to_string(&target).unwrap(), "work_mem = 5MB\n");
 
+    // Nor by way of a link of root's to one of its own.
+    let link = room.join("link");
+    fs::rename(cluster.config_file(), &link).unwrap();
+    std::os::unix::fs::symlink(&link, cluster.config_file()).unwrap();
+    cluster.settings().set("work_mem", "6MB").unwrap_err();
+
     std::os::unix::fs::chown(&target, uid, None).unwrap();
     cluster.settings().set("work_mem", "6MB").unwrap();
+}
+
+/// A server's command line names its configuration file, and its account can write there what it likes.
+#[test]
+fn a_server_does_not_name_files_of_others() {
+    let Some(stranger) = stranger() else { return };
+    let room = Room::new();
+    let data = room.directory("data");
+    std::os::unix::fs::chown(&data, Some(stranger.uid()), Some(stranger.gid())).unwrap();
+    let cluster = Cluster::new(server(), &data).unwrap();
+    cluster.init(&init_options()).unwrap();
+    let target = room.join("target");
+    fs::write(&target, "work_mem = 4MB\n").unwrap();
+    std::os::unix::fs::chown(room.directory("sockets"), Some(stranger.uid()), None).unwrap();
+    cluster
+        .start(&StartOptions::new().socket_only(room.join("sockets")))
+        .unwrap();
+    fs::write(
+        data.join("postmaster.opts"),
+        format!("/usr/bin/postgres \"-c\" \"config_file={target}\"\n"),
+    )
+    .unwrap();
+    let error = cluster.settings().set("work_mem", "6MB").unwrap_err();
+    assert!(
+        matches!(error.kind(), SettingsErrorKind::ForeignLink(to) if *to == target),
+        "{error:?}"
+    );
+    assert_eq!(fs::read_to_string(&target).unwrap(), "work_mem = 4MB\n");
+    cluster.kill().unwrap();
 }
 
 /// One who may look into the directory is told the process and no more; one who may not, that. Neither does any harm.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
@@ -59,7 +60,7 @@ pub(super) fn edit(
     change: impl FnOnce(&mut Document) -> Result<(), EditError>,
 ) -> Result<Written, SettingsError> {
     let failed = |kind| SettingsError::new(path.to_owned(), kind);
-    let target = resolve_link(path).map_err(failed)?;
+    let target = resolve_link(cluster, path).map_err(failed)?;
     let directory = target.parent().unwrap_or(Utf8Path::new("/"));
     let _lock = DirectoryLock::acquire(directory, Deadline::after(LOCK_PATIENCE))
         .map_err(|error| failed(SettingsErrorKind::Lock(error)))?;
@@ -90,20 +91,46 @@ pub(super) fn edit(
 
 /// The file to be changed: a symbolic link stays.
 ///
-/// Whoever owns the directory can put a link into it, and must not have root change a file of root's by that. It is the
-/// kernel's rule for directories such as `/tmp` (`fs.protected_symlinks` in proc_sys_fs(5)), for links to files.
-fn resolve_link(path: &Utf8Path) -> Result<Utf8PathBuf, SettingsErrorKind> {
+/// Whoever owns the directory can put a link into it, and a server's command line can name any file. Neither must have root
+/// change what belongs to somebody else. It is the kernel's rule for directories such as `/tmp` (`fs.protected_symlinks` in
+/// proc_sys_fs(5)).
+fn resolve_link(cluster: &Cluster, path: &Utf8Path) -> Result<Utf8PathBuf, SettingsErrorKind> {
     let look = || {
         let target = path.canonicalize_utf8()?;
-        Ok((fs::symlink_metadata(path)?, fs::metadata(&target)?, target))
+        let (owner, makers) = (fs::metadata(&target)?.uid(), makers(cluster, path)?);
+        Ok((target, owner, makers))
     };
-    let (itself, file, target) = look().map_err(SettingsErrorKind::Read)?;
-    let maker = itself.uid();
-    let is_ours = || Account::current().is_ok_and(|account| account.uid() == maker);
-    if itself.is_symlink() && ![0, file.uid()].contains(&maker) && !is_ours() {
-        return Err(SettingsErrorKind::ForeignLink(target));
+    let (target, owner, makers) = look().map_err(SettingsErrorKind::Read)?;
+    let is_ours = |uid| Account::current().is_ok_and(|account| account.uid() == uid);
+    match makers
+        .iter()
+        .all(|&uid| uid == 0 || uid == owner || is_ours(uid))
+    {
+        true => Ok(target),
+        false => Err(SettingsErrorKind::ForeignLink(target)),
     }
-    Ok(target)
+}
+
+/// Those who have said that this path means the file that it leads to, other than the caller.
+fn makers(cluster: &Cluster, path: &Utf8Path) -> io::Result<Vec<u32>> {
+    let mut makers = Vec::new();
+    let by_server =
+        cluster.given_config_file().is_none() && path.parent() != Some(cluster.data_directory());
+    if by_server {
+        makers.push(fs::metadata(cluster.data_directory())?.uid());
+    }
+    let mut link = path.to_owned();
+    // The kernel follows no more (`MAXSYMLINKS`).
+    for _ in 0..40 {
+        let found = fs::symlink_metadata(&link)?;
+        if !found.is_symlink() {
+            break;
+        }
+        makers.push(found.uid());
+        let leads_to = link.read_link_utf8()?;
+        link = link.parent().unwrap_or(Utf8Path::new("/")).join(leads_to);
+    }
+    Ok(makers)
 }
 
 /// The settings that have another value in the new document than in the old one.

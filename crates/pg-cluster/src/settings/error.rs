@@ -28,7 +28,8 @@ pub enum SettingsErrorKind {
     /// The configuration cannot be put together from its files.
     #[error("the configuration cannot be read")]
     Resolve(#[source] pgconf_parse::ResolveError),
-    /// It is a symbolic link to this file, and belongs neither to this user, nor to root, nor to the file's owner.
+    /// A symbolic link, or the command line of the running server, leads to this file, and belongs neither to this user, nor to root,
+    /// nor to the file's owner.
     #[error("it is a link that leads to {0}, whose owner did not make it")]
     ForeignLink(Utf8PathBuf),
     /// Another program has been changing the file for half a minute, or its directory cannot be locked.
