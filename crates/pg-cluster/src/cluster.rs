@@ -182,10 +182,16 @@ impl Cluster {
 
     /// A program of the installation, to be run as the cluster's account and to speak English.
     pub(crate) fn command(&self, program: Program) -> Result<Command, MissingProgramError> {
+        Ok(self.command_in_any_language(program)?.env("LC_ALL", "C"))
+    }
+
+    /// The same in the language of the caller's environment.
+    pub(crate) fn command_in_any_language(
+        &self,
+        program: Program,
+    ) -> Result<Command, MissingProgramError> {
         let path = self.installation.require(program)?;
-        let command = Command::new(path)
-            .account(self.account.clone())
-            .env("LC_ALL", "C");
+        let command = Command::new(path).account(self.account.clone());
         Ok(match &self.guard {
             Some(guard) => command.guarded_by(guard),
             None => command,

@@ -5,12 +5,11 @@
 
 use std::io;
 use std::net::{TcpListener, ToSocketAddrs as _};
-use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use camino::Utf8PathBuf;
 use pg_install::Program;
-use pg_proc::{Found, Postmaster, Server, SocketPath};
+use pg_proc::{Endpoint, Found, Ping, Postmaster, Server, SocketPath};
 
 use super::{StartError, StartErrorKind, StartOptions};
 use crate::cluster::OwnServer;
@@ -136,7 +135,7 @@ fn address(cluster: &Cluster, options: &StartOptions, log: &str) -> Option<Start
             .and_then(|lock| lock.data_directory);
         let found = owner.and_then(|directory| Postmaster::find(&directory).ok());
         let in_use = matches!(found, Some(Found::Running(_) | Found::OtherUsers { .. }))
-            || UnixStream::connect(socket.socket()).is_ok();
+            || is_served(socket.clone());
         if in_use {
             return Some(StartErrorKind::AddressInUse(socket.socket().to_string()));
         }
@@ -165,6 +164,20 @@ fn address(cluster: &Cluster, options: &StartOptions, log: &str) -> Option<Start
     }
     None
 }
+
+/// Whether somebody listens there, be it a PostgreSQL server or not.
+fn is_served(socket: SocketPath) -> bool {
+    use io::ErrorKind::{ConnectionRefused, NotFound, PermissionDenied};
+    match pg_proc::ping(&Endpoint::unix(socket), ADDRESS_PATIENCE) {
+        Ping::NoResponse(error) => {
+            ![ConnectionRefused, NotFound, PermissionDenied].contains(&error.kind())
+        }
+        _ => true,
+    }
+}
+
+/// How long somebody who listens may take to answer, or not.
+const ADDRESS_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What was written last may have been removed again: then there is room, but not enough.
 fn full_disk(cluster: &Cluster, log: &str) -> Option<StartErrorKind> {

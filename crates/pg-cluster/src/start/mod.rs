@@ -54,8 +54,8 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// [`StartError`] with the reason as far as it can be told, and the log of this start. No server is left then: one that does
-    /// not become ready in time is stopped.
+    /// [`StartError`] with the reason as far as it can be told, and the log of this start. No server of this start is left then: one
+    /// that does not become ready in time is stopped. One that was running before, and does not become ready, is left alone.
     ///
     /// # Races
     ///
@@ -184,9 +184,8 @@ impl Cluster {
 
     fn spawn(&self, options: &StartOptions) -> Result<Server, StartErrorKind> {
         let mut command = self
-            .command(Program::Postgres)
+            .command_in_any_language(Program::Postgres)
             .map_err(StartErrorKind::MissingProgram)?
-            .env_remove("LC_ALL")
             // What the server takes relative paths against.
             .current_dir(self.data_directory())
             .args(self.server_arguments(options));

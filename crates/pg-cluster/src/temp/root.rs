@@ -6,6 +6,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{
     DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown,
 };
+use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use pg_proc::{Account, DirectoryLock, TryLock};
@@ -45,10 +46,9 @@ impl Root {
     }
 
     fn mark(path: &Utf8Path, account: Option<&Account>) -> io::Result<Self> {
-        let lock = match DirectoryLock::try_acquire(path).map_err(io::Error::other)? {
-            TryLock::Acquired(lock) => lock,
-            TryLock::Busy => return Err(io::ErrorKind::WouldBlock.into()),
-        };
+        // Who looks for remains may hold it for a moment.
+        let lock =
+            DirectoryLock::acquire(path, Duration::from_secs(1)).map_err(io::Error::other)?;
         let marker = path.join(MARKER);
         OpenOptions::new()
             .write(true)

@@ -5,7 +5,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use pg_proc::{Deadline, DirectoryLock, Log, Tenancy, Tenant};
+use pg_proc::{Deadline, DirectoryLock, Endpoint, Log, SocketPath, Tenancy, Tenant, ping};
 
 use super::builder::TempClusterBuilder;
 use super::error::at;
@@ -114,6 +114,11 @@ impl Drop for SharedCluster {
             user,
             database,
         } = &self.administration;
+        // A server that has been stopped takes connections as long as there is room for them, and none after that.
+        let socket = SocketPath::new(sockets, PORT).map(Endpoint::unix);
+        if !socket.is_ok_and(|socket| ping(&socket, DROP_PATIENCE).is_accepting()) {
+            return;
+        }
         if let Ok(mut session) = Session::open(sockets, PORT, user, database, DROP_PATIENCE) {
             // `WITH (FORCE)` came with PostgreSQL 13.
             let literal = self.database.replace('\'', "''");

@@ -195,8 +195,8 @@ impl Cache {
         }
         for (_, path) in used(&self.directory.join("building")) {
             if let Ok(TryLock::Acquired(_lock)) = DirectoryLock::try_acquire(&path) {
+                // The directory stays: somebody may be about to lock it.
                 let _ = clear(&path);
-                let _ = fs::remove_dir(&path);
             }
         }
     }
