@@ -91,6 +91,8 @@ fn a_server_of_another_directory_has_the_number() {
         StaleReason::OtherDirectory
     ));
     release_shared_memory(&cluster.data).expect_err("the memory of another");
+    let orphans = Orphans::find(&cluster.data).expect("orphans");
+    assert!(orphans.is_empty(), "{orphans:?}");
 
     let started = cluster.start();
     started.send(Signal::Fast).expect("signal");

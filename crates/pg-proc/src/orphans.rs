@@ -2,7 +2,7 @@ use std::time::Instant;
 
 use camino::Utf8Path;
 
-use crate::find::{FindError, FindErrorKind, Found, find};
+use crate::find::{FindError, FindErrorKind, Found, StaleReason, find};
 use crate::postmaster::directory_id;
 use crate::sys::{self, Means, Process};
 use crate::wait::{WaitError, WaitErrorKind, Watcher};
@@ -40,7 +40,8 @@ impl Orphans {
 
     pub(crate) fn find_by(data_directory: &Utf8Path, means: Means) -> Result<Self, FindError> {
         let segment = match find(data_directory, means)? {
-            Found::Stale(stale) => stale
+            // A copy of another server's file names that server's memory.
+            Found::Stale(stale) if !matches!(stale.reason, StaleReason::OtherDirectory) => stale
                 .pid_file
                 .and_then(|file| Some((file.pid, file.shared_memory?))),
             // Whoever is attached is no orphan.
