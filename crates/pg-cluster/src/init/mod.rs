@@ -371,6 +371,9 @@ fn is_written_by_initdb(name: &str) -> bool {
     name.starts_with("pg_") || OTHERS.contains(&name)
 }
 
-fn locale_variables() -> impl Iterator<Item = (String, String)> {
-    std::env::vars().filter(|(name, _)| name.starts_with("LC_") || name == "LANG")
+/// No locale's name is other than UTF-8, but any other variable may be.
+pub(crate) fn locale_variables() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, _)| name.starts_with("LC_") || name == "LANG")
 }
