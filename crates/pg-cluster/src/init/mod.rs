@@ -77,10 +77,10 @@ impl Cluster {
             .and_then(|()| superuser::rename(self, options, &target))
             .and_then(|()| target.finish().map_err(InitErrorKind::Directory))
             .map_err(|kind| {
-                target.undo();
                 if let Some(wal) = &wal {
                     wal.undo();
                 }
+                target.undo();
                 failed(kind)
             })
     }
@@ -234,7 +234,12 @@ impl<'a> Target<'a> {
         let _ = pg_proc::release_shared_memory(self.stage());
         let cleared = self.clear();
         if let (Ok(()), Some(created)) = (cleared, &self.created) {
-            let _ = fs::remove_dir_all(created);
+            // Somebody else may have put something beside it: parents go only as long as they are empty.
+            let _ = self
+                .directory
+                .ancestors()
+                .take_while(|path| path.starts_with(created))
+                .try_for_each(fs::remove_dir);
         }
     }
 
