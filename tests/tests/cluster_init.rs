@@ -5,18 +5,19 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use pg_cluster::{
-    Cluster, DataChecksums, DirectoryAccess, InitError, InitErrorKind, InitOptions, Installation,
-    Locale, LocaleCategory, LocaleProvider, Program, State,
+    Account, Cluster, DataChecksums, DirectoryAccess, InitError, InitErrorKind, InitOptions,
+    Installation, Locale, LocaleCategory, LocaleProvider, Program, State,
 };
 use pg_tests::{
-    Room, ask, child, connect, connect_to, init_options, random, role, rounds, server, servers,
+    Room, ask, child, child_as, connect, connect_to, init_options, random, role, rounds, server,
+    servers, stranger,
 };
 use rustix::fs::{CWD, Mode, mkfifoat};
 
@@ -410,6 +411,57 @@ fn a_failed_initdb_leaves_the_neighbour_alone() {
     });
     assert!(!one.data_directory().exists());
     other.start(&room.start_options()).unwrap();
+}
+
+/// A directory for the log that was there before `initdb` filled it is there afterwards, empty as before.
+#[test]
+fn a_killed_init_leaves_the_directory_for_the_log() {
+    const NAME: &str = "a_killed_init_leaves_the_directory_for_the_log";
+    if let Some(directory) = role() {
+        let installation = Installation::from_bin_directory(directory.join("bin")).unwrap();
+        let cluster = Cluster::new(installation, directory.join("data")).unwrap();
+        let options = init_options().wal_directory(directory.join("wal"));
+        cluster.init(&options).unwrap();
+        return;
+    }
+    let room = Room::new();
+    let (wal, fifo) = (room.directory("wal"), fifo(&room));
+    with_initdb(&room, &format!("echo > {wal}/segment; cat {fifo}"));
+    let before = fs::metadata(&wal).unwrap();
+    let mut killed = child(NAME, room.path().as_str()).spawn().unwrap();
+    let held = fs::OpenOptions::new().write(true).open(&fifo).unwrap();
+    assert!(wal.join("segment").exists());
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    drop(held);
+    // This one waits for what the guard does.
+    let cluster = Cluster::new(server(), room.join("data")).unwrap();
+    cluster.init(&init_options().wal_directory(&wal)).unwrap();
+    let after = fs::metadata(&wal).unwrap();
+    assert_eq!((before.ino(), before.uid()), (after.ino(), after.uid()));
+}
+
+/// Nobody but root can give a directory away.
+#[test]
+fn an_account_that_cannot_be_served_leaves_nothing() {
+    const NAME: &str = "an_account_that_cannot_be_served_leaves_nothing";
+    if let Some(directory) = role() {
+        let cluster = Cluster::new(server(), directory.join("a/b/data")).unwrap();
+        let cluster = cluster.with_account(Account::by_name("root").unwrap());
+        let error = refused(&cluster, &init_options());
+        assert!(
+            matches!(error.kind(), InitErrorKind::Directory(_)),
+            "{error:?}"
+        );
+        return;
+    }
+    let Some(stranger) = stranger() else { return };
+    let room = Room::new();
+    let mine = room.directory("mine");
+    chown(&mine, Some(stranger.uid()), None).unwrap();
+    let mut child = child_as(&stranger, &room, NAME, mine.as_str());
+    assert!(child.status().unwrap().success());
+    assert_eq!(fs::read_dir(&mine).unwrap().count(), 0);
 }
 
 /// The owner is killed at any moment: what is there then is a whole cluster or none, and the next attempt succeeds.

@@ -124,25 +124,31 @@ impl<'a> Target<'a> {
             .last();
         let created = created.map(Utf8Path::to_owned);
         let lock = make_and_lock(directory, created.as_deref(), account)?;
-        let target = Self {
+        let mut target = Self {
             directory,
             created,
             guard: None,
             _lock: lock,
         };
         target.require_empty()?;
-        let stage = target.stage();
-        DirBuilder::new()
-            .mode(0o700)
-            .create(&stage)
-            .map_err(InitErrorKind::Directory)?;
-        if let Some(account) = account {
-            for path in [directory, &stage] {
-                chown(path, Some(account.uid()), Some(account.gid()))
-                    .map_err(InitErrorKind::Directory)?;
+        match target.make_stage(account) {
+            Ok(()) => Ok(target),
+            Err(cause) => {
+                target.undo();
+                Err(InitErrorKind::Directory(cause))
             }
         }
-        Ok(target)
+    }
+
+    fn make_stage(&self, account: Option<&Account>) -> io::Result<()> {
+        let stage = self.stage();
+        DirBuilder::new().mode(0o700).create(&stage)?;
+        if let Some(account) = account {
+            for path in [self.directory, &stage] {
+                chown(path, Some(account.uid()), Some(account.gid()))?;
+            }
+        }
+        Ok(())
     }
 
     /// Has what `initdb` writes removed if this process is killed. The subdirectory goes last: once it is gone, whoever comes next
@@ -150,7 +156,11 @@ impl<'a> Target<'a> {
     fn guard(&mut self, wal: Option<&WalDirectory>) -> Result<(), InitErrorKind> {
         let mut options = GuardOptions::new();
         if let Some(wal) = wal.filter(|wal| wal.empty) {
-            options = options.remove(wal.path.clone());
+            let path = wal.path.clone();
+            options = match wal.created {
+                true => options.remove(path),
+                false => options.empty(path),
+            };
         }
         // A killed `initdb` leaves shared memory like a killed server.
         let guard = options
