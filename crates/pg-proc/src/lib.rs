@@ -114,6 +114,7 @@ pub use pid_file::{PidFile, PidFileError, PidFileErrorKind, ServerKind, SharedMe
 pub use ping::{Endpoint, Ping, Rejection, ping};
 pub use postmaster::Postmaster;
 pub use postmaster_opts::{PostmasterOpts, PostmasterOptsError, PostmasterOptsErrorKind};
+pub use regular_file::open_regular_file;
 pub use run::{Output, RunError, RunErrorKind};
 pub use server::{DetachError, Server, ServerOptions};
 pub use shared_memory::{
