@@ -413,6 +413,27 @@ fn a_failed_initdb_leaves_the_neighbour_alone() {
     other.start(&room.start_options()).unwrap();
 }
 
+/// What runs as the server's account has a link in the place of its work, and root is to move what it leads to.
+#[test]
+fn a_link_in_the_place_of_the_work_is_not_followed() {
+    let room = Room::new();
+    let (data, victim) = (room.join("data"), room.join("victim"));
+    fs::create_dir(&victim).unwrap();
+    for name in ["PG_VERSION", "precious"] {
+        fs::write(victim.join(name), name).unwrap();
+    }
+    let script =
+        format!("cd {data}; rmdir .pg-cluster-init; ln -s {victim} .pg-cluster-init; touch $0.ran");
+    let cluster = Cluster::new(with_initdb(&room, &script), &data).unwrap();
+    let error = refused(&cluster, &init_options());
+    assert!(
+        matches!(error.kind(), InitErrorKind::Directory(_)),
+        "{error:?}"
+    );
+    assert_eq!(fs::read_dir(&victim).unwrap().count(), 2);
+    assert!(room.join("bin/initdb.ran").exists() && !data.exists());
+}
+
 /// A directory for the log that was there before `initdb` filled it is there afterwards, empty as before.
 #[test]
 fn a_killed_init_leaves_the_directory_for_the_log() {
