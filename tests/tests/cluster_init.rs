@@ -2,20 +2,24 @@
 
 #![allow(clippy::unwrap_used, reason = "it is a test throughout")]
 
+use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use pg_cluster::{
-    Cluster, DataChecksums, DirectoryAccess, InitError, InitErrorKind, InitOptions, Locale,
-    LocaleCategory, LocaleProvider, State,
+    Account, Cluster, DataChecksums, DirectoryAccess, InitError, InitErrorKind, InitOptions,
+    Installation, Locale, LocaleCategory, LocaleProvider, Program, State,
 };
 use pg_tests::{
-    Room, ask, child, connect, connect_to, init_options, random, role, rounds, server, servers,
+    Room, ask, child, child_as, connect, connect_to, init_options, random, role, rounds, server,
+    servers, stranger,
 };
+use rustix::fs::{CWD, Mode, mkfifoat};
 
 #[test]
 fn a_password_is_asked_for() {
@@ -243,6 +247,22 @@ fn what_a_major_lacks_is_told_before_initdb_runs() {
     }
 }
 
+/// What is no text is no locale, and none of our business.
+#[test]
+fn the_environment_need_not_be_text() {
+    const NAME: &str = "the_environment_need_not_be_text";
+    if let Some(directory) = role() {
+        let cluster = Cluster::new(server(), directory).unwrap();
+        let options = init_options().locale(Locale::Environment);
+        cluster.init(&options).unwrap();
+        return;
+    }
+    let room = Room::new();
+    let mut odd = child(NAME, room.join("data").as_str());
+    odd.env("PG_TESTS_ODD", OsStr::from_bytes(b"\xff"));
+    assert!(odd.status().unwrap().success());
+}
+
 fn refused(cluster: &Cluster, options: &InitOptions) -> InitError {
     cluster.init(options).expect_err("refused")
 }
@@ -347,6 +367,122 @@ fn a_failed_initdb_leaves_nothing() {
         "{error:?}"
     );
     assert!(!cluster.data_directory().exists());
+}
+
+/// An installation whose `initdb` is this script.
+fn with_initdb(room: &Room, script: &str) -> Installation {
+    let bin = room.directory("bin");
+    symlink(
+        server().require(Program::Postgres).unwrap(),
+        bin.join("postgres"),
+    )
+    .unwrap();
+    fs::write(bin.join("initdb"), format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs::set_permissions(bin.join("initdb"), fs::Permissions::from_mode(0o755)).unwrap();
+    Installation::from_bin_directory(&bin).unwrap()
+}
+
+/// Opened for writing, it waits until somebody reads.
+fn fifo(room: &Room) -> Utf8PathBuf {
+    let path = room.join("fifo");
+    mkfifoat(CWD, path.as_std_path(), Mode::from_raw_mode(0o644)).unwrap();
+    path
+}
+
+/// Both find the parent missing, and one fails when the other has long been through.
+#[test]
+fn a_failed_initdb_leaves_the_neighbour_alone() {
+    let room = Room::new();
+    let fifo = fifo(&room);
+    let failing = with_initdb(&room, &format!("cat {fifo}; exit 1"));
+    let [one, other] = [(failing, "one"), (server(), "other")].map(|(installation, name)| {
+        Cluster::new(installation, room.join("new/parent").join(name)).unwrap()
+    });
+    thread::scope(|scope| {
+        let failure = scope.spawn(|| refused(&one, &init_options()));
+        let held = fs::OpenOptions::new().write(true).open(&fifo).unwrap();
+        other.init(&init_options()).unwrap();
+        drop(held);
+        let error = failure.join().unwrap();
+        assert!(
+            matches!(error.kind(), InitErrorKind::Program(_)),
+            "{error:?}"
+        );
+    });
+    assert!(!one.data_directory().exists());
+    other.start(&room.start_options()).unwrap();
+}
+
+/// What runs as the server's account has a link in the place of its work, and root is to move what it leads to.
+#[test]
+fn a_link_in_the_place_of_the_work_is_not_followed() {
+    let room = Room::new();
+    let (data, victim) = (room.join("data"), room.join("victim"));
+    fs::create_dir(&victim).unwrap();
+    for name in ["PG_VERSION", "precious"] {
+        fs::write(victim.join(name), name).unwrap();
+    }
+    let script =
+        format!("cd {data}; rmdir .pg-cluster-init; ln -s {victim} .pg-cluster-init; touch $0.ran");
+    let cluster = Cluster::new(with_initdb(&room, &script), &data).unwrap();
+    let error = refused(&cluster, &init_options());
+    assert!(
+        matches!(error.kind(), InitErrorKind::Directory(_)),
+        "{error:?}"
+    );
+    assert_eq!(fs::read_dir(&victim).unwrap().count(), 2);
+    assert!(room.join("bin/initdb.ran").exists() && !data.exists());
+}
+
+/// A directory for the log that was there before `initdb` filled it is there afterwards, empty as before.
+#[test]
+fn a_killed_init_leaves_the_directory_for_the_log() {
+    const NAME: &str = "a_killed_init_leaves_the_directory_for_the_log";
+    if let Some(directory) = role() {
+        let installation = Installation::from_bin_directory(directory.join("bin")).unwrap();
+        let cluster = Cluster::new(installation, directory.join("data")).unwrap();
+        let options = init_options().wal_directory(directory.join("wal"));
+        cluster.init(&options).unwrap();
+        return;
+    }
+    let room = Room::new();
+    let (wal, fifo) = (room.directory("wal"), fifo(&room));
+    with_initdb(&room, &format!("echo > {wal}/segment; cat {fifo}"));
+    let before = fs::metadata(&wal).unwrap();
+    let mut killed = child(NAME, room.path().as_str()).spawn().unwrap();
+    let held = fs::OpenOptions::new().write(true).open(&fifo).unwrap();
+    assert!(wal.join("segment").exists());
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    drop(held);
+    // This one waits for what the guard does.
+    let cluster = Cluster::new(server(), room.join("data")).unwrap();
+    cluster.init(&init_options().wal_directory(&wal)).unwrap();
+    let after = fs::metadata(&wal).unwrap();
+    assert_eq!((before.ino(), before.uid()), (after.ino(), after.uid()));
+}
+
+/// Nobody but root can give a directory away.
+#[test]
+fn an_account_that_cannot_be_served_leaves_nothing() {
+    const NAME: &str = "an_account_that_cannot_be_served_leaves_nothing";
+    if let Some(directory) = role() {
+        let cluster = Cluster::new(server(), directory.join("a/b/data")).unwrap();
+        let cluster = cluster.with_account(Account::by_name("root").unwrap());
+        let error = refused(&cluster, &init_options());
+        assert!(
+            matches!(error.kind(), InitErrorKind::Directory(_)),
+            "{error:?}"
+        );
+        return;
+    }
+    let Some(stranger) = stranger() else { return };
+    let room = Room::new();
+    let mine = room.directory("mine");
+    chown(&mine, Some(stranger.uid()), None).unwrap();
+    let mut child = child_as(&stranger, &room, NAME, mine.as_str());
+    assert!(child.status().unwrap().success());
+    assert_eq!(fs::read_dir(&mine).unwrap().count(), 0);
 }
 
 /// The owner is killed at any moment: what is there then is a whole cluster or none, and the next attempt succeeds.

@@ -4,11 +4,12 @@
 
 use std::fs;
 use std::io::Read as _;
+use std::os::unix::fs::symlink;
 use std::process::Stdio;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use pg_cluster::{Cluster, ControlErrorKind, Escalation, Log, Ownership, StartErrorKind};
-use pg_tests::{Room, child, connect, role, server, servers};
+use pg_tests::{Room, child, connect, is_root, role, server, servers};
 
 /// Makes the server write this word to its log.
 fn say(cluster: &Cluster, word: &str) {
@@ -170,6 +171,34 @@ fn the_collector_begins_a_new_file() {
                 .ends_with("database system is shut down\n")
         );
     }
+}
+
+/// The server's account puts links to root's secret where root looks for its logs.
+#[test]
+fn root_reads_nobodys_file_for_the_account() {
+    if !is_root() {
+        return;
+    }
+    let room = Room::new();
+    let secret = room.join("secret");
+    fs::write(&secret, "root only\n").unwrap();
+    let cluster = room.cluster(&server());
+    let own = cluster.data_directory().join("server.log");
+    symlink(&secret, &own).unwrap();
+    assert_eq!(cluster.log_tail(), None);
+    fs::remove_file(&own).unwrap();
+
+    let file = room.directory("logs").join("log");
+    let options = room.start_options().log(Log::File(file.clone()));
+    cluster.start(&options).unwrap();
+    say(&cluster, "public");
+    assert!(cluster.log_tail().unwrap().contains("public"));
+    let record = cluster.data_directory().join("current_logfiles");
+    fs::write(&record, format!("stderr {secret}\n")).unwrap();
+    assert!(!cluster.log_tail().unwrap().contains("root only"));
+    fs::remove_file(&file).unwrap();
+    symlink(&secret, &file).unwrap();
+    assert_eq!(cluster.log_tail(), None);
 }
 
 /// A server whose log goes to its collector has said little to the one who started it.

@@ -5,8 +5,6 @@ use std::str::FromStr;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::regular_file;
-
 /// The heart of a data directory's control file.
 ///
 /// With `pg_controldata` in the installation everything is filled in. Without it the fields are read from the file itself, whose
@@ -80,7 +78,7 @@ impl ControlData {
     /// Reads the first 20 bytes of `global/pg_control`, in this machine's byte order.
     pub(crate) fn read(data_directory: &Utf8Path) -> Result<Self, ControlDataErrorKind> {
         let mut head = [0; 20];
-        regular_file::open(&data_directory.join("global/pg_control"))
+        pg_proc::open_regular_file(data_directory.join("global/pg_control"))
             .and_then(|mut file| file.read_exact(&mut head))
             .map_err(ControlDataErrorKind::File)?;
         let word =

@@ -51,7 +51,6 @@ mod files;
 mod init;
 mod listening;
 mod log_file;
-mod regular_file;
 mod remove;
 mod report;
 mod running;

@@ -1,14 +1,13 @@
 //! Removing a cluster with all its data.
 
 use std::borrow::Cow;
+use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use pg_proc::{Deadline, DirectoryLock, Found, LockError, Orphans, Pid};
+use pg_proc::{Deadline, Directory, DirectoryLock, Found, LockError, Orphans, Pid};
 
 use crate::{Cluster, Escalation, StopError};
 
@@ -126,7 +125,7 @@ impl Cluster {
             .read_dir_utf8()
             .map(|mut entries| entries.next().is_none())
         {
-            Ok(true) => return remove_all(directory).map_err(not_removed),
+            Ok(true) => return remove_empty(directory).map_err(not_removed),
             // What it holds cannot be told.
             Err(cause) if cause.kind() == io::ErrorKind::PermissionDenied => {
                 return Err(not_removed(cause));
@@ -140,8 +139,14 @@ impl Cluster {
         self.stop_and_wait(escalation)
             .map_err(|error| failed(RemoveErrorKind::Stop(error)))?;
         self.set_server(None);
-        let _lock = DirectoryLock::acquire(directory, Deadline::after(LOCK_PATIENCE))
+        let lock = DirectoryLock::acquire(directory, Deadline::after(LOCK_PATIENCE))
             .map_err(|error| failed(RemoveErrorKind::Lock(error)))?;
+        // Somebody may have put another one there meanwhile; this one stays the same from now on.
+        let held = lock.directory().map_err(not_removed)?;
+        let names = held.names().map_err(not_removed)?;
+        if !names.contains(&OsString::from("PG_VERSION")) {
+            return Err(failed(RemoveErrorKind::NoDataDirectory("PG_VERSION")));
+        }
         let orphans = Orphans::find(directory)
             .map(|orphans| orphans.kill(Deadline::after(LOCK_PATIENCE)).is_ok());
         if !orphans.unwrap_or(true) {
@@ -149,7 +154,7 @@ impl Cluster {
         }
         // Of a server that was killed by whomever, for which there will be no next start.
         let _ = pg_proc::release_shared_memory(directory);
-        remove_tree(directory).map_err(failed)
+        remove_tree(directory, &held).map_err(failed)
     }
 }
 
@@ -164,52 +169,54 @@ fn recognise(directory: &Utf8Path) -> Result<(), RemoveErrorKind> {
     }
 }
 
-fn remove_tree(directory: &Utf8Path) -> Result<(), RemoveErrorKind> {
-    let at = |path: &Utf8Path| {
-        let path = path.to_owned();
-        move |cause| RemoveErrorKind::Tree { path, cause }
-    };
+/// Nothing but empty directories is removed by a path: one who may write into a parent could have it lead elsewhere meanwhile.
+fn remove_tree(directory: &Utf8Path, held: &Directory) -> Result<(), RemoveErrorKind> {
+    let at = |path: Utf8PathBuf| move |cause| RemoveErrorKind::Tree { path, cause };
     // A link to a data directory is as good as the directory; both go.
-    let real = directory.canonicalize_utf8().map_err(at(directory))?;
-    let tablespaces = real.join("pg_tblspc");
-    for tablespace in links_in(&tablespaces) {
-        for part in own_parts_of(&tablespace, &real) {
-            remove_all(&part).map_err(at(&part))?;
+    let real = directory
+        .canonicalize_utf8()
+        .map_err(at(directory.to_owned()))?;
+    let owner = held.owner().map_err(at(real.clone()))?;
+    let remove_all = |held: &Directory, path: &Utf8Path, names: Vec<OsString>| {
+        names.iter().try_for_each(|name| {
+            let path = path.join(name.to_string_lossy().as_ref());
+            held.remove(name).map_err(at(path))
+        })
+    };
+    if let Ok(tablespaces) = held.subdirectory("pg_tblspc") {
+        for link in tablespaces.names().unwrap_or_default() {
+            let path = real.join("pg_tblspc").join(link.to_string_lossy().as_ref());
+            if let Ok(tablespace) = tablespaces.follow(&link) {
+                let parts = own_parts_of(&tablespace, &real, owner);
+                remove_all(&tablespace, &path, parts)?;
+            }
         }
     }
-    if let Some(wal) = wal_elsewhere(&real) {
-        remove_all(&wal).map_err(at(&wal))?;
+    if let Some((wal, path)) = wal_elsewhere(held, &real, owner) {
+        let names = wal.names().map_err(at(path.clone()))?;
+        remove_all(&wal, &path, names)?;
+        remove_empty(&path).map_err(at(path))?;
     }
-    for entry in fs::read_dir(&real).map_err(at(&real))? {
-        let entry = entry.map_err(at(&real))?;
-        if entry.file_name() != "PG_VERSION" {
-            remove_entry(&entry.path()).map_err(|cause| RemoveErrorKind::Tree {
-                path: real.join(entry.file_name().to_string_lossy().as_ref()),
-                cause,
-            })?;
-        }
-    }
-    remove_all(&real).map_err(at(&real))?;
-    if real != directory {
-        let _ = fs::remove_file(directory);
-    }
-    Ok(())
+    let mut names = held.names().map_err(at(real.clone()))?;
+    names.sort_by_key(|name| name == "PG_VERSION");
+    remove_all(held, &real, names)?;
+    remove_empty(directory).map_err(at(real))
 }
 
 /// What `pg_wal` links to, if it can only be this cluster's.
-fn wal_elsewhere(data_directory: &Utf8Path) -> Option<Utf8PathBuf> {
-    let link = data_directory.join("pg_wal");
+fn wal_elsewhere(
+    held: &Directory,
+    real: &Utf8Path,
+    owner: u32,
+) -> Option<(Directory, Utf8PathBuf)> {
+    let link = real.join("pg_wal");
     if !link.is_symlink() {
         return None;
     }
-    let target = link.canonicalize_utf8().ok()?;
-    let owner = fs::metadata(data_directory).ok()?.uid();
-    let ours = fs::metadata(&target).is_ok_and(|found| found.is_dir() && found.uid() == owner);
-    let entries = fs::read_dir(&target).ok()?;
-    let mut names = entries.map(|entry| entry.map(|entry| entry.file_name()));
-    let only_wal =
-        names.all(|name| name.is_ok_and(|name| name.to_str().is_some_and(is_written_into_pg_wal)));
-    (ours && only_wal).then_some(target)
+    let wal = held.follow("pg_wal").ok()?;
+    let is_written_there = |name: &OsString| name.to_str().is_some_and(is_written_into_pg_wal);
+    let is_ours = wal.owner().ok()? == owner && wal.names().ok()?.iter().all(is_written_there);
+    Some((wal, link.canonicalize_utf8().ok()?)).filter(|_| is_ours)
 }
 
 /// `IsXLogFileName` and its kin in src/include/access/xlog_internal.h, and what else servers and archiving tools put there.
@@ -228,50 +235,37 @@ fn is_written_into_pg_wal(name: &str) -> bool {
         )
 }
 
-fn links_in(directory: &Utf8Path) -> Vec<Utf8PathBuf> {
-    let entries = directory.read_dir_utf8().into_iter().flatten().flatten();
-    entries
-        .map(|entry| entry.into_path())
-        .filter(|path| path.is_symlink())
-        .collect()
-}
-
 /// The subdirectories of a tablespace that this cluster has made: `PG_` with its major version and catalog version, owned by the
 /// owner of the data directory.
-fn own_parts_of(tablespace: &Utf8Path, data_directory: &Utf8Path) -> Vec<Utf8PathBuf> {
+fn own_parts_of(tablespace: &Directory, data_directory: &Utf8Path, owner: u32) -> Vec<OsString> {
     let Ok(control) = crate::ControlData::read(data_directory) else {
         return Vec::new();
     };
-    let owner = fs::metadata(data_directory).map(|found| found.uid()).ok();
     let suffix = format!("_{}", control.catalog_version);
-    let entries = tablespace.read_dir_utf8().into_iter().flatten().flatten();
-    entries
-        .filter(|entry| {
-            entry.file_name().starts_with("PG_") && entry.file_name().ends_with(&suffix)
+    let mut names = tablespace.names().unwrap_or_default();
+    names.retain(|name| {
+        let is_named_so = name
+            .to_str()
+            .is_some_and(|name| name.starts_with("PG_") && name.ends_with(&suffix));
+        let part = is_named_so.then(|| tablespace.subdirectory(name));
+        part.is_some_and(|part| {
+            part.and_then(|part| part.owner())
+                .is_ok_and(|uid| uid == owner)
         })
-        .map(|entry| entry.into_path())
-        .filter(|path| fs::symlink_metadata(path).is_ok_and(|found| Some(found.uid()) == owner))
-        .collect()
+    });
+    names
 }
 
-fn remove_all(directory: &Utf8Path) -> io::Result<()> {
-    match fs::remove_dir_all(directory) {
+/// Removes an empty directory, and the link to it if that is what the path names.
+fn remove_empty(directory: &Utf8Path) -> io::Result<()> {
+    let removed = directory.canonicalize().and_then(fs::remove_dir);
+    if directory.is_symlink() {
+        let _ = fs::remove_file(directory);
+    }
+    match removed {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         // A mount point can be emptied, not removed.
         Err(error) if error.kind() == io::ErrorKind::ResourceBusy => Ok(()),
-        other => other,
-    }
-}
-
-/// Somebody else may be removing the same.
-fn remove_entry(path: &Path) -> io::Result<()> {
-    let removed = match fs::symlink_metadata(path) {
-        Ok(found) if found.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
-        Err(error) => Err(error),
-    };
-    match removed {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
     }
 }

@@ -10,7 +10,6 @@ use pg_proc::{FindError, Found, Pid, PidFile, Postmaster, Status};
 use crate::Cluster;
 use crate::cluster::OwnServer;
 use crate::control_data::{ControlData, ControlDataError, ControlDataErrorKind};
-use crate::regular_file;
 
 /// What is to be said of a cluster at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,7 +146,7 @@ impl Cluster {
                 return ControlData::read(self.data_directory());
             }
             // The program would wait for whatever there is to open.
-            regular_file::open(&self.data_directory().join("global/pg_control"))
+            pg_proc::open_regular_file(self.data_directory().join("global/pg_control"))
                 .map_err(ControlDataErrorKind::File)?;
             let output = self
                 .command(Program::PgControldata)

@@ -7,7 +7,7 @@ use camino::Utf8Path;
 
 /// The first `limit` bytes of a regular file, or all of it.
 pub(crate) fn read_start(path: &Utf8Path, limit: u64) -> io::Result<Vec<u8>> {
-    // Before it is opened, for opening a pipe waits.
+    // Before it is opened, for opening a pipe waits. One who swaps them in between can have that.
     if !fs::metadata(path)?.is_file() {
         let reason = "it is not a regular file";
         return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));

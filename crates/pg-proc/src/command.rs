@@ -27,7 +27,7 @@ pub struct Command {
     arguments: Vec<OsString>,
     environment: BTreeMap<OsString, Option<OsString>>,
     directory: Utf8PathBuf,
-    account: Option<Account>,
+    pub(crate) account: Option<Account>,
     guard: Option<Weak<OwnedFd>>,
     pub(crate) input: Vec<u8>,
     pub(crate) capture_limit: usize,

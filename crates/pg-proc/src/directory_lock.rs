@@ -7,7 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use rustix::fs::{FlockOperation, flock};
 use thiserror::Error;
 
-use crate::Deadline;
+use crate::{Deadline, Directory};
 
 /// An advisory lock between processes (and threads) on a directory: `flock` on the directory itself.
 ///
@@ -99,6 +99,18 @@ impl DirectoryLock {
             })),
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(TryLock::Busy),
             Err(errno) => Err(failed(LockErrorKind::System(errno.into()))),
+        }
+    }
+
+    /// The directory that is locked.
+    ///
+    /// # Errors
+    ///
+    /// The system is out of descriptors.
+    pub fn directory(&self) -> io::Result<Directory> {
+        match &self.directory {
+            Some(file) => Directory::again(file),
+            None => Err(io::ErrorKind::NotFound.into()),
         }
     }
 }

@@ -38,8 +38,16 @@ pub struct DirectoryGuard {
 /// What a [`DirectoryGuard`] removes.
 #[derive(Clone, Debug, Default)]
 pub struct GuardOptions {
-    directories: Vec<(Utf8PathBuf, Option<String>)>,
+    directories: Vec<(Utf8PathBuf, Extent)>,
     data_directories: Vec<Utf8PathBuf>,
+}
+
+/// How much of a directory is removed.
+#[derive(Clone, Debug)]
+enum Extent {
+    Whole,
+    IfMarked(String),
+    Content,
 }
 
 impl GuardOptions {
@@ -55,7 +63,14 @@ impl GuardOptions {
     /// are given.
     #[must_use]
     pub fn remove(mut self, directory: impl Into<Utf8PathBuf>) -> Self {
-        self.directories.push((directory.into(), None));
+        self.directories.push((directory.into(), Extent::Whole));
+        self
+    }
+
+    /// Removes what is in this directory, which must exist, and not the directory itself.
+    #[must_use]
+    pub fn empty(mut self, directory: impl Into<Utf8PathBuf>) -> Self {
+        self.directories.push((directory.into(), Extent::Content));
         self
     }
 
@@ -67,7 +82,7 @@ impl GuardOptions {
         marker: impl Into<String>,
     ) -> Self {
         self.directories
-            .push((directory.into(), Some(marker.into())));
+            .push((directory.into(), Extent::IfMarked(marker.into())));
         self
     }
 
@@ -95,14 +110,12 @@ impl GuardOptions {
             };
             errand.data_directories.push(c_path(path).map_err(failed)?);
         }
-        for (path, marker) in &self.directories {
+        for (path, extent) in &self.directories {
             let failed = |kind| GuardError {
                 path: Some(path.clone()),
                 kind,
             };
-            errand
-                .removals
-                .push(removal(path, marker.as_deref()).map_err(failed)?);
+            errand.removals.push(removal(path, extent).map_err(failed)?);
         }
         let (lifeline, done, process) = sys::launch_guard(&errand).map_err(|e| GuardError {
             path: None,
@@ -166,23 +179,26 @@ impl Drop for DirectoryGuard {
     }
 }
 
-fn removal(path: &Utf8Path, marker: Option<&str>) -> Result<Removal, GuardErrorKind> {
+fn removal(path: &Utf8Path, extent: &Extent) -> Result<Removal, GuardErrorKind> {
     let meta = std::fs::symlink_metadata(path).map_err(GuardErrorKind::Directory)?;
     if !meta.is_dir() {
         return Err(GuardErrorKind::NotDirectory);
     }
-    let marker = marker.map(|name| {
-        let refused = || GuardErrorKind::Marker(name.to_owned());
-        if name.is_empty() || name.contains('/') {
-            return Err(refused());
+    let marker = match extent {
+        Extent::IfMarked(name) if name.is_empty() || name.contains('/') => {
+            return Err(GuardErrorKind::Marker(name.clone()));
         }
-        CString::new(name).map_err(|_| refused())
-    });
+        Extent::IfMarked(name) => {
+            Some(CString::new(name.as_str()).map_err(|_| GuardErrorKind::Marker(name.clone()))?)
+        }
+        Extent::Whole | Extent::Content => None,
+    };
     Ok(Removal {
         path: c_path(path)?,
         device: meta.dev(),
         inode: meta.ino(),
-        marker: marker.transpose()?,
+        marker,
+        content_only: matches!(extent, Extent::Content),
     })
 }
 

@@ -66,6 +66,7 @@ mod error;
 mod account;
 mod command;
 mod deadline;
+mod directory;
 mod directory_lock;
 mod find;
 mod guard;
@@ -103,6 +104,7 @@ pub use camino::{Utf8Path, Utf8PathBuf};
 pub use account::{Account, AccountError, AccountErrorKind};
 pub use command::Command;
 pub use deadline::Deadline;
+pub use directory::Directory;
 pub use directory_lock::{DirectoryLock, LockError, LockErrorKind, TryLock, available_space};
 pub use find::{FindError, FindErrorKind, Found, Stale, StaleReason};
 pub use guard::{DirectoryGuard, GuardError, GuardErrorKind, GuardOptions};
@@ -114,6 +116,7 @@ pub use pid_file::{PidFile, PidFileError, PidFileErrorKind, ServerKind, SharedMe
 pub use ping::{Endpoint, Ping, Rejection, ping};
 pub use postmaster::Postmaster;
 pub use postmaster_opts::{PostmasterOpts, PostmasterOptsError, PostmasterOptsErrorKind};
+pub use regular_file::open_regular_file;
 pub use run::{Output, RunError, RunErrorKind};
 pub use server::{DetachError, Server, ServerOptions};
 pub use shared_memory::{

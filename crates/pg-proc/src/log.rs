@@ -2,6 +2,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -15,7 +16,8 @@ use crate::regular_file::{self, Unreadable};
 #[non_exhaustive]
 pub enum Log {
     /// Appended to this file. Created with mode 0600 if it is not there, by the account that the
-    /// server runs as and with that account's rights.
+    /// server runs as and with that account's rights. What belongs to another account is written,
+    /// but not read.
     File(Utf8PathBuf),
     /// To the standard error of the calling process, as it is at the start.
     Inherit,
@@ -34,7 +36,12 @@ pub enum Log {
 /// Reading end of a server's log, of this start only.
 #[derive(Debug)]
 pub(crate) enum LogReader {
-    File { path: Utf8PathBuf, offset: u64 },
+    File {
+        path: Utf8PathBuf,
+        offset: u64,
+        /// The account that the server runs as, if it is not the caller's.
+        owner: Option<u32>,
+    },
     Memory(Tail),
     None,
 }
@@ -45,15 +52,23 @@ impl LogReader {
         match self {
             Self::None => Ok(Vec::new()),
             Self::Memory(tail) => Ok(tail.last(limit)),
-            Self::File { path, offset } => {
+            Self::File {
+                path,
+                offset,
+                owner,
+            } => {
                 let mut file = match regular_file::open(path) {
-                    Ok(Some(file)) => file,
-                    Ok(None) => return Err(io::ErrorKind::NotFound.into()),
+                    Ok(file) => file,
                     Err(Unreadable::Io(e)) => return Err(e),
                     // A terminal or a pipe has given away what was written.
                     Err(_) => return Ok(Vec::new()),
                 };
-                let end = file.metadata()?.len();
+                let found = file.metadata()?;
+                // The account may have put a link there to what only the caller may read.
+                if owner.is_some_and(|owner| owner != found.uid()) {
+                    return Err(io::ErrorKind::PermissionDenied.into());
+                }
+                let end = found.len();
                 // A file that has shrunk was truncated or replaced: all of it is new.
                 let begin = if end < *offset { 0 } else { *offset };
                 let wanted = u64::try_from(limit).unwrap_or(u64::MAX);

@@ -18,8 +18,8 @@ use crate::supervised::Supervised;
 use crate::sys::{self, Means, Orders, Sink, Vigil, command};
 use crate::wait::{self, WaitError, WaitErrorKind};
 use crate::{
-    Command, Deadline, Log, Ownership, Pid, PidFile, Postmaster, Signal, SignalError, Status,
-    StopPlan, Tenancy,
+    Account, Command, Deadline, Log, Ownership, Pid, PidFile, Postmaster, Signal, SignalError,
+    Status, StopPlan, Tenancy,
 };
 
 /// How a server is to be started.
@@ -142,6 +142,7 @@ impl Command {
                 log = LogReader::File {
                     path: path.clone(),
                     offset,
+                    owner: self.account.as_ref().map(Account::uid),
                 };
                 let path = self.c_string(path.as_os_str())?;
                 [Sink::File(path.clone()), Sink::File(path)]

@@ -11,13 +11,14 @@ mod superuser;
 
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, chown};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, fchown};
 use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use pg_install::Program;
 use pg_proc::{
-    Account, Command, Deadline, DirectoryGuard, DirectoryLock, GuardOptions, LockErrorKind,
+    Account, Command, Deadline, Directory, DirectoryGuard, DirectoryLock, GuardOptions,
+    LockErrorKind,
 };
 
 pub use self::error::{InitError, InitErrorKind};
@@ -77,10 +78,10 @@ impl Cluster {
             .and_then(|()| superuser::rename(self, options, &target))
             .and_then(|()| target.finish().map_err(InitErrorKind::Directory))
             .map_err(|kind| {
-                target.undo();
                 if let Some(wal) = &wal {
                     wal.undo();
                 }
+                target.undo();
                 failed(kind)
             })
     }
@@ -113,6 +114,8 @@ struct Target<'a> {
     created: Option<Utf8PathBuf>,
     /// Removes what was begun if this process is killed. None where the cluster's own guard does that.
     guard: Option<DirectoryGuard>,
+    /// The directory itself. The account owns it, and so could have any path in it lead elsewhere: what root does, it does here.
+    held: Directory,
     _lock: DirectoryLock,
 }
 
@@ -124,25 +127,26 @@ impl<'a> Target<'a> {
             .last();
         let created = created.map(Utf8Path::to_owned);
         let lock = make_and_lock(directory, created.as_deref(), account)?;
-        let target = Self {
+        let mut target = Self {
             directory,
             created,
             guard: None,
+            held: lock.directory().map_err(InitErrorKind::Directory)?,
             _lock: lock,
         };
         target.require_empty()?;
-        let stage = target.stage();
-        DirBuilder::new()
-            .mode(0o700)
-            .create(&stage)
-            .map_err(InitErrorKind::Directory)?;
-        if let Some(account) = account {
-            for path in [directory, &stage] {
-                chown(path, Some(account.uid()), Some(account.gid()))
-                    .map_err(InitErrorKind::Directory)?;
+        match target.make_stage(account) {
+            Ok(()) => Ok(target),
+            Err(cause) => {
+                target.undo();
+                Err(InitErrorKind::Directory(cause))
             }
         }
-        Ok(target)
+    }
+
+    fn make_stage(&self, account: Option<&Account>) -> io::Result<()> {
+        give(&self.held.make(STAGE)?, account)?;
+        give(&self.held, account)
     }
 
     /// Has what `initdb` writes removed if this process is killed. The subdirectory goes last: once it is gone, whoever comes next
@@ -150,7 +154,11 @@ impl<'a> Target<'a> {
     fn guard(&mut self, wal: Option<&WalDirectory>) -> Result<(), InitErrorKind> {
         let mut options = GuardOptions::new();
         if let Some(wal) = wal.filter(|wal| wal.empty) {
-            options = options.remove(wal.path.clone());
+            let path = wal.path.clone();
+            options = match wal.created {
+                true => options.remove(path),
+                false => options.empty(path),
+            };
         }
         // A killed `initdb` leaves shared memory like a killed server.
         let guard = options
@@ -163,22 +171,18 @@ impl<'a> Target<'a> {
 
     /// Refuses a directory with anything in it, but removes what an interrupted attempt of ours has left.
     fn require_empty(&self) -> Result<(), InitErrorKind> {
-        let entries = || fs::read_dir(self.directory).map_err(InitErrorKind::Directory);
-        if self.directory.join("PG_VERSION").exists() {
+        let names = || self.held.names().map_err(InitErrorKind::Directory);
+        let found = names()?;
+        if found.iter().any(|name| name == "PG_VERSION") {
             return Err(InitErrorKind::AlreadyInitialized);
         }
-        if self.stage().exists() {
+        if found.iter().any(|name| name == STAGE) {
             // Nobody holds the lock: what is left of a crash of the machine.
             self.clear().map_err(InitErrorKind::Directory)?;
         }
-        match entries()?.next() {
+        match names()?.first() {
             None => Ok(()),
-            Some(entry) => {
-                let entry = entry.map_err(InitErrorKind::Directory)?;
-                Err(InitErrorKind::NotEmpty(
-                    entry.file_name().to_string_lossy().into_owned(),
-                ))
-            }
+            Some(name) => Err(InitErrorKind::NotEmpty(name.to_string_lossy().into_owned())),
         }
     }
 
@@ -198,26 +202,22 @@ impl<'a> Target<'a> {
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        let stage = self.stage();
-        let directory = File::open(self.directory)?;
+        let stage = self.held.subdirectory(STAGE)?;
         // From now on the subdirectory marks the rest as unfinished, and must not go before it.
         if let Some(guard) = self.guard.take() {
             guard.release();
         }
-        for entry in fs::read_dir(&stage)? {
-            let name = entry?.file_name();
+        for name in stage.names()? {
             if name != "PG_VERSION" {
-                fs::rename(
-                    stage.as_std_path().join(&name),
-                    self.directory.as_std_path().join(&name),
-                )?;
+                stage.move_to(&name, &self.held)?;
             }
         }
-        let mode = fs::metadata(&stage)?.mode() & 0o777;
-        fs::set_permissions(self.directory, Permissions::from_mode(mode))?;
+        let directory = self.held.as_file();
+        let mode = stage.as_file().metadata()?.mode() & 0o777;
+        directory.set_permissions(Permissions::from_mode(mode))?;
         directory.sync_all()?;
-        fs::rename(stage.join("PG_VERSION"), self.directory.join("PG_VERSION"))?;
-        fs::remove_dir(&stage)?;
+        stage.move_to("PG_VERSION", &self.held)?;
+        self.held.remove(STAGE)?;
         directory.sync_all()?;
         match self.directory.parent() {
             Some(parent) => File::open(parent)?.sync_all(),
@@ -234,27 +234,34 @@ impl<'a> Target<'a> {
         let _ = pg_proc::release_shared_memory(self.stage());
         let cleared = self.clear();
         if let (Ok(()), Some(created)) = (cleared, &self.created) {
-            let _ = fs::remove_dir_all(created);
+            // Somebody else may have put something beside it: parents go only as long as they are empty.
+            let _ = self
+                .directory
+                .ancestors()
+                .take_while(|path| path.starts_with(created))
+                .try_for_each(fs::remove_dir);
         }
     }
 
     /// Removes what was moved up, and then the subdirectory that tells that it is ours.
     fn clear(&self) -> io::Result<()> {
-        for entry in fs::read_dir(self.directory)? {
-            let entry = entry?;
-            if !entry.file_name().to_str().is_some_and(is_written_by_initdb) {
-                continue;
-            }
-            if entry.file_type()?.is_dir() {
-                fs::remove_dir_all(entry.path())?;
-            } else {
-                fs::remove_file(entry.path())?;
+        for name in self.held.names()? {
+            if name.to_str().is_some_and(is_written_by_initdb) {
+                self.held.remove(&name)?;
             }
         }
-        match fs::remove_dir_all(self.stage()) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
+        self.held.remove(STAGE)
+    }
+}
+
+fn give(directory: &Directory, account: Option<&Account>) -> io::Result<()> {
+    match account {
+        Some(account) => fchown(
+            directory.as_file(),
+            Some(account.uid()),
+            Some(account.gid()),
+        ),
+        None => Ok(()),
     }
 }
 
@@ -306,7 +313,8 @@ fn make(
                 .ancestors()
                 .take_while(|path| path.starts_with(created))
             {
-                fs::set_permissions(path, Permissions::from_mode(0o755))?;
+                let mode = Permissions::from_mode(0o755);
+                Directory::open(path)?.as_file().set_permissions(mode)?;
             }
         }
     }
@@ -319,6 +327,7 @@ fn make(
 /// A directory for the write-ahead log that `initdb` may have filled before it was ended.
 struct WalDirectory {
     path: Utf8PathBuf,
+    held: Directory,
     created: bool,
     /// If not, `initdb` refuses it, and nothing in it is ours.
     empty: bool,
@@ -336,25 +345,31 @@ impl WalDirectory {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
             Err(error) => return Err(InitErrorKind::Directory(error)),
         };
-        if let (true, Some(account)) = (created, account) {
-            chown(path, Some(account.uid()), Some(account.gid()))
-                .map_err(InitErrorKind::Directory)?;
-        }
-        let empty = fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
+        let adopt = || {
+            let held = Directory::open(path)?;
+            if created {
+                give(&held, account)?;
+            }
+            let empty = held.names()?.is_empty();
+            Ok((held, empty))
+        };
+        let (held, empty) = adopt().map_err(InitErrorKind::Directory)?;
         Ok(Self {
             path: path.to_owned(),
+            held,
             created,
             empty,
         })
     }
 
     fn undo(&self) {
-        if self.created {
-            let _ = fs::remove_dir_all(&self.path);
-        } else if self.empty {
-            for entry in fs::read_dir(&self.path).into_iter().flatten().flatten() {
-                let _ = fs::remove_dir_all(entry.path()).or_else(|_| fs::remove_file(entry.path()));
+        if self.empty {
+            for name in self.held.names().unwrap_or_default() {
+                let _ = self.held.remove(name);
             }
+        }
+        if self.created {
+            let _ = fs::remove_dir(&self.path);
         }
     }
 }
@@ -371,6 +386,9 @@ fn is_written_by_initdb(name: &str) -> bool {
     name.starts_with("pg_") || OTHERS.contains(&name)
 }
 
-fn locale_variables() -> impl Iterator<Item = (String, String)> {
-    std::env::vars().filter(|(name, _)| name.starts_with("LC_") || name == "LANG")
+/// No locale's name is other than UTF-8, but any other variable may be.
+pub(crate) fn locale_variables() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, _)| name.starts_with("LC_") || name == "LANG")
 }

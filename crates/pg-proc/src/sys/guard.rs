@@ -25,6 +25,8 @@ pub(crate) struct Removal {
     pub(crate) inode: u64,
     /// A file that has to be in it.
     pub(crate) marker: Option<CString>,
+    /// The directory itself stays.
+    pub(crate) content_only: bool,
 }
 
 /// Forks the guard. It does its errand when every copy of the lifeline is closed, and closes `done`
@@ -82,6 +84,9 @@ fn remove(removal: &Removal) {
             return;
         }
         empty(fd, removal);
+        if removal.content_only {
+            return;
+        }
         // Seen once, and removed meanwhile.
         marker = None;
         // SAFETY: the path ends with a zero byte. An empty directory is all that this can remove.
@@ -246,23 +251,27 @@ mod tree {
     }
 }
 
-/// Elsewhere reading a directory takes memory management, which is forbidden here, so `rm` does it.
+/// Elsewhere reading a directory takes memory management, which is forbidden here, so `find` does it.
 #[cfg(not(target_os = "linux"))]
-fn empty(fd: c_int, removal: &Removal) {
+fn empty(fd: c_int, _removal: &Removal) {
     // SAFETY: system calls on numbers and on strings that end with a zero byte; the child execs or
     // ends.
     unsafe {
         let child = libc::fork();
         if child == 0 {
             let argv = [
-                c"rm".as_ptr(),
-                c"-rf".as_ptr(),
-                c"--".as_ptr(),
-                removal.path.as_ptr(),
+                c"find".as_ptr(),
+                c"-x".as_ptr(),
+                c".".as_ptr(),
+                c"-mindepth".as_ptr(),
+                c"1".as_ptr(),
+                c"-delete".as_ptr(),
                 std::ptr::null(),
             ];
             let envp = [std::ptr::null::<libc::c_char>()];
-            libc::execve(c"/bin/rm".as_ptr(), argv.as_ptr(), envp.as_ptr());
+            if libc::fchdir(fd) == 0 {
+                libc::execve(c"/usr/bin/find".as_ptr(), argv.as_ptr(), envp.as_ptr());
+            }
             libc::_exit(127);
         }
         libc::close(fd);

@@ -9,6 +9,7 @@ use pg_install::{Installation, Program};
 use pg_proc::Account;
 
 use super::manifest::Hash;
+use crate::init::locale_variables;
 use crate::{InitOptions, Locale};
 
 /// Changed with every change of what is stored.
@@ -59,9 +60,7 @@ impl Key {
             );
         }
         if options.locale == Locale::Environment {
-            for (name, value) in
-                env::vars().filter(|(name, _)| name.starts_with("LC_") || name == "LANG")
-            {
+            for (name, value) in locale_variables() {
                 line(&name, &value);
             }
         }

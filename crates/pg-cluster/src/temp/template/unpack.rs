@@ -4,12 +4,12 @@ use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::{
-    DirBuilderExt as _, FileExt as _, OpenOptionsExt as _, PermissionsExt as _, chown, fchown,
+    DirBuilderExt as _, FileExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown,
 };
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use pg_proc::Account;
+use pg_proc::{Account, Directory};
 
 use super::Template;
 use super::manifest::{Content, Entry, Extent};
@@ -186,11 +186,17 @@ impl<'a> Job<'a> {
         let path = self.target.join(&entry.path);
         let make = || {
             DirBuilder::new().mode(0o700).create(&path)?;
+            if self.owner.is_none() && entry.mode == 0o700 {
+                return Ok(());
+            }
+            // The account may have put a link in its place by now.
+            let directory = Directory::open(&path)?;
             if let Some((uid, gid)) = self.owner {
-                chown(&path, Some(uid), Some(gid))?;
+                fchown(directory.as_file(), Some(uid), Some(gid))?;
             }
             if entry.mode != 0o700 {
-                fs::set_permissions(&path, Permissions::from_mode(entry.mode))?;
+                let mode = Permissions::from_mode(entry.mode);
+                directory.as_file().set_permissions(mode)?;
             }
             Ok(())
         };
@@ -222,18 +228,13 @@ impl<'a> Job<'a> {
             .create_new(true)
             .mode(0o600)
             .open(path)?;
-        self.adopt(&file, mode)?;
-        Ok(file)
-    }
-
-    fn adopt(&self, file: &File, mode: u32) -> io::Result<()> {
         if let Some((uid, gid)) = self.owner {
-            fchown(file, Some(uid), Some(gid))?;
+            fchown(&file, Some(uid), Some(gid))?;
         }
         if mode != 0o600 {
             file.set_permissions(Permissions::from_mode(mode))?;
         }
-        Ok(())
+        Ok(file)
     }
 
     /// Lets the file system share the blocks where it can; else the kernel copies them.
@@ -245,15 +246,11 @@ impl<'a> Job<'a> {
             return Err(CloneError::Damaged);
         }
         let failed = |error| CloneError::Target(at(&target)(error));
-        if self.template.can_reflink.load(Ordering::Relaxed) {
+        // What is made by path could be another file by the time it is given to an account. The copy shares blocks too on Linux.
+        if self.owner.is_none() && self.template.can_reflink.load(Ordering::Relaxed) {
             if reflink_copy::reflink(&source, &target).is_ok() {
-                let file = OpenOptions::new()
-                    .write(true)
-                    .open(&target)
-                    .map_err(failed)?;
-                file.set_permissions(Permissions::from_mode(entry.mode))
-                    .map_err(failed)?;
-                return self.adopt(&file, entry.mode).map_err(failed);
+                let mode = Permissions::from_mode(entry.mode);
+                return fs::set_permissions(&target, mode).map_err(failed);
             }
             self.template.can_reflink.store(false, Ordering::Relaxed);
             let _ = fs::remove_file(&target);
