@@ -16,8 +16,8 @@ use pg_cluster::{
     Installation, Locale, LocaleCategory, LocaleProvider, Program, State,
 };
 use pg_tests::{
-    Room, ask, child, child_as, connect, connect_to, init_options, random, role, rounds, server,
-    servers, stranger,
+    Room, ask, child, child_as, connect, connect_to, init_options, is_root, random, role, rounds,
+    server, servers, stranger,
 };
 use rustix::fs::{CWD, Mode, mkfifoat};
 
@@ -348,6 +348,9 @@ fn a_failed_initdb_leaves_nothing() {
 
     let existing = room.directory("empty");
     fs::set_permissions(&existing, fs::Permissions::from_mode(0o700)).unwrap();
+    if is_root() {
+        chown(&existing, Some(0), Some(0)).unwrap();
+    }
     let before = fs::metadata(&existing).unwrap();
     let cluster = Cluster::new(server(), &existing).unwrap();
     refused(&cluster, &options);

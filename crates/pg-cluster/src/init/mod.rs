@@ -116,6 +116,8 @@ struct Target<'a> {
     guard: Option<DirectoryGuard>,
     /// The directory itself. The account owns it, and so could have any path in it lead elsewhere: what root does, it does here.
     held: Directory,
+    /// User and group of the directory before.
+    owner: (u32, u32),
     _lock: DirectoryLock,
 }
 
@@ -127,11 +129,18 @@ impl<'a> Target<'a> {
             .last();
         let created = created.map(Utf8Path::to_owned);
         let lock = make_and_lock(directory, created.as_deref(), account)?;
+        let hold = || {
+            let held = lock.directory()?;
+            let found = held.as_file().metadata()?;
+            Ok((held, (found.uid(), found.gid())))
+        };
+        let (held, owner) = hold().map_err(InitErrorKind::Directory)?;
         let mut target = Self {
             directory,
             created,
             guard: None,
-            held: lock.directory().map_err(InitErrorKind::Directory)?,
+            held,
+            owner,
             _lock: lock,
         };
         target.require_empty()?;
@@ -232,15 +241,18 @@ impl<'a> Target<'a> {
         }
         // What keeps it from being released keeps nobody from removing the files.
         let _ = pg_proc::release_shared_memory(self.stage());
-        let cleared = self.clear();
-        if let (Ok(()), Some(created)) = (cleared, &self.created) {
+        if self.clear().is_err() {
+            return;
+        }
+        let _ = match &self.created {
             // Somebody else may have put something beside it: parents go only as long as they are empty.
-            let _ = self
+            Some(created) => self
                 .directory
                 .ancestors()
                 .take_while(|path| path.starts_with(created))
-                .try_for_each(fs::remove_dir);
-        }
+                .try_for_each(fs::remove_dir),
+            None => fchown(self.held.as_file(), Some(self.owner.0), Some(self.owner.1)),
+        };
     }
 
     /// Removes what was moved up, and then the subdirectory that tells that it is ours.
