@@ -286,7 +286,10 @@ fn shared_memory_cannot_be_had() {
             matches!(error.kind(), StartErrorKind::SharedMemory(_)),
             "{error:?}"
         );
+        assert!(error.hint().unwrap().contains("`Cluster::kill`"));
+        // The backend is not all that may be left: see the guide.
         drop(backend);
+        assert_eq!(cluster.kill().unwrap(), None);
         cluster.start(&room.start_options()).unwrap();
     }
 }

@@ -178,6 +178,9 @@ impl StartError {
             StartErrorKind::AddressInUse(_) => {
                 "`StartOptions::port` takes another port; without `listen_addresses` only the Unix socket is used"
             }
+            StartErrorKind::SharedMemory(message) if message.contains("pre-existing") => {
+                "`Cluster::kill` ends what a server that was killed has left"
+            }
             StartErrorKind::Wait(_) if self.is_timeout() => {
                 "`StartOptions::timeout` gives it more time"
             }
