@@ -1,9 +1,11 @@
 //! What the server tests share: the servers to run against, and directories that a server's account can enter.
 
 mod operations;
+mod orphan;
 mod victim;
 
 pub use operations::{OPERATIONS, Operation};
+pub use orphan::Orphan;
 pub use victim::Victim;
 
 use std::env;

@@ -9,13 +9,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use camino::Utf8Path;
-use pg_cluster::proc::{Found, Postmaster};
 use pg_cluster::{
     Cluster, Escalation, Installation, Ownership, StartError, StartErrorKind, StartOptions,
     StartWait,
 };
-use pg_tests::{Mount, Room, ask, connect, copy, init_options, is_root, server, servers};
-use rustix::process::{Pid, Signal, kill_process};
+use pg_tests::{Mount, Orphan, Room, copy, init_options, is_root, server, servers};
 
 fn refused(cluster: &Cluster, options: &StartOptions) -> StartError {
     let error = cluster.start(options).expect_err("no start");
@@ -270,16 +268,7 @@ fn shared_memory_cannot_be_had() {
 
         let detached = room.start_options().ownership(Ownership::Detached);
         cluster.start(&detached).unwrap();
-        let mut client = connect(&cluster);
-        let backend = ask(&mut client, "SELECT pg_backend_pid()");
-        let Found::Running(postmaster) = Postmaster::find(cluster.data_directory()).unwrap() else {
-            panic!("a server runs")
-        };
-        let backend = Stopped::new(backend.parse().unwrap());
-        postmaster.send(pg_cluster::Signal::Kill).unwrap();
-        while postmaster.is_alive() {
-            std::thread::yield_now();
-        }
+        let orphan = Orphan::leave_by(&cluster);
         let impatient = room.start_options().timeout(Duration::from_secs(2));
         let error = refused(&cluster, &impatient);
         assert!(
@@ -288,26 +277,9 @@ fn shared_memory_cannot_be_had() {
         );
         assert!(error.hint().unwrap().contains("`Cluster::kill`"));
         // The backend is not all that may be left: see the guide.
-        drop(backend);
+        drop(orphan);
         assert_eq!(cluster.kill().unwrap(), None);
         cluster.start(&room.start_options()).unwrap();
-    }
-}
-
-/// A process that does not notice what happens, until it is killed.
-struct Stopped(Pid);
-
-impl Stopped {
-    fn new(pid: i32) -> Self {
-        let stopped = Self(Pid::from_raw(pid).unwrap());
-        kill_process(stopped.0, Signal::STOP).unwrap();
-        stopped
-    }
-}
-
-impl Drop for Stopped {
-    fn drop(&mut self) {
-        let _ = kill_process(self.0, Signal::KILL);
     }
 }
 

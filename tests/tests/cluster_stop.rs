@@ -5,11 +5,10 @@
 use std::time::Duration;
 
 use pg_cluster::{
-    Escalation, Ownership, Readiness, RestartError, Signal, Started, StopErrorKind, StopMode,
-    Stopped,
+    Escalation, Ownership, Readiness, RestartError, Started, StopErrorKind, StopMode, Stopped,
 };
-use pg_proc::{Found, Orphans, Postmaster, release_shared_memory};
-use pg_tests::{Room, ask, connect, server, servers};
+use pg_proc::{Orphans, release_shared_memory};
+use pg_tests::{Orphan, Room, ask, connect, server, servers};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -95,15 +94,7 @@ fn what_a_crash_has_left_is_not_stopped() {
         let detached = room.start_options().ownership(Ownership::Detached);
         for kill in [false, true] {
             cluster.start(&detached).unwrap();
-            let mut client = connect(&cluster);
-            let backend = ask(&mut client, "SELECT pg_backend_pid()");
-            let backend = rustix::process::Pid::from_raw(backend.parse().unwrap()).unwrap();
-            let Found::Running(postmaster) = Postmaster::find(cluster.data_directory()).unwrap()
-            else {
-                panic!("a server runs")
-            };
-            rustix::process::kill_process(backend, rustix::process::Signal::STOP).unwrap();
-            postmaster.send(Signal::Kill).unwrap();
+            let _orphan = Orphan::leave_by(&cluster);
             let error = cluster
                 .wait_until_stopped(Duration::from_millis(100))
                 .unwrap_err();
