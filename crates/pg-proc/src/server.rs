@@ -102,14 +102,15 @@ impl Command {
     ///
     /// Any number of processes may do this at once: one server stays, the others find its lock
     /// file, and end. PostgreSQL itself does not see to that where a crashed server has left its
-    /// file, so then there is one at a time, by a [`DirectoryLock`](crate::DirectoryLock) that is waited
-    /// for a minute at most, and the call returns when the server has written its own file, at most
-    /// ten seconds later. Servers
-    /// that are started by other means in the same milliseconds are as dangerous as ever.
+    /// file, so then there is one at a time, by a [`DirectoryLock`](crate::DirectoryLock) that is
+    /// waited for a minute at most, and the call returns when the server has written its own file,
+    /// at most ten seconds later. Servers that are started by other means in the same milliseconds
+    /// are as dangerous as ever.
     ///
     /// # Errors
     ///
-    /// It could not be executed, the data directory has a server, or a detached server is to keep its log in memory.
+    /// It could not be executed, the data directory has a server, or a detached server is to keep
+    /// its log in memory.
     ///
     /// # Cleanup
     ///

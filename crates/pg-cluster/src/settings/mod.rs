@@ -24,8 +24,8 @@ use crate::Cluster;
 ///
 /// Each method reads the file anew, so several programs may look and change at the same time. Changes are made under a lock,
 /// appear all at once or not at all, survive a crash of the machine once they are made, keep the file's mode and owner, and
-/// follow a symbolic link to the file that it leads to, if it is this user's, root's or the file's owner's. Comments and everything else in the file stay as they
-/// are, to the byte.
+/// follow a symbolic link to the file that it leads to, if it is this user's, root's or the file's owner's. Comments and
+/// everything else in the file stay as they are, to the byte.
 ///
 /// [`get`](Self::get), [`contains`](Self::contains) and [`iter`](Self::iter) look at this file alone. What the server will use may come from
 /// an included file or from `postgresql.auto.conf`: [`effective`](Self::effective) and [`explain`](Self::explain) look

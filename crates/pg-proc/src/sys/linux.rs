@@ -217,12 +217,10 @@ impl Server {
             b"--describe-config",
             b"-C",
         ];
-        let mode = self
-            .title
-            .iter()
-            .flat_map(|title| title.split(|&byte| byte == 0))
-            .nth(1)
-            .unwrap_or_default();
+        let Some(title) = &self.title else {
+            return false;
+        };
+        let mode = title.split(|&byte| byte == 0).nth(1).unwrap_or_default();
         !self.is_child() && !OTHER_MODES.contains(&mode)
     }
 }
