@@ -1,5 +1,5 @@
-//! Lists within a value: what is taken apart and joined again is taken apart the same way, and so are names that come from
-//! elsewhere.
+//! Lists within a value: what is taken apart and joined again is taken apart the same way, and so
+//! are names that come from elsewhere.
 
 #![no_main]
 

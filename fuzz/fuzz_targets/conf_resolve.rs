@@ -1,5 +1,6 @@
-//! Trees of files that include each other, written as `tail -n +1 *` prints them: reading ends, whatever includes what;
-//! it finds nothing that is not in the files; and the same settings in a single file mean the same.
+//! Trees of files that include each other, written as `tail -n +1 *` prints them: reading ends,
+//! whatever includes what; it finds nothing that is not in the files; and the same settings in a
+//! single file mean the same.
 
 #![no_main]
 
@@ -22,7 +23,8 @@ fuzz_target!(|tree: &[u8]| {
     }
 });
 
-/// `==> /data/postgresql.conf <==` on a line begins a file; what stands before the first is a file as well.
+/// `==> /data/postgresql.conf <==` on a line begins a file; what stands before the first is a file
+/// as well.
 fn files(tree: &[u8]) -> (PathBuf, BTreeMap<PathBuf, Vec<u8>>) {
     let first = PathBuf::from("/data/postgresql.conf");
     let mut files = BTreeMap::from([(first.clone(), Vec::new())]);

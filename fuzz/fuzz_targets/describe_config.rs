@@ -1,5 +1,5 @@
-//! The output of `postgres --describe-config`: each parameter is found by its name in any case, and printing them again
-//! as the server does gives the same parameters.
+//! The output of `postgres --describe-config`: each parameter is found by its name in any case, and
+//! printing them again as the server does gives the same parameters.
 
 #![no_main]
 

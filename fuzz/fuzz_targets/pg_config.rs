@@ -1,5 +1,5 @@
-//! The output of `pg_config`: every key is found in every spelling, every value stood in the output, and so does what the
-//! options of `configure` say.
+//! The output of `pg_config`: every key is found in every spelling, every value stood in the
+//! output, and so does what the options of `configure` say.
 
 #![no_main]
 

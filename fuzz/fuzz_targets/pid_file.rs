@@ -1,5 +1,5 @@
-//! Lock files: what is read can be written down again in the server's form, and a file that is still being written never
-//! says anything that the whole file does not say.
+//! Lock files: what is read can be written down again in the server's form, and a file that is
+//! still being written never says anything that the whole file does not say.
 
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! Lines of text as versions, series and requests: what is read prints as something that reads the same, and all that was
-//! read is in one order, which numbers, series and requests agree with.
+//! Lines of text as versions, series and requests: what is read prints as something that reads the
+//! same, and all that was read is in one order, which numbers, series and requests agree with.
 
 #![no_main]
 

@@ -1,4 +1,5 @@
-//! What finding an installation costs, beside the program run that it needs: `cargo xtask bench install`.
+//! What finding an installation costs, beside the program run that it needs: `cargo xtask bench
+//! install`.
 #![allow(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
 mod rows;

@@ -1,5 +1,5 @@
-//! Starting and stopping servers, and how late a wait returns, against `pg_ctl` and against the floor: a bare exec with a
-//! spinning observer. `cargo xtask bench proc`.
+//! Starting and stopping servers, and how late a wait returns, against `pg_ctl` and against the
+//! floor: a bare exec with a spinning observer. `cargo xtask bench proc`.
 //!
 //! With `BENCH_REALTIME=1`, as root, the waits do not compete for a processor.
 
@@ -185,7 +185,8 @@ fn floor(cluster: &Cluster, sheet: &mut Sheet) {
     sheet.note(STOP, who, begin.elapsed());
 }
 
-/// The guard's process is forked and executes nothing: the least that a process of one's own costs is a program's start.
+/// The guard's process is forked and executes nothing: the least that a process of one's own costs
+/// is a program's start.
 fn guard(sheet: &mut Sheet) {
     let directory = tempfile::tempdir().expect("a directory");
     let path = Utf8Path::from_path(directory.path()).expect("UTF-8");

@@ -1,4 +1,5 @@
-//! What the server tests share: the servers to run against, and directories that a server's account can enter.
+//! What the server tests share: the servers to run against, and directories that a server's account
+//! can enter.
 
 mod operations;
 mod orphan;
@@ -17,8 +18,9 @@ use pg_cluster::{
     Account, Cluster, ConnectionInfo, Discovery, InitOptions, Installation, StartOptions,
 };
 
-/// Every server that the tests are to be run against, newest first: the bin directories in `PG_TESTS_BINDIRS`, which
-/// `cargo xtask test` sets; without it, what is installed on this machine.
+/// Every server that the tests are to be run against, newest first: the bin directories in
+/// `PG_TESTS_BINDIRS`, which `cargo xtask test` sets; without it, what is installed on this
+/// machine.
 ///
 /// # Panics
 ///
@@ -180,8 +182,8 @@ pub fn server_account() -> Option<Account> {
     Account::for_data_directory(Utf8Path::new("/nonexistent")).expect("an account")
 }
 
-/// An account that is not the servers', as root can use it; none for an ordinary user, who has to waive what takes two users by
-/// `PG_TESTS_ONE_USER`.
+/// An account that is not the servers', as root can use it; none for an ordinary user, who has to
+/// waive what takes two users by `PG_TESTS_ONE_USER`.
 pub fn stranger() -> Option<Account> {
     let Some(servers) = server_account() else {
         assert!(
@@ -216,8 +218,8 @@ pub fn connect_to(info: &ConnectionInfo) -> postgres::Client {
     postgres::Client::connect(&info.uri(), postgres::NoTls).expect("a connection")
 }
 
-/// This test executable once more, to run one of its tests as a child that can be killed: the test sees `role` in
-/// [`role`](role()).
+/// This test executable once more, to run one of its tests as a child that can be killed: the test
+/// sees `role` in [`role`](role()).
 pub fn child(test: &str, role: &str) -> std::process::Command {
     let mut command = std::process::Command::new(env::current_exe().expect("this executable"));
     command
@@ -251,7 +253,8 @@ pub fn role() -> Option<Utf8PathBuf> {
     env::var(ROLE).ok().map(Utf8PathBuf::from)
 }
 
-/// How often a fault is tried: the number in this variable of the environment, or `default`, which keeps an ordinary run short.
+/// How often a fault is tried: the number in this variable of the environment, or `default`, which
+/// keeps an ordinary run short.
 pub fn rounds(variable: &str, default: u32) -> u32 {
     env::var(variable).map_or(default, |text| text.parse().expect("a number"))
 }
@@ -309,7 +312,8 @@ pub fn rows(
     Ok(rows.collect())
 }
 
-/// The messages of errors in a source file: what stands in `#[error("...")]`, the parts between the placeholders.
+/// The messages of errors in a source file: what stands in `#[error("...")]`, the parts between the
+/// placeholders.
 pub fn messages(source: &str) -> impl Iterator<Item = Vec<&str>> {
     source.split("#[error(").skip(1).filter_map(|rest| {
         let text = rest.trim_start().strip_prefix('"')?.split('"').next()?;

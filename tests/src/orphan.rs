@@ -5,7 +5,8 @@ use rustix::process::{self, kill_process};
 
 use crate::{ask, connect};
 
-/// A backend whose postmaster was killed, and which does not notice what happens, until it is killed: when this is dropped.
+/// A backend whose postmaster was killed, and which does not notice what happens, until it is
+/// killed: when this is dropped.
 #[derive(Debug)]
 pub struct Orphan {
     data_directory: Utf8PathBuf,

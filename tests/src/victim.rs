@@ -3,7 +3,8 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-/// A program that tells by lines how far it has come, and waits for the end of its input if it has nothing to do. Killed when dropped.
+/// A program that tells by lines how far it has come, and waits for the end of its input if it has
+/// nothing to do. Killed when dropped.
 #[derive(Debug)]
 pub struct Victim {
     process: Child,

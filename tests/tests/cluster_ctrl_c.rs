@@ -12,8 +12,9 @@ use pg_cluster::{Cluster, StartOptions};
 use pg_tests::{Room, ask, child, connect, role, server};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
-/// The child takes the pseudo-terminal for its own, so that the interrupt character makes SIGINT for its foreground group. It ignores that
-/// signal by means of `sh`, as a caller who decides to go on would.
+/// The child takes the pseudo-terminal for its own, so that the interrupt character makes SIGINT
+/// for its foreground group. It ignores that signal by means of `sh`, as a caller who decides to go
+/// on would.
 #[test]
 fn an_interrupt_in_the_terminal_does_not_reach_the_server() {
     const NAME: &str = "an_interrupt_in_the_terminal_does_not_reach_the_server";
@@ -44,7 +45,8 @@ fn an_interrupt_in_the_terminal_does_not_reach_the_server() {
         .unwrap();
     let itself = child(NAME, room.path().as_str());
     let mut shell = std::process::Command::new("setsid");
-    // `-c` of setsid takes the standard input for the controlling terminal. The trap is ignored by what the shell runs, too.
+    // `-c` of setsid takes the standard input for the controlling terminal. The trap is ignored by
+    // what the shell runs, too.
     shell
         .args(["-c", "-w", "sh", "-c", "trap '' INT; \"$@\"", "sh"])
         .arg(itself.get_program())

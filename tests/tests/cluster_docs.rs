@@ -30,7 +30,8 @@ fn sources(directory: &Utf8Path, found: &mut Vec<Utf8PathBuf>) {
     }
 }
 
-/// Runs of these tests apart from the workspace have no sources beside them, and nothing to compare.
+/// Runs of these tests apart from the workspace have no sources beside them, and nothing to
+/// compare.
 fn crates() -> Option<Vec<Utf8PathBuf>> {
     let directory = workspace().join("crates");
     if !directory.is_dir() {

@@ -1,4 +1,5 @@
-//! Configuration elsewhere, as on Debian; what a data directory says of itself; lock files that lie.
+//! Configuration elsewhere, as on Debian; what a data directory says of itself; lock files that
+//! lie.
 
 #![allow(clippy::unwrap_used, reason = "it is a test throughout")]
 
@@ -7,7 +8,8 @@ use std::fs;
 use pg_cluster::{Cluster, Escalation, StartErrorKind, Started, State, StopErrorKind, Stopped};
 use pg_tests::{Room, ask, connect, give_to_servers, server, servers};
 
-/// `/etc/postgresql/VERSION/NAME` holds the configuration, `/var/lib/postgresql/VERSION/NAME` the data.
+/// `/etc/postgresql/VERSION/NAME` holds the configuration, `/var/lib/postgresql/VERSION/NAME` the
+/// data.
 #[test]
 fn the_layout_of_debian() {
     for installation in servers() {
@@ -60,7 +62,8 @@ fn the_layout_of_debian() {
     }
 }
 
-/// Relative paths are taken against the data directory, by the server and by us; those given at a start count while that server runs.
+/// Relative paths are taken against the data directory, by the server and by us; those given at a
+/// start count while that server runs.
 #[test]
 fn files_elsewhere_by_settings_and_at_a_start() {
     for installation in servers() {
@@ -150,8 +153,8 @@ fn control_data_of_every_major() {
     }
 }
 
-/// Lock files of servers that are gone, whose number an innocent process has now, and of none at all: nobody is signalled, and the next
-/// start succeeds where PostgreSQL's own would.
+/// Lock files of servers that are gone, whose number an innocent process has now, and of none at
+/// all: nobody is signalled, and the next start succeeds where PostgreSQL's own would.
 #[test]
 fn lock_files_that_lie() {
     let room = Room::new();

@@ -45,7 +45,8 @@ fn a_password_is_asked_for() {
     }
 }
 
-/// No process shows the password among its arguments or in its environment while `initdb` runs, and no file holds it then.
+/// No process shows the password among its arguments or in its environment while `initdb` runs, and
+/// no file holds it then.
 #[test]
 fn a_password_leaves_no_trace() {
     let password = "Zaubertrank-4711-xyzzy";
@@ -416,7 +417,8 @@ fn a_failed_initdb_leaves_the_neighbour_alone() {
     other.start(&room.start_options()).unwrap();
 }
 
-/// What runs as the server's account has a link in the place of its work, and root is to move what it leads to.
+/// What runs as the server's account has a link in the place of its work, and root is to move what
+/// it leads to.
 #[test]
 fn a_link_in_the_place_of_the_work_is_not_followed() {
     let room = Room::new();
@@ -437,7 +439,8 @@ fn a_link_in_the_place_of_the_work_is_not_followed() {
     assert!(room.join("bin/initdb.ran").exists() && !data.exists());
 }
 
-/// A directory for the log that was there before `initdb` filled it is there afterwards, empty as before.
+/// A directory for the log that was there before `initdb` filled it is there afterwards, empty as
+/// before.
 #[test]
 fn a_killed_init_leaves_the_directory_for_the_log() {
     const NAME: &str = "a_killed_init_leaves_the_directory_for_the_log";
@@ -488,7 +491,8 @@ fn an_account_that_cannot_be_served_leaves_nothing() {
     assert_eq!(fs::read_dir(&mine).unwrap().count(), 0);
 }
 
-/// The owner is killed at any moment: what is there then is a whole cluster or none, and the next attempt succeeds.
+/// The owner is killed at any moment: what is there then is a whole cluster or none, and the next
+/// attempt succeeds.
 #[test]
 fn a_killed_init_is_never_half_a_cluster() {
     const NAME: &str = "a_killed_init_is_never_half_a_cluster";

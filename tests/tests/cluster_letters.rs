@@ -1,4 +1,5 @@
-//! Names, passwords, values and paths of any letters reach the server as they were given, and clients the server.
+//! Names, passwords, values and paths of any letters reach the server as they were given, and
+//! clients the server.
 
 #![allow(clippy::unwrap_used, reason = "it is a test throughout")]
 
@@ -20,7 +21,8 @@ struct Given {
     values: Vec<String>,
 }
 
-/// What shells, `postgresql.conf`, URIs, keyword strings and command lines take for something else, among letters of all kinds.
+/// What shells, `postgresql.conf`, URIs, keyword strings and command lines take for something else,
+/// among letters of all kinds.
 const TEXT: &str = r#"-{0,2}[a-zA-Z0-9 '"\\$()`#=%&?@:;,+*~<>{}|éßЖ日🐘-]{1,12}"#;
 
 fn given() -> impl Strategy<Value = Given> {

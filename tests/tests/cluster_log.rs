@@ -1,4 +1,5 @@
-//! Where the server's log goes: memory, a file, the caller's standard error, nowhere, the server's own collector.
+//! Where the server's log goes: memory, a file, the caller's standard error, nowhere, the server's
+//! own collector.
 
 #![allow(clippy::unwrap_used, reason = "it is a test throughout")]
 
@@ -137,7 +138,8 @@ fn the_collector_begins_a_new_file() {
         let options = room.start_options().settings([
             ("logging_collector", "on"),
             ("log_directory", logs.as_str()),
-            // One name: the new file is the one that is there again after the old one was moved away.
+            // One name: the new file is the one that is there again after the old one was moved
+            // away.
             ("log_filename", "one.log"),
         ]);
         cluster.restart(&Escalation::fast(), &options).unwrap();

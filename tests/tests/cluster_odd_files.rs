@@ -51,7 +51,8 @@ fn a_fifo_keeps_nobody_waiting() {
     cluster.kill().unwrap();
 }
 
-/// A link to the null device switches a file off. To write there would be to replace the device, which root could.
+/// A link to the null device switches a file off. To write there would be to replace the device,
+/// which root could.
 #[test]
 fn a_device_is_not_replaced() {
     let room = Room::new();

@@ -69,7 +69,8 @@ fn what_is_no_cluster_is_refused() {
     assert!(room.join("file").exists());
 }
 
-/// `pg_wal` that leads to somebody's home, and other links in the data directory: the links go, what they lead to remains.
+/// `pg_wal` that leads to somebody's home, and other links in the data directory: the links go,
+/// what they lead to remains.
 #[test]
 fn links_to_what_is_not_the_clusters_are_not_followed() {
     let room = Room::new();
@@ -101,7 +102,8 @@ fn a_link_to_the_data_directory_goes_with_it() {
     assert!(!cluster.data_directory().exists() && !room.join("link").is_symlink());
 }
 
-/// Killed at any moment: no longer a cluster, or still one; and the second attempt completes what the first began.
+/// Killed at any moment: no longer a cluster, or still one; and the second attempt completes what
+/// the first began.
 #[test]
 fn a_killed_removal_is_completed_by_the_next() {
     const NAME: &str = "a_killed_removal_is_completed_by_the_next";

@@ -72,7 +72,8 @@ fn a_mapping_over_the_file() {
     );
 }
 
-/// What was set is what the server reads: many values at once, read back by `pg_file_settings` and `SHOW`.
+/// What was set is what the server reads: many values at once, read back by `pg_file_settings` and
+/// `SHOW`.
 #[test]
 fn the_server_reads_what_was_set() {
     let value = prop_oneof![

@@ -11,7 +11,8 @@ use std::time::Duration;
 use pg_cluster::{Cluster, SettingsErrorKind, Validation};
 use pg_tests::{Mount, Room, child, give_to_servers, is_root, random, role, rounds, server};
 
-/// A configuration file of ordinary size in a directory of the server's account; no server looks at it.
+/// A configuration file of ordinary size in a directory of the server's account; no server looks at
+/// it.
 fn cluster_with_file(room: &Room) -> Cluster {
     let data = room.directory("data");
     let filling: String = (0..800)
@@ -29,7 +30,8 @@ fn marks(found: &Metadata) -> (u32, u32, u32) {
     (found.mode(), found.uid(), found.gid())
 }
 
-/// A writer is killed at any moment, again and again: the file is the old one or the new one, whole, with mode and owner.
+/// A writer is killed at any moment, again and again: the file is the old one or the new one,
+/// whole, with mode and owner.
 #[test]
 fn a_killed_writer_leaves_the_old_file_or_the_new_one() {
     const NAME: &str = "a_killed_writer_leaves_the_old_file_or_the_new_one";
@@ -79,7 +81,8 @@ fn a_killed_writer_leaves_the_old_file_or_the_new_one() {
     assert_eq!(fs::read_dir(cluster.data_directory()).unwrap().count(), 1);
 }
 
-/// Many processes, each with settings of its own and one that all of them count up: nothing is lost.
+/// Many processes, each with settings of its own and one that all of them count up: nothing is
+/// lost.
 #[test]
 fn no_update_is_lost() {
     const NAME: &str = "no_update_is_lost";
@@ -149,7 +152,8 @@ fn unchanged(cluster: &Cluster) {
     assert!(!beside.exists());
 }
 
-/// For root, to whom no mode is a limit: a file system that is full, and one that is read-only. For others: a closed directory.
+/// For root, to whom no mode is a limit: a file system that is full, and one that is read-only. For
+/// others: a closed directory.
 #[test]
 fn a_file_that_cannot_be_replaced_remains() {
     let room = Room::new();
@@ -174,7 +178,8 @@ fn a_file_that_cannot_be_replaced_remains() {
     assert!(on_full.settings().set("my.v", 1).unwrap().changed);
 }
 
-/// Two that validate at the same time, and one whose change is refused: the file stays as the last accepted one made it.
+/// Two that validate at the same time, and one whose change is refused: the file stays as the last
+/// accepted one made it.
 #[test]
 fn a_refused_change_keeps_the_file() {
     let room = Room::new();

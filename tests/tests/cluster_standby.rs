@@ -1,4 +1,5 @@
-//! Standbys: hot and cold ones, made by a copy and by `pg_basebackup`; promotion; recovery that takes its time.
+//! Standbys: hot and cold ones, made by a copy and by `pg_basebackup`; promotion; recovery that
+//! takes its time.
 
 #![allow(clippy::unwrap_used, reason = "it is a test throughout")]
 
@@ -155,7 +156,8 @@ fn a_cold_standby_is_started_and_promoted() {
     }
 }
 
-/// With a base backup that lacks the log of its own time, a standby waits for that: it is there, and nobody can connect.
+/// With a base backup that lacks the log of its own time, a standby waits for that: it is there,
+/// and nobody can connect.
 #[test]
 fn a_standby_that_is_not_consistent_is_starting() {
     let installation = complete_server();
@@ -244,8 +246,8 @@ fn crash(cluster: &Cluster, options: &StartOptions) {
     cluster.kill().unwrap();
 }
 
-/// Ready means that clients can connect, also where the server itself would be content with less: from PostgreSQL 15 on, a primary with
-/// `hot_standby = off` says `standby` while it recovers.
+/// Ready means that clients can connect, also where the server itself would be content with less:
+/// from PostgreSQL 15 on, a primary with `hot_standby = off` says `standby` while it recovers.
 #[test]
 fn recovery_is_over_when_a_start_returns() {
     for installation in servers() {
@@ -262,7 +264,8 @@ fn recovery_is_over_when_a_start_returns() {
     }
 }
 
-/// A start without patience for recovery ends with its time; that one with patience goes on is shown in `proc_wait`.
+/// A start without patience for recovery ends with its time; that one with patience goes on is
+/// shown in `proc_wait`.
 #[test]
 fn recovery_is_given_up_where_that_is_asked_for() {
     let room = Room::new();

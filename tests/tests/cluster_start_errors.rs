@@ -1,5 +1,5 @@
-//! Each reason for a failed start, provoked for real. The log of the server plays no part in most of them; where it does, another
-//! language makes no difference.
+//! Each reason for a failed start, provoked for real. The log of the server plays no part in most
+//! of them; where it does, another language makes no difference.
 
 #![allow(clippy::unwrap_used, reason = "it is a test throughout")]
 
@@ -156,7 +156,8 @@ fn bad_configuration_is_told_with_file_and_line() {
     }
 }
 
-/// A server whose messages nobody understands: all letters of its standard error that are not in paths are replaced.
+/// A server whose messages nobody understands: all letters of its standard error that are not in
+/// paths are replaced.
 fn garbling(installation: &Installation, room: &Room) -> Installation {
     let bin = room.directory("bin");
     let real = installation.require(pg_cluster::Program::Postgres).unwrap();
@@ -167,7 +168,8 @@ fn garbling(installation: &Installation, room: &Room) -> Installation {
             }
         }
     }
-    // The log goes through `sed` and back to where it was to go; the server itself stays the process that was started.
+    // The log goes through `sed` and back to where it was to go; the server itself stays the
+    // process that was started.
     let script = format!(
         "#!/bin/bash\ncase \"$*\" in *--version*|*-V*|*--describe-config*|*\" -C \"*) exec {real} \"$@\";; esac\n\
          exec -a {real} {real} \"$@\" 2> >(exec sed -u -e 's/FATAL:/ВАЖНО:/;s/PANIC:/ПАНИКА:/;s/LOG:/ОТЧЁТ:/;s/HINT:/ПОДСКАЗКА:/;\
@@ -180,7 +182,8 @@ fn garbling(installation: &Installation, room: &Room) -> Installation {
     Installation::from_bin_directory(&bin).unwrap()
 }
 
-/// Address, access rules and recovery, with the server's language and with one that it does not have.
+/// Address, access rules and recovery, with the server's language and with one that it does not
+/// have.
 #[test]
 fn reasons_do_not_depend_on_the_language() {
     let room = Room::new();
@@ -389,7 +392,8 @@ fn too_slow_a_start_leaves_no_server() {
     cluster.start(&room.start_options()).unwrap();
 }
 
-/// A limit on the size of files, for any user; and a file system that is full, which only root can mount.
+/// A limit on the size of files, for any user; and a file system that is full, which only root can
+/// mount.
 #[test]
 fn no_space_is_left() {
     let room = Room::new();

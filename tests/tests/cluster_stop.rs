@@ -63,7 +63,8 @@ fn each_mode_does_what_it_says() {
     }
 }
 
-/// Killed with busy clients: nothing of it is left when `kill` returns, so that the next start can follow at once.
+/// Killed with busy clients: nothing of it is left when `kill` returns, so that the next start can
+/// follow at once.
 #[test]
 fn a_start_can_follow_a_kill_at_once() {
     for installation in servers() {

@@ -1,4 +1,5 @@
-//! Users of the operating system: whose server it is, and what others are told of it. Takes root, who can be anybody.
+//! Users of the operating system: whose server it is, and what others are told of it. Takes root,
+//! who can be anybody.
 
 #![allow(clippy::unwrap_used, reason = "it is a test throughout")]
 
@@ -83,7 +84,8 @@ fn a_link_of_the_server_is_not_followed_to_files_of_others() {
     cluster.settings().set("work_mem", "6MB").unwrap();
 }
 
-/// A server's command line names its configuration file, and its account can write there what it likes.
+/// A server's command line names its configuration file, and its account can write there what it
+/// likes.
 #[test]
 fn a_server_does_not_name_files_of_others() {
     let Some(stranger) = stranger() else { return };
@@ -112,7 +114,8 @@ fn a_server_does_not_name_files_of_others() {
     cluster.kill().unwrap();
 }
 
-/// One who may look into the directory is told the process and no more; one who may not, that. Neither does any harm.
+/// One who may look into the directory is told the process and no more; one who may not, that.
+/// Neither does any harm.
 #[test]
 fn another_users_server_is_left_alone() {
     const NAME: &str = "another_users_server_is_left_alone";

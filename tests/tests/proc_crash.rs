@@ -156,7 +156,8 @@ fn of_those_who_start_at_once_one_stays() {
     }
 }
 
-/// The kernel frees a killed process's memory, which takes a while, before it lets go of what it shared.
+/// The kernel frees a killed process's memory, which takes a while, before it lets go of what it
+/// shared.
 #[test]
 fn one_that_is_on_its_way_out_counts() {
     let cluster = Cluster::new();

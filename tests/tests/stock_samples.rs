@@ -34,7 +34,8 @@ fn they_are_kept_to_the_byte_and_their_defaults_are_readable() {
             );
         }
 
-        // Every line that looks like a setting is found as one, but for those without a value in the file.
+        // Every line that looks like a setting is found as one, but for those without a value in
+        // the file.
         let lines = String::from_utf8_lossy(&text);
         let looks = lines.lines().filter(|line| {
             let rest = line.strip_prefix('#').unwrap_or_default();

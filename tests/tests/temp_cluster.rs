@@ -250,7 +250,8 @@ fn a_cache_of_somebody_else_is_refused() {
     );
 }
 
-/// As for the accounts of services, in containers and in builds that set `HOME` to something that is not there.
+/// As for the accounts of services, in containers and in builds that set `HOME` to something that
+/// is not there.
 #[test]
 fn without_a_home_the_cache_is_among_the_temporary_files() {
     if let Some(storage) = pg_tests::role() {

@@ -36,8 +36,8 @@ fn builder(room: &Room) -> pg_cluster::TempClusterBuilder {
         .storage(Storage::Directory(room.join("storage")))
 }
 
-/// A process that is killed between making a directory and having a guard for it leaves the directory, which is found by
-/// one of the next starts.
+/// A process that is killed between making a directory and having a guard for it leaves the
+/// directory, which is found by one of the next starts.
 fn start_until_swept(room: &Room) {
     let storage = room.join("storage");
     let until = Instant::now() + Duration::from_secs(30);
@@ -130,8 +130,9 @@ fn owners_that_are_killed_while_they_drop_leave_nothing() {
     await_nothing_left(&room);
 }
 
-/// With a `/dev/shm` of its own, whose room in bytes promises more than its room for files holds: the clone fails, or the server, and both
-/// are made on the disk instead. And with one as small as in a container, which is not even tried.
+/// With a `/dev/shm` of its own, whose room in bytes promises more than its room for files holds:
+/// the clone fails, or the server, and both are made on the disk instead. And with one as small as
+/// in a container, which is not even tried.
 #[test]
 fn a_full_memory_is_left_for_the_disk() {
     if !is_root() {

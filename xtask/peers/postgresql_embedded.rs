@@ -1,4 +1,5 @@
-//! postgresql_embedded, told to use the programs that are there in place of those that it would download.
+//! postgresql_embedded, told to use the programs that are there in place of those that it would
+//! download.
 
 mod turns;
 

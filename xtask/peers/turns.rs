@@ -1,5 +1,6 @@
-//! Turns of a peer. For each line on standard input it makes a server, has it answer `SELECT 1`, removes it, and says on standard output
-//! how many seconds it took until the answer and in all: `took: 0.5 0.6`. If it cannot, it ends, and the last line on standard error says why.
+//! Turns of a peer. For each line on standard input it makes a server, has it answer `SELECT 1`,
+//! removes it, and says on standard output how many seconds it took until the answer and in all:
+//! `took: 0.5 0.6`. If it cannot, it ends, and the last line on standard error says why.
 
 use std::error::Error;
 use std::io::BufRead;

@@ -1,7 +1,9 @@
-//! `cargo xtask bench`: how long things take, beside what they could take at best and what others need.
+//! `cargo xtask bench`: how long things take, beside what they could take at best and what others
+//! need.
 //!
-//! The benchmarks are programs of their own, in `crates/pgconf-parse/benches` and `tests/benches`. Each has everybody take turns, and
-//! says what it measured in lines of JSON; here they become one table, plots, and the tables of the documentation.
+//! The benchmarks are programs of their own, in `crates/pgconf-parse/benches` and `tests/benches`.
+//! Each has everybody take turns, and says what it measured in lines of JSON; here they become one
+//! table, plots, and the tables of the documentation.
 
 mod documents;
 mod machine;
@@ -28,13 +30,15 @@ pub(crate) struct Args {
     /// How often each is measured, in turns
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// Directory of the server's programs [default: of a complete installation, fetched if there is none]
+    /// Directory of the server's programs [default: of a complete installation, fetched if there is
+    /// none]
     #[arg(long, value_name = "DIR", conflicts_with = "major")]
     bindir: Option<Utf8PathBuf>,
     /// Major version of the server, fetched if need be
     #[arg(long)]
     major: Option<u32>,
-    /// Where temporary clusters keep their files [default: /dev/shm if 3 GiB are free there, else /tmp]
+    /// Where temporary clusters keep their files [default: /dev/shm if 3 GiB are free there, else
+    /// /tmp]
     #[arg(long, value_name = "DIR")]
     storage: Option<Utf8PathBuf>,
     /// Measure other libraries for temporary clusters too, which pip and cargo fetch into the cache

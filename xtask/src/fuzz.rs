@@ -1,4 +1,5 @@
-//! `cargo xtask fuzz`: the fuzz targets one after another, each from its seeds and what was found before.
+//! `cargo xtask fuzz`: the fuzz targets one after another, each from its seeds and what was found
+//! before.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -129,7 +130,8 @@ impl Outcome {
         Ok(outcome)
     }
 
-    /// `#8192 pulse cov: 411 ft: 1268 corp: 205/18Kb ...` and `stat::number_of_executed_units: 9234`.
+    /// `#8192 pulse cov: 411 ft: 1268 corp: 205/18Kb ...` and `stat::number_of_executed_units:
+    /// 9234`.
     fn learn(&mut self, line: &str) {
         let number = |label: &str| {
             let (_, rest) = line.split_once(label)?;
@@ -163,7 +165,8 @@ impl std::fmt::Display for Outcome {
     }
 }
 
-/// The target's own, or those of its family: `conf_parse` and `conf_edit` begin with the same files.
+/// The target's own, or those of its family: `conf_parse` and `conf_edit` begin with the same
+/// files.
 fn seeds(target: &str) -> Utf8PathBuf {
     let all = workspace::root().join("fuzz/seeds");
     let own = all.join(target);

@@ -6,7 +6,8 @@ use std::os::unix::fs::MetadataExt as _;
 use camino::Utf8Path;
 use rustix::fs::StatVfsMountFlags;
 
-/// The directory for shared memory if anybody can write there, programs can be run from there, and so many bytes are free.
+/// The directory for shared memory if anybody can write there, programs can be run from there, and
+/// so many bytes are free.
 pub(crate) fn with_room(bytes: u64) -> Option<&'static Utf8Path> {
     let directory = Utf8Path::new("/dev/shm");
     let system = rustix::fs::statvfs(directory.as_std_path()).ok()?;

@@ -10,7 +10,8 @@ use crate::workspace;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Directory of the server's programs [default: of a server of this machine, fetched if there is none]
+    /// Directory of the server's programs [default: of a server of this machine, fetched if there
+    /// is none]
     #[arg(long)]
     bindir: Option<Utf8PathBuf>,
 }

@@ -2,14 +2,15 @@
 //!
 //! What tests may rely on:
 //!
-//! * `PG_TESTS_BINDIRS`: the programs' directories of all servers to test with, separated by colons,
-//!   the newest first. Where a directory has `pg_config`, the installation is complete.
+//! * `PG_TESTS_BINDIRS`: the programs' directories of all servers to test with, separated by
+//!   colons, the newest first. Where a directory has `pg_config`, the installation is complete.
 //! * `TMPDIR`: what is left there in the end counts as a failure, and so does a process that works
 //!   there.
 //! * `PG_TESTS_SHARED`: a directory for what tests of one run share. Removed with the run.
 //! * The working directory is the package's, as always with cargo. `CARGO_MANIFEST_DIR` and
 //!   `CARGO_BIN_EXE_NAME` are to be asked when the test runs: under another account both are
-//!   copies, and the compiled-in ones may be closed to it. `CARGO_TARGET_TMPDIR` is of no use there.
+//!   copies, and the compiled-in ones may be closed to it. `CARGO_TARGET_TMPDIR` is of no use
+//!   there.
 
 mod account;
 pub(crate) mod build;

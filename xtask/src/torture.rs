@@ -1,7 +1,7 @@
 //! `cargo xtask torture`: faults at random moments, on the servers that `cargo xtask test` uses.
 //!
-//! The program is `torture` of the tests' package, as a debug build: servers do the work, and the checks of arithmetic in it find what a
-//! release would hide.
+//! The program is `torture` of the tests' package, as a debug build: servers do the work, and the
+//! checks of arithmetic in it find what a release would hide.
 
 use std::process::{Command, ExitCode};
 

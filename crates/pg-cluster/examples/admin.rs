@@ -1,7 +1,8 @@
 //! Administration of a cluster that somebody else made and runs.
 //!
-//! `admin DATA_DIRECTORY` says what there is. `admin DATA_DIRECTORY NAME=VALUE...` also changes settings: each is checked by
-//! the server's own program first, all of them are written at once, and a running server reads them.
+//! `admin DATA_DIRECTORY` says what there is. `admin DATA_DIRECTORY NAME=VALUE...` also changes
+//! settings: each is checked by the server's own program first, all of them are written at once,
+//! and a running server reads them.
 
 #![allow(
     clippy::print_stdout,

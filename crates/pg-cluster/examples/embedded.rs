@@ -1,7 +1,8 @@
 //! An application that brings its own PostgreSQL server and keeps its data.
 //!
-//! `embedded DIRECTORY` makes a cluster in the directory at its first run, starts the server, works with it until standard
-//! input ends, and shuts it down. The next run finds what this one has stored.
+//! `embedded DIRECTORY` makes a cluster in the directory at its first run, starts the server, works
+//! with it until standard input ends, and shuts it down. The next run finds what this one has
+//! stored.
 
 #![allow(
     clippy::print_stdout,
@@ -38,13 +39,15 @@ fn run(directory: &str) -> Result<(), Box<dyn Error>> {
     let cluster = Cluster::new(installation_for(directory)?, directory)?;
     if !cluster.is_initialized() {
         cluster.init(&InitOptions::new().user(USER))?;
-        // Kept in the file, since they hold for every start. What differs from start to start goes into `StartOptions`.
+        // Kept in the file, since they hold for every start. What differs from start to start goes
+        // into `StartOptions`.
         cluster
             .settings()
             .update([("work_mem", "16MB"), ("max_connections", "20")])?;
     }
 
-    // No TCP, and the socket where nobody but the owner of the data may go: no port to choose, no password to keep.
+    // No TCP, and the socket where nobody but the owner of the data may go: no port to choose, no
+    // password to keep.
     let options = StartOptions::new().socket_only(cluster.data_directory());
     match cluster.start(&options)? {
         Started::Now(pid) => println!("started process {pid}"),
@@ -60,14 +63,16 @@ fn run(directory: &str) -> Result<(), Box<dyn Error>> {
     println!("{}", address.uri());
 
     work(&address)?;
-    // A server would do its work here. If it is killed instead of getting to the next line, the database server ends just the same.
+    // A server would do its work here. If it is killed instead of getting to the next line, the
+    // database server ends just the same.
     io::copy(&mut io::stdin(), &mut io::sink())?;
 
     cluster.stop_and_wait(&Escalation::escalating())?;
     Ok(())
 }
 
-/// What the data was made with, even if a newer major version has been installed since, which could not read it.
+/// What the data was made with, even if a newer major version has been installed since, which could
+/// not read it.
 fn installation_for(directory: &str) -> Result<Installation, Box<dyn Error>> {
     let wanted = match MajorVersion::from_pg_version_file(format!("{directory}/PG_VERSION")) {
         Ok(major) => Request::series(major),

@@ -13,9 +13,10 @@ use crate::log_file::{CollectedLog, TAIL};
 
 /// A data directory and the installation whose programs serve it.
 ///
-/// The directory need not exist yet. Nothing is remembered that the directory itself can tell: each call looks at it anew, so
-/// a `Cluster` controls servers that it did not start, that an earlier run of the program started, or that somebody else
-/// restarted in between. All methods take `&self`, and the type is `Send + Sync`: it may live in a `static`.
+/// The directory need not exist yet. Nothing is remembered that the directory itself can tell: each
+/// call looks at it anew, so a `Cluster` controls servers that it did not start, that an earlier
+/// run of the program started, or that somebody else restarted in between. All methods take
+/// `&self`, and the type is `Send + Sync`: it may live in a `static`.
 ///
 /// ```no_run
 /// use pg_cluster::{Cluster, Escalation, InitOptions, Installation, Request, StartOptions};
@@ -35,9 +36,10 @@ use crate::log_file::{CollectedLog, TAIL};
 ///
 /// # Cleanup
 ///
-/// A server started with [`Ownership::Bound`](crate::Ownership::Bound), the default, belongs to this object: when it is dropped, or
-/// the process ends in whatever way, the server is shut down. [`Ownership::Detached`](crate::Ownership::Detached) lets it live on. The data
-/// directory is never removed but by [`remove`](Self::remove).
+/// A server started with [`Ownership::Bound`](crate::Ownership::Bound), the default, belongs to
+/// this object: when it is dropped, or the process ends in whatever way, the server is shut down.
+/// [`Ownership::Detached`](crate::Ownership::Detached) lets it live on. The data directory is never
+/// removed but by [`remove`](Self::remove).
 #[derive(Debug)]
 pub struct Cluster {
     installation: Installation,
@@ -47,7 +49,8 @@ pub struct Cluster {
     server: Mutex<Option<Arc<OwnServer>>>,
     /// Of a temporary cluster: removes its files once the server, above, is gone.
     guard: Option<DirectoryGuard>,
-    /// Held while a server is started: of two threads, one starts it, and the other finds it running.
+    /// Held while a server is started: of two threads, one starts it, and the other finds it
+    /// running.
     starting: Mutex<()>,
 }
 
@@ -61,7 +64,8 @@ pub(crate) struct OwnServer {
 }
 
 impl OwnServer {
-    /// The end of what it has written to its log, by itself or through its collector; none if that cannot be read.
+    /// The end of what it has written to its log, by itself or through its collector; none if that
+    /// cannot be read.
     pub(crate) fn log_tail(&self) -> Option<String> {
         let mut bytes = self.process.log_tail(TAIL).ok()?;
         if let Some(collected) = CollectedLog::find(self.process.postmaster().data_directory()) {
@@ -73,14 +77,17 @@ impl OwnServer {
 }
 
 impl Cluster {
-    /// A cluster in this directory, which need not exist yet. A relative path is made absolute now, by the current directory.
+    /// A cluster in this directory, which need not exist yet. A relative path is made absolute now,
+    /// by the current directory.
     ///
-    /// Called as root, the server and all programs run as the owner of the data directory; if there is no directory yet, or root owns
-    /// it, as `postgres`, or `nobody` where there is no such account. [`with_account`](Self::with_account) names another.
+    /// Called as root, the server and all programs run as the owner of the data directory; if there
+    /// is no directory yet, or root owns it, as `postgres`, or `nobody` where there is no such
+    /// account. [`with_account`](Self::with_account) names another.
     ///
     /// # Errors
     ///
-    /// If the current directory is not known or not UTF-8, or, under root, none of these accounts exists.
+    /// If the current directory is not known or not UTF-8, or, under root, none of these accounts
+    /// exists.
     pub fn new(
         installation: Installation,
         data_directory: impl AsRef<Utf8Path>,
@@ -99,8 +106,9 @@ impl Cluster {
         })
     }
 
-    /// A cluster whose files are kept apart, as on Debian: the data directory is what `data_directory` in this configuration file
-    /// (and its includes) says, or the file's own directory.
+    /// A cluster whose files are kept apart, as on Debian: the data directory is what
+    /// `data_directory` in this configuration file (and its includes) says, or the file's own
+    /// directory.
     ///
     /// # Errors
     ///
@@ -126,7 +134,8 @@ impl Cluster {
         })
     }
 
-    /// Under root: run the server and all programs as this account, instead of the one that [`new`](Self::new) chose.
+    /// Under root: run the server and all programs as this account, instead of the one that
+    /// [`new`](Self::new) chose.
     #[must_use]
     pub fn with_account(mut self, account: Account) -> Self {
         self.account = (!account.is_current()).then_some(account);
@@ -153,7 +162,8 @@ impl Cluster {
         &self.data_directory
     }
 
-    /// The executable that starts the server: `postgres`. None for an installation without a server.
+    /// The executable that starts the server: `postgres`. None for an installation without a
+    /// server.
     pub fn daemon_path(&self) -> Option<&Utf8Path> {
         self.installation.program(Program::Postgres)
     }
@@ -172,9 +182,9 @@ impl Cluster {
         MajorVersion::from_pg_version_file(self.data_directory.join("PG_VERSION"))
     }
 
-    /// Whether the directory is a complete data directory, as [`init`](Self::init) leaves it: it has `PG_VERSION`, `base` and
-    /// `global/pg_control`, and its `postgresql.conf` (which may be elsewhere, see
-    /// [`with_config_file`](Self::with_config_file)).
+    /// Whether the directory is a complete data directory, as [`init`](Self::init) leaves it: it
+    /// has `PG_VERSION`, `base` and `global/pg_control`, and its `postgresql.conf` (which may be
+    /// elsewhere, see [`with_config_file`](Self::with_config_file)).
     pub fn is_initialized(&self) -> bool {
         let has = |name: &str| self.data_directory.join(name).exists();
         has("PG_VERSION") && has("base") && has("global/pg_control") && self.config_file().exists()
@@ -198,7 +208,8 @@ impl Cluster {
         })
     }
 
-    /// All that runs for this cluster holds the guard back, and dropping the cluster lets it remove what it guards.
+    /// All that runs for this cluster holds the guard back, and dropping the cluster lets it remove
+    /// what it guards.
     pub(crate) fn with_guard(mut self, guard: DirectoryGuard) -> Self {
         self.guard = Some(guard);
         self

@@ -1,7 +1,8 @@
 //! Settings on a server's command line.
 
-/// The value that a server's arguments give to a setting: `-c name=value`, `--name=value`, and the short options that stand
-/// for settings (`process_postgres_switches` and `PostmasterMain`). The last one counts.
+/// The value that a server's arguments give to a setting: `-c name=value`, `--name=value`, and the
+/// short options that stand for settings (`process_postgres_switches` and `PostmasterMain`). The
+/// last one counts.
 pub(crate) fn setting(arguments: &[String], name: &str) -> Option<String> {
     let short = match name {
         "port" => Some('p'),

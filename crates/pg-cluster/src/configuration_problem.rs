@@ -17,11 +17,12 @@ pub struct ConfigurationProblem {
 }
 
 impl ConfigurationProblem {
-    /// Reads the complaints out of what a server wrote to its log or to its standard error, under whatever `log_line_prefix`.
+    /// Reads the complaints out of what a server wrote to its log or to its standard error, under
+    /// whatever `log_line_prefix`.
     ///
-    /// Recognised are the messages of `ParseConfigFp`, `ProcessConfigFileInternal` and `set_config_option`
-    /// (src/backend/utils/misc/guc-file.l and guc.c), in English. The closing `configuration file ... contains errors` is left out,
-    /// unless nothing else was said.
+    /// Recognised are the messages of `ParseConfigFp`, `ProcessConfigFileInternal` and
+    /// `set_config_option` (src/backend/utils/misc/guc-file.l and guc.c), in English. The closing
+    /// `configuration file ... contains errors` is left out, unless nothing else was said.
     pub(crate) fn read_all(output: &str) -> Vec<Self> {
         let (mut problems, mut closing) = (Vec::new(), None);
         for line in output.lines() {
@@ -41,7 +42,8 @@ impl ConfigurationProblem {
         problems
     }
 
-    /// As [`read_all`](Self::read_all); where nothing is recognised, the whole output is one complaint.
+    /// As [`read_all`](Self::read_all); where nothing is recognised, the whole output is one
+    /// complaint.
     pub(crate) fn read_all_or_whole(output: &str) -> Vec<Self> {
         let mut problems = Self::read_all(output);
         if problems.is_empty() {

@@ -6,9 +6,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 /// Where a server listens and, if wanted, as whom to connect to which database.
 ///
-/// Obtained from [`Cluster::connection_info`](crate::Cluster::connection_info), or made for a known address. It renders itself in
-/// the three forms that clients take; each of them is quoted so that libpq and the Rust clients read back exactly the
-/// values given, whatever bytes they hold.
+/// Obtained from [`Cluster::connection_info`](crate::Cluster::connection_info), or made for a known
+/// address. It renders itself in the three forms that clients take; each of them is quoted so that
+/// libpq and the Rust clients read back exactly the values given, whatever bytes they hold.
 ///
 /// ```
 /// use pg_cluster::ConnectionInfo;
@@ -20,8 +20,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 ///
 /// # Limitations
 ///
-/// libpq reads `host` as a comma-separated list without any escape, so a socket directory whose path holds a comma
-/// cannot be named in any of the three forms; [`is_expressible`](Self::is_expressible) tells.
+/// libpq reads `host` as a comma-separated list without any escape, so a socket directory whose
+/// path holds a comma cannot be named in any of the three forms;
+/// [`is_expressible`](Self::is_expressible) tells.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ConnectionInfo {
     host: Host,
@@ -62,7 +63,8 @@ impl ConnectionInfo {
         }
     }
 
-    /// Connect as this database user. Without it, clients take the name of the operating system's user.
+    /// Connect as this database user. Without it, clients take the name of the operating system's
+    /// user.
     #[must_use]
     pub fn with_user(mut self, user: impl Into<String>) -> Self {
         self.user = Some(user.into());
@@ -111,7 +113,8 @@ impl ConnectionInfo {
         self.database.as_deref()
     }
 
-    /// Whether libpq's forms can name this address: false for a socket directory with a comma in its path, or a relative one.
+    /// Whether libpq's forms can name this address: false for a socket directory with a comma in
+    /// its path, or a relative one.
     pub fn is_expressible(&self) -> bool {
         match &self.host {
             Host::SocketDirectory(directory) => {
@@ -122,9 +125,10 @@ impl ConnectionInfo {
         }
     }
 
-    /// A connection URI, `postgresql://user:password@host:port/database`, with everything but unreserved characters
-    /// percent-encoded (RFC 3986; PostgreSQL manual, "Connection URIs"). A socket directory stands, encoded, in
-    /// the place of the host, which libpq, rust-postgres and sqlx all accept.
+    /// A connection URI, `postgresql://user:password@host:port/database`, with everything but
+    /// unreserved characters percent-encoded (RFC 3986; PostgreSQL manual, "Connection URIs"). A
+    /// socket directory stands, encoded, in the place of the host, which libpq, rust-postgres and
+    /// sqlx all accept.
     pub fn uri(&self) -> String {
         let mut uri = String::from("postgresql://");
         if let Some(user) = &self.user {
@@ -154,8 +158,8 @@ impl ConnectionInfo {
         uri
     }
 
-    /// A keyword string, `host='...' port='...'`, every value quoted and its quotes and backslashes escaped with a
-    /// backslash (PostgreSQL manual, "Keyword/Value Connection Strings").
+    /// A keyword string, `host='...' port='...'`, every value quoted and its quotes and backslashes
+    /// escaped with a backslash (PostgreSQL manual, "Keyword/Value Connection Strings").
     pub fn keywords(&self) -> String {
         let mut string = String::new();
         for (_, keyword, value) in self.parameters() {
@@ -175,8 +179,9 @@ impl ConnectionInfo {
         string
     }
 
-    /// libpq's environment variables with their values, for programs such as `psql`: `PGHOST`, `PGPORT`, and `PGUSER`,
-    /// `PGPASSWORD`, `PGDATABASE` where set. Values are taken as they are, without quoting.
+    /// libpq's environment variables with their values, for programs such as `psql`: `PGHOST`,
+    /// `PGPORT`, and `PGUSER`, `PGPASSWORD`, `PGDATABASE` where set. Values are taken as they are,
+    /// without quoting.
     pub fn env(&self) -> Vec<(&'static str, String)> {
         self.parameters()
             .map(|(variable, _, value)| (variable, value))

@@ -55,7 +55,8 @@ pub enum ControlErrorKind {
     /// The control file does not tell whether it is a standby.
     #[error("it cannot be found out whether it is a standby")]
     ControlData(#[source] ControlDataError),
-    /// It has no log collector with files, or cannot be told to begin a new one (before PostgreSQL 12).
+    /// It has no log collector with files, or cannot be told to begin a new one (before PostgreSQL
+    /// 12).
     #[error("it has no log file that it could rotate on request")]
     NoLogCollector,
     /// It has ended meanwhile, or the time was over.
@@ -105,14 +106,16 @@ impl RestartError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reloaded {
-    /// What the server rejects. If this is not empty, settings with a problem have not changed, the others have.
+    /// What the server rejects. If this is not empty, settings with a problem have not changed, the
+    /// others have.
     pub problems: Vec<ConfigurationProblem>,
     /// Settings that have new values in the files, which the server will use after its next start.
     pub pending_restart: Vec<String>,
 }
 
 impl Cluster {
-    /// Makes the server read its configuration files again: SIGHUP. Returns at once, with the PID of the server.
+    /// Makes the server read its configuration files again: SIGHUP. Returns at once, with the PID
+    /// of the server.
     ///
     /// # Errors
     ///
@@ -126,10 +129,12 @@ impl Cluster {
         })
     }
 
-    /// Makes the server read its configuration files again, waits until it has done so, and asks it what it made of them.
+    /// Makes the server read its configuration files again, waits until it has done so, and asks it
+    /// what it made of them.
     ///
-    /// Only the server knows, and it tells only clients; so `query` has to run a statement as a superuser, by whatever client the
-    /// caller uses, and return the rows as text. The statements end a transaction and begin none.
+    /// Only the server knows, and it tells only clients; so `query` has to run a statement as a
+    /// superuser, by whatever client the caller uses, and return the rows as text. The statements
+    /// end a transaction and begin none.
     ///
     /// ```no_run
     /// # fn example(cluster: &pg_cluster::Cluster, client: &mut postgres::Client) -> Result<(), Box<dyn std::error::Error>> {
@@ -150,8 +155,8 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// If there is no server, it cannot be signalled, or a query fails; or if the server does not say within ten seconds that it
-    /// has read its files.
+    /// If there is no server, it cannot be signalled, or a query fails; or if the server does not
+    /// say within ten seconds that it has read its files.
     pub fn reload_and_verify<E>(
         &self,
         mut query: impl FnMut(&str) -> Result<Vec<Vec<Option<String>>>, E>,
@@ -168,9 +173,11 @@ impl Cluster {
         )?;
         let before = ask(LOAD_TIME)?;
         self.reload()?;
-        // With a syntax error or an unknown name anywhere, nothing is applied, and no load time is recorded.
+        // With a syntax error or an unknown name anywhere, nothing is applied, and no load time is
+        // recorded.
         let refused = rows.iter().all(|row| column(row, 4) != Some("t"));
-        // The session that is asked learns of the reload from the postmaster, some milliseconds later.
+        // The session that is asked learns of the reload from the postmaster, some milliseconds
+        // later.
         let deadline = Deadline::after(Duration::from_secs(10));
         while !refused && ask(LOAD_TIME)? == before {
             if deadline.is_over() {
@@ -204,12 +211,13 @@ impl Cluster {
         })
     }
 
-    /// Makes a standby the primary. Returns at once; [`wait_until_promoted`](Self::wait_until_promoted) can follow.
+    /// Makes a standby the primary. Returns at once;
+    /// [`wait_until_promoted`](Self::wait_until_promoted) can follow.
     ///
     /// # Errors
     ///
-    /// If there is no server, it is no standby (as `global/pg_control` says, which is what `pg_ctl promote` goes by), or it cannot be
-    /// told.
+    /// If there is no server, it is no standby (as `global/pg_control` says, which is what `pg_ctl
+    /// promote` goes by), or it cannot be told.
     pub fn promote(&self) -> Result<Pid, ControlError> {
         let action = "promote";
         self.tell(action, |postmaster| {
@@ -224,7 +232,8 @@ impl Cluster {
         })
     }
 
-    /// Waits until a standby that was [promoted](Self::promote) is the primary and can be written to. A server that is none is not waited for.
+    /// Waits until a standby that was [promoted](Self::promote) is the primary and can be written
+    /// to. A server that is none is not waited for.
     ///
     /// # Errors
     ///
@@ -242,15 +251,18 @@ impl Cluster {
         })
     }
 
-    /// Makes the server's log collector begin a new file: PostgreSQL 12 and later, with `logging_collector`. Returns at once.
+    /// Makes the server's log collector begin a new file: PostgreSQL 12 and later, with
+    /// `logging_collector`. Returns at once.
     ///
     /// # Errors
     ///
-    /// If there is no server, it has no log collector that could be told, or it cannot be signalled.
+    /// If there is no server, it has no log collector that could be told, or it cannot be
+    /// signalled.
     pub fn rotate_log(&self) -> Result<Pid, ControlError> {
         let action = "rotate the log of";
         self.tell(action, |postmaster| {
-            // The collector lists its files here as long as it has any (src/backend/postmaster/syslogger.c).
+            // The collector lists its files here as long as it has any
+            // (src/backend/postmaster/syslogger.c).
             let collects = self.data_directory().join("current_logfiles").exists();
             if !collects || self.installation().major_version().first() < 12 {
                 return Err(self.control_error(action, ControlErrorKind::NoLogCollector));
@@ -261,10 +273,12 @@ impl Cluster {
         })
     }
 
-    /// Stops the server as the escalation says, waits until nothing is left of it, and starts it again. A cluster without a server is started.
+    /// Stops the server as the escalation says, waits until nothing is left of it, and starts it
+    /// again. A cluster without a server is started.
     ///
-    /// It is a new server, with these options and no others: what the old one was given on its command line (port, socket directory) is
-    /// forgotten, which `pg_ctl restart` would repeat. Unless the options say [detached](crate::Ownership::Detached), it ends with this program,
+    /// It is a new server, with these options and no others: what the old one was given on its
+    /// command line (port, socket directory) is forgotten, which `pg_ctl restart` would repeat.
+    /// Unless the options say [detached](crate::Ownership::Detached), it ends with this program,
     /// even if the old one belonged to somebody else.
     ///
     /// # Errors

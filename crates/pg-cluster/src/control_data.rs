@@ -7,9 +7,10 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 /// The heart of a data directory's control file.
 ///
-/// With `pg_controldata` in the installation everything is filled in. Without it the fields are read from the file itself, whose
-/// first 20 bytes have kept their meaning since PostgreSQL 8.1 (src/include/catalog/pg_control.h): then
-/// [`data_checksums`](Self::data_checksums) and the rest are absent.
+/// With `pg_controldata` in the installation everything is filled in. Without it the fields are
+/// read from the file itself, whose first 20 bytes have kept their meaning since PostgreSQL 8.1
+/// (src/include/catalog/pg_control.h): then [`data_checksums`](Self::data_checksums) and the rest
+/// are absent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ControlData {
@@ -19,7 +20,8 @@ pub struct ControlData {
     pub control_version: u32,
     /// The format of the system catalogs: 202209061 for PostgreSQL 15.
     pub catalog_version: u32,
-    /// How the server was doing when it last wrote the file. Of a running server it says so, of a killed one as well.
+    /// How the server was doing when it last wrote the file. Of a running server it says so, of a
+    /// killed one as well.
     pub state: ControlState,
     /// Whether data pages carry checksums.
     pub data_checksums: Option<bool>,

@@ -11,8 +11,9 @@ impl Cluster {
         Settings::new(self)
     }
 
-    /// The path of `postgresql.conf`: the one given to [`with_config_file`](Self::with_config_file), the one that the running server was
-    /// started with, or the one in the data directory.
+    /// The path of `postgresql.conf`: the one given to
+    /// [`with_config_file`](Self::with_config_file), the one that the running server was started
+    /// with, or the one in the data directory.
     pub fn config_file(&self) -> Utf8PathBuf {
         let running = || {
             let arguments = self.running_arguments().ok()?;
@@ -30,8 +31,8 @@ impl Cluster {
         self.file("hba_file", "pg_hba.conf")
     }
 
-    /// The path of `pg_ident.conf`, which maps names of the operating system's users to those of database users, as the setting
-    /// `ident_file` has it.
+    /// The path of `pg_ident.conf`, which maps names of the operating system's users to those of
+    /// database users, as the setting `ident_file` has it.
     pub fn ident_file(&self) -> Utf8PathBuf {
         self.file("ident_file", "pg_ident.conf")
     }
@@ -44,8 +45,8 @@ impl Cluster {
         Some(self.data_directory().join(path))
     }
 
-    /// Relative paths are taken against the data directory, which is where this library starts servers. A missing setting means a
-    /// file beside `postgresql.conf`, as for the server.
+    /// Relative paths are taken against the data directory, which is where this library starts
+    /// servers. A missing setting means a file beside `postgresql.conf`, as for the server.
     fn file(&self, setting: &str, default: &str) -> Utf8PathBuf {
         match self.in_effect(setting).filter(|path| !path.is_empty()) {
             Some(path) => self.data_directory().join(path),
@@ -53,7 +54,8 @@ impl Cluster {
         }
     }
 
-    /// The value that a setting has by the running server's command line, or by the configuration files.
+    /// The value that a setting has by the running server's command line, or by the configuration
+    /// files.
     fn in_effect(&self, name: &str) -> Option<String> {
         let arguments = self.running_arguments().unwrap_or_default();
         command_line::setting(&arguments, name).or_else(|| {
@@ -62,7 +64,8 @@ impl Cluster {
         })
     }
 
-    /// The arguments of the running server, from its `postmaster.opts`; none of a server that does not run.
+    /// The arguments of the running server, from its `postmaster.opts`; none of a server that does
+    /// not run.
     pub(crate) fn running_arguments(&self) -> Result<Vec<String>, FindError> {
         if !matches!(self.find()?, Found::Running(_)) {
             return Ok(Vec::new());

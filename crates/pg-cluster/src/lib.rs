@@ -1,8 +1,8 @@
-//! Controls local PostgreSQL clusters: [`Cluster`] is an installation and a data directory, and has a method for everything that can
-//! be done with the two.
+//! Controls local PostgreSQL clusters: [`Cluster`] is an installation and a data directory, and has
+//! a method for everything that can be done with the two.
 //!
-//! It is not a client library and speaks to no server beyond starting and signalling it: [`Cluster::connection_info`] tells clients where
-//! to go.
+//! It is not a client library and speaks to no server beyond starting and signalling it:
+//! [`Cluster::connection_info`] tells clients where to go.
 //!
 //! ```no_run
 //! use pg_cluster::{Cluster, InitOptions, Installation, Request, StartOptions};
@@ -24,13 +24,15 @@
 //!
 //! # Guarantees
 //!
-//! A server that this crate starts ends with the program that started it, however that ends, unless it is
+//! A server that this crate starts ends with the program that started it, however that ends, unless
+//! it is
 //! [detached](Ownership::Detached). Signals reach the identified server or nobody. Settings change atomically and exactly. Data is
 //! removed by [`Cluster::remove`] alone.
 //!
 //! # Limitations
 //!
-//! Unix only; servers of this machine only. Servers before PostgreSQL 10 are not supported here, though the crates below understand their files.
+//! Unix only; servers of this machine only. Servers before PostgreSQL 10 are not supported here,
+//! though the crates below understand their files.
 //!
 //! # Features
 //!
@@ -38,8 +40,9 @@
 //!
 //! # The crates below
 //!
-//! [`conf`] edits configuration files, [`install`] finds installations, [`proc`] deals with processes. All of their types that appear in this
-//! crate's signatures are re-exported, so that one dependency is enough.
+//! [`conf`] edits configuration files, [`install`] finds installations, [`proc`] deals with
+//! processes. All of their types that appear in this crate's signatures are re-exported, so that
+//! one dependency is enough.
 
 mod cluster;
 mod command_line;

@@ -77,8 +77,9 @@ fn of(
 }
 
 impl Cluster {
-    /// How clients reach the server: from the lock file of the running one, otherwise from the configuration files, which the next start may
-    /// override. A Unix socket is preferred to TCP. User, password and database are left to the caller.
+    /// How clients reach the server: from the lock file of the running one, otherwise from the
+    /// configuration files, which the next start may override. A Unix socket is preferred to TCP.
+    /// User, password and database are left to the caller.
     ///
     /// None if the server listens nowhere.
     ///
@@ -147,8 +148,8 @@ fn of_pid_file(data_directory: &Utf8Path, file: &PidFile) -> Option<ConnectionIn
     Some(ConnectionInfo::tcp(reachable(host), port))
 }
 
-/// A relative path is taken against the data directory, where the server works. A name that begins with `@` is no path but an
-/// abstract socket (src/common/ip.c).
+/// A relative path is taken against the data directory, where the server works. A name that begins
+/// with `@` is no path but an abstract socket (src/common/ip.c).
 fn socket_directory(data_directory: &Utf8Path, path: &Utf8Path) -> Utf8PathBuf {
     if path.as_str().starts_with('@') {
         path.to_owned()

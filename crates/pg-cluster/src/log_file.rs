@@ -1,4 +1,5 @@
-//! The end of a log file that a server of an earlier program, or of another one, has written, or its own log collector.
+//! The end of a log file that a server of an earlier program, or of another one, has written, or
+//! its own log collector.
 
 use std::fs::{self, File};
 use std::io::{Read as _, Seek as _, SeekFrom};
@@ -16,7 +17,8 @@ pub(crate) fn tail_of(path: &Utf8Path) -> Option<String> {
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Opens a file of the directory's owner only: the server's account can put a link to any other there, which root would read to it.
+/// Opens a file of the directory's owner only: the server's account can put a link to any other
+/// there, which root would read to it.
 fn open(path: &Utf8Path, directory: &Utf8Path) -> Option<File> {
     let file = open_regular_file(path).ok()?;
     let owner = fs::metadata(directory).ok()?.uid();
@@ -50,8 +52,8 @@ pub(crate) struct CollectedLog {
 }
 
 impl CollectedLog {
-    /// The one that is, or was at last, written to, by the collector's own record (src/backend/postmaster/syslogger.c): the plain text if
-    /// it writes several forms.
+    /// The one that is, or was at last, written to, by the collector's own record
+    /// (src/backend/postmaster/syslogger.c): the plain text if it writes several forms.
     pub(crate) fn find(data_directory: &Utf8Path) -> Option<Self> {
         let mut record = String::new();
         open_regular_file(data_directory.join("current_logfiles"))

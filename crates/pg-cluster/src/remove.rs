@@ -36,7 +36,8 @@ pub enum RemoveErrorKind {
     /// Children of a server that was killed are left, and cannot be ended. Nothing was removed.
     #[error("children of its killed server cannot be ended")]
     Orphans,
-    /// A single-user process, or a process of another user, holds the directory. Nothing was removed.
+    /// A single-user process, or a process of another user, holds the directory. Nothing was
+    /// removed.
     #[error("process {0} holds it")]
     Held(Pid),
     /// A file or directory could not be removed. What stood before it in the order may be gone.
@@ -81,21 +82,25 @@ impl RemoveError {
 }
 
 impl Cluster {
-    /// Stops the server, gently at first ([`Escalation::escalating`]), and removes everything that belongs to the
-    /// cluster: the data directory, the directory of the write-ahead log if `pg_wal` is a link, and what the cluster has put into
-    /// its tablespaces. A directory that does not exist is no error, nor is an empty one, which is removed.
+    /// Stops the server, gently at first ([`Escalation::escalating`]), and removes everything that
+    /// belongs to the cluster: the data directory, the directory of the write-ahead log if `pg_wal`
+    /// is a link, and what the cluster has put into its tablespaces. A directory that does not
+    /// exist is no error, nor is an empty one, which is removed.
     ///
-    /// `pg_wal` is followed only to a directory that belongs to the owner of the data directory and holds nothing but what a server
-    /// writes there. If it holds anything else, it is left as it is, and the link alone goes.
+    /// `pg_wal` is followed only to a directory that belongs to the owner of the data directory and
+    /// holds nothing but what a server writes there. If it holds anything else, it is left as it
+    /// is, and the link alone goes.
     ///
     /// What an interrupted removal leaves is still recognised: a second one completes it.
     ///
-    /// Other links are removed and not followed. A tablespace's own directory remains, empty, since somebody made it
-    /// for the cluster; so does the directory of configuration files kept elsewhere.
+    /// Other links are removed and not followed. A tablespace's own directory remains, empty, since
+    /// somebody made it for the cluster; so does the directory of configuration files kept
+    /// elsewhere.
     ///
     /// # Errors
     ///
-    /// If the directory is not a data directory, the server does not stop, or something cannot be removed.
+    /// If the directory is not a data directory, the server does not stop, or something cannot be
+    /// removed.
     ///
     /// # Races
     ///
@@ -161,7 +166,8 @@ impl Cluster {
 /// How long somebody who changes a setting may keep us waiting.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Half a cluster, as an interrupted removal leaves it, is still recognised: `PG_VERSION` goes last.
+/// Half a cluster, as an interrupted removal leaves it, is still recognised: `PG_VERSION` goes
+/// last.
 fn recognise(directory: &Utf8Path) -> Result<(), RemoveErrorKind> {
     match directory.join("PG_VERSION").is_file() {
         true => Ok(()),
@@ -169,7 +175,8 @@ fn recognise(directory: &Utf8Path) -> Result<(), RemoveErrorKind> {
     }
 }
 
-/// Nothing but empty directories is removed by a path: one who may write into a parent could have it lead elsewhere meanwhile.
+/// Nothing but empty directories is removed by a path: one who may write into a parent could have
+/// it lead elsewhere meanwhile.
 fn remove_tree(directory: &Utf8Path, held: &Directory) -> Result<(), RemoveErrorKind> {
     let at = |path: Utf8PathBuf| move |cause| RemoveErrorKind::Tree { path, cause };
     // A link to a data directory is as good as the directory; both go.
@@ -219,7 +226,8 @@ fn wal_elsewhere(
     Some((wal, link.canonicalize_utf8().ok()?)).filter(|_| is_ours)
 }
 
-/// `IsXLogFileName` and its kin in src/include/access/xlog_internal.h, and what else servers and archiving tools put there.
+/// `IsXLogFileName` and its kin in src/include/access/xlog_internal.h, and what else servers and
+/// archiving tools put there.
 fn is_written_into_pg_wal(name: &str) -> bool {
     let (stem, rest) = name.split_at_checked(24).unwrap_or((name, ""));
     let is_segment = stem.len() == 24 && stem.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -235,8 +243,8 @@ fn is_written_into_pg_wal(name: &str) -> bool {
         )
 }
 
-/// The subdirectories of a tablespace that this cluster has made: `PG_` with its major version and catalog version, owned by the
-/// owner of the data directory.
+/// The subdirectories of a tablespace that this cluster has made: `PG_` with its major version and
+/// catalog version, owned by the owner of the data directory.
 fn own_parts_of(tablespace: &Directory, data_directory: &Utf8Path, owner: u32) -> Vec<OsString> {
     let Ok(control) = crate::ControlData::read(data_directory) else {
         return Vec::new();

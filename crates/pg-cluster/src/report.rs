@@ -13,8 +13,8 @@ use crate::{
     TempError,
 };
 
-/// Prints an error with its causes on one line, and below it what may help, if one of them has a hint. For any error: those of
-/// this family are recognised wherever they are among the causes.
+/// Prints an error with its causes on one line, and below it what may help, if one of them has a
+/// hint. For any error: those of this family are recognised wherever they are among the causes.
 ///
 /// ```
 /// use pg_cluster::{Installation, Report};

@@ -6,8 +6,8 @@ use crate::{Cluster, Escalation, StartError, StartOptions, Started, StopError, S
 ///
 /// # Cleanup
 ///
-/// Dropping it is a fast shutdown that is waited for, for at most ten seconds, then an immediate one. Errors are lost then: use
-/// [`finish`](Self::finish) to see them.
+/// Dropping it is a fast shutdown that is waited for, for at most ten seconds, then an immediate
+/// one. Errors are lost then: use [`finish`](Self::finish) to see them.
 #[derive(Debug)]
 #[must_use = "the server is shut down when this is dropped"]
 pub struct Running<'c> {
@@ -17,8 +17,8 @@ pub struct Running<'c> {
 }
 
 impl Cluster {
-    /// Starts the server, waits until it is ready, and shuts it down when the result is dropped. A server that runs already is used, and
-    /// shut down just the same.
+    /// Starts the server, waits until it is ready, and shuts it down when the result is dropped. A
+    /// server that runs already is used, and shut down just the same.
     ///
     /// # Errors
     ///

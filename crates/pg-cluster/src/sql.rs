@@ -1,8 +1,9 @@
-//! Just enough of the frontend/backend protocol to run a statement on a server of our own making: version 3.0, by Unix
-//! socket, `trust` authentication, simple queries, text values.
+//! Just enough of the frontend/backend protocol to run a statement on a server of our own making:
+//! version 3.0, by Unix socket, `trust` authentication, simple queries, text values.
 //!
-//! It serves what temporary clusters need before the caller's client comes along (creating a database). It is no client
-//! library: nothing of it is public, and a real client would bring several times this crate's dependencies.
+//! It serves what temporary clusters need before the caller's client comes along (creating a
+//! database). It is no client library: nothing of it is public, and a real client would bring
+//! several times this crate's dependencies.
 
 use std::io::{self, BufReader, Read, Write as _};
 use std::os::unix::net::UnixStream;
@@ -43,7 +44,8 @@ const PROTOCOL_3_0: u32 = 3 << 16;
 const LONGEST_MESSAGE: usize = 1 << 24;
 
 impl Session {
-    /// Connects by the socket `.s.PGSQL.PORT` in `directory`. Each single read or write may take as long as `patience`.
+    /// Connects by the socket `.s.PGSQL.PORT` in `directory`. Each single read or write may take as
+    /// long as `patience`.
     pub(crate) fn open(
         directory: &Utf8Path,
         port: u16,
@@ -92,7 +94,8 @@ impl Session {
         self.stream.get_mut().write_all(&packet)
     }
 
-    /// Reads until the server is ready for the next statement. The first error is kept and returned then.
+    /// Reads until the server is ready for the next statement. The first error is kept and returned
+    /// then.
     fn read_until_ready(&mut self) -> Result<Rows, SqlError> {
         let mut rows = Vec::new();
         let mut failure = None;

@@ -21,7 +21,8 @@ pub enum State {
     Uninitialized,
     /// There is a data directory, and no server.
     Stopped,
-    /// A server is there and does not accept connections yet: it starts, recovers, or is a hot standby that is not consistent yet.
+    /// A server is there and does not accept connections yet: it starts, recovers, or is a hot
+    /// standby that is not consistent yet.
     Starting(Pid),
     /// A server accepts connections; a hot standby too, for reading.
     Ready(Pid),
@@ -31,7 +32,8 @@ pub enum State {
     Stopping(Pid),
     /// A single-user or bootstrap process holds the directory.
     SingleUser(Pid),
-    /// A process of another user holds the directory as far as can be seen; no more can be found out.
+    /// A process of another user holds the directory as far as can be seen; no more can be found
+    /// out.
     OtherUsers(Pid),
 }
 
@@ -79,8 +81,9 @@ impl Cluster {
         })
     }
 
-    /// The process number of the server, whoever started it; none if there is no server. A process that holds the directory without being
-    /// known to be its server counts as well: see [`State::SingleUser`] and [`State::OtherUsers`].
+    /// The process number of the server, whoever started it; none if there is no server. A process
+    /// that holds the directory without being known to be its server counts as well: see
+    /// [`State::SingleUser`] and [`State::OtherUsers`].
     ///
     /// # Errors
     ///
@@ -93,8 +96,8 @@ impl Cluster {
         })
     }
 
-    /// Whether there is a server, or another process that holds the directory. It need not accept connections:
-    /// [`readiness`](Self::readiness) tells.
+    /// Whether there is a server, or another process that holds the directory. It need not accept
+    /// connections: [`readiness`](Self::readiness) tells.
     ///
     /// # Errors
     ///
@@ -105,7 +108,8 @@ impl Cluster {
 
     /// Whether the server accepts connections: yes, not now, or there is none.
     ///
-    /// Taken from the last line of `postmaster.pid` of the identified server; no connection is made.
+    /// Taken from the last line of `postmaster.pid` of the identified server; no connection is
+    /// made.
     ///
     /// # Errors
     ///
@@ -120,7 +124,8 @@ impl Cluster {
         })
     }
 
-    /// How long the server has been running, by the start time in its `postmaster.pid`, to the second; none if there is no server.
+    /// How long the server has been running, by the start time in its `postmaster.pid`, to the
+    /// second; none if there is no server.
     ///
     /// # Errors
     ///
@@ -130,8 +135,8 @@ impl Cluster {
         Ok(started.map(|at| SystemTime::now().duration_since(at).unwrap_or_default()))
     }
 
-    /// What `global/pg_control` says: the system identifier, the state at the last write, and with `pg_controldata` in the installation
-    /// checksums and all the rest.
+    /// What `global/pg_control` says: the system identifier, the state at the last write, and with
+    /// `pg_controldata` in the installation checksums and all the rest.
     ///
     /// # Errors
     ///
@@ -170,7 +175,8 @@ impl Cluster {
         Postmaster::find(self.data_directory())
     }
 
-    /// Who holds the data directory. A server that this object has started holds it before it has written its lock file.
+    /// Who holds the data directory. A server that this object has started holds it before it has
+    /// written its lock file.
     pub(crate) fn occupant(&self) -> Result<Occupant, FindError> {
         Ok(match self.find()? {
             Found::Running(postmaster) => Occupant::Server(AnyPostmaster::Found(postmaster)),

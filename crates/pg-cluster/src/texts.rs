@@ -1,5 +1,5 @@
-//! What people get to read: every kind of error once, with its causes and what is advised, in `texts.txt`. After a change of a text,
-//! `PG_UPDATE_TEXTS=1 cargo test` writes that file anew.
+//! What people get to read: every kind of error once, with its causes and what is advised, in
+//! `texts.txt`. After a change of a text, `PG_UPDATE_TEXTS=1 cargo test` writes that file anew.
 
 use std::error::Error;
 use std::io;

@@ -27,7 +27,8 @@ const LONGEST_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// More than ten times what `postgres --describe-config`, the longest of them, prints.
 const OUTPUT_LIMIT: usize = 1 << 20;
 
-/// How long its output is waited for after the program itself has ended, or its end after it was killed.
+/// How long its output is waited for after the program itself has ended, or its end after it was
+/// killed.
 ///
 /// It is there already then, so this is for threads of ours that are late on a machine under load.
 /// Only where a child has inherited the pipes and goes on, the time is waited for in full.

@@ -26,7 +26,8 @@ pub enum Directory {
     Locale,
     /// `mandir`: manual pages.
     Man,
-    /// `sharedir`: what is independent of the architecture, such as `postgres.bki` and sample files.
+    /// `sharedir`: what is independent of the architecture, such as `postgres.bki` and sample
+    /// files.
     Share,
     /// `sysconfdir`: system-wide configuration of clients.
     SysConf,

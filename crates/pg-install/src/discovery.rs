@@ -31,10 +31,10 @@ use crate::{Installation, Request};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Nothing is searched before it is needed: [`search`](Self::search) gives an iterator that runs one
-/// program for each installation that is taken from it. An installation that is reached in several
-/// ways, through symbolic links or by a `pg_config` in another directory, is found once, where it
-/// is met first.
+/// Nothing is searched before it is needed: [`search`](Self::search) gives an iterator that runs
+/// one program for each installation that is taken from it. An installation that is reached in
+/// several ways, through symbolic links or by a `pg_config` in another directory, is found once,
+/// where it is met first.
 ///
 /// # Environment
 ///
@@ -44,7 +44,8 @@ use crate::{Installation, Request};
 /// the directory above one; `PG_CONFIG` a `pg_config` program, to be looked for on `PATH` if the
 /// value has no slash. A variable that is set to nothing counts as not set. If such a variable
 /// leads nowhere or to a program that fails, that is a [critical](DiscoveryError::is_critical)
-/// error: whoever set it wants to know. A version that was not requested is no error, the search goes on.
+/// error: whoever set it wants to know. A version that was not requested is no error, the search
+/// goes on.
 #[derive(Clone)]
 pub struct Discovery {
     environment: Environment,
@@ -128,8 +129,8 @@ impl Discovery {
         search.collect()
     }
 
-    /// Finds a server that is requested: the first one, or the newest. For [`Request::any`] it is what
-    /// py-postgresql's `default()` gives, found in more places.
+    /// Finds a server that is requested: the first one, or the newest. For [`Request::any`] it is
+    /// what py-postgresql's `default()` gives, found in more places.
     ///
     /// Installations that cannot be examined, that have no server, or that have another version are
     /// passed over.

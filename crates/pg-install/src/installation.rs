@@ -59,7 +59,8 @@ pub enum Origin {
 }
 
 impl Installation {
-    /// Takes the output of a `pg_config`, or made-up data in its form. Only the version is required.
+    /// Takes the output of a `pg_config`, or made-up data in its form. Only the version is
+    /// required.
     ///
     /// No program is run and no file is touched.
     ///
@@ -99,7 +100,8 @@ impl Installation {
         Self::new(PgConfig::from_pairs(pairs))
     }
 
-    /// Searches this machine for what is requested: [`Discovery::find`] with the environment of this process.
+    /// Searches this machine for what is requested: [`Discovery::find`] with the environment of
+    /// this process.
     ///
     /// ```no_run
     /// use pg_install::{Installation, Request};
@@ -111,7 +113,8 @@ impl Installation {
     ///
     /// # Errors
     ///
-    /// [`DiscoveryError`] if there is no such server on the machine; it tells where it was looked for.
+    /// [`DiscoveryError`] if there is no such server on the machine; it tells where it was looked
+    /// for.
     pub fn find(request: &Request) -> Result<Self, DiscoveryError> {
         let found = Discovery::new().find(request)?;
         Ok(found.into_installation())
@@ -131,15 +134,15 @@ impl Installation {
 
     /// Takes the installation whose programs are in the directory `path`.
     ///
-    /// A `pg_config` there is believed if it says that it belongs to this directory. Without one, as in
-    /// packages that contain the server only, `postgres --version` tells the version (8 ms), and the
-    /// other directories are looked for where they usually are, relative to this one; those that
-    /// are not found are unknown.
+    /// A `pg_config` there is believed if it says that it belongs to this directory. Without one,
+    /// as in packages that contain the server only, `postgres --version` tells the version (8 ms),
+    /// and the other directories are looked for where they usually are, relative to this one; those
+    /// that are not found are unknown.
     ///
     /// # Errors
     ///
-    /// [`InstallationError`] if there is neither `postgres` nor such a `pg_config` in the directory, or if
-    /// the one that is asked fails.
+    /// [`InstallationError`] if there is neither `postgres` nor such a `pg_config` in the
+    /// directory, or if the one that is asked fails.
     pub fn from_bin_directory(path: impl AsRef<Utf8Path>) -> Result<Self, InstallationError> {
         Finder::default().bin_directory(path.as_ref())
     }
@@ -211,7 +214,8 @@ impl Installation {
 
     /// Whether it was built with SSL.
     ///
-    /// False also if it cannot be told; [`ssl_evidence`](Self::ssl_evidence) tells how it was decided.
+    /// False also if it cannot be told; [`ssl_evidence`](Self::ssl_evidence) tells how it was
+    /// decided.
     pub fn ssl(&self) -> bool {
         self.ssl_evidence().is_enabled()
     }
@@ -219,8 +223,8 @@ impl Installation {
     /// How it is known whether this was built with SSL.
     ///
     /// The configure options decide. Where these are not known, the libraries, the header
-    /// `pg_config.h` and the executable of the server are looked at, in this order. That reads up to
-    /// 10 MB once; the result is remembered.
+    /// `pg_config.h` and the executable of the server are looked at, in this order. That reads up
+    /// to 10 MB once; the result is remembered.
     pub fn ssl_evidence(&self) -> &SslEvidence {
         self.inner.ssl.get_or_init(|| ssl::find_evidence(self))
     }
@@ -228,8 +232,8 @@ impl Installation {
     /// A directory as `pg_config` tells it, absolute.
     ///
     /// None if it is not known. Whether it exists is another question: packages for development or
-    /// documentation may not be installed. DIFFERENCE: py-postgresql has no path where nothing exists,
-    /// for directories as for programs; its documentation promises it for programs.
+    /// documentation may not be installed. DIFFERENCE: py-postgresql has no path where nothing
+    /// exists, for directories as for programs; its documentation promises it for programs.
     pub fn directory(&self, directory: Directory) -> Option<&Utf8Path> {
         let path = Utf8Path::new(self.inner.config.get(directory.key())?);
         // A relative one would lead to whatever is in the current directory.
@@ -286,7 +290,8 @@ impl Installation {
         self.directory(Directory::Man)
     }
 
-    /// [`Directory::Share`]: what is independent of the architecture, such as `postgres.bki` and sample files.
+    /// [`Directory::Share`]: what is independent of the architecture, such as `postgres.bki` and
+    /// sample files.
     pub fn sharedir(&self) -> Option<&Utf8Path> {
         self.directory(Directory::Share)
     }
@@ -300,8 +305,8 @@ impl Installation {
     pub fn pgxs(&self) -> Option<&Utf8Path> {
         self.directory(Directory::Pgxs)
     }
-    /// The absolute path of a program, or none if the `bin` directory has no executable file of that
-    /// name.
+    /// The absolute path of a program, or none if the `bin` directory has no executable file of
+    /// that name.
     ///
     /// All programs are looked up together at the first question, in about 50 µs.
     pub fn program(&self, program: Program) -> Option<&Utf8Path> {
@@ -348,7 +353,8 @@ impl Installation {
         self.program(Program::Postgres).is_some()
     }
 
-    /// Compares what `pg_config` says with what the server itself says. Runs `postgres --version` (8 ms).
+    /// Compares what `pg_config` says with what the server itself says. Runs `postgres --version`
+    /// (8 ms).
     ///
     /// The two come in different packages, which may have been updated at different times.
     ///
@@ -376,8 +382,8 @@ impl Installation {
 
     /// The parameters that this server knows, from `postgres --describe-config`.
     ///
-    /// Runs the program at the first question, which takes about 10 ms, and remembers the answer. It
-    /// needs no data directory, and root may run it.
+    /// Runs the program at the first question, which takes about 10 ms, and remembers the answer.
+    /// It needs no data directory, and root may run it.
     ///
     /// # Errors
     ///

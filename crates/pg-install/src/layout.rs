@@ -7,8 +7,8 @@ use crate::Directory;
 /// A directory, the places where it may be, and what must be in it to be believed.
 struct Guess {
     directory: Directory,
-    /// Seen from the `bin` directory. `{name}` is the name of that directory, `{parent}` the name of
-    /// the one above it.
+    /// Seen from the `bin` directory. `{name}` is the name of that directory, `{parent}` the name
+    /// of the one above it.
     places: &'static [&'static str],
     /// Any of these.
     proofs: &'static [&'static str],

@@ -1,7 +1,7 @@
 //! Finds the PostgreSQL installations of a machine, identifies them, and explains what is missing.
 //!
-//! It runs `pg_config` and `postgres` to ask them about themselves. It starts no server, touches no data
-//! directory and writes nothing. Unix only.
+//! It runs `pg_config` and `postgres` to ask them about themselves. It starts no server, touches no
+//! data directory and writes nothing. Unix only.
 //!
 //! ```no_run
 //! use pg_install::{Discovery, Program, Request};
@@ -18,28 +18,30 @@
 //!
 //! * [`Discovery`] searches; [`Request`] says for which version; [`Found`] is an installation and
 //!   what led to it.
-//! * [`Installation`] knows version, directories, programs and how it was built, from a `pg_config`, a
-//!   `bin` directory, or any data in the form of [`PgConfig`].
+//! * [`Installation`] knows version, directories, programs and how it was built, from a
+//!   `pg_config`, a `bin` directory, or any data in the form of [`PgConfig`].
 //! * [`Version`] and [`MajorVersion`] are PostgreSQL's numbers, of both schemes.
 //! * [`ServerParameters`] are what a server's own executable says about its parameters.
 //!
 //! # Guarantees
 //!
-//! * Nothing that a program prints, a variable holds or a directory contains leads to a panic. What cannot be
-//!   understood is an error that names the program or the place.
-//! * Every program has a time limit and is killed with its children when that is over; what it prints
-//!   is bounded; its exit status counts.
+//! * Nothing that a program prints, a variable holds or a directory contains leads to a panic. What
+//!   cannot be understood is an error that names the program or the place.
+//! * Every program has a time limit and is killed with its children when that is over; what it
+//!   prints is bounded; its exit status counts.
 //! * Programs do not see the variables that begin with `PG`, and print in English.
 //! * Nothing is guessed about versions: they come from the program itself, never from a path.
 //!
 //! # Limitations
 //!
-//! * Paths and names that are not UTF-8 are passed over in a search, and an error where they matter.
+//! * Paths and names that are not UTF-8 are passed over in a search, and an error where they
+//!   matter.
 //! * A `pg_config` describes how PostgreSQL was built. Whether the server beside it comes from the
 //!   same package is only known after [`Installation::verify`].
-//! * The memory of an installation, such as which programs there are, is that of the first question.
-//! * Children that leave the process group of a program that hangs survive it. If they keep its output
-//!   open, a sleeping thread of ours stays until they end.
+//! * The memory of an installation, such as which programs there are, is that of the first
+//!   question.
+//! * Children that leave the process group of a program that hangs survive it. If they keep its
+//!   output open, a sleeping thread of ours stays until they end.
 //!
 //! # Features
 //!
@@ -48,8 +50,8 @@
 //!
 //! # What is read
 //!
-//! The environment variables and the places are listed at [`Discovery`] and [`Discovery::places`], and in full
-//! in the repository's `docs/platform.md`.
+//! The environment variables and the places are listed at [`Discovery`] and [`Discovery::places`],
+//! and in full in the repository's `docs/platform.md`.
 
 #[cfg(not(unix))]
 compile_error!("pg-install supports Unix only");

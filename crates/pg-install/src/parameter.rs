@@ -125,12 +125,12 @@ impl ServerParameter {
 
 /// The parameters that `postgres --describe-config` lists.
 ///
-/// Not every parameter is listed. Those that are not meant for configuration files are left out, and
-/// so are those that do not belong into the sample file (flags `GUC_NO_SHOW_ALL`,
-/// `GUC_NOT_IN_SAMPLE` and `GUC_DISALLOW_IN_FILE`; `displayStruct` in help_config.c): `ssl_renegotiation_limit`,
-/// `zero_damaged_pages`, `allow_system_table_mods` and some sixty others. Nor are those of
-/// extensions, whose names have a dot in them. That a name is not listed therefore does not mean
-/// that the server rejects it; that one is listed means that it is known.
+/// Not every parameter is listed. Those that are not meant for configuration files are left out,
+/// and so are those that do not belong into the sample file (flags `GUC_NO_SHOW_ALL`,
+/// `GUC_NOT_IN_SAMPLE` and `GUC_DISALLOW_IN_FILE`; `displayStruct` in help_config.c):
+/// `ssl_renegotiation_limit`, `zero_damaged_pages`, `allow_system_table_mods` and some sixty
+/// others. Nor are those of extensions, whose names have a dot in them. That a name is not listed
+/// therefore does not mean that the server rejects it; that one is listed means that it is known.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(transparent))]
 pub struct ServerParameters(Vec<ServerParameter>);

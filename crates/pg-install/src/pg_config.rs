@@ -16,11 +16,11 @@ use crate::command::{ProgramError, ProgramErrorKind, Runner};
 /// these spellings. DIFFERENCE: in py-postgresql's dictionary the key is `includedir-server`, while
 /// its list of directories has `includedir_server`.
 ///
-/// The keys of PostgreSQL 9.2 to 18 are `bindir`, `docdir`, `htmldir`, `includedir`, `pkgincludedir`,
-/// `includedir_server`, `libdir`, `pkglibdir`, `localedir`, `mandir`, `sharedir`, `sysconfdir`,
-/// `pgxs`, `configure`, `cc`, `cppflags`, `cflags`, `cflags_sl`, `ldflags`, `ldflags_ex`,
-/// `ldflags_sl`, `libs` and `version` (src/common/config_info.c). Older versions have fewer, and any
-/// other key is kept as well.
+/// The keys of PostgreSQL 9.2 to 18 are `bindir`, `docdir`, `htmldir`, `includedir`,
+/// `pkgincludedir`, `includedir_server`, `libdir`, `pkglibdir`, `localedir`, `mandir`, `sharedir`,
+/// `sysconfdir`, `pgxs`, `configure`, `cc`, `cppflags`, `cflags`, `cflags_sl`, `ldflags`,
+/// `ldflags_ex`, `ldflags_sl`, `libs` and `version` (src/common/config_info.c). Older versions have
+/// fewer, and any other key is kept as well.
 ///
 /// ```
 /// use pg_install::PgConfig;
@@ -38,13 +38,14 @@ pub struct PgConfig {
 impl PgConfig {
     /// Runs the program `pg_config` at `path` and reads what it prints.
     ///
-    /// It is run without arguments, without standard input, and with the environment of this process
-    /// less every variable that begins with `PG`, under `LC_ALL=C`. It has 10 seconds; a program
-    /// that takes longer is killed with its process group. One mebibyte of output is accepted.
+    /// It is run without arguments, without standard input, and with the environment of this
+    /// process less every variable that begins with `PG`, under `LC_ALL=C`. It has 10 seconds; a
+    /// program that takes longer is killed with its process group. One mebibyte of output is
+    /// accepted.
     ///
     /// PostgreSQL 8.0 and older do not print everything at once. Where running without arguments
-    /// fails, the options that `pg_config --help` names are therefore asked for one by one, as long as
-    /// the time limit lasts.
+    /// fails, the options that `pg_config --help` names are therefore asked for one by one, as long
+    /// as the time limit lasts.
     ///
     /// # Errors
     ///

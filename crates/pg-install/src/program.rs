@@ -108,7 +108,8 @@ pub enum Component {
     Client,
     /// The additional programs, with the extensions or with the client.
     Contrib,
-    /// What is needed to build against PostgreSQL: `postgresql-server-dev-16`, `postgresql16-devel`.
+    /// What is needed to build against PostgreSQL: `postgresql-server-dev-16`,
+    /// `postgresql16-devel`.
     Development,
 }
 

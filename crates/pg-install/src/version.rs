@@ -11,9 +11,9 @@ use crate::MajorVersion;
 ///
 /// PostgreSQL has used two schemes. Up to 9.6 the first *two* numbers name the major version and
 /// the third counts its minor releases: 9.6.24. Since 10 the first number alone is the major
-/// version: 15.18. [`major`](Self::major), [`minor`](Self::minor) and [`patch`](Self::patch) are the
-/// numbers as they are written, whatever they mean; to ask which release series a version belongs
-/// to, use [`major_version`](Self::major_version), which knows both schemes.
+/// version: 15.18. [`major`](Self::major), [`minor`](Self::minor) and [`patch`](Self::patch) are
+/// the numbers as they are written, whatever they mean; to ask which release series a version
+/// belongs to, use [`major_version`](Self::major_version), which knows both schemes.
 ///
 /// # Equality and order
 ///

@@ -1,5 +1,5 @@
-//! What those may do who can write to a directory on `PATH`, or into a data directory: nothing of it makes a search wait
-//! beyond its limits, read without end, or run something that was not meant.
+//! What those may do who can write to a directory on `PATH`, or into a data directory: nothing of
+//! it makes a search wait beyond its limits, read without end, or run something that was not meant.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod tree;

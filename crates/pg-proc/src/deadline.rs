@@ -41,11 +41,11 @@ impl Deadline {
     ///
     /// Progress is a change of anything that a recovering server cannot change without working: the
     /// log file that its startup process says it is replaying, the processor time and the bytes
-    /// read and written by that process, and the status line of `postmaster.pid`. A standby that has
-    /// replayed what there is looks for more without end, so of a standby only the log file and the
-    /// status count. Only Linux shows the first three; elsewhere a deadline ends `patience` after
-    /// the last change of the file.
-    /// Applies to waiting for a status, not to waiting for an end.
+    /// read and written by that process, and the status line of `postmaster.pid`. A standby that
+    /// has replayed what there is looks for more without end, so of a standby only the log file and
+    /// the status count. Only Linux shows the first three; elsewhere a deadline ends `patience`
+    /// after the last change of the file. Applies to waiting for a status, not to waiting for an
+    /// end.
     #[must_use]
     pub const fn while_recovering(self, patience: Duration) -> Self {
         Self {

@@ -9,9 +9,11 @@ use thiserror::Error;
 
 use crate::{Deadline, Directory};
 
-/// An advisory lock between processes (and threads) on a directory: `flock` on the directory itself.
+/// An advisory lock between processes (and threads) on a directory: `flock` on the directory
+/// itself.
 ///
-/// It leaves no file behind, and the kernel releases it however its holder ends. It keeps out those who ask for it, and nobody else.
+/// It leaves no file behind, and the kernel releases it however its holder ends. It keeps out those
+/// who ask for it, and nobody else.
 ///
 /// ```
 /// use pg_proc::{Deadline, DirectoryLock, TryLock};
@@ -40,8 +42,9 @@ pub enum TryLock {
 }
 
 impl DirectoryLock {
-    /// Waits for the lock, in the kernel's queue: of many who want it again and again, each has its turn. When the deadline is over, a
-    /// thread of this process goes on waiting, to give the lock back as soon as it is had.
+    /// Waits for the lock, in the kernel's queue: of many who want it again and again, each has its
+    /// turn. When the deadline is over, a thread of this process goes on waiting, to give the lock
+    /// back as soon as it is had.
     ///
     /// # Errors
     ///
@@ -59,7 +62,8 @@ impl DirectoryLock {
             kind,
         };
         let file = open(directory).map_err(|error| failed(LockErrorKind::Open(error)))?;
-        // The kernel offers no wait with a deadline, so another thread waits. If it gets the lock too late, it gives it back.
+        // The kernel offers no wait with a deadline, so another thread waits. If it gets the lock
+        // too late, it gives it back.
         let (sender, receiver) = mpsc::channel();
         std::thread::Builder::new()
             .name("directory lock".to_owned())

@@ -112,8 +112,8 @@ impl Tail {
         })
     }
 
-    /// With all that was written before this call, whether or not the thread has come to it: a server that has just ended has
-    /// said why.
+    /// With all that was written before this call, whether or not the thread has come to it: a
+    /// server that has just ended has said why.
     fn last(&self, limit: usize) -> Vec<u8> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.take_what_is_there();
@@ -136,7 +136,8 @@ impl Drop for Tail {
     }
 }
 
-/// What was read, and where more comes from: read under one lock, so that the bytes stay in their order.
+/// What was read, and where more comes from: read under one lock, so that the bytes stay in their
+/// order.
 struct Kept {
     stream: OwnedFd,
     bytes: VecDeque<u8>,

@@ -27,8 +27,8 @@ pub struct Orphans {
 }
 
 impl Orphans {
-    /// Looks for orphans of the last server of a data directory. While a server runs there, its children
-    /// are none.
+    /// Looks for orphans of the last server of a data directory. While a server runs there, its
+    /// children are none.
     ///
     /// # Errors
     ///

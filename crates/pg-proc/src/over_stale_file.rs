@@ -18,9 +18,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Passage {
     pub(crate) environment: Vec<(&'static str, String)>,
     /// DIFFERENCE: of two servers that find the same stale file, each removes what lies there under
-    /// that name (`CreateLockFile` in src/backend/utils/init/miscinit.c), which may be the file that
-    /// the other has just written. One of them then fails, and the other ends a minute later for
-    /// want of its file. Here there is one at a time until the file is the new server's.
+    /// that name (`CreateLockFile` in src/backend/utils/init/miscinit.c), which may be the file
+    /// that the other has just written. One of them then fails, and the other ends a minute later
+    /// for want of its file. Here there is one at a time until the file is the new server's.
     turn: Option<DirectoryLock>,
 }
 
@@ -47,8 +47,8 @@ impl Passage {
     }
 
     /// PostgreSQL takes the process that a stale lock file names for a server if it is alive,
-    /// whatever it is, unless it is the grandparent of the new one (`CreateLockFile`). None if there
-    /// is no such file.
+    /// whatever it is, unless it is the grandparent of the new one (`CreateLockFile`). None if
+    /// there is no such file.
     fn environment(
         data_directory: &Utf8Path,
     ) -> Result<Option<Vec<(&'static str, String)>>, SpawnErrorKind> {

@@ -78,9 +78,9 @@ impl Postmaster {
 
     /// What it says of itself in its lock file; none as long as it has not said anything.
     ///
-    /// DIFFERENCE: from PostgreSQL 15 on a primary with `hot_standby = off` writes `standby` while it recovers from a crash
-    /// (`PerformWalRecovery`), and `pg_ctl` takes it for started. Here it is [`Status::Starting`] until it accepts connections, as it
-    /// was before.
+    /// DIFFERENCE: from PostgreSQL 15 on a primary with `hot_standby = off` writes `standby` while
+    /// it recovers from a crash (`PerformWalRecovery`), and `pg_ctl` takes it for started. Here it
+    /// is [`Status::Starting`] until it accepts connections, as it was before.
     ///
     /// # Errors
     ///
@@ -93,13 +93,15 @@ impl Postmaster {
         })
     }
 
-    /// Whether there is the file that makes a standby: up to PostgreSQL 11, and since. Up to 11 the same file makes a recovery that ends.
+    /// Whether there is the file that makes a standby: up to PostgreSQL 11, and since. Up to 11 the
+    /// same file makes a recovery that ends.
     pub(crate) fn is_standby(&self) -> bool {
         let has = |name: &str| self.data_directory.join(name).exists();
         has("recovery.conf") || has("standby.signal")
     }
 
-    /// Waits until `done` says so, asking it at first and whenever something in the data directory has changed.
+    /// Waits until `done` says so, asking it at first and whenever something in the data directory
+    /// has changed.
     ///
     /// # Errors
     ///

@@ -11,7 +11,8 @@ pub(crate) struct Progress {
     patience: Duration,
     seen: Option<Trace>,
     changed: Instant,
-    /// Whether the process that replays the log was seen, where it can be. Without it a server does not recover, however slow it is.
+    /// Whether the process that replays the log was seen, where it can be. Without it a server does
+    /// not recover, however slow it is.
     has_begun: bool,
 }
 
@@ -26,8 +27,8 @@ struct Trace {
 enum Work {
     /// Of a server that recovers what it has.
     Recovery(Option<Startup>),
-    /// Of one that waits for more when it has replayed all: it looks for it again and again, and so is never
-    /// idle. The farthest place in the log that it has been at counts.
+    /// Of one that waits for more when it has replayed all: it looks for it again and again, and so
+    /// is never idle. The farthest place in the log that it has been at counts.
     Standby(Option<u64>),
 }
 

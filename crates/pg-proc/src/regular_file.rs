@@ -1,5 +1,6 @@
-//! Reading a file whose place somebody else may have given to anything: whoever may write into a data directory must not be
-//! able to keep its administrator waiting, or to use up the memory of the machine.
+//! Reading a file whose place somebody else may have given to anything: whoever may write into a
+//! data directory must not be able to keep its administrator waiting, or to use up the memory of
+//! the machine.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read};
@@ -15,7 +16,8 @@ pub(crate) enum Unreadable {
     TooLong,
 }
 
-/// Opens a file for reading if it is a regular one. Neither a pipe nor a device is waited for, or opened knowingly.
+/// Opens a file for reading if it is a regular one. Neither a pipe nor a device is waited for, or
+/// opened knowingly.
 ///
 /// # Errors
 ///

@@ -69,7 +69,8 @@ impl Command {
         for end in [&input, &output, &errors] {
             sys::set_nonblocking(end).map_err(spawn)?;
         }
-        // Linux lets a pipe be opened again by `/dev/stdin`, with the rights of its owner; elsewhere this cannot be, and need not.
+        // Linux lets a pipe be opened again by `/dev/stdin`, with the rights of its owner;
+        // elsewhere this cannot be, and need not.
         if let Some(account) = self.other_account() {
             let _ = std::os::unix::fs::fchown(&stdin, Some(account.uid()), None);
         }
@@ -192,7 +193,8 @@ impl Exchange<'_> {
     fn take_what_is_there(&mut self) {
         let mut buffer = [0; 16 * 1024];
         for capture in &mut self.outputs {
-            // More than a pipe holds; one who writes without a pause must not keep us from the deadline.
+            // More than a pipe holds; one who writes without a pause must not keep us from the
+            // deadline.
             for _ in 0..128 {
                 let Some(stream) = &capture.stream else { break };
                 match rustix::io::read(stream, &mut buffer) {

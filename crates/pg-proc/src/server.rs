@@ -62,7 +62,8 @@ impl ServerOptions {
         self
     }
 
-    /// For a server that is bound: once it was [left](Server::leave), or this process has ended, it lives as long as it has users.
+    /// For a server that is bound: once it was [left](Server::leave), or this process has ended, it
+    /// lives as long as it has users.
     #[must_use]
     pub fn tenancy(mut self, tenancy: Tenancy) -> Self {
         self.tenancy = Some(tenancy);
@@ -311,7 +312,8 @@ impl Server {
         self.log.tail(limit)
     }
 
-    /// Lets go of the server without ending it or waiting for anything: it belongs to its [users](ServerOptions::tenancy) now.
+    /// Lets go of the server without ending it or waiting for anything: it belongs to its
+    /// [users](ServerOptions::tenancy) now.
     ///
     /// A bound server without users is ended as if this were dropped.
     pub fn leave(mut self) {

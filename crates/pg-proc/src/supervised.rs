@@ -61,8 +61,8 @@ impl Supervised {
         self.listen().status
     }
 
-    /// Exit status of the program, once it has ended, and whether more can be expected: both as of one
-    /// moment, since the last reports come close together.
+    /// Exit status of the program, once it has ended, and whether more can be expected: both as of
+    /// one moment, since the last reports come close together.
     pub(crate) fn exit_status_or_silence(&self) -> (Option<ExitStatus>, bool) {
         let heard = self.listen();
         (heard.status, heard.all_gone || heard.silent)

@@ -12,12 +12,13 @@ use crate::sys;
 
 /// Lets a server live as long as any process uses it, and no longer.
 ///
-/// Every user holds a FIFO open for writing ([`Tenant`]), and the server's supervisor holds it open for reading: the kernel
-/// counts the users, and sees each of them end however it ends. When there is none left, the supervisor waits a while for
-/// another, and then ends the server.
+/// Every user holds a FIFO open for writing ([`Tenant`]), and the server's supervisor holds it open
+/// for reading: the kernel counts the users, and sees each of them end however it ends. When there
+/// is none left, the supervisor waits a while for another, and then ends the server.
 ///
-/// Users enter while they hold the [lock](crate::DirectoryLock) of a directory. The supervisor takes the same lock to decide that it is the end, and closes its
-/// side of the FIFO before it releases it: whoever [entered](Tenant::enter) has a server that stays.
+/// Users enter while they hold the [lock](crate::DirectoryLock) of a directory. The supervisor
+/// takes the same lock to decide that it is the end, and closes its side of the FIFO before it
+/// releases it: whoever [entered](Tenant::enter) has a server that stays.
 #[derive(Clone, Debug)]
 pub struct Tenancy {
     pub(crate) users: Arc<OwnedFd>,
@@ -34,7 +35,8 @@ pub struct Tenant {
 impl Tenancy {
     /// Makes the FIFO, which must not exist, readable and writable for this user only.
     ///
-    /// `lock_directory` is the directory that users lock to enter. `linger` is how long a server without users is kept.
+    /// `lock_directory` is the directory that users lock to enter. `linger` is how long a server
+    /// without users is kept.
     ///
     /// # Errors
     ///
@@ -56,7 +58,8 @@ impl Tenancy {
 }
 
 impl Tenant {
-    /// Becomes a user of the server whose FIFO this is; none if it has no server any more, or never had one.
+    /// Becomes a user of the server whose FIFO this is; none if it has no server any more, or never
+    /// had one.
     ///
     /// To be called with the lock of the [`Tenancy`] held.
     ///

@@ -1,5 +1,5 @@
-//! What those may do who can write into a data directory, listen on a socket or be run: nothing of it makes a caller wait
-//! beyond its deadline, read without end, or believe anything.
+//! What those may do who can write into a data directory, listen on a socket or be run: nothing of
+//! it makes a caller wait beyond its deadline, read without end, or believe anything.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs::{self, File};

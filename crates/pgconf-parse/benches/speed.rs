@@ -1,6 +1,7 @@
 //! Reading, parsing and editing, beside toml_edit on the same content and memchr on the same bytes.
 //!
-//! `cargo bench -p pgconf-parse` shows what divan makes of it. `cargo xtask bench parse` has the operations take turns instead.
+//! `cargo bench -p pgconf-parse` shows what divan makes of it. `cargo xtask bench parse` has the
+//! operations take turns instead.
 
 #[path = "../../../tests/benches/rows/mod.rs"]
 mod rows;

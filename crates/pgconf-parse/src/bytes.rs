@@ -3,7 +3,8 @@
 use std::fmt;
 use std::ops::Deref;
 
-/// Bytes that a debugging programmer sees as text, with replacement characters where they are not UTF-8.
+/// Bytes that a debugging programmer sees as text, with replacement characters where they are not
+/// UTF-8.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Bytes(Box<[u8]>);
 

@@ -13,7 +13,8 @@ pub(crate) struct Commented {
     pub(crate) value: Range<usize>,
 }
 
-/// The assignment on the line at `start..end`, if it is a comment that would be one without its `#`.
+/// The assignment on the line at `start..end`, if it is a comment that would be one without its
+/// `#`.
 pub(crate) fn find(source: &[u8], start: usize, end: usize) -> Option<Commented> {
     let source = &source[..end];
     let line = &source[start..];

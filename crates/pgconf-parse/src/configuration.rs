@@ -303,8 +303,8 @@ pub enum ProblemKind {
         /// Why not.
         error: io::ErrorKind,
     },
-    /// More than 10,000 files and directories, or 16 MiB of text, were read. A file that is included
-    /// again counts again, and so does a list of the names in a directory.
+    /// More than 10,000 files and directories, or 16 MiB of text, were read. A file that is
+    /// included again counts again, and so does a list of the names in a directory.
     ///
     /// DIFFERENCE: the server would go on.
     TooManyFiles,

@@ -50,8 +50,8 @@
 //! * An edit changes one line, and adding one gives the line before its newline if it lacks it;
 //!   [`Document::remove`] changes every line that assigns to the setting, and no other.
 //! * What was set is what the server reads. Where no file can express it, setting it is an error.
-//! * Names, values, line numbers and errors are the server's, for the servers from 10 to 18; what is
-//!   different on purpose is marked `DIFFERENCE:` in these pages.
+//! * Names, values, line numbers and errors are the server's, for the servers from 10 to 18; what
+//!   is different on purpose is marked `DIFFERENCE:` in these pages.
 //! * No input makes it panic, and time is linear in the size of the file. Reading with includes
 //!   ends after 10,000 files, or 16 MiB.
 //!

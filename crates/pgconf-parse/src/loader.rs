@@ -73,7 +73,8 @@ impl FileSystem {
 
 impl Loader for FileSystem {
     fn load(&self, path: &Path) -> Result<Vec<u8>, LoadError> {
-        // Before it is opened, for opening a pipe waits. One who swaps them in between can have that.
+        // Before it is opened, for opening a pipe waits. One who swaps them in between can have
+        // that.
         let metadata = fs::metadata(path).map_err(LoadError::Open)?;
         if !(metadata.is_file() || metadata.is_dir() || is_null_device(&metadata)) {
             let error = io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file");

@@ -259,7 +259,8 @@ impl Reading<'_> {
         accepted
     }
 
-    /// Source: `ParseConfigDirectory` in guc-file.l. The files after one with an error are not read.
+    /// Source: `ParseConfigDirectory` in guc-file.l. The files after one with an error are not
+    /// read.
     fn parse_config_directory(&mut self, location: &[u8], caller: Caller, depth: u32) -> bool {
         match self.conf_files_in_dir(location, caller) {
             Ok(files) => files

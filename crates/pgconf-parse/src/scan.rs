@@ -81,11 +81,12 @@ pub enum Expected {
     EndOfLine,
 }
 
-/// Reads the line that starts at `start`: one iteration of the loop in `ParseConfigFp`. Returns what it is and where it
-/// ends, its newline included.
+/// Reads the line that starts at `start`: one iteration of the loop in `ParseConfigFp`. Returns
+/// what it is and where it ends, its newline included.
 ///
-/// After an error the server reads tokens until one is an end of line. But no rule except that of `\n` matches a newline, so the
-/// end can as well be searched for; that is fast, and linear in time also for a line full of unbalanced quotes.
+/// After an error the server reads tokens until one is an end of line. But no rule except that of
+/// `\n` matches a newline, so the end can as well be searched for; that is fast, and linear in time
+/// also for a line full of unbalanced quotes.
 #[inline]
 pub(crate) fn line(source: &[u8], start: usize) -> (Line, usize) {
     let mut input = &source[start..];
@@ -174,8 +175,9 @@ impl Located {
 
 /// The kind of the token that begins here, which is taken from the input; `None` at its end.
 ///
-/// Inlined wherever a token is expected, so that each place has branches of its own, which the processor learns to predict; a table
-/// of jumps for all of them would cost more than the rest of the line.
+/// Inlined wherever a token is expected, so that each place has branches of its own, which the
+/// processor learns to predict; a table of jumps for all of them would cost more than the rest of
+/// the line.
 #[inline(always)]
 fn token(input: &mut Input<'_>) -> Option<Token> {
     let start = *input;
@@ -495,8 +497,8 @@ mod tests {
             prop_assert_eq!(ours, longest_string(text.as_bytes()));
         }
 
-        /// A line ends at its newline, whatever stands before it, and where the server's way of reading ends: by tokens, up to
-        /// one that is an end of line.
+        /// A line ends at its newline, whatever stands before it, and where the server's way of
+        /// reading ends: by tokens, up to one that is an end of line.
         #[test]
         fn lines_end_where_the_tokens_say(text in confusing_bytes()) {
             let mut start = 0;

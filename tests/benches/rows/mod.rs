@@ -1,4 +1,5 @@
-//! What a benchmark says: a line of JSON for each thing measured, which `cargo xtask bench` makes tables and plots of.
+//! What a benchmark says: a line of JSON for each thing measured, which `cargo xtask bench` makes
+//! tables and plots of.
 
 #![allow(dead_code, reason = "each benchmark uses its part")]
 #![allow(clippy::print_stdout, reason = "this is what a benchmark is for")]
@@ -58,7 +59,8 @@ impl Sheet {
         }
     }
 
-    /// Has everybody take turns, so that all meet the same machine, and once before that to warm up.
+    /// Has everybody take turns, so that all meet the same machine, and once before that to warm
+    /// up.
     pub(crate) fn rounds(&mut self, rounds: usize, mut round: impl FnMut(&mut Self)) {
         let (rows, points) = (self.rows.len(), self.points.len());
         round(self);

@@ -20,7 +20,8 @@ pub(crate) struct Life {
     pub(crate) whole: Duration,
 }
 
-/// Where servers are made, each in a directory with a name of its own. All that is left is removed in the end.
+/// Where servers are made, each in a directory with a name of its own. All that is left is removed
+/// in the end.
 pub(crate) struct Ground {
     installation: Installation,
     builder: TempClusterBuilder,
@@ -59,7 +60,8 @@ impl Ground {
         }
     }
 
-    /// In the same file system as the cache of templates, and with a table of 64 MB in the template.
+    /// In the same file system as the cache of templates, and with a table of 64 MB in the
+    /// template.
     pub(crate) fn on_disk_with_data(&self) -> Self {
         const FILL: &str =
             "CREATE TABLE filler AS SELECT repeat('x', 1000) FROM generate_series(1, 57344)";

@@ -1,5 +1,5 @@
-//! How long a temporary cluster takes, beside `initdb` with `pg_ctl`, beside other libraries, and beside the least that it takes:
-//! `cargo xtask bench temp`.
+//! How long a temporary cluster takes, beside `initdb` with `pg_ctl`, beside other libraries, and
+//! beside the least that it takes: `cargo xtask bench temp`.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
@@ -92,7 +92,8 @@ fn tuned(sheet: &mut Sheet, rounds: usize, ground: &Ground) {
     });
 }
 
-/// Nothing is removed before the end: some file systems are slow to create what others have just removed.
+/// Nothing is removed before the end: some file systems are slow to create what others have just
+/// removed.
 fn large(sheet: &mut Sheet, rounds: usize, ground: &Ground) {
     let ground = ground.on_disk_with_data();
     let template = ground.template();

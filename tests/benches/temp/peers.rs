@@ -1,4 +1,5 @@
-//! Other libraries, each in a process of its own that takes its turn when it is told to: see `xtask/peers`.
+//! Other libraries, each in a process of its own that takes its turn when it is told to: see
+//! `xtask/peers`.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, Write as _};
@@ -27,8 +28,8 @@ struct Process {
 }
 
 impl Peer {
-    /// Those of `BENCH_PEERS`, which `cargo xtask bench --peers` sets. They put their files where ours are, and run as the account of the
-    /// servers, since none of them can do as root.
+    /// Those of `BENCH_PEERS`, which `cargo xtask bench --peers` sets. They put their files where
+    /// ours are, and run as the account of the servers, since none of them can do as root.
     pub(crate) fn all(ground: &Ground) -> Vec<Self> {
         let Ok(text) = std::env::var("BENCH_PEERS") else {
             return Vec::new();

@@ -1,7 +1,7 @@
 //! Makes a temporary cluster as its arguments say, and waits to be killed.
 //!
-//! `temp-owner CACHE STORAGE temp|many|drop|shared|setup` prints `building` when a setup step runs, and the root directory and URI when a server is there.
-//! STORAGE is a directory, or `automatic`.
+//! `temp-owner CACHE STORAGE temp|many|drop|shared|setup` prints `building` when a setup step runs,
+//! and the root directory and URI when a server is there. STORAGE is a directory, or `automatic`.
 
 #![allow(clippy::unwrap_used)]
 

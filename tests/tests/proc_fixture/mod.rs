@@ -261,7 +261,8 @@ pub(crate) fn wait_removed(path: &Utf8Path) {
 }
 
 impl Drop for Cluster {
-    /// A test may have killed its server: the guard gives its shared memory back when nobody uses it.
+    /// A test may have killed its server: the guard gives its shared memory back when nobody uses
+    /// it.
     fn drop(&mut self) {
         if let Ok(orphans) = Orphans::find(&self.data) {
             let _ = orphans.kill(patience());
@@ -275,7 +276,8 @@ pub(crate) fn give_to_account(path: &Utf8Path) {
     }
 }
 
-/// A data directory for these programs, made once: kept for the run by `cargo xtask test`, beside the build otherwise.
+/// A data directory for these programs, made once: kept for the run by `cargo xtask test`, beside
+/// the build otherwise.
 fn template(bin: &Utf8Path) -> Utf8PathBuf {
     let shared = std::env::var("PG_TESTS_SHARED");
     let cache = Utf8PathBuf::from(shared.as_deref().unwrap_or(env!("CARGO_TARGET_TMPDIR")));

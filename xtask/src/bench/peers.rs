@@ -1,4 +1,5 @@
-//! Other libraries that make servers for tests: each in an environment of its own in the cache, none a dependency of anything here.
+//! Other libraries that make servers for tests: each in an environment of its own in the cache,
+//! none a dependency of anything here.
 //!
 //! What drives them is in `xtask/peers`; `tests/benches/temp` has them take their turns.
 
@@ -64,8 +65,8 @@ const TURNS_IN_RUST: &str = include_str!("../../peers/turns.rs");
 const CLIENTS_IN_PYTHON: [&str; 2] = ["psycopg[binary]==3.3.9", "port-for==1.1.1"];
 const CLIENTS_IN_RUST: &str = "postgres = \"=0.19.14\"";
 
-/// Fetches and builds them, unless an earlier run did. The result is what `tests/benches/temp` takes: names, and for each a command, or why
-/// there is none.
+/// Fetches and builds them, unless an earlier run did. The result is what `tests/benches/temp`
+/// takes: names, and for each a command, or why there is none.
 pub(super) fn prepare(server: &Server) -> Result<String> {
     let room = Cache::open()?.root().join("peers");
     fs::create_dir_all(&room).with_context(|| format!("failed to create {room}"))?;
@@ -171,7 +172,8 @@ fn python(room: &Utf8Path) -> Result<Utf8PathBuf> {
     Ok(python)
 }
 
-/// A Python that the account of the servers may execute. One in root's home, as pyenv's, it may not.
+/// A Python that the account of the servers may execute. One in root's home, as pyenv's, it may
+/// not.
 fn open_python() -> Result<Utf8PathBuf> {
     let is_root = rustix::process::geteuid().is_root();
     let real = |name: &str| {

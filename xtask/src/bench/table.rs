@@ -235,7 +235,8 @@ fn figure(value: f64) -> String {
     format!("{value:.decimals$}")
 }
 
-/// `alignment` has an `l` for each column that is aligned to the left; the others are aligned to the right.
+/// `alignment` has an `l` for each column that is aligned to the left; the others are aligned to
+/// the right.
 fn aligned(table: &[Vec<String>], alignment: &str) -> String {
     let is_left = |column: usize| alignment.as_bytes().get(column) == Some(&b'l');
     let width = |column: usize| {

@@ -15,8 +15,8 @@ pub(crate) enum Wanted {
     Major(u32),
 }
 
-/// A server of this machine, else one that was fetched before, else one that is fetched. As root only one that other accounts
-/// can run, since no server runs as root.
+/// A server of this machine, else one that was fetched before, else one that is fetched. As root
+/// only one that other accounts can run, since no server runs as root.
 pub(crate) fn one(wanted: Wanted) -> Result<Server> {
     let (cache, pins) = (Cache::open()?, Pins::load()?);
     let is_root = rustix::process::geteuid().is_root();

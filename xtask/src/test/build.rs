@@ -12,7 +12,8 @@ use crate::workspace;
 /// Directories of the packages whose tests start servers.
 const SERVER_TESTS: [&str; 2] = ["tests", "crates/pg-cluster"];
 
-/// Tests in these packages that need files of the checkout and no server: another account has nothing to add to them.
+/// Tests in these packages that need files of the checkout and no server: another account has
+/// nothing to add to them.
 const WITHOUT_SERVER: [&str; 3] = ["cluster_docs", "guide", "oracle"];
 
 /// The executables of the packages that have server tests.

@@ -181,7 +181,8 @@ impl<'a> Phase<'a> {
     }
 }
 
-/// How often tests try what happens by chance: `PG_TESTS_SETTINGS_KILLS=1000` and the like, which are the caller's to say.
+/// How often tests try what happens by chance: `PG_TESTS_SETTINGS_KILLS=1000` and the like, which
+/// are the caller's to say.
 fn counts() -> impl Iterator<Item = (String, String)> {
     std::env::vars().filter(|(name, value)| {
         name.starts_with("PG_TESTS_") && name != ONE_USER.0 && value.parse::<u64>().is_ok()

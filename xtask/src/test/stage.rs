@@ -84,7 +84,8 @@ impl Stage {
         self.root.join("tmp")
     }
 
-    /// For what tests of one run share, such as a data directory to copy. Not searched for leftovers.
+    /// For what tests of one run share, such as a data directory to copy. Not searched for
+    /// leftovers.
     pub(crate) fn shared(&self) -> Utf8PathBuf {
         self.root.join("shared")
     }
@@ -163,8 +164,9 @@ fn prune(parent: &Utf8Path) {
     }
 }
 
-/// Memory where there is plenty, unless `TMPDIR` says otherwise: hundreds of data directories are made and removed, and waiting for
-/// the disk each time would test the disk. Otherwise the usual place, if other accounts can enter it.
+/// Memory where there is plenty, unless `TMPDIR` says otherwise: hundreds of data directories are
+/// made and removed, and waiting for the disk each time would test the disk. Otherwise the usual
+/// place, if other accounts can enter it.
 fn parent() -> Utf8PathBuf {
     if std::env::var_os("TMPDIR").is_none() {
         if let Some(memory) = memory::with_room(ROOM) {

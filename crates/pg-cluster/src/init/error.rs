@@ -51,7 +51,8 @@ pub enum InitErrorKind {
     /// The installation has no `initdb`.
     #[error("the installation is incomplete")]
     MissingProgram(#[source] MissingProgramError),
-    /// `initdb` could not be started, failed, or took too long; with its exit status and what it printed.
+    /// `initdb` could not be started, failed, or took too long; with its exit status and what it
+    /// printed.
     #[error("initdb did not succeed")]
     Program(#[source] RunError),
     /// No process could be started that cleans up if this one is killed.

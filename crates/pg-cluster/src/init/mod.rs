@@ -1,9 +1,9 @@
 //! Making a data directory.
 //!
-//! `initdb` works in a subdirectory of the data directory, from which everything is moved up when it has succeeded, `PG_VERSION`
-//! last. Without `PG_VERSION` no program takes the directory for a cluster, so at no time does an
-//! interrupted `initdb` leave something that looks finished; and the subdirectory tells the next attempt that all it finds
-//! beside it is left over from us.
+//! `initdb` works in a subdirectory of the data directory, from which everything is moved up when
+//! it has succeeded, `PG_VERSION` last. Without `PG_VERSION` no program takes the directory for a
+//! cluster, so at no time does an interrupted `initdb` leave something that looks finished; and the
+//! subdirectory tells the next attempt that all it finds beside it is left over from us.
 
 mod error;
 mod options;
@@ -37,19 +37,19 @@ const GUARD_PATIENCE: Duration = Duration::from_secs(2);
 impl Cluster {
     /// Makes the data directory with `initdb`, and returns when it is complete.
     ///
-    /// The directory may be missing, with its parents, or be empty. Under root it comes to belong to the [account](Self::account) that the
-    /// server will run as.
+    /// The directory may be missing, with its parents, or be empty. Under root it comes to belong
+    /// to the [account](Self::account) that the server will run as.
     ///
     /// # Errors
     ///
-    /// Before `initdb` runs: the directory is not empty, is a cluster already, or cannot be used; an option makes no
-    /// sense; the installation has no `initdb`. Afterwards: it failed, with what it printed, or took too long. The
-    /// directory is then as it was before.
+    /// Before `initdb` runs: the directory is not empty, is a cluster already, or cannot be used;
+    /// an option makes no sense; the installation has no `initdb`. Afterwards: it failed, with what
+    /// it printed, or took too long. The directory is then as it was before.
     ///
     /// # Cleanup
     ///
-    /// If the calling process is killed meanwhile, `initdb` is ended and what it wrote is removed, all but the directory itself. After a
-    /// crash of the machine the next `init` removes it.
+    /// If the calling process is killed meanwhile, `initdb` is ended and what it wrote is removed,
+    /// all but the directory itself. After a crash of the machine the next `init` removes it.
     pub fn init(&self, options: &InitOptions) -> Result<(), InitError> {
         let failed = |kind| InitError::new(self.data_directory(), kind);
         options
@@ -64,7 +64,8 @@ impl Cluster {
             .map(|path| WalDirectory::prepare(path, self.account()))
             .transpose()
             .and_then(|wal| {
-                // The guard of a temporary cluster removes all of it, and would not wait for what holds back another one.
+                // The guard of a temporary cluster removes all of it, and would not wait for what
+                // holds back another one.
                 if !self.is_guarded() {
                     target.guard(wal.as_ref())?;
                 }
@@ -98,7 +99,8 @@ impl Cluster {
             }
         }
         if let Some(password) = &options.password {
-            // initdb reads the first line of this file, which is the pipe behind its standard input.
+            // initdb reads the first line of this file, which is the pipe behind its standard
+            // input.
             command = command
                 .arg("--pwfile=/dev/stdin")
                 .input(format!("{password}\n"));
@@ -112,9 +114,11 @@ struct Target<'a> {
     directory: &'a Utf8Path,
     /// The topmost directory that did not exist before.
     created: Option<Utf8PathBuf>,
-    /// Removes what was begun if this process is killed. None where the cluster's own guard does that.
+    /// Removes what was begun if this process is killed. None where the cluster's own guard does
+    /// that.
     guard: Option<DirectoryGuard>,
-    /// The directory itself. The account owns it, and so could have any path in it lead elsewhere: what root does, it does here.
+    /// The directory itself. The account owns it, and so could have any path in it lead elsewhere:
+    /// what root does, it does here.
     held: Directory,
     /// User and group of the directory before.
     owner: (u32, u32),
@@ -158,8 +162,9 @@ impl<'a> Target<'a> {
         give(&self.held, account)
     }
 
-    /// Has what `initdb` writes removed if this process is killed. The subdirectory goes last: once it is gone, whoever comes next
-    /// need not fear that anything is removed beneath him. For the same reason the data directory itself stays, empty.
+    /// Has what `initdb` writes removed if this process is killed. The subdirectory goes last: once
+    /// it is gone, whoever comes next need not fear that anything is removed beneath him. For the
+    /// same reason the data directory itself stays, empty.
     fn guard(&mut self, wal: Option<&WalDirectory>) -> Result<(), InitErrorKind> {
         let mut options = GuardOptions::new();
         if let Some(wal) = wal.filter(|wal| wal.empty) {
@@ -178,7 +183,8 @@ impl<'a> Target<'a> {
         Ok(())
     }
 
-    /// Refuses a directory with anything in it, but removes what an interrupted attempt of ours has left.
+    /// Refuses a directory with anything in it, but removes what an interrupted attempt of ours has
+    /// left.
     fn require_empty(&self) -> Result<(), InitErrorKind> {
         let names = || self.held.names().map_err(InitErrorKind::Directory);
         let found = names()?;
@@ -245,7 +251,8 @@ impl<'a> Target<'a> {
             return;
         }
         let _ = match &self.created {
-            // Somebody else may have put something beside it: parents go only as long as they are empty.
+            // Somebody else may have put something beside it: parents go only as long as they are
+            // empty.
             Some(created) => self
                 .directory
                 .ancestors()
@@ -277,8 +284,8 @@ fn give(directory: &Directory, account: Option<&Account>) -> io::Result<()> {
     }
 }
 
-/// Makes the directory with its parents and locks it. If it goes away meanwhile, which is what becomes of it when another
-/// process fails or is killed, it is made again.
+/// Makes the directory with its parents and locks it. If it goes away meanwhile, which is what
+/// becomes of it when another process fails or is killed, it is made again.
 fn make_and_lock(
     directory: &Utf8Path,
     created: Option<&Utf8Path>,
@@ -300,8 +307,9 @@ fn make_and_lock(
                 });
             }
         };
-        // The lock is free while there is unfinished work: its owner was killed, and its guard is about to remove what it began,
-        // the directory itself perhaps. That must not happen beneath us.
+        // The lock is free while there is unfinished work: its owner was killed, and its guard is
+        // about to remove what it began, the directory itself perhaps. That must not happen beneath
+        // us.
         let waiting = Instant::now();
         while directory.join(STAGE).exists() && waiting.elapsed() < GUARD_PATIENCE {
             std::thread::sleep(Duration::from_millis(2));
@@ -386,7 +394,8 @@ impl WalDirectory {
     }
 }
 
-/// The names at the top of a data directory, of all versions. Whatever else is there, somebody else has put there.
+/// The names at the top of a data directory, of all versions. Whatever else is there, somebody else
+/// has put there.
 fn is_written_by_initdb(name: &str) -> bool {
     const OTHERS: [&str; 5] = [
         "PG_VERSION",

@@ -8,8 +8,9 @@ use pg_install::{MajorVersion, Version};
 use super::InitErrorKind;
 use super::superuser::name_for_initdb;
 
-/// How a new data directory is made. The default is a cluster with the superuser `postgres`, encoding UTF-8 and locale
-/// `C`, which is the same on every machine and depends on no variable of the environment.
+/// How a new data directory is made. The default is a cluster with the superuser `postgres`,
+/// encoding UTF-8 and locale `C`, which is the same on every machine and depends on no variable of
+/// the environment.
 ///
 /// ```
 /// use pg_cluster::{InitOptions, Locale};
@@ -17,8 +18,9 @@ use super::superuser::name_for_initdb;
 /// let options = InitOptions::new().user("admin").password("s3cret").locale(Locale::Named("en_US.UTF-8".into()));
 /// ```
 ///
-/// DIFFERENCE: `initdb` on its own takes locale and encoding from the environment and names the superuser after the
-/// operating system's user. Here both have to be asked for, with [`Locale::Environment`] and [`user`](Self::user).
+/// DIFFERENCE: `initdb` on its own takes locale and encoding from the environment and names the
+/// superuser after the operating system's user. Here both have to be asked for, with
+/// [`Locale::Environment`] and [`user`](Self::user).
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InitOptions {
@@ -45,7 +47,8 @@ pub struct InitOptions {
 pub enum Locale {
     /// `C`: bytes in order of their values; there on every machine.
     C,
-    /// One name for all categories, such as `de_DE.UTF-8`. The machine has to know it (`locale -a`).
+    /// One name for all categories, such as `de_DE.UTF-8`. The machine has to know it (`locale
+    /// -a`).
     Named(String),
     /// What `LC_ALL`, `LC_*` and `LANG` of the calling program say.
     Environment,
@@ -109,7 +112,8 @@ pub enum Durability {
     /// It does.
     #[default]
     Synced,
-    /// It does not (`--no-sync`): a crash of the machine soon afterwards may leave a damaged cluster. For throw-away data.
+    /// It does not (`--no-sync`): a crash of the machine soon afterwards may leave a damaged
+    /// cluster. For throw-away data.
     NotSynced,
 }
 
@@ -135,7 +139,8 @@ impl InitOptions {
         }
     }
 
-    /// The name of the superuser (`-U`): any text of at most 63 bytes without line breaks that does not begin with `pg_`.
+    /// The name of the superuser (`-U`): any text of at most 63 bytes without line breaks that does
+    /// not begin with `pg_`.
     #[must_use]
     pub fn user(mut self, name: impl Into<String>) -> Self {
         self.user = name.into();
@@ -144,8 +149,8 @@ impl InitOptions {
 
     /// The superuser's password.
     ///
-    /// It reaches `initdb` through a pipe: it is in no argument, in no variable and in no file. With a password,
-    /// authentication that is not chosen becomes `scram-sha-256`.
+    /// It reaches `initdb` through a pipe: it is in no argument, in no variable and in no file.
+    /// With a password, authentication that is not chosen becomes `scram-sha-256`.
     ///
     /// DIFFERENCE: `initdb` would still say `trust`, with which the password protects nothing.
     #[must_use]
@@ -210,14 +215,16 @@ impl InitOptions {
         self
     }
 
-    /// The size of a WAL segment file in megabytes (`--wal-segsize`, from PostgreSQL 11 on): a power of two from 1 to 1024.
+    /// The size of a WAL segment file in megabytes (`--wal-segsize`, from PostgreSQL 11 on): a
+    /// power of two from 1 to 1024.
     #[must_use]
     pub fn wal_segment_megabytes(mut self, megabytes: u32) -> Self {
         self.wal_segment_megabytes = Some(megabytes);
         self
     }
 
-    /// An empty or new directory for the write-ahead log (`--waldir`), by its absolute path; `pg_wal` becomes a link to it.
+    /// An empty or new directory for the write-ahead log (`--waldir`), by its absolute path;
+    /// `pg_wal` becomes a link to it.
     #[must_use]
     pub fn wal_directory(mut self, directory: impl Into<Utf8PathBuf>) -> Self {
         self.wal_directory = Some(directory.into());
@@ -309,7 +316,8 @@ impl InitOptions {
         let mut arguments = vec![
             format!("--pgdata={directory}"),
             format!("--username={}", name_for_initdb(&self.user)),
-            // We remove what a failed one has left, and release its shared memory first, which takes its lock file.
+            // We remove what a failed one has left, and release its shared memory first, which
+            // takes its lock file.
             "--no-clean".to_owned(),
         ];
         let mut option = |name: &str, value: &str| arguments.push(format!("--{name}={value}"));

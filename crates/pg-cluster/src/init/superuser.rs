@@ -1,8 +1,8 @@
 //! Superusers whose names `initdb` cannot handle.
 //!
-//! It puts the name into a script for the bootstrap backend, which takes quotes, backslashes, parentheses and dollar signs amiss
-//! (`bootstrap_template1` in initdb.c, bootscanner.l). So such a cluster is made with another name, and renamed before
-//! anybody sees it.
+//! It puts the name into a script for the bootstrap backend, which takes quotes, backslashes,
+//! parentheses and dollar signs amiss (`bootstrap_template1` in initdb.c, bootscanner.l). So such a
+//! cluster is made with another name, and renamed before anybody sees it.
 
 use pg_install::Program;
 
@@ -21,8 +21,9 @@ pub(super) fn name_for_initdb(user: &str) -> &str {
 
 /// Gives the superuser the name that was asked for, where `initdb` could not.
 ///
-/// `ALTER ROLE ... RENAME` refuses to rename the session's own user, and a single-user session has no other. The bootstrap
-/// superuser is number 10 (`BOOTSTRAP_SUPERUSERID`). An MD5 password depends on the name, so it is set anew.
+/// `ALTER ROLE ... RENAME` refuses to rename the session's own user, and a single-user session has
+/// no other. The bootstrap superuser is number 10 (`BOOTSTRAP_SUPERUSERID`). An MD5 password
+/// depends on the name, so it is set anew.
 pub(super) fn rename(
     cluster: &Cluster,
     options: &InitOptions,

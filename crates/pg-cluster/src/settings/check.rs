@@ -14,7 +14,8 @@ use crate::{Cluster, ConfigurationProblem};
 pub struct SettingCheck {
     /// What is wrong with the name or the value; none if the server would take them.
     pub problem: Option<SettingProblem>,
-    /// Whether a running server takes a change only when it is started again. False for a name that is not known.
+    /// Whether a running server takes a change only when it is started again. False for a name that
+    /// is not known.
     pub needs_restart: bool,
 }
 
@@ -120,7 +121,8 @@ pub(super) fn check(
     if message.contains("cannot be changed") && parameter.is_none() {
         return Ok(verdict(SettingProblemKind::ReadOnly));
     }
-    // An unknown name with a dot in it is a placeholder for an extension's setting, which the server accepts.
+    // An unknown name with a dot in it is a placeholder for an extension's setting, which the
+    // server accepts.
     if message.contains("unrecognized configuration parameter") {
         let nearest = nearest(parameters, name);
         return Ok(verdict(SettingProblemKind::Unknown { nearest }));
@@ -132,7 +134,8 @@ pub(super) fn check(
     }))
 }
 
-/// Has the server read the file `staged` in the place of `path`, and returns its complaints; none if it accepts everything.
+/// Has the server read the file `staged` in the place of `path`, and returns its complaints; none
+/// if it accepts everything.
 pub(super) fn read_by_server(
     cluster: &Cluster,
     staged: &Utf8Path,
@@ -146,7 +149,8 @@ pub(super) fn read_by_server(
     }))
 }
 
-/// Starts `postgres -C`, which reads a whole configuration, says what it thinks of it in English, and ends. None if it is content.
+/// Starts `postgres -C`, which reads a whole configuration, says what it thinks of it in English,
+/// and ends. None if it is content.
 fn ask(cluster: &Cluster, settings: &[&str]) -> Result<Option<String>, SettingsErrorKind> {
     // Which directory it is matters not, but it has to be one, and the cluster need not exist yet.
     let directory = match cluster.data_directory().is_dir() {

@@ -23,8 +23,9 @@ pub enum Validation {
     /// Nobody. The file remains well-formed if it was: what is written follows the grammar.
     #[default]
     None,
-    /// The server's own binary reads the whole configuration with the change in it (`postgres -C`, some 15 ms): unknown names, values
-    /// of the wrong type or out of range, and errors in included files make the change fail.
+    /// The server's own binary reads the whole configuration with the change in it (`postgres -C`,
+    /// some 15 ms): unknown names, values of the wrong type or out of range, and errors in included
+    /// files make the change fail.
     Server,
 }
 
@@ -34,8 +35,8 @@ pub enum Validation {
 pub struct Written {
     /// Whether the file is another one now. False if it said all this before.
     pub changed: bool,
-    /// Settings that were to be changed, or were changed by an edit session, and have another value all the same, because a later file says
-    /// so.
+    /// Settings that were to be changed, or were changed by an edit session, and have another value
+    /// all the same, because a later file says so.
     pub shadowed: Vec<Shadowed>,
 }
 
@@ -91,9 +92,9 @@ pub(super) fn edit(
 
 /// The file to be changed: a symbolic link stays.
 ///
-/// Whoever owns the directory can put a link into it, and a server's command line can name any file. Neither must have root
-/// change what belongs to somebody else. It is the kernel's rule for directories such as `/tmp` (`fs.protected_symlinks` in
-/// proc_sys_fs(5)).
+/// Whoever owns the directory can put a link into it, and a server's command line can name any
+/// file. Neither must have root change what belongs to somebody else. It is the kernel's rule for
+/// directories such as `/tmp` (`fs.protected_symlinks` in proc_sys_fs(5)).
 fn resolve_link(cluster: &Cluster, path: &Utf8Path) -> Result<Utf8PathBuf, SettingsErrorKind> {
     let look = || {
         let target = path.canonicalize_utf8()?;
@@ -152,8 +153,8 @@ fn values(document: &Document) -> BTreeMap<SettingName, Vec<u8>> {
     assignments.collect()
 }
 
-/// Compares what the edited file says now with what the server will read. A configuration that cannot be read as a whole
-/// shadows nothing that could be named.
+/// Compares what the edited file says now with what the server will read. A configuration that
+/// cannot be read as a whole shadows nothing that could be named.
 fn shadowed(
     cluster: &Cluster,
     path: &Utf8Path,

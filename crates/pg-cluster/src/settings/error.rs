@@ -28,17 +28,19 @@ pub enum SettingsErrorKind {
     /// The configuration cannot be put together from its files.
     #[error("the configuration cannot be read")]
     Resolve(#[source] pgconf_parse::ResolveError),
-    /// A symbolic link, or the command line of the running server, leads to this file, and belongs neither to this user, nor to root,
-    /// nor to the file's owner.
+    /// A symbolic link, or the command line of the running server, leads to this file, and belongs
+    /// neither to this user, nor to root, nor to the file's owner.
     #[error("it is a link that leads to {0}, whose owner did not make it")]
     ForeignLink(Utf8PathBuf),
-    /// Another program has been changing the file for half a minute, or its directory cannot be locked.
+    /// Another program has been changing the file for half a minute, or its directory cannot be
+    /// locked.
     #[error("the directory of the file cannot be locked")]
     Lock(#[source] pg_proc::LockError),
     /// The name or the value cannot be written into a configuration file.
     #[error("the edit is impossible")]
     Edit(#[source] pgconf_parse::EditError),
-    /// The new content cannot be written beside the file, given the file's owner and mode, or put into its place.
+    /// The new content cannot be written beside the file, given the file's owner and mode, or put
+    /// into its place.
     #[error("the new content cannot be written")]
     Write(#[source] io::Error),
     /// The server would not accept the configuration.

@@ -64,18 +64,21 @@ impl SettingHistory {
         &self.assignments
     }
 
-    /// Why no assignment counts at all: the first thing in the files that the server complains about.
+    /// Why no assignment counts at all: the first thing in the files that the server complains
+    /// about.
     pub fn problem(&self) -> Option<&str> {
         self.problem.as_deref()
     }
 
-    /// The assignment that counts, unless there is a [`problem`](Self::problem); none if no file sets the setting.
+    /// The assignment that counts, unless there is a [`problem`](Self::problem); none if no file
+    /// sets the setting.
     pub fn winner(&self) -> Option<&SettingOrigin> {
         self.assignments.last()
     }
 }
 
-/// In the words of [`Explanation`]: a line for each assignment, and what the server complains about.
+/// In the words of [`Explanation`]: a line for each assignment, and what the server complains
+/// about.
 impl fmt::Display for SettingHistory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)

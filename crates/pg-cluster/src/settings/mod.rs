@@ -22,16 +22,19 @@ use crate::Cluster;
 
 /// The settings in a cluster's `postgresql.conf`, obtained from [`Cluster::settings`].
 ///
-/// Each method reads the file anew, so several programs may look and change at the same time. Changes are made under a lock,
-/// appear all at once or not at all, survive a crash of the machine once they are made, keep the file's mode and owner, and
-/// follow a symbolic link to the file that it leads to, if it is this user's, root's or the file's owner's. Comments and
-/// everything else in the file stay as they are, to the byte.
+/// Each method reads the file anew, so several programs may look and change at the same time.
+/// Changes are made under a lock, appear all at once or not at all, survive a crash of the machine
+/// once they are made, keep the file's mode and owner, and follow a symbolic link to the file that
+/// it leads to, if it is this user's, root's or the file's owner's. Comments and everything else in
+/// the file stay as they are, to the byte.
 ///
-/// [`get`](Self::get), [`contains`](Self::contains) and [`iter`](Self::iter) look at this file alone. What the server will use may come from
-/// an included file or from `postgresql.auto.conf`: [`effective`](Self::effective) and [`explain`](Self::explain) look
-/// at all of them, and each change reports what it could not achieve for this reason ([`Written::shadowed`]).
+/// [`get`](Self::get), [`contains`](Self::contains) and [`iter`](Self::iter) look at this file
+/// alone. What the server will use may come from an included file or from `postgresql.auto.conf`:
+/// [`effective`](Self::effective) and [`explain`](Self::explain) look at all of them, and each
+/// change reports what it could not achieve for this reason ([`Written::shadowed`]).
 ///
-/// A running server sees a change after [`Cluster::reload`] or, for some settings, [`Cluster::restart`].
+/// A running server sees a change after [`Cluster::reload`] or, for some settings,
+/// [`Cluster::restart`].
 #[derive(Clone, Copy, Debug)]
 pub struct Settings<'c> {
     cluster: &'c Cluster,
@@ -67,9 +70,9 @@ impl<'c> Settings<'c> {
         read_document(&path).map_err(|kind| SettingsError::new(path, kind))
     }
 
-    /// The value that the file gives to a setting, as the server reads it. Names are compared without ASCII case, and the last
-    /// assignment counts. A value that is not UTF-8 comes with replacement characters;
-    /// [`document`](Self::document) has its bytes.
+    /// The value that the file gives to a setting, as the server reads it. Names are compared
+    /// without ASCII case, and the last assignment counts. A value that is not UTF-8 comes with
+    /// replacement characters; [`document`](Self::document) has its bytes.
     ///
     /// # Errors
     ///
@@ -81,7 +84,8 @@ impl<'c> Settings<'c> {
             .map(|assignment| assignment.value_lossy().into_owned()))
     }
 
-    /// The values of several settings; those that the file does not set are left out. Keys are the names as given.
+    /// The values of several settings; those that the file does not set are left out. Keys are the
+    /// names as given.
     ///
     /// # Errors
     ///
@@ -145,8 +149,8 @@ impl<'c> Settings<'c> {
     ///
     /// # Errors
     ///
-    /// If the name or the value cannot be written, if the file cannot be read or replaced, or if the change was
-    /// found invalid. The file is then as it was.
+    /// If the name or the value cannot be written, if the file cannot be read or replaced, or if
+    /// the change was found invalid. The file is then as it was.
     pub fn set(&self, name: &str, value: impl Into<Value>) -> Result<Written, SettingsError> {
         self.update([(name, value)])
     }
@@ -189,8 +193,8 @@ impl<'c> Settings<'c> {
         edit::edit(self.cluster, &self.path(), self.validation, names, change)
     }
 
-    /// Any change at all, with one read and one write, under the lock: an edit session. If the closure leaves the document as it was,
-    /// nothing is written.
+    /// Any change at all, with one read and one write, under the lock: an edit session. If the
+    /// closure leaves the document as it was, nothing is written.
     ///
     /// ```no_run
     /// # use pg_cluster::{Cluster, SettingsError};
@@ -224,16 +228,19 @@ impl<'c> Settings<'c> {
         )
     }
 
-    /// All files together as the server would read them at its start: includes resolved, `postgresql.auto.conf` last.
+    /// All files together as the server would read them at its start: includes resolved,
+    /// `postgresql.auto.conf` last.
     ///
     /// # Errors
     ///
-    /// If the first file cannot be read. Problems with other files are in [`Configuration::problems`].
+    /// If the first file cannot be read. Problems with other files are in
+    /// [`Configuration::problems`].
     pub fn effective(&self) -> Result<Configuration, SettingsError> {
         read_effective(self.cluster, &self.path())
     }
 
-    /// Why a setting has the value that it has: every assignment over all files in the order of reading, the last of which counts.
+    /// Why a setting has the value that it has: every assignment over all files in the order of
+    /// reading, the last of which counts.
     ///
     /// # Errors
     ///
@@ -242,8 +249,9 @@ impl<'c> Settings<'c> {
         Ok(SettingHistory::new(name, &self.effective()?.explain(name)))
     }
 
-    /// What the server's own programs think of a value for a setting, before it is written anywhere: `postgres --describe-config`
-    /// for the name, `postgres -C` for the value. Takes some 20 ms.
+    /// What the server's own programs think of a value for a setting, before it is written
+    /// anywhere: `postgres --describe-config` for the name, `postgres -C` for the value. Takes some
+    /// 20 ms.
     ///
     /// # Errors
     ///

@@ -1,4 +1,5 @@
-//! Replacing a file whole: whoever reads it sees the old bytes or the new ones, whatever happens in between.
+//! Replacing a file whole: whoever reads it sees the old bytes or the new ones, whatever happens in
+//! between.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -8,8 +9,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 /// New content for a file, complete and durable, but not yet in its place.
 ///
-/// It stands beside the file under one fixed name, which the caller's lock on the directory makes safe: what a killed
-/// writer left there is overwritten by the next one, so that leftovers never pile up.
+/// It stands beside the file under one fixed name, which the caller's lock on the directory makes
+/// safe: what a killed writer left there is overwritten by the next one, so that leftovers never
+/// pile up.
 #[derive(Debug)]
 pub(super) struct Replacement {
     target: Utf8PathBuf,
@@ -18,7 +20,8 @@ pub(super) struct Replacement {
 }
 
 impl Replacement {
-    /// Writes `content` beside `target`, with the mode and the owner of `target`, and waits until it is on disk.
+    /// Writes `content` beside `target`, with the mode and the owner of `target`, and waits until
+    /// it is on disk.
     ///
     /// Fails for what is not a regular file. A symbolic link has to be resolved first.
     pub(super) fn stage(target: &Utf8Path, content: &[u8]) -> io::Result<Self> {
@@ -34,7 +37,8 @@ impl Replacement {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        // `create_new` is O_EXCL: in a directory of somebody else's, a planted link is not followed.
+        // `create_new` is O_EXCL: in a directory of somebody else's, a planted link is not
+        // followed.
         let mut file = OpenOptions::new()
             .write(true)
             .create_new(true)

@@ -1,7 +1,8 @@
 //! Why a server ended before it was ready.
 //!
-//! Facts come first: who holds the directory, whether the addresses are free, whether the server's own check accepts the
-//! configuration. They are the same in every language. What the log says is looked at last, by what is not translated.
+//! Facts come first: who holds the directory, whether the addresses are free, whether the server's
+//! own check accepts the configuration. They are the same in every language. What the log says is
+//! looked at last, by what is not translated.
 
 use std::io;
 use std::net::{TcpListener, ToSocketAddrs as _};
@@ -70,7 +71,8 @@ fn configuration(cluster: &Cluster, options: &StartOptions) -> Option<StartError
     // What it wrote counts, also where its status was not seen.
     let said = String::from_utf8_lossy(&error.stderr);
     let problems = ConfigurationProblem::read_all(&said);
-    // A program that cannot be loaded says nothing like that, and another reason is to be looked for.
+    // A program that cannot be loaded says nothing like that, and another reason is to be looked
+    // for.
     if problems.is_empty() && !said.contains("FATAL:  ") {
         return None;
     }
@@ -79,8 +81,9 @@ fn configuration(cluster: &Cluster, options: &StartOptions) -> Option<StartError
     ))
 }
 
-/// `pg_hba.conf` and `pg_ident.conf` are not read by that check. The server's log names the file and the line in every
-/// language (`tokenize_auth_file` and `parse_hba_line` in src/backend/libpq/hba.c); what is wrong stands in the line above.
+/// `pg_hba.conf` and `pg_ident.conf` are not read by that check. The server's log names the file
+/// and the line in every language (`tokenize_auth_file` and `parse_hba_line` in
+/// src/backend/libpq/hba.c); what is wrong stands in the line above.
 fn access_rules(cluster: &Cluster, log: &str) -> Option<StartErrorKind> {
     let lines: Vec<&str> = log.lines().collect();
     for file in [cluster.hba_file(), cluster.ident_file()] {
@@ -221,14 +224,16 @@ fn recovery(cluster: &Cluster, log: &str) -> Option<StartErrorKind> {
     let state = ControlData::read(cluster.data_directory()).ok()?.state;
     let recovering = match state {
         ControlState::CrashRecovery | ControlState::ArchiveRecovery => true,
-        // Recovery was due, and the startup process came to an end before it had begun. Its number is given in every language.
+        // Recovery was due, and the startup process came to an end before it had begun. Its number
+        // is given in every language.
         ControlState::InProduction | ControlState::ShuttingDown => log.contains("(PID "),
         _ => false,
     };
     recovering.then(|| StartErrorKind::Recovery(last_words(log)))
 }
 
-/// The first message of the highest severity that there is. Severities are translated; those of programs that speak English are known.
+/// The first message of the highest severity that there is. Severities are translated; those of
+/// programs that speak English are known.
 fn last_words(log: &str) -> String {
     let of = |severity: &str| log.lines().find(|line| line.contains(severity));
     let line = of("PANIC:  ")

@@ -13,7 +13,8 @@ use crate::ConfigurationProblem;
 
 /// A server did not start.
 ///
-/// Its [`Debug`](fmt::Debug) shows the last lines of the log as they are, for those who `unwrap` it in a test.
+/// Its [`Debug`](fmt::Debug) shows the last lines of the log as they are, for those who `unwrap` it
+/// in a test.
 #[derive(thiserror::Error)]
 #[error("failed to start the server of {data_directory}")]
 pub struct StartError {
@@ -38,7 +39,8 @@ pub enum StartErrorKind {
         /// The installation's version.
         server: Version,
     },
-    /// The server refuses a data directory that others than its owner can write to, or that belongs to somebody else.
+    /// The server refuses a data directory that others than its owner can write to, or that belongs
+    /// to somebody else.
     #[error("the server refuses {path}, whose owner is user {owner} and whose mode is {mode:04o}")]
     Permissions {
         /// The directory.
@@ -75,8 +77,8 @@ pub enum StartErrorKind {
         /// Directory and file.
         path: Utf8PathBuf,
     },
-    /// Another process holds the data directory: a server that was started at the same time, a single-user
-    /// process, or a process of another user.
+    /// Another process holds the data directory: a server that was started at the same time, a
+    /// single-user process, or a process of another user.
     #[error("process {0} holds the data directory")]
     Held(Pid),
     /// Somebody else listens on that address, a TCP address with port or the path of a Unix socket.
@@ -142,7 +144,8 @@ impl StartError {
         &self.kind
     }
 
-    /// The end of what the server wrote to its log since this start, through its `logging_collector` too. Empty if it wrote nothing or nobody can read it.
+    /// The end of what the server wrote to its log since this start, through its
+    /// `logging_collector` too. Empty if it wrote nothing or nobody can read it.
     pub fn log(&self) -> &str {
         &self.log
     }

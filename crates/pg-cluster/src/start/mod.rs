@@ -46,16 +46,18 @@ const ORPHAN_PATIENCE: Duration = Duration::from_secs(10);
 const LOG_FILE: &str = "server.log";
 
 impl Cluster {
-    /// Starts the server, and waits until it is ready unless the options say otherwise. If there is a server already, whoever
-    /// started it, nothing is started. One that is shutting down is waited for, and followed by a new one.
+    /// Starts the server, and waits until it is ready unless the options say otherwise. If there is
+    /// a server already, whoever started it, nothing is started. One that is shutting down is
+    /// waited for, and followed by a new one.
     ///
-    /// What can be known beforehand is checked beforehand: that the directory is a cluster of this major version which the
-    /// account may use, and that the socket's path is not too long.
+    /// What can be known beforehand is checked beforehand: that the directory is a cluster of this
+    /// major version which the account may use, and that the socket's path is not too long.
     ///
     /// # Errors
     ///
-    /// [`StartError`] with the reason as far as it can be told, and the log of this start. No server of this start is left then: one
-    /// that does not become ready in time is stopped. One that was running before, and does not become ready, is left alone.
+    /// [`StartError`] with the reason as far as it can be told, and the log of this start. No
+    /// server of this start is left then: one that does not become ready in time is stopped. One
+    /// that was running before, and does not become ready, is left alone.
     ///
     /// # Races
     ///
@@ -94,7 +96,8 @@ impl Cluster {
             Occupant::Nobody => {}
         }
         preconditions::check(self, options).map_err(failed)?;
-        // Children of a killed server hold its shared memory until they notice. If they do not, the server will say so.
+        // Children of a killed server hold its shared memory until they notice. If they do not, the
+        // server will say so.
         if let Ok(orphans) = Orphans::find(self.data_directory()) {
             let _ = orphans.wait_gone(options.timeout.min(ORPHAN_PATIENCE));
         }
@@ -115,12 +118,14 @@ impl Cluster {
         Ok(Started::Now(pid))
     }
 
-    /// Waits until the server, whoever started it, accepts connections, or is a [standby](crate::State::Standby) that never will.
+    /// Waits until the server, whoever started it, accepts connections, or is a
+    /// [standby](crate::State::Standby) that never will.
     ///
     /// # Errors
     ///
-    /// At once if there is no server, or somebody else holds the directory; as soon as it ends while it is waited for, with the reason as far as it can be told, also if it
-    /// had ended before; a timeout, which leaves the server alone. The time that recovery takes is counted.
+    /// At once if there is no server, or somebody else holds the directory; as soon as it ends
+    /// while it is waited for, with the reason as far as it can be told, also if it had ended
+    /// before; a timeout, which leaves the server alone. The time that recovery takes is counted.
     pub fn wait_until_started(&self, timeout: Duration) -> Result<(), StartError> {
         let deadline = Deadline::after(timeout);
         let failed = |kind| StartError::new(self.data_directory(), kind);
@@ -148,7 +153,8 @@ impl Cluster {
         }
     }
 
-    /// The exit status of the server that this object has started last; none while it runs, and none if this object started none.
+    /// The exit status of the server that this object has started last; none while it runs, and
+    /// none if this object started none.
     pub fn exit_status(&self) -> Option<std::process::ExitStatus> {
         let server = self.server()?;
         if !server.process.postmaster().is_alive() {
@@ -158,8 +164,9 @@ impl Cluster {
         server.process.exit_status()
     }
 
-    /// The end of the server's log, at most 64 KiB: of what the server that this object has started last has written, through its
-    /// `logging_collector` too, or, if it has started none, of `server.log` in the data directory, where
+    /// The end of the server's log, at most 64 KiB: of what the server that this object has started
+    /// last has written, through its `logging_collector` too, or, if it has started none, of
+    /// `server.log` in the data directory, where
     /// [detached](Ownership::Detached) servers write. None if there is no such log, or it goes where it cannot be read.
     pub fn log_tail(&self) -> Option<String> {
         match self.server() {
@@ -223,7 +230,8 @@ impl Cluster {
         };
         if let Some(path) = self.given_config_file() {
             setting("config_file", path.as_str());
-            // A relative `data_directory` in that file would be taken against wherever the server is started.
+            // A relative `data_directory` in that file would be taken against wherever the server
+            // is started.
             setting("data_directory", self.data_directory().as_str());
         }
         for (name, value) in &options.settings {

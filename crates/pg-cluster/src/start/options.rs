@@ -6,8 +6,9 @@ use std::time::Duration;
 use camino::Utf8PathBuf;
 use pg_proc::{Log, Ownership, Tenancy};
 
-/// How a server is to be started. The default is a server with the settings of its configuration files, bound to this
-/// process, with the end of its log kept in memory, and waited for until it is ready, for a minute.
+/// How a server is to be started. The default is a server with the settings of its configuration
+/// files, bound to this process, with the end of its log kept in memory, and waited for until it is
+/// ready, for a minute.
 ///
 /// ```
 /// use pg_cluster::{Log, Ownership, StartOptions};
@@ -38,7 +39,8 @@ pub enum StartWait {
     /// When the server accepts connections (or is a standby that never will).
     #[default]
     Ready,
-    /// When the program runs; [`Cluster::wait_until_started`](crate::Cluster::wait_until_started) can follow.
+    /// When the program runs; [`Cluster::wait_until_started`](crate::Cluster::wait_until_started)
+    /// can follow.
     Spawned,
 }
 
@@ -57,8 +59,8 @@ impl StartOptions {
         }
     }
 
-    /// A setting for this start, which wins over all configuration files. The value is passed as one argument: no quoting is needed and
-    /// no shell sees it.
+    /// A setting for this start, which wins over all configuration files. The value is passed as
+    /// one argument: no quoting is needed and no shell sees it.
     #[must_use]
     pub fn setting(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.settings.push((name.into(), value.into()));
@@ -85,15 +87,17 @@ impl StartOptions {
         self.setting("port", port.to_string())
     }
 
-    /// The addresses to listen on, for this start: names or numeric addresses, `*` for all; none means no TCP at all.
+    /// The addresses to listen on, for this start: names or numeric addresses, `*` for all; none
+    /// means no TCP at all.
     #[must_use]
     pub fn listen_addresses<A: AsRef<str>>(self, addresses: impl IntoIterator<Item = A>) -> Self {
         let list = pgconf_parse::join_guc_list(addresses);
         self.setting("listen_addresses", list)
     }
 
-    /// The directory for the Unix socket, for this start. Any path will do, commas and spaces included, if it is short enough: with
-    /// `/.s.PGSQL.PORT` at most 107 bytes, 103 on macOS and the BSDs.
+    /// The directory for the Unix socket, for this start. Any path will do, commas and spaces
+    /// included, if it is short enough: with `/.s.PGSQL.PORT` at most 107 bytes, 103 on macOS and
+    /// the BSDs.
     #[must_use]
     pub fn socket_directory(self, directory: impl Into<Utf8PathBuf>) -> Self {
         let list = pgconf_parse::join_directories([directory.into().as_std_path()]);
@@ -110,7 +114,8 @@ impl StartOptions {
             .listen_addresses::<&str>([])
     }
 
-    /// Where the server's own output goes. If nothing is said, the last 64 KiB are kept in memory for a
+    /// Where the server's own output goes. If nothing is said, the last 64 KiB are kept in memory
+    /// for a
     /// [bound](Ownership::Bound) server, and `server.log` in the data directory is appended to for a
     /// [detached](Ownership::Detached) one.
     #[must_use]
@@ -126,7 +131,8 @@ impl StartOptions {
         self
     }
 
-    /// A variable for the server's environment. It inherits the caller's without what begins with `PG`.
+    /// A variable for the server's environment. It inherits the caller's without what begins with
+    /// `PG`.
     #[must_use]
     pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.environment.push((name.into(), value.into()));
@@ -140,15 +146,17 @@ impl StartOptions {
         self
     }
 
-    /// How long the server may take to become ready; a minute if not set. The time that crash recovery takes while it makes progress is
-    /// not counted: see [`recovery_patience`](Self::recovery_patience).
+    /// How long the server may take to become ready; a minute if not set. The time that crash
+    /// recovery takes while it makes progress is not counted: see
+    /// [`recovery_patience`](Self::recovery_patience).
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// How long crash recovery may show no sign of progress, once [`timeout`](Self::timeout) is over; a minute if not set.
+    /// How long crash recovery may show no sign of progress, once [`timeout`](Self::timeout) is
+    /// over; a minute if not set.
     #[must_use]
     pub fn recovery_patience(mut self, patience: Duration) -> Self {
         self.recovery_patience = patience;

@@ -39,8 +39,8 @@ fn version(cluster: &Cluster) -> Result<(), StartErrorKind> {
     })
 }
 
-/// `checkDataDir` in src/backend/utils/init/miscinit.c: owned by the server's account, nothing for others, and for the group
-/// at most reading.
+/// `checkDataDir` in src/backend/utils/init/miscinit.c: owned by the server's account, nothing for
+/// others, and for the group at most reading.
 fn permissions(cluster: &Cluster) -> Result<(), StartErrorKind> {
     let path = cluster.data_directory();
     let found = fs::metadata(path).map_err(|cause| StartErrorKind::Unusable {

@@ -12,9 +12,11 @@ pub enum StopMode {
     Smart,
     /// Roll back what is open, disconnect everybody, write a checkpoint: SIGINT.
     Fast,
-    /// Leave at once, without a checkpoint; the next start recovers from the write-ahead log: SIGQUIT.
+    /// Leave at once, without a checkpoint; the next start recovers from the write-ahead log:
+    /// SIGQUIT.
     Immediate,
-    /// SIGKILL for the postmaster and all its children, and what they leave in shared memory is released.
+    /// SIGKILL for the postmaster and all its children, and what they leave in shared memory is
+    /// released.
     Kill,
 }
 
@@ -31,8 +33,8 @@ impl StopMode {
 
 /// Steps of stopping, each with the time it is given before the next one begins.
 ///
-/// This is for a server that the program stops while it lives; what becomes of a server when the program ends is said by
-/// its [`Ownership`](crate::Ownership).
+/// This is for a server that the program stops while it lives; what becomes of a server when the
+/// program ends is said by its [`Ownership`](crate::Ownership).
 ///
 /// ```
 /// use std::time::Duration;
@@ -62,12 +64,14 @@ impl Escalation {
         self
     }
 
-    /// A fast shutdown that is given a minute, which is what `pg_ctl stop` does; nothing harder follows.
+    /// A fast shutdown that is given a minute, which is what `pg_ctl stop` does; nothing harder
+    /// follows.
     pub fn fast() -> Self {
         Self::new(StopMode::Fast, Duration::from_secs(60))
     }
 
-    /// Two seconds for clients to leave, ten for a fast shutdown, five for an immediate one, then SIGKILL.
+    /// Two seconds for clients to leave, ten for a fast shutdown, five for an immediate one, then
+    /// SIGKILL.
     pub fn escalating() -> Self {
         Self::new(StopMode::Smart, Duration::from_secs(2))
             .then(StopMode::Fast, Duration::from_secs(10))

@@ -32,8 +32,8 @@ pub enum Stopped {
 }
 
 impl Cluster {
-    /// Asks the server to stop once its clients have disconnected: SIGTERM, a smart shutdown. Returns at once, with the PID of the server that
-    /// was asked; none if there is no server.
+    /// Asks the server to stop once its clients have disconnected: SIGTERM, a smart shutdown.
+    /// Returns at once, with the PID of the server that was asked; none if there is no server.
     ///
     /// # Errors
     ///
@@ -41,13 +41,15 @@ impl Cluster {
     ///
     /// # Races
     ///
-    /// The signal reaches the identified server or nobody: see [`Postmaster`](pg_proc::Postmaster). It takes a moment to act: who calls
-    /// [`start`](Self::start) next may be told that the server is running already. [`stop_and_wait`](Self::stop_and_wait) leaves no doubt.
+    /// The signal reaches the identified server or nobody: see [`Postmaster`](pg_proc::Postmaster).
+    /// It takes a moment to act: who calls [`start`](Self::start) next may be told that the server
+    /// is running already. [`stop_and_wait`](Self::stop_and_wait) leaves no doubt.
     pub fn stop(&self) -> Result<Option<Pid>, StopError> {
         self.ask(StopMode::Smart)
     }
 
-    /// Asks the server to disconnect its clients and stop: SIGINT, a fast shutdown. Returns at once.
+    /// Asks the server to disconnect its clients and stop: SIGINT, a fast shutdown. Returns at
+    /// once.
     ///
     /// # Errors
     ///
@@ -56,7 +58,8 @@ impl Cluster {
         self.ask(StopMode::Fast)
     }
 
-    /// Asks the server to leave without a checkpoint: SIGQUIT, an immediate shutdown. Returns at once. The next start recovers.
+    /// Asks the server to leave without a checkpoint: SIGQUIT, an immediate shutdown. Returns at
+    /// once. The next start recovers.
     ///
     /// # Errors
     ///
@@ -65,8 +68,8 @@ impl Cluster {
         self.ask(StopMode::Immediate)
     }
 
-    /// Kills the postmaster and all its children with SIGKILL, waits until they are gone, and releases the shared memory that
-    /// they leave. The next start recovers, and can follow at once.
+    /// Kills the postmaster and all its children with SIGKILL, waits until they are gone, and
+    /// releases the shared memory that they leave. The next start recovers, and can follow at once.
     ///
     /// # Errors
     ///
@@ -79,12 +82,14 @@ impl Cluster {
         })
     }
 
-    /// Stops the server, step by step harder, and waits until nothing of it is left. Children of a postmaster that has crashed are
-    /// killed, whatever the steps are: without it they can do nothing in good order.
+    /// Stops the server, step by step harder, and waits until nothing of it is left. Children of a
+    /// postmaster that has crashed are killed, whatever the steps are: without it they can do
+    /// nothing in good order.
     ///
     /// # Errors
     ///
-    /// As [`stop`](Self::stop); or a timeout, if the last step's patience ended before the server did.
+    /// As [`stop`](Self::stop); or a timeout, if the last step's patience ended before the server
+    /// did.
     pub fn stop_and_wait(&self, escalation: &Escalation) -> Result<Stopped, StopError> {
         let failed = |kind| StopError::new(self.data_directory(), kind);
         let Some(postmaster) = self.to_be_stopped()? else {
@@ -157,7 +162,8 @@ impl Cluster {
         self.end_orphans(|orphans| orphans.wait_gone(timeout))
     }
 
-    /// A postmaster that crashed, or was killed, has left its children behind. Where there is no directory, there are none.
+    /// A postmaster that crashed, or was killed, has left its children behind. Where there is no
+    /// directory, there are none.
     fn end_orphans(
         &self,
         end: impl FnOnce(Orphans) -> Result<(), WaitError>,
@@ -177,7 +183,8 @@ impl Cluster {
         })
     }
 
-    /// The log collector outlives its postmaster for a moment. Of a server that somebody else has started nobody tells when it is gone.
+    /// The log collector outlives its postmaster for a moment. Of a server that somebody else has
+    /// started nobody tells when it is gone.
     fn wait_for_last_words(&self, pid: Pid) {
         if let Some(own) = self.server().filter(|own| own.process.pid() == pid) {
             let _ = own.process.wait_gone(LAST_WORDS);
@@ -200,14 +207,16 @@ impl Cluster {
 /// More than a log collector is given.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// What a killed server leaves in shared memory. The next start would release it as well, but there may be none.
+/// What a killed server leaves in shared memory. The next start would release it as well, but there
+/// may be none.
 fn release(data_directory: &Utf8Path) {
     // It may have ended in good order before it was killed, or another one may have been started.
     let _ = pg_proc::release_shared_memory(data_directory);
 }
 
 impl Cluster {
-    /// The server; an error if somebody else holds the directory whom no signal of ours would end in good order.
+    /// The server; an error if somebody else holds the directory whom no signal of ours would end
+    /// in good order.
     fn to_be_stopped(&self) -> Result<Option<AnyPostmaster>, StopError> {
         let failed = |kind| StopError::new(self.data_directory(), kind);
         match self.occupant() {
@@ -237,7 +246,8 @@ pub enum StopErrorKind {
     /// It cannot be found out whether there is one.
     #[error("it cannot be found out about")]
     Find(#[source] FindError),
-    /// A single-user process, or a process of another user, holds the directory. It was not touched.
+    /// A single-user process, or a process of another user, holds the directory. It was not
+    /// touched.
     #[error("process {0} holds the data directory and is no server that could be stopped")]
     Held(Pid),
     /// It cannot be signalled.

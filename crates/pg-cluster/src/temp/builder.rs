@@ -14,7 +14,8 @@ use crate::{ConnectionInfo, DataChecksums, Durability, InitOptions};
 
 /// How a temporary cluster is to be made; from [`TempCluster::builder`]. Nothing needs to be said.
 ///
-/// A builder can be kept and [started](Self::start) as often as clusters are wanted; it is `Send`, `Sync` and cheap to clone.
+/// A builder can be kept and [started](Self::start) as often as clusters are wanted; it is `Send`,
+/// `Sync` and cheap to clone.
 #[derive(Clone, Debug)]
 #[must_use = "nothing is started before `start`"]
 pub struct TempClusterBuilder {
@@ -54,7 +55,8 @@ impl TempClusterBuilder {
         }
     }
 
-    /// Use this installation. Otherwise the first one that [`Discovery`](pg_install::Discovery) finds is used, and remembered for the life of the process.
+    /// Use this installation. Otherwise the first one that [`Discovery`](pg_install::Discovery)
+    /// finds is used, and remembered for the life of the process.
     pub fn installation(mut self, installation: Installation) -> Self {
         self.installation = Some(installation);
         self
@@ -66,8 +68,9 @@ impl TempClusterBuilder {
         self
     }
 
-    /// How the template is initialised. The default is [`InitOptions::new`] without waiting for the disk, without data checksums and with WAL
-    /// segments of 1 MB (from PostgreSQL 11 on), which make a clone cheaper; what is set here replaces all of that but the last.
+    /// How the template is initialised. The default is [`InitOptions::new`] without waiting for the
+    /// disk, without data checksums and with WAL segments of 1 MB (from PostgreSQL 11 on), which
+    /// make a clone cheaper; what is set here replaces all of that but the last.
     ///
     /// [`wal_directory`](InitOptions::wal_directory) cannot be used here.
     pub fn init(mut self, options: InitOptions) -> Self {
@@ -87,13 +90,15 @@ impl TempClusterBuilder {
         self
     }
 
-    /// The database that clients are to connect to; `postgres` if not set. It is created in the template if need be.
+    /// The database that clients are to connect to; `postgres` if not set. It is created in the
+    /// template if need be.
     pub fn database(mut self, name: impl Into<String>) -> Self {
         self.database = Some(name.into());
         self
     }
 
-    /// A setting of the server. It wins over those by which this type makes the server fast, such as `fsync = off`.
+    /// A setting of the server. It wins over those by which this type makes the server fast, such
+    /// as `fsync = off`.
     pub fn setting(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.settings.push((name.into(), value.into()));
         self
@@ -111,14 +116,15 @@ impl TempClusterBuilder {
         self
     }
 
-    /// A step that prepares the database, such as migrations: it is run once for each `key`, in the template, and every cluster begins with what
-    /// it has left. Several steps run in the order in which they are added.
+    /// A step that prepares the database, such as migrations: it is run once for each `key`, in the
+    /// template, and every cluster begins with what it has left. Several steps run in the order in
+    /// which they are added.
     ///
-    /// **The key has to change whenever the step does**: this library cannot look into a closure. A version number will do, or the text of the
-    /// migrations itself, as from `include_str!`.
+    /// **The key has to change whenever the step does**: this library cannot look into a closure. A
+    /// version number will do, or the text of the migrations itself, as from `include_str!`.
     ///
-    /// The step is run in a thread of its own, so a blocking client can be used even if the caller is inside an async runtime. It has to close its
-    /// connections.
+    /// The step is run in a thread of its own, so a blocking client can be used even if the caller
+    /// is inside an async runtime. It has to close its connections.
     pub fn setup<E: Into<Box<dyn Error + Send + Sync>>>(
         mut self,
         key: impl Into<String>,
@@ -143,8 +149,9 @@ impl TempClusterBuilder {
         self
     }
 
-    /// What becomes of the server when the process ends. Unless said otherwise it is shut down at once, without a checkpoint, and everything is
-    /// removed. With [`Ownership::Detached`] server and files are left to the caller, also when the value is dropped.
+    /// What becomes of the server when the process ends. Unless said otherwise it is shut down at
+    /// once, without a checkpoint, and everything is removed. With [`Ownership::Detached`] server
+    /// and files are left to the caller, also when the value is dropped.
     pub fn ownership(mut self, ownership: Ownership) -> Self {
         self.ownership = Some(ownership);
         self
@@ -156,7 +163,8 @@ impl TempClusterBuilder {
         self
     }
 
-    /// Where the server's log goes; unless said otherwise its end is kept in memory, for [`TempCluster::log_tail`].
+    /// Where the server's log goes; unless said otherwise its end is kept in memory, for
+    /// [`TempCluster::log_tail`].
     pub fn log(mut self, log: Log) -> Self {
         self.log = Some(log);
         self
@@ -170,11 +178,13 @@ impl TempClusterBuilder {
 
     /// Makes the cluster and starts its server.
     ///
-    /// The first time, the template is made, which takes as long as `initdb` and the setup steps. Others who need the same template wait for that.
+    /// The first time, the template is made, which takes as long as `initdb` and the setup steps.
+    /// Others who need the same template wait for that.
     ///
     /// # Errors
     ///
-    /// [`TempError`], which says what could not be done. Nothing is left behind then but, perhaps, the template.
+    /// [`TempError`], which says what could not be done. Nothing is left behind then but, perhaps,
+    /// the template.
     ///
     /// # Cleanup
     ///

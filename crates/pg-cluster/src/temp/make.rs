@@ -19,8 +19,9 @@ use crate::{Cluster, ConnectionInfo, InitErrorKind, StartErrorKind, StartOptions
 /// How often another port is tried when somebody else took the free one before the server did.
 const ATTEMPTS: usize = 10;
 
-/// How long a server leaves its databases alone: the first autovacuum worker comes after `autovacuum_naptime`, a minute, divided by the
-/// number of databases, of which a template without setup steps has four at most.
+/// How long a server leaves its databases alone: the first autovacuum worker comes after
+/// `autovacuum_naptime`, a minute, divided by the number of databases, of which a template without
+/// setup steps has four at most.
 const UNTIL_FIRST_WORKER: Duration = Duration::from_secs(10);
 
 impl TempClusterBuilder {
@@ -59,7 +60,8 @@ impl TempClusterBuilder {
         then(&recipe, &cache)
     }
 
-    /// Clones the template, which is made first if need be, and starts the server. `adjust` sees the new directory and may change how it is started.
+    /// Clones the template, which is made first if need be, and starts the server. `adjust` sees
+    /// the new directory and may change how it is started.
     pub(super) fn clone_of_template(
         &self,
         recipe: &Recipe<'_>,
@@ -310,7 +312,8 @@ impl TempClusterBuilder {
 /// Changes how a clone is started.
 pub(super) type Adjust<'a> = dyn FnMut(&Root, &mut StartOptions) -> Result<(), TempErrorKind> + 'a;
 
-/// Between our finding a free port and the server's binding it somebody else may take it: then another one is tried.
+/// Between our finding a free port and the server's binding it somebody else may take it: then
+/// another one is tried.
 fn start_on_free_port(cluster: &Cluster, options: &StartOptions) -> Result<u16, TempErrorKind> {
     let mut attempts = 0;
     loop {

@@ -19,7 +19,8 @@ pub use self::shared::SharedCluster;
 pub use self::storage::Storage;
 use crate::{Cluster, ConnectionInfo, Escalation};
 
-/// The port of a server that listens on a socket in a directory of its own, where it is nothing but a part of the socket's name.
+/// The port of a server that listens on a socket in a directory of its own, where it is nothing but
+/// a part of the socket's name.
 pub(crate) const PORT: u16 = 5432;
 
 /// A running server for a test, made in tens of milliseconds, gone with this value.
@@ -34,28 +35,38 @@ pub(crate) const PORT: u16 = 5432;
 ///
 /// # How it is so fast
 ///
-/// `initdb` runs once; each cluster is a clone of its result. That template is kept in the user's cache directory (`$PG_CLUSTER_CACHE`, else
-/// `$XDG_CACHE_HOME/pg-cluster`, else `~/.cache/pg-cluster`, on macOS `~/Library/Caches/pg-cluster`; `pg-cluster-UID` in `TMPDIR` where there is no home to write to) for all processes and all checkouts, by
-/// installation, options, account and setup steps. The clone is kept in memory where there is room, see [`Storage`].
+/// `initdb` runs once; each cluster is a clone of its result. That template is kept in the user's
+/// cache directory (`$PG_CLUSTER_CACHE`, else `$XDG_CACHE_HOME/pg-cluster`, else
+/// `~/.cache/pg-cluster`, on macOS `~/Library/Caches/pg-cluster`; `pg-cluster-UID` in `TMPDIR`
+/// where there is no home to write to) for all processes and all checkouts, by installation,
+/// options, account and setup steps. The clone is kept in memory where there is room, see
+/// [`Storage`].
 ///
-/// The server starts while the files of the databases, nine tenths of all, are still being written. Between its start and the
-/// first connection PostgreSQL does not read them: after a clean shutdown there is nothing to recover (`StartupXLOG`), what it removes from `base` then
-/// (`RemovePgTempFiles`, `RelationCacheInitFileRemove`) has names that templates do not contain, and the autovacuum launcher connects to no database and sends its first worker
-/// after a quarter of a minute (`autovacuum_naptime` by the number of databases: `AutoVacLauncherMain`, `rebuild_database_list`); a clone that takes longer than ten seconds is made once more, the other way. Nobody can connect, since nobody knows the socket before [`start`](Self::start)
-/// returns, and then all files are complete. With TCP, preloaded libraries, setup steps or settings of autovacuum, everything is written before the server
-/// starts.
+/// The server starts while the files of the databases, nine tenths of all, are still being written.
+/// Between its start and the first connection PostgreSQL does not read them: after a clean shutdown
+/// there is nothing to recover (`StartupXLOG`), what it removes from `base` then
+/// (`RemovePgTempFiles`, `RelationCacheInitFileRemove`) has names that templates do not contain,
+/// and the autovacuum launcher connects to no database and sends its first worker after a quarter
+/// of a minute (`autovacuum_naptime` by the number of databases: `AutoVacLauncherMain`,
+/// `rebuild_database_list`); a clone that takes longer than ten seconds is made once more, the
+/// other way. Nobody can connect, since nobody knows the socket before [`start`](Self::start)
+/// returns, and then all files are complete. With TCP, preloaded libraries, setup steps or settings
+/// of autovacuum, everything is written before the server starts.
 ///
 /// # Settings
 ///
-/// `fsync`, `synchronous_commit` and `full_page_writes` are off, `shared_buffers` is 16 MB, `max_wal_size` 128 MB; there is no TCP. Each can be
+/// `fsync`, `synchronous_commit` and `full_page_writes` are off, `shared_buffers` is 16 MB,
+/// `max_wal_size` 128 MB; there is no TCP. Each can be
 /// [set](TempClusterBuilder::setting) otherwise.
 ///
 /// # Cleanup
 ///
-/// Dropping the value stops the server without a checkpoint and removes its files; it takes a few milliseconds, at most a few seconds, does not panic, and may
-/// happen inside an async runtime or while a panic unwinds. If the process ends in any other way, SIGKILL included, processes that watch it do
-/// the same. After a crash of the machine, or a SIGKILL in the
-/// moment between the making of the directory and that of its guard, a later start removes what is left. Only directories that this library has made are ever removed: each has a marker.
+/// Dropping the value stops the server without a checkpoint and removes its files; it takes a few
+/// milliseconds, at most a few seconds, does not panic, and may happen inside an async runtime or
+/// while a panic unwinds. If the process ends in any other way, SIGKILL included, processes that
+/// watch it do the same. After a crash of the machine, or a SIGKILL in the moment between the
+/// making of the directory and that of its guard, a later start removes what is left. Only
+/// directories that this library has made are ever removed: each has a marker.
 #[derive(Debug)]
 pub struct TempCluster {
     /// The cluster ends its server, and then its guard removes the files.
@@ -96,15 +107,16 @@ pub enum Keep {
     /// They never do.
     #[default]
     Never,
-    /// They do if the value is dropped while its thread panics, as in a failing test. The server is shut down, and the path is printed to
-    /// standard error.
+    /// They do if the value is dropped while its thread panics, as in a failing test. The server is
+    /// shut down, and the path is printed to standard error.
     OnPanic,
     /// They always do, if the value is dropped.
     Always,
 }
 
 impl TempCluster {
-    /// A server with all defaults: the first installation found, user and database `postgres`, a Unix socket, no password.
+    /// A server with all defaults: the first installation found, user and database `postgres`, a
+    /// Unix socket, no password.
     ///
     /// # Errors
     ///
@@ -143,12 +155,14 @@ impl TempCluster {
         &self.socket_directory
     }
 
-    /// The port: of TCP where it [listens](TempClusterBuilder::listen) there, and in the name of the socket always.
+    /// The port: of TCP where it [listens](TempClusterBuilder::listen) there, and in the name of
+    /// the socket always.
     pub fn port(&self) -> u16 {
         self.info.port()
     }
 
-    /// The cluster, to control its server: stop and start it again, change settings, look at its files.
+    /// The cluster, to control its server: stop and start it again, change settings, look at its
+    /// files.
     pub fn cluster(&self) -> &Cluster {
         &self.cluster
     }
@@ -165,7 +179,8 @@ impl TempCluster {
             .map_or(self.cluster.data_directory(), Root::path)
     }
 
-    /// Shuts the server down and leaves its files to the caller: they are in the returned directory, in `data`.
+    /// Shuts the server down and leaves its files to the caller: they are in the returned
+    /// directory, in `data`.
     pub fn into_files(mut self) -> Utf8PathBuf {
         let path = self.path().to_owned();
         self.keep = Keep::Always;
@@ -179,7 +194,8 @@ impl TempCluster {
         self.cluster.leave();
     }
 
-    /// Makes the files the caller's. The guard's end comes first, lest it remove what has no marker any more but was found by it before.
+    /// Makes the files the caller's. The guard's end comes first, lest it remove what has no marker
+    /// any more but was found by it before.
     fn give_away(&mut self) {
         if let Some(guard) = self.cluster.take_guard() {
             guard.release();

@@ -13,17 +13,20 @@ use super::storage;
 /// How often the directories are looked through, over all processes.
 const PAUSE: Duration = Duration::from_secs(60);
 
-/// As [`reap`], in a directory that the caller has named for such use: each time, since it holds little else.
+/// As [`reap`], in a directory that the caller has named for such use: each time, since it holds
+/// little else.
 pub(super) fn reap_named(directory: &Utf8Path) {
     if let Ok(account) = Account::current() {
         reap_in(directory, account.uid());
     }
 }
 
-/// Looks for directories whose owner and guard are both gone, or whose owner was killed before it had a guard; once in a process, once a minute on a machine. `note` is a file whose age
-/// tells when that was done last.
+/// Looks for directories whose owner and guard are both gone, or whose owner was killed before it
+/// had a guard; once in a process, once a minute on a machine. `note` is a file whose age tells
+/// when that was done last.
 ///
-/// Nobody needs its outcome, and a directory that cannot be removed must not keep a test from running.
+/// Nobody needs its outcome, and a directory that cannot be removed must not keep a test from
+/// running.
 pub(super) fn reap(note: &Utf8Path) {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -53,7 +56,8 @@ fn reap_in(directory: &Utf8Path, user: u32) {
         match remains(entry.path(), user) {
             Ok(Remains::Marked(_lock)) if !is_served(entry.path()) => remove(entry.path()),
             Ok(Remains::Unmarked) => {
-                // The marker may be there without its text. Beside it, only an empty directory can be removed like this.
+                // The marker may be there without its text. Beside it, only an empty directory can
+                // be removed like this.
                 let _ = fs::remove_file(entry.path().join(MARKER));
                 let _ = fs::remove_dir(entry.path());
             }
@@ -62,8 +66,9 @@ fn reap_in(directory: &Utf8Path, user: u32) {
     }
 }
 
-/// Whether a server, an `initdb`, or something that they left still runs there: its guard waits for that too, and then removes the
-/// directory. Their shared memory is given back, which takes the lock file that is about to go.
+/// Whether a server, an `initdb`, or something that they left still runs there: its guard waits for
+/// that too, and then removes the directory. Their shared memory is given back, which takes the
+/// lock file that is about to go.
 fn is_served(root: &Utf8Path) -> bool {
     let data = root.join("data");
     let is_in_use = |directory: &Utf8Path| {

@@ -18,10 +18,12 @@ pub(super) const PREFIX: &str = "pgt-";
 /// In each of them, a file of this name with [`MARKER_TEXT`] tells that it is ours to remove.
 pub(super) const MARKER: &str = ".pg-cluster-temporary";
 const MARKER_TEXT: &[u8] = b"This directory is removed when the program that made it ends.\n";
-/// The mode of a directory between its creation and its marker: nobody else makes a private directory sticky.
+/// The mode of a directory between its creation and its marker: nobody else makes a private
+/// directory sticky.
 const UNMARKED: u32 = 0o1700;
 
-/// A directory of ours, locked for as long as this value lives, so that others can tell that it is in use.
+/// A directory of ours, locked for as long as this value lives, so that others can tell that it is
+/// in use.
 #[derive(Debug)]
 pub(super) struct Root {
     path: Utf8PathBuf,
@@ -31,7 +33,8 @@ pub(super) struct Root {
 impl Root {
     /// Makes a directory with a short, fresh name.
     ///
-    /// Under root it stays root's, so that the server's account can touch nothing but its own directories below.
+    /// Under root it stays root's, so that the server's account can touch nothing but its own
+    /// directories below.
     pub(super) fn create(
         storage: &Utf8Path,
         account: Option<&Account>,
@@ -105,7 +108,8 @@ fn fresh_directory(parent: &Utf8Path) -> io::Result<Utf8PathBuf> {
     }
 }
 
-/// Eight characters from the randomness that std keeps for hash maps; names need to be fresh, not secret.
+/// Eight characters from the randomness that std keeps for hash maps; names need to be fresh, not
+/// secret.
 pub(super) fn random_name() -> String {
     let mut bits = RandomState::new().build_hasher().finish();
     let letter = |_| {
@@ -126,7 +130,8 @@ pub(super) enum Remains {
     Unmarked,
 }
 
-/// Looks at a directory that has a name like ours. Only what belongs to this user is looked at at all.
+/// Looks at a directory that has a name like ours. Only what belongs to this user is looked at at
+/// all.
 pub(super) fn remains(path: &Utf8Path, user: u32) -> io::Result<Remains> {
     let found = fs::symlink_metadata(path)?;
     if !found.is_dir() || found.uid() != user {

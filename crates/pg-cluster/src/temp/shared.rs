@@ -18,9 +18,9 @@ use crate::sql::{Session, identifier};
 
 /// A database of its own in a server that many processes share.
 ///
-/// The first one that asks for a key starts the server, the last one that leaves it ends it, after a [linger
-/// time](TempClusterBuilder::linger). That suits runners that give each test a process of its own, such as nextest: a database is made faster than a
-/// server is started.
+/// The first one that asks for a key starts the server, the last one that leaves it ends it, after
+/// a [linger time](TempClusterBuilder::linger). That suits runners that give each test a process of
+/// its own, such as nextest: a database is made faster than a server is started.
 ///
 /// ```no_run
 /// use pg_cluster::SharedCluster;
@@ -30,13 +30,14 @@ use crate::sql::{Session, identifier};
 /// # Ok::<(), pg_cluster::TempError>(())
 /// ```
 ///
-/// Users share the server's roles, its settings and its processes; only the database is their own. For tests that create roles, change
-/// settings or stop the server there is [`TempCluster`].
+/// Users share the server's roles, its settings and its processes; only the database is their own.
+/// For tests that create roles, change settings or stop the server there is [`TempCluster`].
 ///
 /// # Cleanup
 ///
-/// The kernel counts the users: each holds a FIFO open, and a process that watches the server sees the last of them close it, however they ended. Dropping the value
-/// drops the database. A user that is killed leaves its database until the server goes.
+/// The kernel counts the users: each holds a FIFO open, and a process that watches the server sees
+/// the last of them close it, however they ended. Dropping the value drops the database. A user
+/// that is killed leaves its database until the server goes.
 #[derive(Debug)]
 pub struct SharedCluster {
     info: ConnectionInfo,
@@ -55,7 +56,8 @@ struct Administration {
     database: String,
 }
 
-/// How long a server without users is kept if nothing else is said: long enough for a test runner to start its next process.
+/// How long a server without users is kept if nothing else is said: long enough for a test runner
+/// to start its next process.
 pub(super) const LINGER: Duration = Duration::from_secs(2);
 /// How long the server may take for one message.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -114,7 +116,8 @@ impl Drop for SharedCluster {
             user,
             database,
         } = &self.administration;
-        // A server that has been stopped takes connections as long as there is room for them, and none after that.
+        // A server that has been stopped takes connections as long as there is room for them, and
+        // none after that.
         let socket = SocketPath::new(sockets, PORT).map(Endpoint::unix);
         if !socket.is_ok_and(|socket| ping(&socket, DROP_PATIENCE).is_accepting()) {
             return;
@@ -131,18 +134,20 @@ impl Drop for SharedCluster {
 }
 
 impl TempClusterBuilder {
-    /// How long a [shared](Self::share) server is kept without users; two seconds unless said otherwise. What the process says that starts the server counts.
+    /// How long a [shared](Self::share) server is kept without users; two seconds unless said
+    /// otherwise. What the process says that starts the server counts.
     pub fn linger(mut self, linger: Duration) -> Self {
         self.linger = linger;
         self
     }
 
-    /// A database of its own in a server that all processes of this user share which ask with the same key and the same options. It
-    /// is a copy of what the setup steps have left.
+    /// A database of its own in a server that all processes of this user share which ask with the
+    /// same key and the same options. It is a copy of what the setup steps have left.
     ///
     /// # Errors
     ///
-    /// As [`start`](Self::start); with a password, since databases are created without one; or if the database cannot be created.
+    /// As [`start`](Self::start); with a password, since databases are created without one; or if
+    /// the database cannot be created.
     pub fn share(&self, key: &str) -> Result<SharedCluster, TempError> {
         Ok(self.run_shared(key)?)
     }
@@ -202,7 +207,8 @@ impl TempClusterBuilder {
         })
     }
 
-    /// Starts the server, and leaves it to its users, of whom this process is the first. The lock is held.
+    /// Starts the server, and leaves it to its users, of whom this process is the first. The lock
+    /// is held.
     fn start_shared(
         &self,
         recipe: &Recipe<'_>,

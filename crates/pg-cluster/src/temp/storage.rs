@@ -13,12 +13,14 @@ use pg_proc::{Account, MAX_SOCKET_PATH, available_space};
 pub enum Storage {
     /// In memory where that is possible and leaves enough room for others, else on disk.
     ///
-    /// Memory is `/dev/shm`, on Linux, if twice the template and 256 MiB more are free there: containers often have 64 MiB.
+    /// Memory is `/dev/shm`, on Linux, if twice the template and 256 MiB more are free there:
+    /// containers often have 64 MiB.
     #[default]
     Automatic,
     /// In the directory for temporary files: `TMPDIR`, else `/tmp`.
     Disk,
-    /// In a new directory below this one, which must exist and which the server's account must be able to enter.
+    /// In a new directory below this one, which must exist and which the server's account must be
+    /// able to enter.
     Directory(Utf8PathBuf),
 }
 
@@ -68,7 +70,8 @@ pub(super) fn disk(account: Option<&Account>) -> Utf8PathBuf {
         .unwrap_or_else(|| "/tmp".into())
 }
 
-/// Whether the account can get there. Under root a temporary directory is often closed to everybody else.
+/// Whether the account can get there. Under root a temporary directory is often closed to everybody
+/// else.
 fn is_usable(directory: &Utf8Path, account: Option<&Account>) -> bool {
     let can_enter = |path: &Utf8Path| {
         fs::metadata(path).is_ok_and(|found| {

@@ -36,8 +36,8 @@ pub(super) fn settings(version: &Version, given: &[(String, String)]) -> Vec<(St
         .collect()
 }
 
-/// Whether a server with these settings reads nothing below `base` before the first client comes: see
-/// [`TempCluster`](super::TempCluster).
+/// Whether a server with these settings reads nothing below `base` before the first client comes:
+/// see [`TempCluster`](super::TempCluster).
 pub(super) fn leaves_databases_alone(given: &[(String, String)]) -> bool {
     !given.iter().any(|(name, _)| {
         let name = name.to_ascii_lowercase().replace('-', "_");

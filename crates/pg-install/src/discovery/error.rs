@@ -114,7 +114,8 @@ impl DiscoveryError {
         }
     }
 
-    /// Whether the search cannot go on: nothing was found, or what a variable asks for is not there.
+    /// Whether the search cannot go on: nothing was found, or what a variable asks for is not
+    /// there.
     ///
     /// Other errors concern one place among many.
     pub fn is_critical(&self) -> bool {

@@ -267,8 +267,8 @@ fn absolute_directories(path: &OsStr) -> impl Iterator<Item = Utf8PathBuf> {
         .filter(|directory| directory.is_absolute())
 }
 
-/// Examines candidates with as many threads as there are processors, twice over: much of a program's
-/// start is waiting for the disk.
+/// Examines candidates with as many threads as there are processors, twice over: much of a
+/// program's start is waiting for the disk.
 fn examine_all(candidates: &[Option<&Candidate>], discovery: &Discovery) -> Vec<Examined> {
     let results: Vec<Mutex<Examined>> = candidates.iter().map(|_| Mutex::default()).collect();
     let jobs = Mutex::new(candidates.iter().zip(&results));

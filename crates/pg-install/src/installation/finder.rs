@@ -57,8 +57,8 @@ impl Finder {
             .map_err(|error| error.at(&postgres))
     }
 
-    /// Asks the server for its version, in the form in which `pg_config` has it: the server puts its
-    /// own name in front and the product's in parentheses.
+    /// Asks the server for its version, in the form in which `pg_config` has it: the server puts
+    /// its own name in front and the product's in parentheses.
     pub(crate) fn server_version(&self, postgres: &Utf8Path) -> Result<String, InstallationError> {
         let arguments = ["--version"];
         let error = |e| InstallationError::new(Some(postgres), InstallationErrorKind::Program(e));

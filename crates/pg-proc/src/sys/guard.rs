@@ -251,7 +251,8 @@ mod tree {
     }
 }
 
-/// Elsewhere reading a directory takes memory management, which is forbidden here, so `find` does it.
+/// Elsewhere reading a directory takes memory management, which is forbidden here, so `find` does
+/// it.
 #[cfg(not(target_os = "linux"))]
 fn empty(fd: c_int, _removal: &Removal) {
     // SAFETY: system calls on numbers and on strings that end with a zero byte; the child execs or

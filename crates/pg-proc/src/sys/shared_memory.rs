@@ -104,7 +104,8 @@ fn key_of(info: &libc::shmid_ds) -> Option<i32> {
     Some(info.shm_perm._key)
 }
 
-/// Told under another name everywhere, or not at all. The header of the segment has to match anyway.
+/// Told under another name everywhere, or not at all. The header of the segment has to match
+/// anyway.
 #[cfg(not(any(target_os = "linux", target_vendor = "apple")))]
 fn key_of(_info: &libc::shmid_ds) -> Option<i32> {
     None
@@ -234,8 +235,8 @@ impl Segment {
     fn each_item(&self, mut each: impl FnMut(u32)) {
         const MAGIC: u32 = 0x9a50_3d32;
         const FIRST: u64 = 16;
-        // 64, and 5 for each of the backends that there can be (`dsm_postmaster_startup`, `MAX_BACKENDS`).
-        // The file may claim any number.
+        // 64, and 5 for each of the backends that there can be (`dsm_postmaster_startup`,
+        // `MAX_BACKENDS`). The file may claim any number.
         const MOST: u32 = 64 + 5 * 0x3_ffff;
         let mut header = [0; 16];
         fork::read(self.fd, &mut header);

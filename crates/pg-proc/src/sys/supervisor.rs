@@ -39,8 +39,8 @@ pub(super) struct Supervisor<'a> {
     pub(super) state: State,
 }
 
-/// A postmaster that ends in order has waited for its children, except for the log collector, which has its last words to write
-/// and ends with the pipe that they come from.
+/// A postmaster that ends in order has waited for its children, except for the log collector, which
+/// has its last words to write and ends with the pipe that they come from.
 const LAST_WORDS_MS: i64 = 500;
 
 #[derive(Default)]
@@ -333,7 +333,8 @@ impl Supervisor<'_> {
             };
         }
         let timeout = if self.state.child_ended {
-            // Those that are left are on their way out, and new ones may appear when their parents go.
+            // Those that are left are on their way out, and new ones may appear when their parents
+            // go.
             5
         } else if self.state.step_due > 0 {
             (self.state.step_due - fork::now_ms()).clamp(0, 60_000) as c_int

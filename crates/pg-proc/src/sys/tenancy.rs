@@ -18,7 +18,8 @@ pub(crate) struct Vigil {
     pub(crate) linger_ms: i64,
 }
 
-/// How long to wait for the lock before looking for users again. Whoever holds it may be about to enter.
+/// How long to wait for the lock before looking for users again. Whoever holds it may be about to
+/// enter.
 const RETRY_MS: i64 = 10;
 
 /// Where the vigil stands. Everything here is async-signal-safe.
@@ -30,7 +31,8 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// The descriptor whose hang-up is to be waited for, and for how many milliseconds; below zero: none, and for ever.
+    /// The descriptor whose hang-up is to be waited for, and for how many milliseconds; below zero:
+    /// none, and for ever.
     pub(super) fn waits_for(self, vigil: &Vigil) -> (RawFd, i64) {
         if self.over {
             (-1, -1)
@@ -75,8 +77,8 @@ fn is_deserted(users: RawFd) -> bool {
     unsafe { libc::poll(&mut fd, 1, 0) > 0 && fd.revents & libc::POLLHUP != 0 }
 }
 
-/// Under the lock nobody enters: the FIFO is closed then, if it is still deserted. False if the lock is taken or there are users. If there is nothing to lock
-/// any more, nobody can enter either.
+/// Under the lock nobody enters: the FIFO is closed then, if it is still deserted. False if the
+/// lock is taken or there are users. If there is nothing to lock any more, nobody can enter either.
 fn close_if_deserted(users: RawFd, lock: &CStr) -> bool {
     // SAFETY: the path ends with a zero byte; the descriptors are this process's.
     unsafe {

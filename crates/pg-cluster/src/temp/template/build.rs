@@ -177,7 +177,8 @@ impl Recipe<'_> {
             None => info,
         };
         for setup in self.setups {
-            // In a thread of its own: the caller may be inside an async runtime, which blocking clients refuse.
+            // In a thread of its own: the caller may be inside an async runtime, which blocking
+            // clients refuse.
             let outcome = std::thread::scope(|scope| {
                 scope
                     .spawn(|| (setup.run)(&info))

@@ -34,9 +34,10 @@ pub(in crate::temp) struct Cache {
 }
 
 impl Cache {
-    /// Opens the cache, whose directories are made if need be: `$PG_CLUSTER_CACHE`, else `pg-cluster` in `$XDG_CACHE_HOME`, else in
-    /// `~/.cache`, on macOS in `~/Library/Caches`; else, since the accounts of services and containers often have no home where they
-    /// may write, `pg-cluster-UID` in the directory for temporary files.
+    /// Opens the cache, whose directories are made if need be: `$PG_CLUSTER_CACHE`, else
+    /// `pg-cluster` in `$XDG_CACHE_HOME`, else in `~/.cache`, on macOS in `~/Library/Caches`; else,
+    /// since the accounts of services and containers often have no home where they may write,
+    /// `pg-cluster-UID` in the directory for temporary files.
     pub(in crate::temp) fn open(given: Option<&Utf8Path>) -> Result<Self, TempErrorKind> {
         if let Some(named) = given.map(Utf8Path::to_owned).or_else(named_directory) {
             return Self::open_at(named);
@@ -108,7 +109,8 @@ impl Cache {
         })
     }
 
-    /// The template of this key; if there is none, or only a damaged one, it is built by whoever comes first, while others wait.
+    /// The template of this key; if there is none, or only a damaged one, it is built by whoever
+    /// comes first, while others wait.
     ///
     /// `fill` makes a data directory, and hands it to the function that it is given.
     pub(in crate::temp) fn find_or_build(
@@ -178,8 +180,8 @@ impl Cache {
         write().map_err(at(&stage))
     }
 
-    /// Removes templates that nobody has used for long, the least recently used ones of too many, and what dead builders have left. Failing at
-    /// that is no reason to fail.
+    /// Removes templates that nobody has used for long, the least recently used ones of too many,
+    /// and what dead builders have left. Failing at that is no reason to fail.
     fn prune(&self) {
         let mut templates = used(&self.directory.join("templates"));
         templates.sort_by_key(|(used, _)| std::cmp::Reverse(*used));

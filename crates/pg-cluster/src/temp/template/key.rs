@@ -15,15 +15,16 @@ use crate::{InitOptions, Locale};
 /// Changed with every change of what is stored.
 const FORMAT: u32 = 1;
 
-/// All that a template depends on, as text that is stored with it and compared; the hash of it only names the directory.
+/// All that a template depends on, as text that is stored with it and compared; the hash of it only
+/// names the directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Key {
     text: String,
 }
 
 impl Key {
-    /// Programs are known by path, size and time of their last change. Inodes are left out: they differ between copies of the same
-    /// container or restored cache.
+    /// Programs are known by path, size and time of their last change. Inodes are left out: they
+    /// differ between copies of the same container or restored cache.
     pub(in crate::temp) fn new<'a>(
         installation: &Installation,
         options: &InitOptions,

@@ -11,7 +11,8 @@ const HEADING: &str = "pg-cluster template 2";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::temp) struct Manifest {
     pub(super) stamp: Stamp,
-    /// Directories before what is in them; what the server reads at its start before the files of databases.
+    /// Directories before what is in them; what the server reads at its start before the files of
+    /// databases.
     pub(super) entries: Vec<Entry>,
 }
 
@@ -21,7 +22,8 @@ pub(super) struct Stamp {
     pub(super) size: u64,
     /// Time of the last change: seconds and nanoseconds.
     pub(super) changed: (i64, i64),
-    /// Of the content; looked at if the time differs, as after the cache was restored from an archive.
+    /// Of the content; looked at if the time differs, as after the cache was restored from an
+    /// archive.
     pub(super) hash: Hash,
 }
 
@@ -41,7 +43,8 @@ pub(super) enum Content {
         size: u64,
         extents: Vec<Extent>,
     },
-    /// A file that is kept by itself, under this number, and that the file system may be able to clone.
+    /// A file that is kept by itself, under this number, and that the file system may be able to
+    /// clone.
     Large {
         size: u64,
         number: u32,
@@ -63,7 +66,8 @@ impl Stamp {
 }
 
 impl Entry {
-    /// Whether this is a file of a database, which nothing reads before the first client is connected to that database.
+    /// Whether this is a file of a database, which nothing reads before the first client is
+    /// connected to that database.
     pub(super) fn is_of_database(&self) -> bool {
         is_of_database(&self.path) && self.content != Content::Directory
     }
@@ -191,7 +195,8 @@ fn extent(text: &str) -> Option<Extent> {
     })
 }
 
-/// FNV-1a over words of eight bytes: against accidents, not against attackers, who have no access to the cache.
+/// FNV-1a over words of eight bytes: against accidents, not against attackers, who have no access
+/// to the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Hash(u64);
 

@@ -9,8 +9,9 @@
 //! CACHE/building/HASH/             locked by whoever builds that template; `stage` is renamed into place
 //! ```
 //!
-//! One pack instead of a thousand files saves opening them. It is trusted as long as its size and time of change are those in the
-//! manifest; if only the time differs, as after a cache was restored from an archive, its content is compared by a hash.
+//! One pack instead of a thousand files saves opening them. It is trusted as long as its size and
+//! time of change are those in the manifest; if only the time differs, as after a cache was
+//! restored from an archive, its content is compared by a hash.
 
 mod build;
 mod cache;

@@ -246,7 +246,8 @@ impl<'a> Job<'a> {
             return Err(CloneError::Damaged);
         }
         let failed = |error| CloneError::Target(at(&target)(error));
-        // What is made by path could be another file by the time it is given to an account. The copy shares blocks too on Linux.
+        // What is made by path could be another file by the time it is given to an account. The
+        // copy shares blocks too on Linux.
         if self.owner.is_none() && self.template.can_reflink.load(Ordering::Relaxed) {
             if reflink_copy::reflink(&source, &target).is_ok() {
                 let mode = Permissions::from_mode(entry.mode);

@@ -93,7 +93,8 @@ fn parent(pid: Pid) -> Option<Pid> {
     fields.split(' ').nth(1)?.parse().ok()
 }
 
-/// A server whose child was killed says that it is ready, and refuses connections until it has recovered.
+/// A server whose child was killed says that it is ready, and refuses connections until it has
+/// recovered.
 fn connect_in_the_end(cluster: &Cluster) -> Result<postgres::Client, Loss> {
     let until = Instant::now() + PATIENCE;
     loop {
@@ -110,7 +111,8 @@ fn connect_in_the_end(cluster: &Cluster) -> Result<postgres::Client, Loss> {
     }
 }
 
-/// How many rows there are, asked again as long as the server puts its clients out: that may come after it has let one in.
+/// How many rows there are, asked again as long as the server puts its clients out: that may come
+/// after it has let one in.
 fn count_in_the_end(cluster: &Cluster) -> Result<u64, Loss> {
     let until = Instant::now() + PATIENCE;
     loop {
@@ -123,7 +125,8 @@ fn count_in_the_end(cluster: &Cluster) -> Result<u64, Loss> {
     }
 }
 
-/// A client that inserts rows, and counts what was acknowledged, until it is told to end or its server fails.
+/// A client that inserts rows, and counts what was acknowledged, until it is told to end or its
+/// server fails.
 struct Writer {
     is_over: Arc<AtomicBool>,
     thread: JoinHandle<u64>,
@@ -154,7 +157,8 @@ impl Writer {
     }
 }
 
-/// A program with a server and a guard is killed at any moment: nothing of it lives on, and what it had begun to guard is gone.
+/// A program with a server and a guard is killed at any moment: nothing of it lives on, and what it
+/// had begun to guard is gone.
 pub(crate) fn owners(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
     for n in 0..4 {
         let root = scene.room.directory(&format!("root{n}"));

@@ -1,4 +1,5 @@
-//! Files that are not what they should be: no panic, no hang, and nothing outside of the directory is touched.
+//! Files that are not what they should be: no panic, no hang, and nothing outside of the directory
+//! is touched.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -87,7 +88,8 @@ pub(crate) fn files(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
         let removed = cluster.remove();
         println!("{stopped:?}, {removed:?}");
     } else {
-        // What cannot be stopped, or was started over damaged files, need not serve once they are whole.
+        // What cannot be stopped, or was started over damaged files, need not serve once they are
+        // whole.
         for (path, aside) in damaged.into_iter().rev() {
             remove(&path)?;
             if let Some(aside) = aside {
@@ -145,8 +147,8 @@ fn damage(
     path: &Utf8Path,
     outside: &Outside,
 ) -> Result<&'static str, Loss> {
-    // A change to the configuration follows a link, which is what links are for; and what belongs to the server's account, the
-    // server may write to.
+    // A change to the configuration follows a link, which is what links are for; and what belongs
+    // to the server's account, the server may write to.
     let is_followed = name == "postgresql.conf" || (name == "server.log" && !is_root());
     Ok(match rng.below(14) {
         0 => "absent",

@@ -1,4 +1,5 @@
-//! Lock files that name a process which is not the server: no signal may reach it, and the cluster can be started.
+//! Lock files that name a process which is not the server: no signal may reach it, and the cluster
+//! can be started.
 
 use std::fs;
 use std::os::unix::process::CommandExt as _;

@@ -1,5 +1,6 @@
-//! Each case in a process of its own, and around it another one that keeps it: in namespaces where nobody else mounts anything or has
-//! shared memory, so that what is left there was left by the case; with a limit of time; and with an end to everything at the end.
+//! Each case in a process of its own, and around it another one that keeps it: in namespaces where
+//! nobody else mounts anything or has shared memory, so that what is left there was left by the
+//! case; with a limit of time; and with an end to everything at the end.
 
 use std::fs;
 use std::io;
@@ -19,7 +20,8 @@ use rustix::thread::UnshareFlags;
 
 /// What has not ended by then hangs.
 const LIMIT: Duration = Duration::from_secs(180);
-/// The name of a small file system in the directory for temporary files, where namespaces can be had.
+/// The name of a small file system in the directory for temporary files, where namespaces can be
+/// had.
 pub(crate) const DISK: &str = "disk";
 const DISK_SIZE: &str = "size=96m,mode=0755";
 const MEMORY: &str = "/dev/shm";
@@ -97,8 +99,8 @@ fn end(isolation: &Isolation) {
     }
 }
 
-/// Enters new namespaces, as an ordinary user in one for users first, and mounts there: memory for POSIX segments, and a disk that can be
-/// filled up. Both go with the last process in there.
+/// Enters new namespaces, as an ordinary user in one for users first, and mounts there: memory for
+/// POSIX segments, and a disk that can be filled up. Both go with the last process in there.
 fn isolate() -> io::Result<()> {
     let (user, group) = (rustix::process::getuid(), rustix::process::getgid());
     let mut flags = UnshareFlags::NEWNS | UnshareFlags::NEWIPC;
@@ -172,7 +174,8 @@ fn make_open(path: &Path) -> io::Result<()> {
 pub(crate) enum Isolation {
     /// They are all there are in its namespaces; this is the one for mounts.
     Namespaces(PathBuf),
-    /// The system has no namespaces for us: they are told by the directory for temporary files in their environment. Memory cannot be told.
+    /// The system has no namespaces for us: they are told by the directory for temporary files in
+    /// their environment. Memory cannot be told.
     None,
 }
 
@@ -228,8 +231,9 @@ impl Isolation {
             format!("key, id, mode, size, creator {}", words.join(" "))
         });
         let posix = fs::read_dir(MEMORY).into_iter().flatten().flatten();
-        // A server that is killed between making a segment and noting it in its list has lost it (`dsm_create` in dsm.c). It is all
-        // zeros then, and neither a start of PostgreSQL nor a release of ours can know of it.
+        // A server that is killed between making a segment and noting it in its list has lost it
+        // (`dsm_create` in dsm.c). It is all zeros then, and neither a start of PostgreSQL nor a
+        // release of ours can know of it.
         let posix = posix.filter_map(|entry| {
             let name = entry.file_name().into_string().ok()?;
             let content = fs::read(entry.path()).ok()?;

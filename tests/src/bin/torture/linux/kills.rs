@@ -59,7 +59,8 @@ pub(crate) fn init(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
     Ok(())
 }
 
-/// The file is the old one or the new one, whole, with mode and owner, and a link to it remains one.
+/// The file is the old one or the new one, whole, with mode and owner, and a link to it remains
+/// one.
 pub(crate) fn settings(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
     let data = scene.room.directory("data");
     let place = if rng.one_in(2) {
@@ -135,7 +136,8 @@ pub(crate) fn start(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
     Ok(())
 }
 
-/// A server that its owner's end is about to stop may be found running for a moment, or hold the directory.
+/// A server that its owner's end is about to stop may be found running for a moment, or hold the
+/// directory.
 fn start_in_the_end(scene: &Scene, cluster: &Cluster) -> Result<(), Loss> {
     let until = Instant::now() + PATIENCE;
     loop {
@@ -177,7 +179,8 @@ pub(crate) fn stop(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
     scene.serves(&cluster)
 }
 
-/// No longer a cluster, or still one; and the second attempt completes what the first began, and touches nothing else.
+/// No longer a cluster, or still one; and the second attempt completes what the first began, and
+/// touches nothing else.
 pub(crate) fn remove(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
     for n in 0..5 {
         let data = scene.room.join(&format!("data{n}"));

@@ -99,7 +99,8 @@ pub(crate) fn initialisers(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
     scene.serves(&Cluster::new(scene.server.clone(), &data)?)
 }
 
-/// Each update that was acknowledged is there, and no other but the one that a killed editor was about.
+/// Each update that was acknowledged is there, and no other but the one that a killed editor was
+/// about.
 pub(crate) fn editors(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
     let data = scene.room.directory("data");
     fs::write(data.join("postgresql.conf"), "my.v = 0\n")?;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators"): any seed will do, and neighbouring seeds give
-/// unrelated sequences.
+/// SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators"): any seed will
+/// do, and neighbouring seeds give unrelated sequences.
 #[derive(Clone, Debug)]
 pub(crate) struct Rng(u64);
 

@@ -147,7 +147,8 @@ impl Scene {
         command.env("PG_TESTS_BINDIRS", bin)
     }
 
-    /// Starts the cluster, asks its server something, and shuts it down in good order. There must not be a server before.
+    /// Starts the cluster, asks its server something, and shuts it down in good order. There must
+    /// not be a server before.
     pub(crate) fn serves(&self, cluster: &Cluster) -> Result<(), Loss> {
         let started = cluster.start(&self.start_options())?;
         ensure!(matches!(started, Started::Now(_)), "{started:?}");

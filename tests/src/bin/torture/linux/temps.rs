@@ -33,8 +33,8 @@ impl Place {
         )
     }
 
-    /// The next start removes what a killed program had no guard for. What it had not even marked is removed when it is old
-    /// enough, which we help with.
+    /// The next start removes what a killed program had no guard for. What it had not even marked
+    /// is removed when it is old enough, which we help with.
     fn is_swept(&self, scene: &Scene) -> Result<(), Loss> {
         scene.alone()?;
         self.start(scene)?;

@@ -46,7 +46,8 @@ fn set_without_end(cluster: &Cluster) -> Result<(), Failed> {
     }
 }
 
-/// Counts one setting up that others count up as well, adds another one each time, and says so when it is done.
+/// Counts one setting up that others count up as well, adds another one each time, and says so when
+/// it is done.
 fn count(cluster: &Cluster, name: &str) -> Result<(), Failed> {
     say("ready");
     for n in 0..1000 {
@@ -120,7 +121,8 @@ fn say(line: impl Display) {
     }
 }
 
-/// Waits for a moment at which to strike: any time below `whole`, or a little after one of these paths has appeared.
+/// Waits for a moment at which to strike: any time below `whole`, or a little after one of these
+/// paths has appeared.
 pub(crate) fn moment(rng: &mut Rng, victim: &mut Victim, whole: Duration, sights: &[Utf8PathBuf]) {
     let begun = Instant::now();
     if sights.is_empty() || rng.one_in(2) {
