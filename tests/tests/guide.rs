@@ -19,8 +19,8 @@ const MENTIONED: [&str; 5] = [
     include_str!("../../crates/pg-cluster/src/init/options.rs"),
     include_str!("../../crates/pg-install/src/discovery/error.rs"),
     include_str!("../../crates/pg-install/src/error.rs"),
-    include_str!("../../crates/pg-proc/src/spawn_error.rs"),
-    include_str!("../../crates/pg-proc/src/wait.rs"),
+    include_str!("../../crates/pg-proc/src/launch/spawn_error.rs"),
+    include_str!("../../crates/pg-proc/src/postmaster/wait.rs"),
 ];
 
 /// Messages that come from elsewhere, or from functions without a message of their own.

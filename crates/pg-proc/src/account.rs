@@ -1,3 +1,5 @@
+//! The account that a server runs as when the caller is root.
+
 use std::ffi::CString;
 use std::io;
 use std::os::unix::fs::MetadataExt;

@@ -1,3 +1,5 @@
+//! How long to wait, and how much longer while recovery makes progress.
+
 use std::time::{Duration, Instant};
 
 /// Until when something is waited for.

@@ -64,66 +64,49 @@ struct Readme;
 mod error;
 
 mod account;
-mod command;
 mod deadline;
-mod directory;
-mod directory_lock;
-mod find;
-mod guard;
-mod log;
-mod orphans;
-mod over_stale_file;
-mod ownership;
+mod files;
+mod fs;
+mod launch;
 mod pid;
-mod pid_file;
-mod ping;
 mod postmaster;
-mod postmaster_opts;
-mod progress;
-mod regular_file;
-mod run;
-mod server;
-mod shared_memory;
+mod shared_memory_id;
 mod signal;
-mod socket;
-mod spawn_error;
-mod supervised;
 #[allow(unsafe_code)]
 #[allow(
     clippy::unnecessary_cast,
     reason = "the types of C differ between platforms"
 )]
 mod sys;
-mod tenancy;
 #[cfg(test)]
 mod texts;
-mod wait;
 
 pub use camino::{Utf8Path, Utf8PathBuf};
 
 pub use account::{Account, AccountError, AccountErrorKind};
-pub use command::Command;
 pub use deadline::Deadline;
-pub use directory::Directory;
-pub use directory_lock::{DirectoryLock, LockError, LockErrorKind, TryLock, available_space};
-pub use find::{FindError, FindErrorKind, Found, Stale, StaleReason};
-pub use guard::{DirectoryGuard, GuardError, GuardErrorKind, GuardOptions};
-pub use log::Log;
-pub use orphans::Orphans;
-pub use ownership::{Ownership, StopPlan};
+pub use files::pid_file::{PidFile, PidFileError, PidFileErrorKind, ServerKind, Status};
+pub use files::postmaster_opts::{PostmasterOpts, PostmasterOptsError, PostmasterOptsErrorKind};
+pub use files::socket::{MAX_SOCKET_PATH, SocketPath, SocketPathError};
+pub use fs::directory::Directory;
+pub use fs::directory_lock::{DirectoryLock, LockError, LockErrorKind, TryLock, available_space};
+pub use fs::guard::{DirectoryGuard, GuardError, GuardErrorKind, GuardOptions};
+pub use fs::regular_file::open_regular_file;
+pub use launch::command::Command;
+pub use launch::log::Log;
+pub use launch::ownership::{Ownership, StopPlan};
+pub use launch::run::{Output, RunError, RunErrorKind};
+pub use launch::server::{DetachError, Server, ServerOptions};
+pub use launch::spawn_error::{SpawnError, SpawnErrorKind};
+pub use launch::tenancy::{Tenancy, Tenant};
 pub use pid::{Pid, PidError};
-pub use pid_file::{PidFile, PidFileError, PidFileErrorKind, ServerKind, SharedMemoryId, Status};
-pub use ping::{Endpoint, Ping, Rejection, ping};
-pub use postmaster::Postmaster;
-pub use postmaster_opts::{PostmasterOpts, PostmasterOptsError, PostmasterOptsErrorKind};
-pub use regular_file::open_regular_file;
-pub use run::{Output, RunError, RunErrorKind};
-pub use server::{DetachError, Server, ServerOptions};
-pub use shared_memory::{
+pub use postmaster::find::{FindError, FindErrorKind, Found, Stale, StaleReason};
+pub use postmaster::handle::Postmaster;
+pub use postmaster::orphans::Orphans;
+pub use postmaster::ping::{Endpoint, Ping, Rejection, ping};
+pub use postmaster::shared_memory::{
     Released, SharedMemoryError, SharedMemoryErrorKind, release_shared_memory,
 };
+pub use postmaster::wait::{WaitError, WaitErrorKind};
+pub use shared_memory_id::SharedMemoryId;
 pub use signal::{Signal, SignalError, SignalErrorKind};
-pub use socket::{MAX_SOCKET_PATH, SocketPath, SocketPathError};
-pub use spawn_error::{SpawnError, SpawnErrorKind};
-pub use tenancy::{Tenancy, Tenant};
-pub use wait::{WaitError, WaitErrorKind};

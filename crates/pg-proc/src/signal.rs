@@ -1,10 +1,12 @@
+//! The signals that a postmaster knows, and why one could not be sent.
+
 use std::fmt;
 use std::io;
 
 use nix::libc;
 use thiserror::Error;
 
-use crate::Pid;
+use crate::pid::Pid;
 
 /// What a postmaster can be told, by PostgreSQL's names.
 ///

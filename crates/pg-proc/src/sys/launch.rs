@@ -10,7 +10,8 @@ use nix::libc::{self, c_char, c_int, pid_t};
 use super::fork;
 use super::supervisor::{State, Supervisor};
 use super::tenancy::Vigil;
-use crate::{Account, Pid};
+use crate::account::Account;
+use crate::pid::Pid;
 
 /// What to execute. Everything is in the form that system calls take.
 pub(crate) struct Program {

@@ -10,7 +10,7 @@ use rustix::process::PidfdFlags;
 use rustix::time::ClockId;
 
 use super::process::{Began, Evidence, Identity, Process};
-use crate::Pid;
+use crate::pid::Pid;
 
 /// How much later than its own record of its start a process may appear to have begun: the record
 /// has whole seconds, and both clocks are read one after the other.

@@ -6,7 +6,8 @@ use nix::libc;
 use rustix::io::Errno;
 
 use super::process::{Began, Evidence, Identity, Process};
-use crate::{Pid, SharedMemoryId};
+use crate::pid::Pid;
+use crate::shared_memory_id::SharedMemoryId;
 
 /// Without `/proc` there are two witnesses. The kernel records which process created the shared
 /// memory segment that the lock file names, and whether anybody is attached: that is as good as

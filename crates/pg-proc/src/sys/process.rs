@@ -5,7 +5,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 
-use crate::{Pid, SharedMemoryId, Signal};
+use crate::pid::Pid;
+use crate::shared_memory_id::SharedMemoryId;
+use crate::signal::Signal;
 
 /// Which means of the platform are used to identify, signal and wait.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

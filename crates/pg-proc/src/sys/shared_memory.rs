@@ -16,7 +16,7 @@ use nix::errno::Errno;
 use nix::libc::{self, c_int, pid_t};
 
 use super::fork;
-use crate::SharedMemoryId;
+use crate::shared_memory_id::SharedMemoryId;
 
 /// What was given back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -9,8 +9,9 @@ use std::time::Duration;
 use nix::libc;
 use rustix::event::{PollFd, PollFlags, Timespec};
 
+use crate::deadline::Deadline;
+use crate::signal::Signal;
 use crate::sys::{self, Launched, Process, Report};
-use crate::{Deadline, Signal};
 
 /// A program that runs under a supervisor of ours.
 #[derive(Debug)]

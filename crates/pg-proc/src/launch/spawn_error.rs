@@ -1,3 +1,5 @@
+//! Why a program could not be started.
+
 use std::borrow::Cow;
 use std::ffi::OsString;
 use std::io;
@@ -5,7 +7,9 @@ use std::io;
 use camino::Utf8PathBuf;
 use thiserror::Error;
 
-use crate::{FindError, LockError, Pid};
+use crate::fs::directory_lock::LockError;
+use crate::pid::Pid;
+use crate::postmaster::find::FindError;
 
 /// A program that could not be started.
 #[derive(Debug)]

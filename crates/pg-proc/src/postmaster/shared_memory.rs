@@ -1,12 +1,17 @@
+//! Releasing the shared memory that a killed server has left behind.
+
 use std::io;
 use std::os::unix::fs::MetadataExt;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use thiserror::Error;
 
-use crate::pid_file;
+use crate::files::pid_file;
+use crate::files::pid_file::{PidFile, PidFileErrorKind};
+use crate::pid::Pid;
+use crate::postmaster::find::{FindError, Found};
+use crate::postmaster::handle::Postmaster;
 use crate::sys::{DirectoryOf, Refusal, release};
-use crate::{FindError, Found, Pid, PidFile, PidFileErrorKind, Postmaster};
 
 /// Shared memory that was given back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

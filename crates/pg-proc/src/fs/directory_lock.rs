@@ -1,3 +1,5 @@
+//! An advisory lock on a directory.
+
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
@@ -7,7 +9,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 use rustix::fs::{FlockOperation, flock};
 use thiserror::Error;
 
-use crate::{Deadline, Directory};
+use crate::deadline::Deadline;
+use crate::fs::directory::Directory;
 
 /// An advisory lock between processes (and threads) on a directory: `flock` on the directory
 /// itself.

@@ -1,7 +1,9 @@
+//! The Unix socket of a server, and its lock file.
+
 use camino::{Utf8Path, Utf8PathBuf};
 use thiserror::Error;
 
-use crate::{PidFile, PidFileError};
+use crate::files::pid_file::{PidFile, PidFileError};
 
 /// Most bytes that the path of a Unix socket can have on this platform: 107 on Linux, 103
 /// elsewhere.

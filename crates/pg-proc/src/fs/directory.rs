@@ -1,3 +1,5 @@
+//! A directory held open, so that no link can lead elsewhere.
+
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;

@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{Postmaster, Status};
+use crate::files::pid_file::Status;
+use crate::postmaster::handle::Postmaster;
 
 /// Sees whether anything changes that only changes by work.
 #[derive(Debug)]
 pub(crate) struct Progress {
-    postmaster: crate::Pid,
+    postmaster: crate::pid::Pid,
     patience: Duration,
     seen: Option<Trace>,
     changed: Instant,
@@ -88,7 +89,7 @@ impl Startup {
 /// The process that replays the log calls itself `postgres: startup recovering
 /// 0000000100000000000000A7`.
 #[cfg(target_os = "linux")]
-fn startup(postmaster: crate::Pid) -> Option<Startup> {
+fn startup(postmaster: crate::pid::Pid) -> Option<Startup> {
     crate::sys::children(postmaster)
         .into_iter()
         .find_map(|child| {
@@ -106,7 +107,7 @@ fn startup(postmaster: crate::Pid) -> Option<Startup> {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn startup(_postmaster: crate::Pid) -> Option<Startup> {
+fn startup(_postmaster: crate::pid::Pid) -> Option<Startup> {
     None
 }
 

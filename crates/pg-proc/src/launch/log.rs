@@ -1,3 +1,5 @@
+//! Where the output of a server goes, and reading its end.
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -9,7 +11,7 @@ use std::thread::JoinHandle;
 use camino::Utf8PathBuf;
 use rustix::event::{PollFd, PollFlags};
 
-use crate::regular_file::{self, Unreadable};
+use crate::fs::regular_file::{self, Unreadable};
 
 /// Where a server's standard output and standard error go.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,3 +1,5 @@
+//! Asking a server over its socket whether it accepts connections.
+
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -7,7 +9,8 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
-use crate::{Deadline, SocketPath};
+use crate::deadline::Deadline;
+use crate::files::socket::SocketPath;
 
 /// Where a server is asked whether it accepts connections.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,12 +1,17 @@
+//! The child processes that a crashed postmaster has left behind.
+
 use std::time::Instant;
 
 use camino::Utf8Path;
 
-use crate::find::{FindError, FindErrorKind, Found, StaleReason, find};
-use crate::postmaster::directory_id;
+use crate::deadline::Deadline;
+use crate::pid::Pid;
+use crate::postmaster::find::{FindError, FindErrorKind, Found, StaleReason, find};
+use crate::postmaster::handle::directory_id;
+use crate::postmaster::wait::{WaitError, WaitErrorKind, Watcher};
+use crate::shared_memory_id::SharedMemoryId;
+use crate::signal::{Signal, SignalError};
 use crate::sys::{self, Means, Process};
-use crate::wait::{WaitError, WaitErrorKind, Watcher};
-use crate::{Deadline, Pid, SharedMemoryId, Signal, SignalError};
 
 /// Children of a postmaster that has gone without them.
 ///

@@ -1,3 +1,5 @@
+//! Removing directories when the process that owns them exits.
+
 use std::ffi::CString;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -10,7 +12,7 @@ use nix::libc;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use thiserror::Error;
 
-use crate::Deadline;
+use crate::deadline::Deadline;
 use crate::sys::{self, Errand, Removal};
 
 /// Removes directories when the owner ends, however it ends, and when this value is dropped.

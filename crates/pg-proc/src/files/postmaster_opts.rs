@@ -1,10 +1,12 @@
+//! `postmaster.opts`: the command line of the last start.
+
 use std::io;
 use std::str::FromStr;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use thiserror::Error;
 
-use crate::regular_file::{self, Unreadable};
+use crate::fs::regular_file::{self, Unreadable};
 
 /// Longest file that is read: more than any system lets a command line be.
 const LIMIT: usize = 8 << 20;

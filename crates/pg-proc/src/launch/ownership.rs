@@ -1,6 +1,8 @@
+//! What becomes of a server when its owner exits.
+
 use std::time::Duration;
 
-use crate::Signal;
+use crate::signal::Signal;
 use crate::sys::Step;
 
 /// What becomes of a server when its owner, the process that started it, ends.

@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use camino::Utf8Path;
 
-use crate::spawn_error::SpawnErrorKind;
-use crate::{Deadline, DirectoryLock, Found, LockErrorKind, Postmaster};
+use crate::deadline::Deadline;
+use crate::fs::directory_lock::{DirectoryLock, LockErrorKind};
+use crate::launch::spawn_error::SpawnErrorKind;
+use crate::postmaster::find::Found;
+use crate::postmaster::handle::Postmaster;
 
 /// How long a start makes others wait. A server replaces the file some milliseconds after it was
 /// executed.

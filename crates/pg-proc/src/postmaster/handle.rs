@@ -1,3 +1,5 @@
+//! A postmaster whose identity was checked: signals, waits, and what it says of itself.
+
 use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -5,10 +7,14 @@ use std::time::Instant;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::deadline::Deadline;
+use crate::files::pid_file::{PidFile, PidFileError, Status};
+use crate::pid::Pid;
+use crate::postmaster::ping::Endpoint;
+use crate::postmaster::wait::{self, WaitError, WaitErrorKind};
 use crate::signal::SignalErrorKind;
+use crate::signal::{Signal, SignalError};
 use crate::sys::{Means, Process};
-use crate::wait::{self, WaitError, WaitErrorKind};
-use crate::{Deadline, Endpoint, Pid, PidFile, PidFileError, Signal, SignalError, Status};
 
 /// A postmaster whose identity was checked.
 ///

@@ -9,10 +9,15 @@ use camino::Utf8Path;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use thiserror::Error;
 
-use crate::orphans::Orphans;
-use crate::progress::Progress;
+use crate::deadline::Deadline;
+use crate::files::pid_file::Status;
+use crate::pid::Pid;
+use crate::postmaster::handle::Postmaster;
+use crate::postmaster::orphans::Orphans;
+use crate::postmaster::ping::{Endpoint, ping};
+use crate::postmaster::progress::Progress;
+use crate::signal::{Signal, SignalErrorKind};
 use crate::sys::{DirectoryEvents, Means};
-use crate::{Deadline, Endpoint, Pid, Postmaster, Signal, SignalErrorKind, Status, ping};
 
 /// First pause of a wait that has to poll.
 const SHORTEST: Duration = Duration::from_micros(200);

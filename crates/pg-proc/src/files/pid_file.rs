@@ -1,11 +1,14 @@
+//! `postmaster.pid`: the lock file of a data directory.
+
 use std::io;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use thiserror::Error;
 
-use crate::Pid;
-use crate::regular_file::{self, Unreadable};
+use crate::fs::regular_file::{self, Unreadable};
+use crate::pid::Pid;
+use crate::shared_memory_id::SharedMemoryId;
 
 /// Longest file that is read. PostgreSQL itself rewrites at most 8 KiB (`AddToDataDirLockFile`).
 const LIMIT: usize = 64 * 1024;
@@ -102,17 +105,6 @@ impl std::fmt::Display for Status {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(self.as_str())
     }
-}
-
-/// Names a System V shared memory segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[non_exhaustive]
-pub struct SharedMemoryId {
-    /// Key, chosen from the inode of the data directory.
-    pub key: i32,
-    /// Number that the kernel gave the segment.
-    pub id: i32,
 }
 
 impl PidFile {
@@ -263,7 +255,11 @@ fn parse(content: &[u8]) -> Result<PidFile, PidFileErrorKind> {
         port: lines.optional(4, "a port from 1 to 65535", port)?,
         socket_directory: lines.optional(5, "a path", path)?,
         listen_address: lines.optional(6, "an address", |text| Some(text.to_owned()))?,
-        shared_memory: lines.optional(7, "a shared memory key and id", shared_memory)?,
+        shared_memory: lines.optional(
+            7,
+            "a shared memory key and id",
+            SharedMemoryId::from_line,
+        )?,
         status: lines.optional(8, "a status", status)?,
     };
     match lines.optional(3, "a start time or a shared memory key and id", third_line)? {
@@ -328,34 +324,7 @@ enum ThirdLine {
 fn third_line(text: &str) -> Option<ThirdLine> {
     match text.parse() {
         Ok(seconds) if seconds >= 0 => Some(ThirdLine::StartTime(seconds)),
-        _ => shared_memory(text).map(ThirdLine::SharedMemory),
-    }
-}
-
-fn shared_memory(text: &str) -> Option<SharedMemoryId> {
-    SharedMemoryId::from_line(text)
-}
-
-impl SharedMemoryId {
-    /// Two numbers. Allocates nothing: it is also read after a fork.
-    pub(crate) fn from_line(text: &str) -> Option<Self> {
-        let mut numbers = text
-            .split_ascii_whitespace()
-            .map(int_printed_as_unsigned_long);
-        match (numbers.next(), numbers.next(), numbers.next()) {
-            (Some(Some(key)), Some(Some(id)), None) => Some(Self { key, id }),
-            _ => None,
-        }
-    }
-}
-
-/// The server prints both as `%lu` after a cast, so a negative key shows up as a number near 2^64
-/// (or 2^32).
-fn int_printed_as_unsigned_long(text: &str) -> Option<i32> {
-    let wide: u64 = text.parse().ok()?;
-    match u32::try_from(wide) {
-        Ok(narrow) => Some(narrow as i32),
-        Err(_) => i32::try_from(wide as i64).ok(),
+        _ => SharedMemoryId::from_line(text).map(ThirdLine::SharedMemory),
     }
 }
 

@@ -1,3 +1,5 @@
+//! A server that several processes share.
+
 use std::ffi::CString;
 use std::io;
 use std::os::fd::OwnedFd;

@@ -1,11 +1,15 @@
+//! What holds a data directory: `postmaster.pid`, and the process that it names.
+
 use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use thiserror::Error;
 
-use crate::postmaster::directory_id;
+use crate::files::pid_file::{PidFile, PidFileError, ServerKind};
+use crate::pid::Pid;
+use crate::postmaster::handle::Postmaster;
+use crate::postmaster::handle::directory_id;
 use crate::sys::{Evidence, Identity, Means, Process, identify, postmaster_in};
-use crate::{Pid, PidFile, PidFileError, Postmaster, ServerKind};
 
 /// What holds a data directory.
 #[derive(Debug)]
@@ -158,7 +162,7 @@ enum Read {
 }
 
 fn read(data_directory: &Utf8Path) -> Result<Read, FindErrorKind> {
-    use crate::PidFileErrorKind;
+    use crate::files::pid_file::PidFileErrorKind;
     match PidFile::read(data_directory) {
         Ok(None) => Ok(Read::Absent),
         Ok(Some(file)) => Ok(Read::File(file)),

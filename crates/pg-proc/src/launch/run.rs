@@ -1,3 +1,5 @@
+//! Running a program to its end.
+
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io;
@@ -10,11 +12,12 @@ use nix::libc;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use thiserror::Error;
 
-use crate::command::Streams;
-use crate::spawn_error::{SpawnError, SpawnErrorKind};
-use crate::supervised::Supervised;
+use crate::deadline::Deadline;
+use crate::launch::command::Command;
+use crate::launch::command::Streams;
+use crate::launch::spawn_error::{SpawnError, SpawnErrorKind};
+use crate::launch::supervised::Supervised;
 use crate::sys::{self, Orders, Sink};
-use crate::{Command, Deadline};
 
 /// What a program that has succeeded wrote.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,3 +1,5 @@
+//! Starting a server, and the handle of one that this process has started.
+
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
@@ -9,18 +11,24 @@ use camino::Utf8PathBuf;
 use nix::libc;
 use thiserror::Error;
 
-use crate::command::Streams;
-use crate::log::{LogReader, Tail};
-use crate::over_stale_file::Passage;
-use crate::postmaster::FileVersion;
-use crate::spawn_error::{SpawnError, SpawnErrorKind};
-use crate::supervised::Supervised;
+use crate::account::Account;
+use crate::deadline::Deadline;
+use crate::files::pid_file::{PidFile, Status};
+use crate::launch::command::Command;
+use crate::launch::command::Streams;
+use crate::launch::log::Log;
+use crate::launch::log::{LogReader, Tail};
+use crate::launch::ownership::{Ownership, StopPlan};
+use crate::launch::passage::Passage;
+use crate::launch::spawn_error::{SpawnError, SpawnErrorKind};
+use crate::launch::supervised::Supervised;
+use crate::launch::tenancy::Tenancy;
+use crate::pid::Pid;
+use crate::postmaster::handle::FileVersion;
+use crate::postmaster::handle::Postmaster;
+use crate::postmaster::wait::{self, WaitError, WaitErrorKind};
+use crate::signal::{Signal, SignalError};
 use crate::sys::{self, Means, Orders, Sink, Vigil, command};
-use crate::wait::{self, WaitError, WaitErrorKind};
-use crate::{
-    Account, Command, Deadline, Log, Ownership, Pid, PidFile, Postmaster, Signal, SignalError,
-    Status, StopPlan, Tenancy,
-};
 
 /// How a server is to be started.
 #[derive(Clone, Debug)]

@@ -1,3 +1,5 @@
+//! A program with its arguments, environment and account, ready to be started.
+
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::OwnedFd;
@@ -6,9 +8,9 @@ use std::sync::{Arc, Weak};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::Account;
-use crate::guard::DirectoryGuard;
-use crate::spawn_error::{SpawnError, SpawnErrorKind};
+use crate::account::Account;
+use crate::fs::guard::DirectoryGuard;
+use crate::launch::spawn_error::{SpawnError, SpawnErrorKind};
 use crate::sys::{self, LaunchError, Launched, Orders, Program, Sink, Stage};
 
 /// A program to be run: a server, or one that ends by itself such as `initdb`.
