@@ -80,7 +80,7 @@ impl Command {
         let orders = Orders {
             steps: Vec::new(),
             bound: true,
-            if_supervisor_dies: libc::SIGKILL,
+            if_warden_dies: libc::SIGKILL,
             whole_group: true,
             hold: self
                 .held_guard()

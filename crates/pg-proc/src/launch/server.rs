@@ -173,7 +173,7 @@ impl Command {
         let orders = Orders {
             steps: plan.as_ref().map(StopPlan::to_steps).unwrap_or_default(),
             bound: plan.is_some(),
-            if_supervisor_dies: libc::SIGQUIT,
+            if_warden_dies: libc::SIGQUIT,
             whole_group: false,
             hold: self.held_guard()?,
             vigil: options.tenancy.as_ref().map(|tenancy| Vigil {

@@ -6,7 +6,6 @@ use std::process::ExitStatus;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use nix::libc;
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use crate::deadline::Deadline;
@@ -18,7 +17,6 @@ use crate::sys::{self, Launched, Process, Report};
 pub(crate) struct Supervised {
     lifeline: Option<OwnedFd>,
     reports: OwnedFd,
-    supervisor: libc::pid_t,
     heard: Mutex<Heard>,
 }
 
@@ -35,7 +33,6 @@ impl Supervised {
         let Launched {
             lifeline,
             reports,
-            supervisor,
             process,
             ..
         } = launched;
@@ -44,7 +41,6 @@ impl Supervised {
             Self {
                 lifeline: Some(lifeline),
                 reports,
-                supervisor,
                 heard,
             },
             process,
@@ -136,24 +132,9 @@ impl Supervised {
                 Err(rustix::io::Errno::INTR) => {}
                 _ => {
                     heard.silent = true;
-                    // It has closed its end, so it is ending: this does not take long.
-                    sys::reap(self.supervisor);
                 }
             }
         }
         *heard
-    }
-}
-
-impl Drop for Supervised {
-    fn drop(&mut self) {
-        self.lifeline = None;
-        match self.listen() {
-            Heard { silent: true, .. } => {}
-            // That was its last word.
-            Heard { all_gone: true, .. } => sys::reap(self.supervisor),
-            // The program takes longer than the owner wants to wait.
-            _ => sys::reap_later(self.supervisor),
-        }
     }
 }

@@ -1,17 +1,22 @@
-//! The owner's side of starting a program: see [`supervisor`](super::supervisor) for the other.
+//! The owner's side of starting a program: see [`program`](super::program) for the other.
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::ptr;
+use std::time::Duration;
 
-use nix::libc::{self, c_char, c_int, pid_t};
+use nix::libc::{self, c_int, pid_t};
+use rustix::event::{PollFd, PollFlags};
 
-use super::fork;
-use super::supervisor::{State, Supervisor};
-use super::tenancy::Vigil;
+use super::payload::Writer;
+use super::start;
+use super::users::Vigil;
 use crate::account::Account;
+use crate::deadline::Deadline;
 use crate::pid::Pid;
+use crate::sys::fork;
+use crate::sys::process::Process;
 
 /// What to execute. Everything is in the form that system calls take.
 pub(crate) struct Program {
@@ -33,13 +38,13 @@ pub(crate) enum Sink {
     File(CString),
 }
 
-/// What the supervisor does when its lifeline ends.
+/// What the warden does when the lifeline of a program ends.
 pub(crate) struct Orders {
     /// Signals, and how long each may take; SIGKILL follows the last.
     pub(crate) steps: Vec<Step>,
     pub(crate) bound: bool,
-    /// Sent by the kernel if the supervisor is killed.
-    pub(crate) if_supervisor_dies: c_int,
+    /// Sent by the kernel if the warden is killed.
+    pub(crate) if_warden_dies: c_int,
     /// Everything in the program's process group is killed with it.
     pub(crate) whole_group: bool,
     /// Held open for as long as anything of the program lives.
@@ -49,17 +54,19 @@ pub(crate) struct Orders {
 }
 
 #[derive(Clone, Copy, Debug)]
+#[repr(C)]
 pub(crate) struct Step {
-    pub(crate) signal: c_int,
+    pub(crate) signal: i64,
     pub(crate) patience_ms: i64,
 }
 
-/// A program that was executed, and its supervisor.
+/// A program that was executed.
 pub(crate) struct Launched {
+    /// What it is bound to: see [`command`].
     pub(crate) lifeline: OwnedFd,
+    /// Where each [`Report`] comes from; it ends when the warden has no more to say, or is gone.
     pub(crate) reports: OwnedFd,
-    pub(crate) supervisor: pid_t,
-    pub(crate) process: super::Process,
+    pub(crate) process: Process,
 }
 
 #[derive(Debug)]
@@ -83,6 +90,19 @@ pub(crate) enum Stage {
     Execute,
 }
 
+/// An order to start a program, with its descriptors in this sequence: the order itself, lifeline,
+/// reports, failure, standard input, output and error (unless they are paths), what to hold, users.
+pub(super) const ORDER_PROGRAM: u8 = b'P';
+
+impl Sink {
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Descriptor(fd) => Some(fd.as_fd()),
+            Self::File(_) => None,
+        }
+    }
+}
+
 impl Stage {
     /// Those that the program itself can report.
     const OF_PROGRAM: [Self; 7] = [
@@ -96,7 +116,7 @@ impl Stage {
     ];
 }
 
-/// Sent by the supervisor.
+/// Sent by the warden.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Report {
     Started(pid_t),
@@ -146,63 +166,103 @@ pub(crate) mod command {
     pub(crate) const SIGNAL: u8 = b'S';
 }
 
-/// Starts the program under a supervisor, and returns when it was executed.
+/// Has the warden start the program; returns when it was executed.
 pub(crate) fn launch(program: &Program, orders: &Orders) -> Result<Launched, LaunchError> {
     let at = |stage| move |cause: io::Error| LaunchError { stage, cause };
     let (lifeline_read, lifeline) = fork::pipe().map_err(at(Stage::Prepare))?;
     let (reports, reports_write) = fork::pipe().map_err(at(Stage::Prepare))?;
     let (failure, failure_write) = fork::pipe().map_err(at(Stage::Prepare))?;
-    let (wake, wake_write) = fork::pipe().map_err(at(Stage::Prepare))?;
-    for end in [&wake, &wake_write, &lifeline_read] {
-        fork::set_nonblocking(end).map_err(at(Stage::Prepare))?;
-    }
-    let arguments = pointers(&program.arguments);
-    let environment = pointers(&program.environment);
-    let supervisor = Supervisor {
-        program,
-        orders,
-        arguments: &arguments,
-        environment: &environment,
-        lifeline: lifeline_read.as_raw_fd(),
-        reports: reports_write.as_raw_fd(),
-        failure: failure_write.as_raw_fd(),
-        wake: wake.as_raw_fd(),
-        wake_write: wake_write.as_raw_fd(),
-        descriptor_limit: fork::descriptor_limit(),
-        state: State::default(),
-    };
-    // SAFETY: `run` keeps to the rule: it calls system calls only, on what was built above.
-    let pid = unsafe { fork::fork(move || supervisor.run()) }.map_err(at(Stage::Fork))?;
-    drop((
-        lifeline_read,
-        reports_write,
-        failure_write,
-        wake,
-        wake_write,
-    ));
+    fork::set_nonblocking(&lifeline_read).map_err(at(Stage::Prepare))?;
+    let payload = write_order(program, orders).map_err(at(Stage::Prepare))?;
+    let mut descriptors = vec![
+        payload.as_fd(),
+        lifeline_read.as_fd(),
+        reports_write.as_fd(),
+        failure_write.as_fd(),
+        program.stdin.as_fd(),
+    ];
+    descriptors.extend(program.stdout.descriptor());
+    descriptors.extend(program.stderr.descriptor());
+    descriptors.extend(orders.hold.as_ref().map(AsFd::as_fd));
+    descriptors.extend(orders.vigil.as_ref().map(|vigil| vigil.users.as_fd()));
+    start::send(ORDER_PROGRAM, &descriptors).map_err(at(Stage::Fork))?;
+    drop((lifeline_read, reports_write, failure_write));
 
-    let launched = first_report(&reports).and_then(|child| {
-        let process = super::Process::open_child(child);
-        send(&lifeline, &[command::SEEN]);
-        outcome_of_exec(&failure)?;
-        Ok(process)
-    });
-    match launched {
-        Ok(process) => Ok(Launched {
-            lifeline,
-            reports,
-            supervisor: pid,
-            process,
-        }),
-        Err(e) => {
-            drop(lifeline);
-            fork::reap(pid);
-            Err(e)
-        }
-    }
+    let child = first_report(&reports)?;
+    let process = Process::open_child(child);
+    send(&lifeline, &[command::SEEN]);
+    outcome_of_exec(&failure)?;
+    Ok(Launched {
+        lifeline,
+        reports,
+        process,
+    })
 }
 
-/// Tells the supervisor something; it may be gone.
+/// What the warden has to know of a program, in the form that it reads.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(super) struct ProgramOrder {
+    pub(super) path: usize,
+    pub(super) directory: usize,
+    pub(super) arguments: usize,
+    pub(super) environment: usize,
+    /// A path to append to; zero if a descriptor was sent along.
+    pub(super) stdout: usize,
+    pub(super) stderr: usize,
+    /// Whether the account is another one, and who.
+    pub(super) changes_account: usize,
+    pub(super) uid: usize,
+    pub(super) gid: usize,
+    pub(super) groups: usize,
+    pub(super) group_count: usize,
+    pub(super) steps: usize,
+    pub(super) step_count: usize,
+    pub(super) bound: usize,
+    pub(super) whole_group: usize,
+    pub(super) if_warden_dies: usize,
+    /// Whether a descriptor to hold was sent along.
+    pub(super) holds: usize,
+    /// The directory that users lock; zero if there are none, else their FIFO was sent along.
+    pub(super) lock: usize,
+    pub(super) linger_ms: usize,
+}
+
+fn write_order(program: &Program, orders: &Orders) -> io::Result<OwnedFd> {
+    let mut writer = Writer::new();
+    let account = program.account.as_ref();
+    let groups = account.map_or(&[][..], Account::groups);
+    let mut path_of = |sink: &Sink| match sink {
+        Sink::Descriptor(_) => 0,
+        Sink::File(path) => writer.string(path),
+    };
+    let (stdout, stderr) = (path_of(&program.stdout), path_of(&program.stderr));
+    let vigil = orders.vigil.as_ref();
+    let header = ProgramOrder {
+        path: writer.string(&program.path),
+        directory: writer.string(&program.directory),
+        arguments: writer.strings(&program.arguments),
+        environment: writer.strings(&program.environment),
+        stdout,
+        stderr,
+        changes_account: account.is_some().into(),
+        uid: account.map_or(0, |account| account.uid() as usize),
+        gid: account.map_or(0, |account| account.gid() as usize),
+        groups: writer.values(groups),
+        group_count: groups.len(),
+        steps: writer.values(&orders.steps),
+        step_count: orders.steps.len(),
+        bound: orders.bound.into(),
+        whole_group: orders.whole_group.into(),
+        if_warden_dies: orders.if_warden_dies as usize,
+        holds: orders.hold.is_some().into(),
+        lock: vigil.map_or(0, |vigil| writer.string(&vigil.lock)),
+        linger_ms: vigil.map_or(0, |vigil| vigil.linger_ms as usize),
+    };
+    writer.finish(header)
+}
+
+/// Tells the warden something; it may be gone.
 pub(crate) fn send(lifeline: &OwnedFd, bytes: &[u8]) {
     let _no_signal = BlockedSigpipe::new();
     fork::write_all(lifeline.as_raw_fd(), bytes);
@@ -214,23 +274,29 @@ pub(crate) fn write(pipe: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
     Ok(rustix::io::write(pipe, bytes)?)
 }
 
+/// How long the warden may take to fork. It is never busy for longer than a system call takes.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 fn first_report(reports: &OwnedFd) -> Result<Pid, LaunchError> {
+    let failed = |stage, cause| LaunchError { stage, cause };
+    let silent = |kind: io::ErrorKind| failed(Stage::Report, kind.into());
+    let deadline = Deadline::after(PATIENCE);
+    if !deadline.poll(&mut [PollFd::new(reports, PollFlags::IN)]) {
+        return Err(silent(io::ErrorKind::TimedOut));
+    }
     let mut bytes = [0; Report::SIZE];
     let n = fork::read(reports.as_raw_fd(), &mut bytes);
-    let silent = || LaunchError {
-        stage: Stage::Report,
-        cause: io::ErrorKind::UnexpectedEof.into(),
-    };
     if n != Report::SIZE as isize {
-        return Err(silent());
+        return Err(silent(io::ErrorKind::UnexpectedEof));
     }
     match Report::from_bytes(bytes) {
-        Some(Report::Started(pid)) => Pid::new(pid).ok_or_else(silent),
-        Some(Report::NotStarted(errno)) => Err(LaunchError {
-            stage: Stage::Fork,
-            cause: io::Error::from_raw_os_error(errno),
-        }),
-        _ => Err(silent()),
+        Some(Report::Started(pid)) => {
+            Pid::new(pid).ok_or_else(|| silent(io::ErrorKind::InvalidData))
+        }
+        Some(Report::NotStarted(errno)) => {
+            Err(failed(Stage::Fork, io::Error::from_raw_os_error(errno)))
+        }
+        _ => Err(silent(io::ErrorKind::InvalidData)),
     }
 }
 
@@ -251,23 +317,15 @@ fn outcome_of_exec(failure: &OwnedFd) -> Result<(), LaunchError> {
     })
 }
 
-fn pointers(strings: &[CString]) -> Vec<*const c_char> {
-    strings
-        .iter()
-        .map(|s| s.as_ptr())
-        .chain([ptr::null()])
-        .collect()
-}
-
 /// A write into a pipe without readers must fail, not end a caller that gave SIGPIPE back its
 /// default meaning.
-struct BlockedSigpipe {
+pub(super) struct BlockedSigpipe {
     was_pending: bool,
     before: libc::sigset_t,
 }
 
 impl BlockedSigpipe {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         // SAFETY: all sets are valid, zeroed and then filled in by the calls.
         unsafe {
             let mut pending: libc::sigset_t = std::mem::zeroed();

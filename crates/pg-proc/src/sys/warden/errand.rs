@@ -1,24 +1,33 @@
-//! The process that removes directories when their owner ends.
+//! Removing directories and releasing shared memory when the owner exits: both sides.
 
 use std::ffi::{CStr, CString};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd as _, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::libc::{self, c_int, pid_t};
 
-use super::fork::{self, MAX_KEPT};
-use super::shared_memory::{DirectoryOf, Refusal, release};
+use super::payload::{Payload, Writer};
+use super::start::{self, MAX_DESCRIPTORS};
+use crate::sys::fork;
+use crate::sys::shared_memory::{DirectoryOf, Refusal, release};
 
 /// What to do at the owner's end, in this order.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Errand {
     /// Data directories whose server's shared memory is to be given back.
     pub(crate) data_directories: Vec<CString>,
     pub(crate) removals: Vec<Removal>,
 }
 
+impl Errand {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.data_directories.is_empty() && self.removals.is_empty()
+    }
+}
+
 /// A directory to be removed, known by more than its path.
+#[derive(Debug)]
 pub(crate) struct Removal {
     pub(crate) path: CString,
     pub(crate) device: u64,
@@ -29,52 +38,209 @@ pub(crate) struct Removal {
     pub(crate) content_only: bool,
 }
 
-/// Forks the guard. It does its errand when every copy of the lifeline is closed, and closes `done`
-/// when it is through. Anything written into the lifeline makes it end without removing.
-pub(crate) fn launch_guard(errand: &Errand) -> io::Result<(OwnedFd, OwnedFd, pid_t)> {
-    let (lifeline_read, lifeline) = fork::pipe()?;
-    let (done, done_write) = fork::pipe()?;
-    let limit = fork::descriptor_limit();
-    let (read, write) = (lifeline_read.as_raw_fd(), done_write.as_raw_fd());
-    // SAFETY: `run` calls system calls only, on what was built before.
-    let pid = unsafe { fork::fork(|| run(errand, read, write, limit)) }?;
-    Ok((lifeline, done, pid))
+/// An order to guard directories, with its descriptors in this sequence: the order itself, the
+/// lifeline, and what is closed when all is done.
+pub(super) const ORDER_ERRAND: u8 = b'G';
+
+/// What the warden has to know of an errand, in the form that it reads.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(super) struct ErrandOrder {
+    /// Places of the paths of data directories.
+    data_directories: usize,
+    data_directory_count: usize,
+    removals: usize,
+    removal_count: usize,
 }
 
-fn run(errand: &Errand, lifeline: RawFd, done: RawFd, limit: RawFd) {
-    // SAFETY: plain system calls on numbers and constants. Every signal stays blocked, as the fork
-    // left it.
-    unsafe {
-        libc::setsid();
-        libc::chdir(c"/".as_ptr());
-    }
-    fork::name_this_process(c"pg-proc guard");
-    fork::reset_signals();
-    let mut keep = [-1; MAX_KEPT];
-    for (slot, fd) in keep.iter_mut().zip([lifeline, done]) {
-        *slot = fd;
-    }
-    fork::close_all_but(&mut keep, limit);
-    fork::let_go_of_streams();
-    let mut byte = [0];
-    if fork::read(lifeline, &mut byte) <= 0 {
-        for directory in &errand.data_directories {
-            release_memory(directory);
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct RemovalOrder {
+    path: usize,
+    /// Zero if there is none.
+    marker: usize,
+    content_only: usize,
+    device: u64,
+    inode: u64,
+}
+
+/// Has the warden see to an errand. It does it when every copy of the first descriptor is closed,
+/// and closes the other end of the second when it is through, after a byte that says so. Anything
+/// written into the first makes it do nothing.
+pub(crate) fn guard(errand: &Errand) -> io::Result<(OwnedFd, OwnedFd)> {
+    let (lifeline_read, lifeline) = fork::pipe()?;
+    let (done, done_write) = fork::pipe()?;
+    fork::set_nonblocking(&lifeline_read)?;
+    let mut writer = Writer::new();
+    let data_directories: Vec<usize> = errand
+        .data_directories
+        .iter()
+        .map(|path| writer.string(path))
+        .collect();
+    let removals: Vec<RemovalOrder> = errand
+        .removals
+        .iter()
+        .map(|removal| RemovalOrder {
+            path: writer.string(&removal.path),
+            marker: removal
+                .marker
+                .as_ref()
+                .map_or(0, |marker| writer.string(marker)),
+            content_only: removal.content_only.into(),
+            device: removal.device,
+            inode: removal.inode,
+        })
+        .collect();
+    let header = ErrandOrder {
+        data_directories: writer.values(&data_directories),
+        data_directory_count: data_directories.len(),
+        removals: writer.values(&removals),
+        removal_count: removals.len(),
+    };
+    let payload = writer.finish(header)?;
+    let descriptors = [payload.as_fd(), lifeline_read.as_fd(), done_write.as_fd()];
+    start::send(ORDER_ERRAND, &descriptors)?;
+    Ok((lifeline, done))
+}
+
+/// An errand that waits for its lifeline to end, or is being done. Everything here is
+/// async-signal-safe.
+#[derive(Clone, Copy)]
+pub(super) struct Guarding {
+    payload: Payload<ErrandOrder>,
+    lifeline: RawFd,
+    done: RawFd,
+    /// Who does it; zero as long as nobody does.
+    worker: pid_t,
+    is_over: bool,
+    /// Whether the lifeline may have something to say.
+    pub(super) is_ready: bool,
+}
+
+impl Guarding {
+    pub(super) fn begin(descriptors: &[RawFd; MAX_DESCRIPTORS]) -> Option<Self> {
+        let [file, lifeline, done, ..] = *descriptors;
+        let payload = Payload::map(file);
+        // SAFETY: these were sent along, and are not used any more.
+        unsafe {
+            libc::close(file);
+            if payload.is_none() {
+                libc::close(lifeline);
+                libc::close(done);
+            }
         }
-        for removal in &errand.removals {
-            remove(removal);
+        Some(Self {
+            payload: payload?,
+            lifeline,
+            done,
+            worker: 0,
+            is_over: false,
+            is_ready: false,
+        })
+    }
+
+    pub(super) fn waits_for(&self) -> RawFd {
+        if self.worker == 0 { self.lifeline } else { -1 }
+    }
+
+    pub(super) fn is(&self, pid: pid_t) -> bool {
+        pid == self.worker && pid > 0
+    }
+
+    /// Waits for the worker if it has ended.
+    pub(super) fn collect(&mut self) {
+        if self.worker > 0 && !self.is_over {
+            // SAFETY: no status is asked for.
+            let pid = unsafe { libc::waitpid(self.worker, std::ptr::null_mut(), libc::WNOHANG) };
+            self.has_ended(pid);
         }
     }
-    // SAFETY: ends this process without running anything of the owner's.
-    unsafe { libc::_exit(0) }
+
+    /// Takes note of a child that was waited for.
+    pub(super) fn has_ended(&mut self, pid: pid_t) {
+        self.is_over |= self.is(pid);
+    }
+
+    /// Begins with the errand if it is time; whether there is more to do.
+    pub(super) fn goes_on(&mut self) -> bool {
+        let mut byte = [0];
+        if self.is_ready && self.worker == 0 {
+            match fork::read(self.lifeline, &mut byte) {
+                0 => self.begin_work(),
+                n if n > 0 => self.is_over = true,
+                _ => {}
+            }
+        }
+        if self.is_over {
+            // SAFETY: they are not used any more.
+            unsafe {
+                libc::close(self.lifeline);
+                libc::close(self.done);
+            }
+            self.payload.unmap();
+        }
+        !self.is_over
+    }
+
+    /// A process of its own removes, so that the warden stays free for others.
+    fn begin_work(&mut self) {
+        // SAFETY: this process has one thread, and the child ends without running anything of the
+        // owner's.
+        let child = unsafe { libc::fork() };
+        if child <= 0 {
+            self.work();
+            if child == 0 {
+                // SAFETY: as above.
+                unsafe { libc::_exit(0) };
+            }
+            // There is no other process to be had: it is done now.
+            self.is_over = true;
+        }
+        self.worker = child;
+    }
+
+    fn work(&self) {
+        let order = self.payload.header();
+        let places: &[usize] = self
+            .payload
+            .values(order.data_directories, order.data_directory_count);
+        for &place in places {
+            self.payload.string(place).map(release_memory);
+        }
+        let removals: &[RemovalOrder] = self.payload.values(order.removals, order.removal_count);
+        for removal in removals {
+            if let Some(path) = self.payload.string(removal.path) {
+                remove(&Doomed {
+                    path,
+                    device: removal.device,
+                    inode: removal.inode,
+                    marker: self.payload.string(removal.marker),
+                    content_only: removal.content_only != 0,
+                });
+            }
+        }
+        fork::write_all(self.done, DONE);
+    }
+}
+
+/// Written when everything was done.
+const DONE: &[u8] = b"D";
+
+/// A directory to be removed, as the warden knows it.
+struct Doomed<'a> {
+    path: &'a CStr,
+    device: u64,
+    inode: u64,
+    marker: Option<&'a CStr>,
+    content_only: bool,
 }
 
 /// Tries again for a second as long as somebody else still writes there.
-fn remove(removal: &Removal) {
+fn remove(removal: &Doomed<'_>) {
     let until = fork::now_ms().saturating_add(1000);
-    let mut marker = removal.marker.as_deref();
+    let mut marker = removal.marker;
     loop {
-        let Some((fd, info)) = open(&removal.path) else {
+        let Some((fd, info)) = open(removal.path) else {
             return;
         };
         let same = (info.st_dev as u64, info.st_ino as u64) == (removal.device, removal.inode);
@@ -180,10 +346,10 @@ mod tree {
 
     /// Empties the directory and closes it. The marker goes last: a removal that was cut short can
     /// be taken up again.
-    pub(super) fn empty(fd: c_int, removal: &Removal) {
-        let marker = removal.marker.as_deref().map(|m| m.to_bytes());
+    pub(super) fn empty(fd: c_int, removal: &Doomed<'_>) {
+        let marker = removal.marker.map(CStr::to_bytes);
         empty_below(fd, removal.device, marker, MAX_DEPTH);
-        if let Some(marker) = &removal.marker {
+        if let Some(marker) = removal.marker {
             // SAFETY: the name ends with a zero byte.
             unsafe { libc::unlinkat(fd, marker.as_ptr(), 0) };
         }
@@ -254,7 +420,7 @@ mod tree {
 /// Elsewhere reading a directory takes memory management, which is forbidden here, so `find` does
 /// it.
 #[cfg(not(target_os = "linux"))]
-fn empty(fd: c_int, _removal: &Removal) {
+fn empty(fd: c_int, _removal: &Doomed<'_>) {
     // SAFETY: system calls on numbers and on strings that end with a zero byte; the child execs or
     // ends.
     unsafe {

@@ -1,16 +1,16 @@
-//! The supervisor's side of a server that several processes use.
+//! The warden's side of a server that several processes use.
 
 use std::ffi::{CStr, CString};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{OwnedFd, RawFd};
 use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::libc::{self, c_int};
 
-use super::fork;
+use crate::sys::fork;
 
-/// What a supervisor needs to know of a server's users.
+/// What the warden needs to know of a server's users.
 pub(crate) struct Vigil {
     pub(crate) users: Arc<OwnedFd>,
     /// The directory that users lock to enter.
@@ -33,19 +33,19 @@ pub(super) struct Watch {
 impl Watch {
     /// The descriptor whose hang-up is to be waited for, and for how many milliseconds; below zero:
     /// none, and for ever.
-    pub(super) fn waits_for(self, vigil: &Vigil) -> (RawFd, i64) {
+    pub(super) fn waits_for(self, users: RawFd) -> (RawFd, i64) {
         if self.over {
             (-1, -1)
         } else if self.due > 0 {
             (-1, (self.due - fork::now_ms()).max(0))
         } else {
-            (vigil.users.as_raw_fd(), -1)
+            (users, -1)
         }
     }
 
-    /// Whether the last user has gone for good, which is said once.
-    pub(super) fn ends(&mut self, vigil: &Vigil) -> bool {
-        let users = vigil.users.as_raw_fd();
+    /// Whether the last user has gone for good, which is said once. The FIFO is closed then. `lock`
+    /// is the directory that users lock to enter.
+    pub(super) fn ends(&mut self, users: RawFd, lock: &CStr, linger_ms: i64) -> bool {
         if self.over {
             return false;
         }
@@ -53,9 +53,9 @@ impl Watch {
         if !is_deserted(users) {
             self.due = 0;
         } else if self.due == 0 {
-            self.due = now.saturating_add(vigil.linger_ms).max(1);
+            self.due = now.saturating_add(linger_ms).max(1);
         } else if now >= self.due {
-            self.over = close_if_deserted(users, &vigil.lock);
+            self.over = close_if_deserted(users, lock);
             self.due = if self.over {
                 0
             } else {
