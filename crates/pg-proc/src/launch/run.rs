@@ -291,6 +291,6 @@ pub enum RunErrorKind {
     #[error("did not end in time")]
     TimedOut,
     /// The process between the caller and the program was killed, and the program with it.
-    #[error("was lost with its supervisor")]
+    #[error("was lost with the warden")]
     Lost,
 }

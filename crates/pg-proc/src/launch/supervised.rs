@@ -1,4 +1,4 @@
-//! The owner's side of a supervisor.
+//! The owner's side of a program that the warden watches.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
@@ -12,7 +12,7 @@ use crate::deadline::Deadline;
 use crate::signal::Signal;
 use crate::sys::{self, Launched, Process, Report};
 
-/// A program that runs under a supervisor of ours.
+/// A program that the warden watches.
 #[derive(Debug)]
 pub(crate) struct Supervised {
     lifeline: Option<OwnedFd>,
@@ -24,7 +24,7 @@ pub(crate) struct Supervised {
 struct Heard {
     status: Option<ExitStatus>,
     all_gone: bool,
-    /// The supervisor has ended, with or without a last word.
+    /// The warden has said its last word, or is gone.
     silent: bool,
 }
 
@@ -47,12 +47,12 @@ impl Supervised {
         )
     }
 
-    /// Becomes readable with every report, and for good when the supervisor has ended.
+    /// Becomes readable with every report, and for good when the warden has said all.
     pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
         self.reports.as_fd()
     }
 
-    /// Exit status of the program, once it has ended. None also if the supervisor was killed and
+    /// Exit status of the program, once it has ended. None also if the warden was killed and
     /// nobody saw the end.
     pub(crate) fn exit_status(&self) -> Option<ExitStatus> {
         self.listen().status
@@ -65,7 +65,7 @@ impl Supervised {
         (heard.status, heard.all_gone || heard.silent)
     }
 
-    /// Waits until the supervisor has reported the end of the program or has ended itself.
+    /// Waits until the warden has reported the end of the program, or is gone.
     pub(crate) fn wait_exit_status(&self, deadline: Deadline) -> Option<ExitStatus> {
         self.wait(deadline, |heard| heard.status.is_some() || heard.silent)
             .status
@@ -89,7 +89,7 @@ impl Supervised {
         }
     }
 
-    /// Lets go of the lifeline: the supervisor does now what it was told to do at the owner's end.
+    /// Lets go of the lifeline: the warden does now what it was told to do at the owner's end.
     pub(crate) fn let_go(&mut self) {
         self.lifeline = None;
     }

@@ -48,7 +48,7 @@ pub(crate) const ALL: [Scenario; 22] = [
     of("kill-build", "SIGKILL of who builds a template", temps::builders),
     of("kill-shared", "SIGKILL of users of a shared server", temps::shared),
     of("kill-owner", "SIGKILL, abort and exit of a server's owner", crashes::owners),
-    of("kill-server", "SIGKILL of a server, of its children, of its supervisor", crashes::servers),
+    of("kill-server", "SIGKILL of a server, of its children, of the warden", crashes::servers),
     of("late-start", "a start that is given too little time", crashes::impatience),
     of("full-disk-init", "`init` on a full disk", disks::init).on_a_disk(),
     of("full-disk-settings", "settings on a full disk", disks::settings).on_a_disk(),
