@@ -11,7 +11,7 @@ const EXPLAINED: [&str; 6] = [
     include_str!("../../crates/pg-cluster/src/settings/error.rs"),
     include_str!("../../crates/pg-cluster/src/start/error.rs"),
     include_str!("../../crates/pg-cluster/src/stop/mod.rs"),
-    include_str!("../../crates/pg-cluster/src/temp/error.rs"),
+    include_str!("../../crates/pg-fixture/src/error.rs"),
 ];
 
 /// Files of which it explains the frequent ones.

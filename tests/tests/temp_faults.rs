@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use camino::Utf8Path;
-use pg_cluster::{Storage, TempCluster};
+use pg_fixture::{Storage, TempCluster};
 use pg_tests::{Room, Victim, ask, is_root, processes_below, server};
 
 fn spawn(room: &Room, mode: &str) -> Victim {
@@ -29,7 +29,7 @@ fn room() -> Room {
     room
 }
 
-fn builder(room: &Room) -> pg_cluster::TempClusterBuilder {
+fn builder(room: &Room) -> pg_fixture::TempClusterBuilder {
     TempCluster::builder()
         .installation(server())
         .cache_directory(room.join("cache"))

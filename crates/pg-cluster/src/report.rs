@@ -10,7 +10,6 @@ use pg_proc::SpawnError;
 
 use crate::{
     ControlError, InitError, RemoveError, RestartError, SettingsError, StartError, StopError,
-    TempError,
 };
 
 /// Prints an error with its causes on one line, and below it what may help, if one of them has a
@@ -67,7 +66,7 @@ fn hint<'e>(error: &'e (dyn Error + 'static)) -> Option<Cow<'e, str>> {
         };
     }
     hint_of_one_of!(
-        StartError InitError TempError StopError RestartError ControlError SettingsError RemoveError
+        StartError InitError StopError RestartError ControlError SettingsError RemoveError
         DiscoveryError InstallationError MissingProgramError ParseRequestError SpawnError
     )
 }

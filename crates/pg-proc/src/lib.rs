@@ -9,7 +9,7 @@
 //! * [`Command`] runs programs such as `initdb`, and starts servers: with dropped privileges, a
 //!   clean environment, nothing inherited, and [bound](Ownership) to the process that starts them.
 //! * [`DirectoryGuard`] removes directories when their owner ends.
-//! * [`ping`] asks a server over its socket.
+//! * [`ping`] asks a server over its socket; [`wire`] frames the messages of its protocol.
 //! * [`Orphans`] and [`release_shared_memory`] are about what a killed server leaves behind.
 //!
 //! ```
@@ -84,6 +84,7 @@ mod signal;
 mod sys;
 #[cfg(test)]
 mod texts;
+pub mod wire;
 
 pub use camino::{Utf8Path, Utf8PathBuf};
 

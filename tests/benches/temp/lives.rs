@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use pg_cluster::{ConnectionInfo, Installation, Program, Storage, TempCluster, TempClusterBuilder};
+use pg_cluster::{ConnectionInfo, Installation, Program};
+use pg_fixture::{Storage, TempCluster, TempClusterBuilder};
 use pg_proc::PostmasterOpts;
 use pg_tests::{Room, ask, connect_to, server, server_account};
 use rustix::process::{Pid, Signal, kill_process};

@@ -1,18 +1,22 @@
 //! Who may depend on whom.
 //!
 //! The three lower crates are siblings without edges between them; the facade composes them;
-//! nothing depends on xtask or on the tests. Parsing is one crate's affair, system calls another's,
+//! pg-fixture stands on the facade; nothing depends on xtask or on the tests. Parsing is one crate's affair, system calls another's,
 //! and each says so by its dependencies.
 
 use super::packages::{Dependency, Package, Packages};
 use super::{Finding, Tree};
 
 /// Members of the workspace that a published crate may use.
-const MEMBERS: [(&str, &[&str]); 4] = [
+const MEMBERS: [(&str, &[&str]); 5] = [
     ("pgconf-parse", &[]),
     ("pg-install", &[]),
     ("pg-proc", &[]),
     ("pg-cluster", &["pgconf-parse", "pg-install", "pg-proc"]),
+    (
+        "pg-fixture",
+        &["pg-cluster", "pgconf-parse", "pg-install", "pg-proc"],
+    ),
 ];
 
 /// Dependencies that belong to one published crate.
@@ -150,7 +154,7 @@ mod tests {
 
     #[test]
     fn the_intended_layers_pass() {
-        let workspace: [(&str, &[&str]); 6] = [
+        let workspace: [(&str, &[&str]); 7] = [
             ("pgconf-parse", &["winnow", "camino", "dev:nix"]),
             ("pg-install", &["thiserror"]),
             ("pg-proc", &["nix", "rustix"]),
@@ -158,7 +162,8 @@ mod tests {
                 "pg-cluster",
                 &["pgconf-parse", "pg-install", "pg-proc", "tempfile"],
             ),
-            ("pg-tests", &["pg-cluster", "pg-proc", "nix", "postgres"]),
+            ("pg-fixture", &["pg-cluster", "pg-proc", "reflink-copy"]),
+            ("pg-tests", &["pg-fixture", "pg-cluster", "nix", "postgres"]),
             ("xtask", &["pg-cluster", "rustix", "clap"]),
         ];
         assert_eq!(found(&workspace, &[]), [""; 0]);
@@ -166,11 +171,15 @@ mod tests {
 
     #[test]
     fn each_forbidden_edge_is_found() {
-        let workspace: [(&str, &[&str]); 6] = [
+        let workspace: [(&str, &[&str]); 7] = [
             ("pgconf-parse", &["pg-install"]),
             ("pg-install", &["dev:pg-proc", "rustix"]),
             ("pg-proc", &["pg-cluster"]),
-            ("pg-cluster", &["nix", "winnow", "xtask", "dev:pg-tests"]),
+            (
+                "pg-cluster",
+                &["nix", "winnow", "xtask", "dev:pg-tests", "dev:pg-fixture"],
+            ),
+            ("pg-fixture", &[]),
             ("pg-tests", &[]),
             ("xtask", &["pg-tests"]),
         ];
@@ -185,6 +194,7 @@ mod tests {
                 "pg-cluster/Cargo.toml: only pgconf-parse may depend on winnow",
                 "pg-cluster/Cargo.toml: nothing may depend on xtask",
                 "pg-cluster/Cargo.toml: nothing may depend on pg-tests",
+                "pg-cluster/Cargo.toml: pg-cluster must not depend on pg-fixture",
                 "xtask/Cargo.toml: nothing may depend on pg-tests",
             ]
         );

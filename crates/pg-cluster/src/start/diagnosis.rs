@@ -61,7 +61,7 @@ fn held(cluster: &Cluster, server: &Server) -> Option<StartErrorKind> {
 /// Has the server read the same configuration again, in English.
 fn configuration(cluster: &Cluster, options: &StartOptions) -> Option<StartErrorKind> {
     let error = cluster
-        .command(Program::Postgres)
+        .english_command(Program::Postgres)
         .ok()?
         .current_dir(cluster.data_directory())
         .args(cluster.server_arguments(options))

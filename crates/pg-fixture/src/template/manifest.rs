@@ -9,7 +9,7 @@ const HEADING: &str = "pg-cluster template 2";
 
 /// The list of a template's files.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::temp) struct Manifest {
+pub(crate) struct Manifest {
     pub(super) stamp: Stamp,
     /// Directories before what is in them; what the server reads at its start before the files of
     /// databases.
@@ -80,7 +80,7 @@ pub(super) fn is_of_database(path: &Utf8Path) -> bool {
 
 impl Manifest {
     /// How many bytes a clone takes at least.
-    pub(in crate::temp) fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         let of = |entry: &Entry| match &entry.content {
             Content::Directory => 4096,
             Content::Packed { extents, .. } => extents.iter().map(|extent| extent.length).sum(),

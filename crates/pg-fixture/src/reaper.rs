@@ -7,15 +7,17 @@ use std::time::Duration;
 use camino::Utf8Path;
 use pg_proc::{Account, Orphans, SharedMemoryErrorKind, release_shared_memory};
 
-use super::root::{MARKER, PREFIX, Remains, remains};
-use super::storage;
+use pg_cluster::Cluster;
+
+use crate::root::{MARKER, PREFIX, Remains, remains};
+use crate::storage;
 
 /// How often the directories are looked through, over all processes.
 const PAUSE: Duration = Duration::from_secs(60);
 
 /// As [`reap`], in a directory that the caller has named for such use: each time, since it holds
 /// little else.
-pub(super) fn reap_named(directory: &Utf8Path) {
+pub(crate) fn reap_named(directory: &Utf8Path) {
     if let Ok(account) = Account::current() {
         reap_in(directory, account.uid());
     }
@@ -27,7 +29,7 @@ pub(super) fn reap_named(directory: &Utf8Path) {
 ///
 /// Nobody needs its outcome, and a directory that cannot be removed must not keep a test from
 /// running.
-pub(super) fn reap(note: &Utf8Path) {
+pub(crate) fn reap(note: &Utf8Path) {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let is_fresh = fs::metadata(note)
@@ -78,7 +80,7 @@ fn is_served(root: &Utf8Path) -> bool {
                 matches!(error.kind, Running(_) | InUse { .. } | Find(_))
             })
     };
-    [data.join(crate::init::STAGE), data]
+    [data.join(Cluster::INIT_DIRECTORY), data]
         .iter()
         .any(|directory| directory.exists() && is_in_use(directory))
 }

@@ -1,23 +1,14 @@
 //! Temporary clusters.
 
-mod builder;
-mod error;
-mod make;
-mod reaper;
-mod root;
-mod shared;
-mod storage;
-mod template;
-mod tuning;
-
 use camino::{Utf8Path, Utf8PathBuf};
 
-pub use self::builder::TempClusterBuilder;
-pub use self::error::{TempError, TempErrorKind};
-use self::root::Root;
-pub use self::shared::SharedCluster;
-pub use self::storage::Storage;
-use crate::{Cluster, ConnectionInfo, Escalation};
+use pg_cluster::{Cluster, ConnectionInfo, Escalation, StopMode};
+
+use crate::builder::TempClusterBuilder;
+use crate::error::TempError;
+use crate::root::Root;
+#[cfg(doc)]
+use crate::storage::Storage;
 
 /// The port of a server that listens on a socket in a directory of its own, where it is nothing but
 /// a part of the socket's name.
@@ -26,11 +17,11 @@ pub(crate) const PORT: u16 = 5432;
 /// A running server for a test, made in tens of milliseconds, gone with this value.
 ///
 /// ```no_run
-/// use pg_cluster::TempCluster;
+/// use pg_fixture::TempCluster;
 ///
 /// let server = TempCluster::start()?;
 /// println!("{}", server.uri());
-/// # Ok::<(), pg_cluster::TempError>(())
+/// # Ok::<(), pg_fixture::TempError>(())
 /// ```
 ///
 /// # How it is so fast
@@ -70,17 +61,17 @@ pub(crate) const PORT: u16 = 5432;
 #[derive(Debug)]
 pub struct TempCluster {
     /// The cluster ends its server, and then its guard removes the files.
-    cluster: Cluster,
-    roots: Vec<Root>,
-    socket_directory: Utf8PathBuf,
-    info: ConnectionInfo,
-    keep: Keep,
-    owner: Owner,
+    pub(crate) cluster: Cluster,
+    pub(crate) roots: Vec<Root>,
+    pub(crate) socket_directory: Utf8PathBuf,
+    pub(crate) info: ConnectionInfo,
+    pub(crate) keep: Keep,
+    pub(crate) owner: Owner,
 }
 
 /// To whom server and files belong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Owner {
+pub(crate) enum Owner {
     /// This value: they go with it.
     Value,
     /// The caller, who wanted a detached server.
@@ -189,9 +180,9 @@ impl TempCluster {
     }
 
     /// Leaves the server and its files to the users of the server.
-    fn leave(mut self) {
+    pub(crate) fn leave(mut self) {
         self.owner = Owner::Users;
-        self.cluster.leave();
+        self.cluster.let_go();
     }
 
     /// Makes the files the caller's. The guard's end comes first, lest it remove what has no marker
@@ -219,8 +210,8 @@ impl Drop for TempCluster {
             Keep::Always => true,
         };
         if is_kept {
-            let plan = Escalation::new(crate::StopMode::Fast, std::time::Duration::from_secs(5))
-                .then(crate::StopMode::Kill, std::time::Duration::from_secs(2));
+            let plan = Escalation::new(StopMode::Fast, std::time::Duration::from_secs(5))
+                .then(StopMode::Kill, std::time::Duration::from_secs(2));
             let _ = self.cluster.stop_and_wait(&plan);
             if self.keep == Keep::OnPanic {
                 say_kept(self.path());

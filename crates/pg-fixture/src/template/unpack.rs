@@ -14,7 +14,7 @@ use pg_proc::{Account, Directory};
 use super::Template;
 use super::manifest::{Content, Entry, Extent};
 use super::pack;
-use crate::temp::error::{TempErrorKind, at};
+use crate::error::{TempErrorKind, at};
 
 /// How much of the pack is read at once: it stays in the processor's cache until it is written.
 const BATCH: u64 = 256 << 10;
@@ -23,7 +23,7 @@ const THREADS: usize = 4;
 
 /// Why a template could not be cloned.
 #[derive(Debug)]
-pub(in crate::temp) enum CloneError {
+pub(crate) enum CloneError {
     /// The template is not what its manifest says.
     Damaged,
     /// The new directory could not be written.
@@ -32,7 +32,7 @@ pub(in crate::temp) enum CloneError {
 
 impl Template {
     /// Writes what the server reads when it starts, and all directories.
-    pub(in crate::temp) fn clone_start(
+    pub(crate) fn clone_start(
         &self,
         target: &Utf8Path,
         account: Option<&Account>,
@@ -55,7 +55,7 @@ impl Template {
     }
 
     /// Writes the files of the databases.
-    pub(in crate::temp) fn clone_databases(
+    pub(crate) fn clone_databases(
         &self,
         target: &Utf8Path,
         account: Option<&Account>,

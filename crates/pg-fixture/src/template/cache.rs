@@ -12,9 +12,9 @@ use pg_proc::{Account, Deadline, DirectoryLock, TryLock};
 
 use super::manifest::{Manifest, Stamp};
 use super::{Key, Template, pack, unpack};
-use crate::ClusterError;
-use crate::temp::error::{TempErrorKind, at};
-use crate::temp::storage;
+use crate::error::{TempErrorKind, at};
+use crate::storage;
+use pg_cluster::ClusterError;
 
 /// Names the directory of the cache.
 pub(crate) const CACHE_VARIABLE: &str = "PG_CLUSTER_CACHE";
@@ -29,7 +29,7 @@ const NOTE: Duration = Duration::from_secs(3600);
 
 /// Where the templates are.
 #[derive(Clone, Debug)]
-pub(in crate::temp) struct Cache {
+pub(crate) struct Cache {
     directory: Utf8PathBuf,
 }
 
@@ -38,12 +38,12 @@ impl Cache {
     /// `pg-cluster` in `$XDG_CACHE_HOME`, else in `~/.cache`, on macOS in `~/Library/Caches`; else,
     /// since the accounts of services and containers often have no home where they may write,
     /// `pg-cluster-UID` in the directory for temporary files.
-    pub(in crate::temp) fn open(given: Option<&Utf8Path>) -> Result<Self, TempErrorKind> {
+    pub(crate) fn open(given: Option<&Utf8Path>) -> Result<Self, TempErrorKind> {
         if let Some(named) = given.map(Utf8Path::to_owned).or_else(named_directory) {
             return Self::open_at(named);
         }
         match home_directory().map(Self::open_at) {
-            Some(Err(TempErrorKind::File { .. })) | None => Self::open_at(temporary_directory()?),
+            Some(Err(TempErrorKind::File(..))) | None => Self::open_at(temporary_directory()?),
             Some(opened) => opened,
         }
     }
@@ -59,7 +59,7 @@ impl Cache {
         Ok(Self { directory: top })
     }
 
-    pub(in crate::temp) fn directory(&self) -> &Utf8Path {
+    pub(crate) fn directory(&self) -> &Utf8Path {
         &self.directory
     }
 
@@ -68,7 +68,7 @@ impl Cache {
     }
 
     /// The template of this key, if there is a sound one.
-    pub(in crate::temp) fn find(&self, key: &Key) -> Option<Template> {
+    pub(crate) fn find(&self, key: &Key) -> Option<Template> {
         let directory = self.template(key);
         if fs::read_to_string(directory.join(KEY)).ok()? != key.text() {
             return None;
@@ -113,7 +113,7 @@ impl Cache {
     /// comes first, while others wait.
     ///
     /// `fill` makes a data directory, and hands it to the function that it is given.
-    pub(in crate::temp) fn find_or_build(
+    pub(crate) fn find_or_build(
         &self,
         key: &Key,
         fill: impl Fn(&dyn Fn(&Utf8Path) -> Result<(), TempErrorKind>) -> Result<(), TempErrorKind>,
@@ -134,7 +134,7 @@ impl Cache {
     }
 
     /// Takes a template that was found to be damaged while it was cloned out of the way.
-    pub(in crate::temp) fn discard(&self, key: &Key) -> Result<(), TempErrorKind> {
+    pub(crate) fn discard(&self, key: &Key) -> Result<(), TempErrorKind> {
         let _building = self.lock(key)?;
         let _ = fs::remove_file(self.template(key).join(KEY));
         Ok(())
@@ -255,7 +255,7 @@ fn write_synced(path: &Utf8Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 fn replace(path: &Utf8Path, bytes: &[u8]) -> io::Result<()> {
-    let fresh = path.with_extension(crate::temp::root::random_name());
+    let fresh = path.with_extension(crate::root::random_name());
     write_synced(&fresh, bytes)?;
     fs::rename(fresh, path)
 }

@@ -9,8 +9,7 @@ use pg_install::{Installation, Program};
 use pg_proc::Account;
 
 use super::manifest::Hash;
-use crate::init::locale_variables;
-use crate::{InitOptions, Locale};
+use pg_cluster::InitOptions;
 
 /// Changed with every change of what is stored.
 const FORMAT: u32 = 1;
@@ -25,7 +24,7 @@ pub(crate) struct Key {
 impl Key {
     /// Programs are known by path, size and time of their last change. Inodes are left out: they
     /// differ between copies of the same container or restored cache.
-    pub(in crate::temp) fn new<'a>(
+    pub(crate) fn new<'a>(
         installation: &Installation,
         options: &InitOptions,
         database: &str,
@@ -50,20 +49,18 @@ impl Key {
                 line("changed", &format!("{} {time}", found.size()));
             }
         }
-        for argument in options.arguments(installation.version(), Utf8Path::new("")) {
+        for argument in options.initdb_arguments(installation.version(), Utf8Path::new("")) {
             line("initdb", &argument);
         }
-        line("user", &options.user);
-        if let Some(password) = &options.password {
+        line("user", options.superuser());
+        if let Some(password) = options.superuser_password() {
             line(
                 "password",
                 &format!("{:016x}", Hash::of(password.as_bytes()).value()),
             );
         }
-        if options.locale == Locale::Environment {
-            for (name, value) in locale_variables() {
-                line(&name, &value);
-            }
+        for (name, value) in options.locale_environment() {
+            line(&name, &value);
         }
         // initdb writes the time zone of the machine into postgresql.conf.
         line("TZ", &env::var("TZ").unwrap_or_default());

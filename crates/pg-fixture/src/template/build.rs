@@ -10,22 +10,20 @@ use pg_install::{Installation, Program};
 use pg_proc::{Account, GuardOptions, Ownership, StopPlan};
 
 use super::Key;
-use crate::temp::error::TempErrorKind;
-use crate::temp::root::{MARKER, Root};
-use crate::temp::{storage, tuning};
-use crate::{
-    Cluster, ConnectionInfo, Escalation, InitError, InitErrorKind, InitOptions, StartOptions,
-    StopMode,
-};
+use crate::error::TempErrorKind;
+use crate::root::{MARKER, Root};
+use crate::temp_cluster::PORT;
+use crate::{storage, tuning};
+use pg_cluster::{Cluster, ConnectionInfo, Escalation, InitOptions, StartOptions, StopMode};
 
 /// What a setup step returns.
 type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
 
 /// A step that prepares the template's database, and the key that stands for it.
 #[derive(Clone)]
-pub(in crate::temp) struct Setup {
-    pub(in crate::temp) key: String,
-    pub(in crate::temp) run: Arc<dyn Fn(&ConnectionInfo) -> Outcome + Send + Sync>,
+pub(crate) struct Setup {
+    pub(crate) key: String,
+    pub(crate) run: Arc<dyn Fn(&ConnectionInfo) -> Outcome + Send + Sync>,
 }
 
 impl fmt::Debug for Setup {
@@ -36,17 +34,17 @@ impl fmt::Debug for Setup {
 
 /// How a template is made.
 #[derive(Debug)]
-pub(in crate::temp) struct Recipe<'a> {
-    pub(in crate::temp) installation: &'a Installation,
-    pub(in crate::temp) account: Option<&'a Account>,
-    pub(in crate::temp) options: &'a InitOptions,
-    pub(in crate::temp) database: &'a str,
-    pub(in crate::temp) settings: &'a [(String, String)],
-    pub(in crate::temp) setups: &'a [Setup],
+pub(crate) struct Recipe<'a> {
+    pub(crate) installation: &'a Installation,
+    pub(crate) account: Option<&'a Account>,
+    pub(crate) options: &'a InitOptions,
+    pub(crate) database: &'a str,
+    pub(crate) settings: &'a [(String, String)],
+    pub(crate) setups: &'a [Setup],
 }
 
 impl Recipe<'_> {
-    pub(in crate::temp) fn key(&self) -> Key {
+    pub(crate) fn key(&self) -> Key {
         Key::new(
             self.installation,
             self.options,
@@ -58,7 +56,7 @@ impl Recipe<'_> {
     }
 
     /// The name under which users of the same server meet.
-    pub(in crate::temp) fn key_of_server(&self, key: &str) -> String {
+    pub(crate) fn key_of_server(&self, key: &str) -> String {
         Key::new(
             self.installation,
             self.options,
@@ -73,7 +71,7 @@ impl Recipe<'_> {
     }
 
     /// Makes a data directory below `storage` and passes it to `then`; afterwards it is removed.
-    pub(in crate::temp) fn make(
+    pub(crate) fn make(
         &self,
         storage: &Utf8Path,
         then: &dyn Fn(&Utf8Path) -> Result<(), TempErrorKind>,
@@ -81,7 +79,7 @@ impl Recipe<'_> {
         let root = Root::create(storage, self.account)?;
         let data = root.path().join("data");
         let guard = GuardOptions::new()
-            .release_memory_of(data.join(crate::init::STAGE))
+            .release_memory_of(data.join(Cluster::INIT_DIRECTORY))
             .release_memory_of(&data)
             .remove_marked(root.path(), MARKER)
             .guard()
@@ -92,7 +90,7 @@ impl Recipe<'_> {
         if let Some(account) = self.account {
             cluster = cluster.with_account(account.clone());
         }
-        let cluster = cluster.with_guard(guard);
+        let cluster = cluster.guarded_by(guard);
         cluster.init(self.options).map_err(TempErrorKind::Init)?;
         self.create_database(&cluster)?;
         if !self.setups.is_empty() {
@@ -108,15 +106,10 @@ impl Recipe<'_> {
             return Ok(());
         }
         let name = self.database;
-        let missing = |error| {
-            TempErrorKind::Init(InitError::new(
-                cluster.data_directory(),
-                InitErrorKind::MissingProgram(error),
-            ))
-        };
         let command = cluster
             .command(Program::Postgres)
-            .map_err(missing)?
+            .map_err(TempErrorKind::MissingProgram)?
+            .env("LC_ALL", "C")
             .args([
                 "--single",
                 "-F",
@@ -128,10 +121,7 @@ impl Recipe<'_> {
                 "CREATE DATABASE \"{}\"\n",
                 name.replace('"', "\"\"")
             ));
-        let failed = |cause| TempErrorKind::Database {
-            database: name.to_owned(),
-            cause,
-        };
+        let failed = |cause| TempErrorKind::Database(name.to_owned(), cause);
         let output = command
             .run(Duration::from_secs(120))
             .map_err(|error| failed(error.into()))?;
@@ -166,13 +156,13 @@ impl Recipe<'_> {
             .settings(tuning::settings(self.installation.version(), self.settings))
             .listen_addresses::<&str>([])
             .socket_directory(&directory)
-            .port(crate::temp::PORT)
+            .port(PORT)
             .ownership(Ownership::Bound(StopPlan::throw_away()));
         cluster.start(&options).map_err(TempErrorKind::Start)?;
-        let info = ConnectionInfo::socket(&directory, crate::temp::PORT)
-            .with_user(&self.options.user)
+        let info = ConnectionInfo::socket(&directory, PORT)
+            .with_user(self.options.superuser())
             .with_database(self.database);
-        let info = match &self.options.password {
+        let info = match self.options.superuser_password() {
             Some(password) => info.with_password(password),
             None => info,
         };
@@ -185,10 +175,7 @@ impl Recipe<'_> {
                     .join()
                     .unwrap_or_else(|_| Err("it panicked".into()))
             });
-            outcome.map_err(|cause| TempErrorKind::Setup {
-                key: setup.key.clone(),
-                cause,
-            })?;
+            outcome.map_err(|error| TempErrorKind::Setup(setup.key.clone(), error))?;
         }
         cluster
             .stop_and_wait(&Escalation::new(StopMode::Fast, Duration::from_secs(120)))

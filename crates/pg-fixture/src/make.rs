@@ -7,14 +7,15 @@ use camino::Utf8Path;
 use pg_install::{Installation, MajorVersion, Request};
 use pg_proc::{Account, GuardOptions, Log, Ownership, StopPlan};
 
-use super::error::at;
-use super::root::{MARKER, Root};
-use super::template::{Cache, CloneError, Recipe, Template};
-use super::{
-    Keep, Listen, Owner, PORT, Storage, TempCluster, TempClusterBuilder, TempErrorKind, reaper,
-    storage, tuning,
-};
-use crate::{Cluster, ConnectionInfo, InitErrorKind, StartErrorKind, StartOptions};
+use crate::builder::TempClusterBuilder;
+use crate::error::TempErrorKind;
+use crate::error::at;
+use crate::root::{MARKER, Root};
+use crate::storage::{self, Storage};
+use crate::temp_cluster::{Keep, Listen, Owner, PORT, TempCluster};
+use crate::template::{Cache, CloneError, Recipe, Template};
+use crate::{reaper, tuning};
+use pg_cluster::{Cluster, ConnectionInfo, InitErrorKind, StartErrorKind, StartOptions};
 
 /// How often another port is tried when somebody else took the free one before the server did.
 const ATTEMPTS: usize = 10;
@@ -25,24 +26,24 @@ const ATTEMPTS: usize = 10;
 const UNTIL_FIRST_WORKER: Duration = Duration::from_secs(10);
 
 impl TempClusterBuilder {
-    pub(super) fn make(&self) -> Result<TempCluster, TempErrorKind> {
+    pub(crate) fn make(&self) -> Result<TempCluster, TempErrorKind> {
         self.with_recipe(|recipe, cache| self.clone_of_template(recipe, cache, &mut |_, _| Ok(())))
     }
 
     /// Finds out what is to be made and where it is cached.
-    pub(super) fn with_recipe<T>(
+    pub(crate) fn with_recipe<T>(
         &self,
         then: impl FnOnce(&Recipe<'_>, &Cache) -> Result<T, TempErrorKind>,
     ) -> Result<T, TempErrorKind> {
         self.check()?;
         let installation = self.find_installation()?;
         let account = Account::for_data_directory(Utf8Path::new("/nonexistent"))
-            .map_err(|error| TempErrorKind::Cluster(crate::ClusterError::Account(error)))?;
+            .map_err(|error| TempErrorKind::Cluster(pg_cluster::ClusterError::Account(error)))?;
         let mut init = self.init.clone();
-        if init.wal_segment_megabytes.is_none()
+        if init.wal_segment_size().is_none()
             && installation.major_version() >= MajorVersion::new(11)
         {
-            init.wal_segment_megabytes = Some(1);
+            init = init.wal_segment_megabytes(1);
         }
         let recipe = Recipe {
             installation: &installation,
@@ -62,7 +63,7 @@ impl TempClusterBuilder {
 
     /// Clones the template, which is made first if need be, and starts the server. `adjust` sees
     /// the new directory and may change how it is started.
-    pub(super) fn clone_of_template(
+    pub(crate) fn clone_of_template(
         &self,
         recipe: &Recipe<'_>,
         cache: &Cache,
@@ -90,7 +91,7 @@ impl TempClusterBuilder {
 
     fn check(&self) -> Result<(), TempErrorKind> {
         let refuse = |problem: &str| Err(TempErrorKind::Option(problem.to_owned()));
-        if self.init.wal_directory.is_some() {
+        if self.init.wal_location().is_some() {
             return refuse("a temporary cluster keeps its log in its own directory");
         }
         if self
@@ -243,7 +244,7 @@ impl TempClusterBuilder {
             cluster = cluster.with_account(account.clone());
         }
         Ok(TempCluster {
-            cluster: cluster.with_guard(guard),
+            cluster: cluster.guarded_by(guard),
             roots: std::iter::once(root).chain(sockets).collect(),
             socket_directory,
             info: ConnectionInfo::socket("/", PORT),
@@ -262,7 +263,7 @@ impl TempClusterBuilder {
         self.listen == Listen::SocketOnly
             && !self.is_detached()
             && self.setups.is_empty()
-            && self.init.extra_arguments.is_empty()
+            && self.init.additional_arguments().is_empty()
             && tuning::leaves_databases_alone(&self.settings)
     }
 
@@ -300,9 +301,9 @@ impl TempClusterBuilder {
             }
         };
         let info = info
-            .with_user(&recipe.options.user)
+            .with_user(recipe.options.superuser())
             .with_database(recipe.database);
-        Ok(match &recipe.options.password {
+        Ok(match recipe.options.superuser_password() {
             Some(password) => info.with_password(password),
             None => info,
         })
@@ -310,7 +311,7 @@ impl TempClusterBuilder {
 }
 
 /// Changes how a clone is started.
-pub(super) type Adjust<'a> = dyn FnMut(&Root, &mut StartOptions) -> Result<(), TempErrorKind> + 'a;
+pub(crate) type Adjust<'a> = dyn FnMut(&Root, &mut StartOptions) -> Result<(), TempErrorKind> + 'a;
 
 /// Between our finding a free port and the server's binding it somebody else may take it: then
 /// another one is tried.
@@ -337,7 +338,7 @@ fn free_port() -> std::io::Result<u16> {
 
 fn is_full(error: &TempErrorKind) -> bool {
     match error {
-        TempErrorKind::File { cause, .. } => matches!(
+        TempErrorKind::File(_, cause) => matches!(
             cause.kind(),
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
         ),

@@ -1,15 +1,15 @@
-//! Just enough of the frontend/backend protocol to run a statement on a server of our own making:
-//! version 3.0, by Unix socket, `trust` authentication, simple queries, text values.
+//! Just enough of a client to run statements on a server of our own making: by Unix socket, with
+//! `trust` authentication, simple queries, text values.
 //!
 //! It serves what temporary clusters need before the caller's client comes along (creating a
-//! database). It is no client library: nothing of it is public, and a real client would bring
-//! several times this crate's dependencies.
+//! database). A real client would bring several times this crate's dependencies.
 
-use std::io::{self, BufReader, Read, Write as _};
+use std::io::{self, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use camino::Utf8Path;
+use pg_proc::wire::{self, ErrorFields, Message};
 
 /// A session on a server's Unix socket.
 #[derive(Debug)]
@@ -39,7 +39,6 @@ pub(crate) enum SqlError {
 /// The rows of a statement's result, as text; `None` is NULL.
 pub(crate) type Rows = Vec<Vec<Option<String>>>;
 
-const PROTOCOL_3_0: u32 = 3 << 16;
 /// Longer messages than this do not come from the statements we send.
 const LONGEST_MESSAGE: usize = 1 << 24;
 
@@ -59,39 +58,25 @@ impl Session {
         let mut session = Self {
             stream: BufReader::new(stream),
         };
-        let mut packet = PROTOCOL_3_0.to_be_bytes().to_vec();
-        for text in [
-            "user",
-            user,
-            "database",
-            database,
-            "client_encoding",
-            "UTF8",
-            "",
-        ] {
-            packet.extend_from_slice(text.as_bytes());
-            packet.push(0);
-        }
-        session.send(None, &packet)?;
+        session.send(&wire::startup(&[
+            ("user", user),
+            ("database", database),
+            ("client_encoding", "UTF8"),
+        ]))?;
         session.read_until_ready()?;
         Ok(session)
     }
 
     /// Runs one statement, or several separated by semicolons, and returns the rows of all of them.
     pub(crate) fn run(&mut self, sql: &str) -> Result<Rows, SqlError> {
-        let mut packet = sql.as_bytes().to_vec();
-        packet.push(0);
-        self.send(Some(b'Q'), &packet)?;
+        let mut text = sql.as_bytes().to_vec();
+        text.push(0);
+        self.send(&wire::message(b'Q', &text))?;
         self.read_until_ready()
     }
 
-    fn send(&mut self, kind: Option<u8>, body: &[u8]) -> io::Result<()> {
-        let length = u32::try_from(body.len() + 4).map_err(|_| io::ErrorKind::InvalidInput)?;
-        let mut packet = Vec::with_capacity(body.len() + 5);
-        packet.extend(kind);
-        packet.extend_from_slice(&length.to_be_bytes());
-        packet.extend_from_slice(body);
-        self.stream.get_mut().write_all(&packet)
+    fn send(&mut self, packet: &[u8]) -> io::Result<()> {
+        self.stream.get_mut().write_all(packet)
     }
 
     /// Reads until the server is ready for the next statement. The first error is kept and returned
@@ -100,7 +85,7 @@ impl Session {
         let mut rows = Vec::new();
         let mut failure = None;
         loop {
-            let (kind, body) = match self.receive() {
+            let Message { kind, body } = match wire::read(&mut self.stream, LONGEST_MESSAGE) {
                 Ok(message) => message,
                 // A fatal error is followed by the end of the stream, not by ReadyForQuery.
                 Err(error) => return Err(failure.unwrap_or(error.into())),
@@ -126,23 +111,11 @@ impl Session {
             }
         }
     }
-
-    fn receive(&mut self) -> io::Result<(u8, Vec<u8>)> {
-        let mut head = [0; 5];
-        self.stream.read_exact(&mut head)?;
-        let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
-        if !(4..LONGEST_MESSAGE).contains(&length) {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        let mut body = vec![0; length - 4];
-        self.stream.read_exact(&mut body)?;
-        Ok((head[0], body))
-    }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
-        let _ = self.send(Some(b'X'), &[]);
+        let _ = self.send(&wire::message(b'X', &[]));
     }
 }
 
@@ -152,15 +125,11 @@ pub(crate) fn identifier(name: &str) -> String {
 }
 
 fn server_error(body: &[u8]) -> SqlError {
-    let (mut code, mut message) = (String::new(), String::new());
-    for field in body.split(|&byte| byte == 0) {
-        match field.split_first() {
-            Some((b'C', text)) => code = String::from_utf8_lossy(text).into_owned(),
-            Some((b'M', text)) => message = String::from_utf8_lossy(text).into_owned(),
-            _ => {}
-        }
+    let ErrorFields { code, message, .. } = ErrorFields::parse(body);
+    SqlError::Server {
+        code: code.unwrap_or_default().into_owned(),
+        message: message.into_owned(),
     }
-    SqlError::Server { code, message }
 }
 
 fn data_row(body: &[u8]) -> Option<Vec<Option<String>>> {

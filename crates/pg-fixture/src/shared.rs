@@ -7,14 +7,14 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 use pg_proc::{Deadline, DirectoryLock, Endpoint, Log, SocketPath, Tenancy, Tenant, ping};
 
-use super::builder::TempClusterBuilder;
-use super::error::at;
-use super::root::random_name;
-use super::template::{Cache, Recipe};
-use super::{Listen, PORT, TempCluster, TempError, TempErrorKind};
-use crate::ConnectionInfo;
-use crate::log_file::tail_of;
+use crate::builder::TempClusterBuilder;
+use crate::error::at;
+use crate::error::{TempError, TempErrorKind};
+use crate::root::random_name;
 use crate::sql::{Session, identifier};
+use crate::temp_cluster::{Listen, PORT, TempCluster};
+use crate::template::{Cache, Recipe};
+use pg_cluster::{Cluster, ConnectionInfo};
 
 /// A database of its own in a server that many processes share.
 ///
@@ -23,11 +23,11 @@ use crate::sql::{Session, identifier};
 /// its own, such as nextest: a database is made faster than a server is started.
 ///
 /// ```no_run
-/// use pg_cluster::SharedCluster;
+/// use pg_fixture::SharedCluster;
 ///
 /// let database = SharedCluster::acquire("my-tests")?;
 /// println!("{}", database.uri());
-/// # Ok::<(), pg_cluster::TempError>(())
+/// # Ok::<(), pg_fixture::TempError>(())
 /// ```
 ///
 /// Users share the server's roles, its settings and its processes; only the database is their own.
@@ -44,7 +44,8 @@ pub struct SharedCluster {
     database: String,
     /// As whom and where databases are created and dropped.
     administration: Administration,
-    root: Utf8PathBuf,
+    /// The cluster of the server, which another process may have started.
+    cluster: Cluster,
     /// Let go last.
     _tenant: Tenant,
 }
@@ -58,14 +59,14 @@ struct Administration {
 
 /// How long a server without users is kept if nothing else is said: long enough for a test runner
 /// to start its next process.
-pub(super) const LINGER: Duration = Duration::from_secs(2);
+pub(crate) const LINGER: Duration = Duration::from_secs(2);
 /// How long the server may take for one message.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The same when dropping, which must not hang.
 const DROP_PATIENCE: Duration = Duration::from_secs(5);
 const USERS: &str = "users";
-/// Below the shared server's directory, writable by its account.
-const LOG: &str = "log/server.log";
+/// In the data directory: where [`Cluster::log_tail`] looks.
+const LOG: &str = "server.log";
 
 impl SharedCluster {
     /// A database in the server of this key, with all defaults.
@@ -104,7 +105,7 @@ impl SharedCluster {
 
     /// The end of the server's log, at most 64 KiB, with what other users have caused.
     pub fn log_tail(&self) -> Option<String> {
-        tail_of(&self.root.join(LOG))
+        self.cluster.log_tail()
     }
 }
 
@@ -153,7 +154,7 @@ impl TempClusterBuilder {
     }
 
     fn run_shared(&self, key: &str) -> Result<SharedCluster, TempErrorKind> {
-        if self.init.password.is_some()
+        if self.init.superuser_password().is_some()
             || self.listen != Listen::SocketOnly
             || self.ownership.is_some()
         {
@@ -163,7 +164,7 @@ impl TempClusterBuilder {
         }
         self.with_recipe(|recipe, cache| {
             let place = Place::of(recipe, cache, key)?;
-            let user = &recipe.options.user;
+            let user = recipe.options.superuser();
             let (tenant, root, sockets) = {
                 let _entering = DirectoryLock::acquire(&place.directory, Deadline::never())
                     .map_err(TempErrorKind::Lock)?;
@@ -180,7 +181,7 @@ impl TempClusterBuilder {
             };
             let administration = Administration {
                 sockets: sockets.clone(),
-                user: user.clone(),
+                user: user.to_owned(),
                 database: database.to_owned(),
             };
             let name = format!("t_{}", random_name());
@@ -191,17 +192,15 @@ impl TempClusterBuilder {
             );
             Session::open(&sockets, PORT, user, database, PATIENCE)
                 .and_then(|mut session| session.run(&statement))
-                .map_err(|error| TempErrorKind::Database {
-                    database: name.clone(),
-                    cause: error.into(),
-                })?;
+                .map_err(|error| TempErrorKind::Database(name.clone(), error.into()))?;
             Ok(SharedCluster {
                 info: ConnectionInfo::socket(sockets, PORT)
                     .with_user(user)
                     .with_database(&name),
                 database: name,
                 administration,
-                root,
+                cluster: Cluster::new(recipe.installation.clone(), root.join("data"))
+                    .map_err(TempErrorKind::Cluster)?,
                 _tenant: tenant,
             })
         })
@@ -221,9 +220,8 @@ impl TempClusterBuilder {
             let tenancy =
                 Tenancy::create(&fifo, &place.directory, self.linger).map_err(at(&fifo))?;
             tenant = Tenant::enter(&fifo).map_err(at(&fifo))?;
-            let log = root.subdirectory("log", recipe.account)?.join("server.log");
-            options.log = Some(Log::File(log));
-            options.tenancy = Some(tenancy);
+            let log = root.path().join("data").join(LOG);
+            *options = options.clone().log(Log::File(log)).tenancy(tenancy);
             Ok(())
         })?;
         let (root, sockets) = (temp.path().to_owned(), temp.socket_directory().to_owned());

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::manifest::{Content, Entry, Extent, Hash, Manifest, Stamp, is_of_database};
-use crate::temp::error::{TempErrorKind, at};
+use crate::error::{TempErrorKind, at};
 
 pub(super) const PACK: &str = "pack";
 pub(super) const LARGE: &str = "large";

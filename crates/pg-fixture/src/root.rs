@@ -11,12 +11,12 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 use pg_proc::{Account, DirectoryLock, TryLock};
 
-use super::error::{TempErrorKind, at};
+use crate::error::{TempErrorKind, at};
 
 /// Begins the name of every directory of ours.
-pub(super) const PREFIX: &str = "pgt-";
+pub(crate) const PREFIX: &str = "pgt-";
 /// In each of them, a file of this name with [`MARKER_TEXT`] tells that it is ours to remove.
-pub(super) const MARKER: &str = ".pg-cluster-temporary";
+pub(crate) const MARKER: &str = ".pg-cluster-temporary";
 const MARKER_TEXT: &[u8] = b"This directory is removed when the program that made it ends.\n";
 /// The mode of a directory between its creation and its marker: nobody else makes a private
 /// directory sticky.
@@ -25,7 +25,7 @@ const UNMARKED: u32 = 0o1700;
 /// A directory of ours, locked for as long as this value lives, so that others can tell that it is
 /// in use.
 #[derive(Debug)]
-pub(super) struct Root {
+pub(crate) struct Root {
     path: Utf8PathBuf,
     _lock: DirectoryLock,
 }
@@ -35,7 +35,7 @@ impl Root {
     ///
     /// Under root it stays root's, so that the server's account can touch nothing but its own
     /// directories below.
-    pub(super) fn create(
+    pub(crate) fn create(
         storage: &Utf8Path,
         account: Option<&Account>,
     ) -> Result<Self, TempErrorKind> {
@@ -67,12 +67,12 @@ impl Root {
         })
     }
 
-    pub(super) fn path(&self) -> &Utf8Path {
+    pub(crate) fn path(&self) -> &Utf8Path {
         &self.path
     }
 
     /// A private subdirectory of the account.
-    pub(super) fn subdirectory(
+    pub(crate) fn subdirectory(
         &self,
         name: &str,
         account: Option<&Account>,
@@ -83,13 +83,13 @@ impl Root {
     }
 
     /// Makes the directory the caller's: nothing of ours will remove it.
-    pub(super) fn give_away(&self) -> io::Result<()> {
+    pub(crate) fn give_away(&self) -> io::Result<()> {
         fs::remove_file(self.path.join(MARKER))
     }
 }
 
 /// A directory that only its owner, the account, can enter.
-pub(super) fn private_directory(path: &Utf8Path, account: Option<&Account>) -> io::Result<()> {
+pub(crate) fn private_directory(path: &Utf8Path, account: Option<&Account>) -> io::Result<()> {
     DirBuilder::new().mode(0o700).create(path)?;
     match account {
         Some(account) => chown(path, Some(account.uid()), Some(account.gid())),
@@ -110,7 +110,7 @@ fn fresh_directory(parent: &Utf8Path) -> io::Result<Utf8PathBuf> {
 
 /// Eight characters from the randomness that std keeps for hash maps; names need to be fresh, not
 /// secret.
-pub(super) fn random_name() -> String {
+pub(crate) fn random_name() -> String {
     let mut bits = RandomState::new().build_hasher().finish();
     let letter = |_| {
         let digit = u32::try_from(bits % 36).unwrap_or_default();
@@ -121,7 +121,7 @@ pub(super) fn random_name() -> String {
 }
 
 /// What is left of a directory whose maker is gone.
-pub(super) enum Remains {
+pub(crate) enum Remains {
     /// Not ours, or in use.
     None,
     /// Marked by us; locked now against others who would remove it.
@@ -132,7 +132,7 @@ pub(super) enum Remains {
 
 /// Looks at a directory that has a name like ours. Only what belongs to this user is looked at at
 /// all.
-pub(super) fn remains(path: &Utf8Path, user: u32) -> io::Result<Remains> {
+pub(crate) fn remains(path: &Utf8Path, user: u32) -> io::Result<Remains> {
     let found = fs::symlink_metadata(path)?;
     if !found.is_dir() || found.uid() != user {
         return Ok(Remains::None);

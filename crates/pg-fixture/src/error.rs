@@ -5,10 +5,10 @@ use std::error::Error;
 use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use pg_install::DiscoveryError;
+use pg_install::{DiscoveryError, MissingProgramError};
 use pg_proc::{GuardError, LockError};
 
-use crate::{ClusterError, InitError, StartError, StopError};
+use pg_cluster::{ClusterError, InitError, StartError, StopError};
 
 /// A temporary cluster could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -29,17 +29,11 @@ pub enum TempErrorKind {
     #[error("{0}")]
     Option(String),
     /// There is no account to run the server as, or no current directory.
-    #[error("there is no account to run it as")]
+    #[error("no account to run the server as is known")]
     Cluster(#[source] ClusterError),
     /// A file or directory cannot be used: of the cluster itself, or of the template cache.
-    #[error("{path} cannot be used")]
-    File {
-        /// The file or directory.
-        path: Utf8PathBuf,
-        /// What the system says.
-        #[source]
-        cause: io::Error,
-    },
+    #[error("{0} cannot be used")]
+    File(Utf8PathBuf, #[source] io::Error),
     /// The directory of the template cache belongs to somebody else or can be written by others:
     /// what is in it cannot be trusted.
     #[error(
@@ -57,29 +51,20 @@ pub enum TempErrorKind {
     #[error("the template cache cannot be locked")]
     Lock(#[source] LockError),
     /// No process could be started that cleans up.
-    #[error("it cannot be guarded")]
+    #[error("the directories cannot be guarded")]
     Guard(#[source] GuardError),
-    /// The template could not be initialised.
-    #[error("the template could not be initialised")]
+    /// The installation lacks a program that makes or serves clusters.
+    #[error("the installation is incomplete")]
+    MissingProgram(#[source] MissingProgramError),
+    /// The template could not be initialized.
+    #[error("the template could not be initialized")]
     Init(#[source] InitError),
-    /// The template's database could not be created.
-    #[error("the database {database} could not be created in the template")]
-    Database {
-        /// Its name.
-        database: String,
-        /// What `postgres --single` said.
-        #[source]
-        cause: Box<dyn Error + Send + Sync>,
-    },
-    /// A setup step failed.
-    #[error("the setup step {key:?} failed")]
-    Setup {
-        /// Its key.
-        key: String,
-        /// What it returned.
-        #[source]
-        cause: Box<dyn Error + Send + Sync>,
-    },
+    /// The database of this name could not be created.
+    #[error("the database {0} could not be created")]
+    Database(String, #[source] Box<dyn Error + Send + Sync>),
+    /// The setup step of this key failed, with what it returned.
+    #[error("the setup step {0:?} failed")]
+    Setup(String, #[source] Box<dyn Error + Send + Sync>),
     /// The template holds something that cannot be cloned, such as a tablespace outside of it.
     #[error("the template holds {0}, which cannot be cloned")]
     NotClonable(Utf8PathBuf),
@@ -101,13 +86,14 @@ impl TempError {
     pub fn hint(&self) -> Option<Cow<'_, str>> {
         match &self.kind {
             TempErrorKind::Installation(error) => error.hint(),
+            TempErrorKind::MissingProgram(error) => error.hint(),
             TempErrorKind::Init(error) => error.hint(),
             TempErrorKind::Start(error) => error.hint(),
             TempErrorKind::Stop(error) => error.hint(),
             TempErrorKind::NotPrivate { .. } => Some(
                 format!(
                     "remove it, or name another directory in {}",
-                    super::template::CACHE_VARIABLE
+                    crate::template::CACHE_VARIABLE
                 )
                 .into(),
             ),
@@ -126,9 +112,6 @@ impl From<TempErrorKind> for TempError {
 }
 
 /// Names the path in an error of the system.
-pub(super) fn at(path: impl AsRef<Utf8Path>) -> impl FnOnce(io::Error) -> TempErrorKind {
-    move |cause| TempErrorKind::File {
-        path: path.as_ref().to_owned(),
-        cause,
-    }
+pub(crate) fn at(path: impl AsRef<Utf8Path>) -> impl FnOnce(io::Error) -> TempErrorKind {
+    move |error| TempErrorKind::File(path.as_ref().to_owned(), error)
 }

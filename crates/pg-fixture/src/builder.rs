@@ -8,9 +8,11 @@ use camino::Utf8PathBuf;
 use pg_install::{Installation, Request};
 use pg_proc::{Log, Ownership};
 
-use super::template::Setup;
-use super::{Keep, Listen, Storage, TempCluster, TempError};
-use crate::{ConnectionInfo, DataChecksums, Durability, InitOptions};
+use crate::error::TempError;
+use crate::storage::Storage;
+use crate::temp_cluster::{Keep, Listen, TempCluster};
+use crate::template::Setup;
+use pg_cluster::{ConnectionInfo, DataChecksums, Durability, InitOptions};
 
 /// How a temporary cluster is to be made; from [`TempCluster::builder`]. Nothing needs to be said.
 ///
@@ -19,23 +21,23 @@ use crate::{ConnectionInfo, DataChecksums, Durability, InitOptions};
 #[derive(Clone, Debug)]
 #[must_use = "nothing is started before `start`"]
 pub struct TempClusterBuilder {
-    pub(super) installation: Option<Installation>,
-    pub(super) request: Request,
-    pub(super) init: InitOptions,
-    pub(super) database: Option<String>,
-    pub(super) settings: Vec<(String, String)>,
-    pub(super) setups: Vec<Setup>,
-    pub(super) storage: Storage,
-    pub(super) listen: Listen,
-    pub(super) ownership: Option<Ownership>,
-    pub(super) keep: Keep,
-    pub(super) log: Option<Log>,
-    pub(super) cache: Option<Utf8PathBuf>,
-    pub(super) linger: Duration,
+    pub(crate) installation: Option<Installation>,
+    pub(crate) request: Request,
+    pub(crate) init: InitOptions,
+    pub(crate) database: Option<String>,
+    pub(crate) settings: Vec<(String, String)>,
+    pub(crate) setups: Vec<Setup>,
+    pub(crate) storage: Storage,
+    pub(crate) listen: Listen,
+    pub(crate) ownership: Option<Ownership>,
+    pub(crate) keep: Keep,
+    pub(crate) log: Option<Log>,
+    pub(crate) cache: Option<Utf8PathBuf>,
+    pub(crate) linger: Duration,
 }
 
 impl TempClusterBuilder {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             installation: None,
             request: Request::any(),
@@ -51,7 +53,7 @@ impl TempClusterBuilder {
             keep: Keep::Never,
             log: None,
             cache: None,
-            linger: super::shared::LINGER,
+            linger: crate::shared::LINGER,
         }
     }
 

@@ -32,7 +32,7 @@ const LONGEST_SUFFIX: usize = 31;
 
 impl Storage {
     /// The directories to try, in order, for a template of so many bytes.
-    pub(super) fn candidates(&self, size: u64, account: Option<&Account>) -> Vec<Utf8PathBuf> {
+    pub(crate) fn candidates(&self, size: u64, account: Option<&Account>) -> Vec<Utf8PathBuf> {
         match self {
             Self::Directory(directory) => vec![directory.clone()],
             Self::Disk => vec![disk(account)],
@@ -50,20 +50,20 @@ impl Storage {
 }
 
 /// All directories in which there may be something of ours by default.
-pub(super) fn usual() -> Vec<Utf8PathBuf> {
+pub(crate) fn usual() -> Vec<Utf8PathBuf> {
     let mut all = vec![Utf8PathBuf::from(MEMORY), disk(None), "/tmp".into()];
     all.dedup();
     all
 }
 
 /// Whether a socket in a directory of ours below this one can be named by clients.
-pub(super) fn is_fit_for_sockets(directory: &Utf8Path) -> bool {
+pub(crate) fn is_fit_for_sockets(directory: &Utf8Path) -> bool {
     !directory.as_str().contains([',', '"'])
         && directory.as_str().len() + LONGEST_SUFFIX <= MAX_SOCKET_PATH
 }
 
 /// `TMPDIR` if the server can use it, else `/tmp`.
-pub(super) fn disk(account: Option<&Account>) -> Utf8PathBuf {
+pub(crate) fn disk(account: Option<&Account>) -> Utf8PathBuf {
     Utf8PathBuf::from_path_buf(env::temp_dir())
         .ok()
         .filter(|directory| directory.is_absolute() && is_usable(directory, account))

@@ -2,11 +2,12 @@
 
 use pg_install::Version;
 
-use crate::command_line::is_same;
+use pg_cluster::StartOptions;
 
 /// The settings of a temporary server, with the caller's own over them.
-pub(super) fn settings(version: &Version, given: &[(String, String)]) -> Vec<(String, String)> {
-    let is_given = |name: &str| given.iter().any(|(given, _)| is_same(given, name));
+pub(crate) fn settings(version: &Version, given: &[(String, String)]) -> Vec<(String, String)> {
+    let options = StartOptions::new().settings(given.iter().cloned());
+    let is_given = |name: &str| options.value_of(name).is_some();
     let mut all: Vec<(&str, &str)> = vec![
         // Durability is for data that outlives the machine.
         ("fsync", "off"),
@@ -37,8 +38,8 @@ pub(super) fn settings(version: &Version, given: &[(String, String)]) -> Vec<(St
 }
 
 /// Whether a server with these settings reads nothing below `base` before the first client comes:
-/// see [`TempCluster`](super::TempCluster).
-pub(super) fn leaves_databases_alone(given: &[(String, String)]) -> bool {
+/// see [`TempCluster`](crate::TempCluster).
+pub(crate) fn leaves_databases_alone(given: &[(String, String)]) -> bool {
     !given.iter().any(|(name, _)| {
         let name = name.to_ascii_lowercase().replace('-', "_");
         name.starts_with("autovacuum")
