@@ -40,8 +40,9 @@
 //!   same package is only known after [`Installation::verify`].
 //! * The memory of an installation, such as which programs there are, is that of the first
 //!   question.
-//! * Children that leave the process group of a program that hangs survive it. If they keep its
-//!   output open, a sleeping thread of ours stays until they end.
+//! * Children that leave the process group of a program that hangs survive it.
+//! * Where the process ignores SIGCHLD, or another thread waits for all children, the exit status of
+//!   a program is lost. Its output alone counts then.
 //!
 //! # Features
 //!

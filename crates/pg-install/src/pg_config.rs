@@ -77,7 +77,7 @@ impl PgConfig {
                 }
                 config
             }
-            Err(error) if matches!(error.kind(), ProgramErrorKind::Failed { .. }) => {
+            Err(error) if has_failed(&error) => {
                 Self::query_one_by_one(&ask, runner.timeout())?.ok_or(error)?
             }
             Err(error) => return Err(error),
@@ -97,7 +97,7 @@ impl PgConfig {
         let began = Instant::now();
         let answer = |option: &str| match ask(&[option]) {
             Ok(printed) => Ok(Some(printed)),
-            Err(error) if matches!(error.kind(), ProgramErrorKind::Failed { .. }) => Ok(None),
+            Err(error) if has_failed(&error) => Ok(None),
             Err(error) => Err(error),
         };
         let Some(help) = answer("--help")? else {
@@ -184,6 +184,14 @@ impl PgConfig {
     pub fn program(&self) -> Option<&Utf8Path> {
         self.program.as_deref()
     }
+}
+
+/// Whether the program exited by itself and refused, which is how it answers a wrong question.
+fn has_failed(error: &ProgramError) -> bool {
+    matches!(
+        error.kind(),
+        ProgramErrorKind::Failed { .. } | ProgramErrorKind::StatusLost { .. }
+    )
 }
 
 /// Any text: see [`PgConfig::from_bytes`].

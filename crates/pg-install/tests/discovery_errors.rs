@@ -55,7 +55,7 @@ fn explicit_errors_end_the_search() {
     assert_eq!(
         plain(&error, &tree),
         "failed to find PostgreSQL by way of PGINSTALLATION: failed to examine ROOT/broken/pg_config: \
-         failed to run ROOT/broken/pg_config: it failed with exit status: 1"
+         failed to run ROOT/broken/pg_config: the program failed with exit status: 1"
     );
 }
 
@@ -109,7 +109,7 @@ fn other_errors_are_reported_and_passed_over() {
     );
     let text = discovery.explain().to_string();
     assert!(
-        text.contains("it failed with exit status: 1; stderr: oops"),
+        text.contains("the program failed with exit status: 1; stderr: oops"),
         "{text}"
     );
 }

@@ -586,8 +586,8 @@ fn parameters_are_asked_for_once() {
         .unwrap_err();
     assert_eq!(
         plain(&error, &tree),
-        "failed to examine ROOT/other: failed to run ROOT/other/postgres --describe-config: it printed something \
-         unexpected: line 1 describes no server parameter: there are not nine columns"
+        "failed to examine ROOT/other: failed to run ROOT/other/postgres --describe-config: the program printed \
+         unexpected output: line 1 describes no server parameter: there are not nine columns"
     );
 }
 

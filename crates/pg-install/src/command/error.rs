@@ -41,13 +41,18 @@ fn command_line(program: &Utf8Path, arguments: &[String]) -> String {
 #[non_exhaustive]
 pub enum ProgramErrorKind {
     /// It could not be started: it is not there, not executable, or not a program.
-    #[error("it cannot be started")]
+    #[error("the program cannot be started")]
     Spawn(#[source] io::Error),
-    /// Its end could not be observed.
-    #[error("its exit status cannot be obtained")]
-    Wait(#[source] io::Error),
-    /// It did not end in time and was killed, together with its process group.
-    #[error("it did not end within {timeout:?}{}", outputs(.stdout, .stderr))]
+    /// It exited without output, and its exit status was collected elsewhere: by another thread
+    /// that waits for all children, or by the kernel because the process ignores SIGCHLD.
+    #[error("the program printed nothing, and its exit status is lost{}", outputs("", .stderr))]
+    #[non_exhaustive]
+    StatusLost {
+        /// The last 2 KiB of its standard error.
+        stderr: Box<str>,
+    },
+    /// It did not exit in time and was killed, together with its process group.
+    #[error("the program did not exit within {timeout:?}{}", outputs(.stdout, .stderr))]
     #[non_exhaustive]
     TimedOut {
         /// The time that it was given.
@@ -57,11 +62,11 @@ pub enum ProgramErrorKind {
         /// The last 2 KiB of its standard error.
         stderr: Box<str>,
     },
-    /// It ended with an exit status other than 0, or by a signal.
-    #[error("it failed with {status}{}", outputs(.stdout, .stderr))]
+    /// It exited with a status other than 0, or was terminated by a signal.
+    #[error("the program failed with {status}{}", outputs(.stdout, .stderr))]
     #[non_exhaustive]
     Failed {
-        /// How it ended.
+        /// The exit status, or the signal.
         status: ExitStatus,
         /// The last 2 KiB of its standard output.
         stdout: Box<str>,
@@ -69,14 +74,14 @@ pub enum ProgramErrorKind {
         stderr: Box<str>,
     },
     /// It printed more than such a program can have to say, and was killed.
-    #[error("it printed more than {limit} bytes")]
+    #[error("the program printed more than {limit} bytes")]
     #[non_exhaustive]
     TooMuchOutput {
         /// The number of bytes that would have been accepted.
         limit: usize,
     },
     /// It printed something other than expected.
-    #[error("it printed something unexpected: {reason}")]
+    #[error("the program printed unexpected output: {reason}")]
     #[non_exhaustive]
     Unexpected {
         /// What was unexpected.
