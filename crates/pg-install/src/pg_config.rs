@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::Program;
 use crate::command::{ProgramError, ProgramErrorKind, Runner};
 
 /// The output of `pg_config`, from wherever it came: running the program, a text, or pairs.
@@ -47,6 +48,8 @@ impl PgConfig {
     /// fails, the options that `pg_config --help` names are therefore asked for one by one, as long
     /// as the time limit lasts.
     ///
+    /// A path that names another program of PostgreSQL's is refused before anything is run.
+    ///
     /// # Errors
     ///
     /// [`ProgramError`] if the program cannot be run, fails, does not end, or prints no `VERSION`.
@@ -67,6 +70,10 @@ impl PgConfig {
     }
 
     pub(crate) fn query_with(path: &Utf8Path, runner: &Runner) -> Result<Self, ProgramError> {
+        if let Some(program) = other_program(path) {
+            let kind = ProgramErrorKind::OtherProgram { program };
+            return Err(ProgramError::new(path, &[], kind));
+        }
         let ask = |arguments: &[&str]| runner.run(path, arguments);
         let mut config = match ask(&[]) {
             Ok(printed) => {
@@ -104,6 +111,10 @@ impl PgConfig {
             return Ok(None);
         };
         let help = String::from_utf8_lossy(&help);
+        // Other programs have help and a version as well.
+        if !help.contains("--bindir") {
+            return Ok(None);
+        }
         let options: BTreeSet<&str> = help
             .split(|c: char| c.is_whitespace() || c == ',')
             .filter(|word| word.len() > 2 && word.starts_with("--"))
@@ -184,6 +195,21 @@ impl PgConfig {
     pub fn program(&self) -> Option<&Utf8Path> {
         self.program.as_deref()
     }
+}
+
+/// The other program of PostgreSQL's that a path names, by itself or as a symbolic link. Some, such
+/// as `createdb`, need no arguments to do their work.
+fn other_program(path: &Utf8Path) -> Option<Program> {
+    let named = |path: &Utf8Path| {
+        // psql16, psql-16
+        let version = |c: char| c.is_ascii_digit() || c == '-' || c == '.';
+        let name = path.file_name()?.trim_end_matches(version);
+        Program::from_name(name).filter(|program| *program != Program::PgConfig)
+    };
+    named(path).or_else(|| {
+        let target = path.is_symlink().then(|| path.canonicalize_utf8().ok());
+        named(&target.flatten()?)
+    })
 }
 
 /// Whether the program exited by itself and refused, which is how it answers a wrong question.

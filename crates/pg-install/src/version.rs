@@ -265,24 +265,26 @@ impl FromStr for Version {
     }
 }
 
-/// Where the version begins in a line such as `postgres (PostgreSQL) 16.3`.
+/// Where the version begins in a line such as `postgres (PostgreSQL) 16.3`: at the first word that
+/// begins with a digit.
 ///
-/// That is the first word that begins with a digit. Words in front of it are the program's name
-/// and the product's, neither of which begins with one.
+/// In front of it stand the name of the product, or that of the program with the product in
+/// parentheses, and nothing else: `Loading module 3 of 4` is not a version.
 fn version_start(line: &str) -> Option<usize> {
-    let mut word_begins = true;
-    for (at, byte) in line.bytes().enumerate() {
-        if word_begins && byte.is_ascii_digit() {
-            return Some(at);
-        }
-        word_begins = byte.is_ascii_whitespace();
-    }
-    None
+    let starts_word = |at: usize| at == 0 || line.as_bytes()[at - 1].is_ascii_whitespace();
+    let at = (0..line.len()).find(|&at| starts_word(at) && line.as_bytes()[at].is_ascii_digit())?;
+    let name = line[..at].trim_end();
+    let program = match name.split_once(" (") {
+        Some((program, product)) if product.ends_with(')') => program,
+        _ => name,
+    };
+    (!program.contains(char::is_whitespace)).then_some(at)
 }
 
 fn scan(text: &str) -> Result<Version, VersionFault> {
     let (major, mut rest) = number(text)?;
     let old_scheme = major < 10;
+    let after_major = rest.len();
     let (minor, patch, stage, level);
     (minor, rest) = dotted_number(rest)?.unwrap_or((0, rest));
     (stage, level, rest) = stage_and_level(rest)?;
@@ -291,9 +293,10 @@ fn scan(text: &str) -> Result<Version, VersionFault> {
         _ => (0, rest),
     };
     let suffix = rest.trim_end();
-    let separated = suffix.is_empty() || !suffix.starts_with(|c: char| c.is_ascii_alphanumeric());
-    // `16.3YB` is no version of ours, but `14.2-YB-2.15` and `9.5.0.5` are.
-    if !separated {
+    // `--with-extra-version` adds any text, with or without a separator. It follows the minor number
+    // or the stage, which tells `16.3mybuild` from `3rd`.
+    let is_short = rest.len() == after_major && stage == Stage::Final;
+    if is_short && suffix.starts_with(|c: char| c.is_ascii_alphanumeric()) {
         return Err(VersionFault::Trailing(suffix.into()));
     }
     if stage != Stage::Final && !old_scheme && minor != 0 {

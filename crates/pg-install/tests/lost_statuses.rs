@@ -1,62 +1,47 @@
 //! Programs whose exit status is collected elsewhere: by the kernel or by another thread.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(
+    unsafe_code,
+    reason = "what is done about SIGCHLD is up to the process"
+)]
 
 mod tree;
 
-use std::process::Command;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use camino::Utf8Path;
-use pg_install::{Discovery, PgConfig, ProgramErrorKind, Request};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use pg_install::{PgConfig, ProgramErrorKind};
 use rustix::process::{WaitOptions, wait};
-use tree::{LONG, Tree};
+use tree::{Tree, find};
 
-/// The one test of this program, since it takes the children of the whole process.
+/// The one test of this program, since the whole process loses the exit statuses of its children.
 #[test]
 fn discovery_does_not_need_exit_statuses() {
-    if let Ok(root) = std::env::var("PG_INSTALL_TEST_TREE") {
-        return while_sigchld_is_ignored(Utf8Path::new(&root));
-    }
     let tree = Tree::new();
     tree.server("/usr/lib/postgresql/16/bin", "16.3");
     tree.postgres("/usr/lib/postgresql/15/bin", "15.1");
     tree.script("/failing/pg_config", "echo no >&2; exit 3");
-    tree.script(
-        "/hanging/pg_config",
-        "echo early; while :; do sleep 60; done",
-    );
+    tree.script("/hanging/pg_config", &tree.hang());
 
-    // An ignored signal stays ignored in the program that is executed. SA_NOCLDWAIT, which does
-    // not, has the same effect in the kernel (do_notify_parent in kernel/signal.c of Linux).
-    let name = "discovery_does_not_need_exit_statuses";
-    let ignoring = Command::new("/bin/sh")
-        .args(["-c", "trap '' CHLD; exec \"$0\" --exact \"$1\""])
-        .args([std::env::current_exe().unwrap().to_str().unwrap(), name])
-        .env("PG_INSTALL_TEST_TREE", tree.root())
-        .output()
-        .unwrap();
-    let stdout = String::from_utf8_lossy(&ignoring.stdout);
-    assert!(ignoring.status.success(), "{stdout}");
-    assert!(stdout.contains("1 passed"), "{stdout}");
-
-    while_another_thread_waits(&tree.root());
+    on_sigchld(SigHandler::SigIgn, SaFlags::empty());
+    discover(&tree);
+    on_sigchld(SigHandler::SigDfl, SaFlags::SA_NOCLDWAIT);
+    discover(&tree);
+    on_sigchld(SigHandler::SigDfl, SaFlags::empty());
+    while_another_thread_waits(|| discover(&tree));
 }
 
-fn while_sigchld_is_ignored(root: &Utf8Path) {
-    let shell = Command::new("/bin/sh").args(["-c", ":"]).status();
-    shell.expect_err("the kernel collects the status");
-    discover(root);
-    let error = PgConfig::query(root.join("failing/pg_config")).unwrap_err();
-    assert!(
-        matches!(error.kind(), ProgramErrorKind::StatusLost { stderr, .. } if &**stderr == "no"),
-        "{error:?}"
-    );
+fn on_sigchld(handler: SigHandler, flags: SaFlags) {
+    let action = SigAction::new(handler, flags, SigSet::empty());
+    // SAFETY: no handler is installed, the action is the kernel's.
+    unsafe { sigaction(Signal::SIGCHLD, &action) }.unwrap();
 }
 
 /// As a program does that calls `waitpid(-1)`.
-fn while_another_thread_waits(root: &Utf8Path) {
+fn while_another_thread_waits(act: impl FnOnce()) {
     let is_done = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -66,28 +51,34 @@ fn while_another_thread_waits(root: &Utf8Path) {
                 thread::yield_now();
             }
         });
-        for _ in 0..20 {
-            discover(root);
-        }
+        let outcome = panic::catch_unwind(AssertUnwindSafe(act));
         is_done.store(true, Ordering::Relaxed);
+        outcome.unwrap();
     });
 }
 
-fn discover(root: &Utf8Path) {
-    let discovery = Discovery::new()
-        .root(root)
-        .environment([("HOME", "/home/me")])
-        .timeout(LONG);
-    let versions: Vec<_> = discovery
-        .all()
-        .into_iter()
-        .map(|found| found.unwrap().installation().version().num())
-        .collect();
-    assert_eq!(versions, [160_003, 150_001]);
-    discovery.find(&Request::any()).unwrap();
+/// Often, since now and then this process is faster than the kernel or the other thread.
+fn discover(tree: &Tree) {
+    for _ in 0..20 {
+        let discovery = tree.discovery(&[]);
+        let versions: Vec<_> = discovery
+            .all()
+            .into_iter()
+            .map(|found| found.unwrap().installation().version().num())
+            .collect();
+        assert_eq!(versions, [160_003, 150_001]);
+        find(&discovery, "any").unwrap();
 
-    let hanging = root.join("hanging/pg_config");
-    let error = PgConfig::query_within(hanging, Duration::from_millis(50)).unwrap_err();
+        let error = PgConfig::query(tree.at("/failing/pg_config")).unwrap_err();
+        let (ProgramErrorKind::StatusLost { stderr, .. } | ProgramErrorKind::Failed { stderr, .. }) =
+            error.kind()
+        else {
+            panic!("{error:?}")
+        };
+        assert_eq!(&**stderr, "no");
+    }
+    let timeout = Duration::from_millis(50);
+    let error = PgConfig::query_within(tree.at("/hanging/pg_config"), timeout).unwrap_err();
     assert!(
         matches!(error.kind(), ProgramErrorKind::TimedOut { .. }),
         "{error:?}"

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::Program;
+
 /// How much of an output an error keeps.
 const TAIL: usize = 2048;
 
@@ -43,6 +45,13 @@ pub enum ProgramErrorKind {
     /// It could not be started: it is not there, not executable, or not a program.
     #[error("the program cannot be started")]
     Spawn(#[source] io::Error),
+    /// Its name is that of another program of PostgreSQL's, so it was not run.
+    #[error("{program} is another program of PostgreSQL, not pg_config")]
+    #[non_exhaustive]
+    OtherProgram {
+        /// The program.
+        program: Program,
+    },
     /// It exited without output, and its exit status was collected elsewhere: by another thread
     /// that waits for all children, or by the kernel because the process ignores SIGCHLD.
     #[error("the program printed nothing, and its exit status is lost{}", outputs("", .stderr))]

@@ -2,8 +2,8 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::{Discovery, DiscoveryError, Found, Source};
-use crate::installation::{executable, is_same};
+use super::{DiscoveryError, Found, Source};
+use crate::installation::{Finder, executable, is_same};
 use crate::{Installation, InstallationError, Program};
 
 /// A directory with PostgreSQL's programs, or a `pg_config`, that no program has been asked about.
@@ -69,10 +69,13 @@ impl Candidate {
     }
 
     /// Runs what has to be run to know the installation: almost always one program.
-    pub(super) fn examine(&self, discovery: &Discovery) -> Vec<Result<Found, DiscoveryError>> {
-        let finder = discovery.finder();
+    pub(super) fn examine(&self, finder: &Finder) -> Vec<Result<Found, DiscoveryError>> {
         let examined = match &self.kind {
-            CandidateKind::PgConfig => vec![finder.pg_config(&self.path)],
+            CandidateKind::PgConfig => {
+                let described = finder.pg_config(&self.path);
+                let own = self.server_beside(&described);
+                both(described, own.map(|bin| finder.server_only(bin)))
+            }
             CandidateKind::Server { bin } => vec![finder.bin_directory(bin)],
             CandidateKind::Described { pg_config, server } => {
                 let described = finder.pg_config(pg_config);
@@ -100,6 +103,21 @@ impl Candidate {
     }
 }
 
+impl Candidate {
+    /// The directory of a `pg_config` that describes no directory, if there is a server in it.
+    ///
+    /// `PGINSTALLATION` asks for an installation, so there the `pg_config` may fail altogether. That
+    /// of nixpkgs does so in a profile, where it asks for another package.
+    fn server_beside(&self, described: &Examined) -> Option<&Utf8Path> {
+        let is_useless = match described {
+            Ok(installation) => installation.bindir().is_none(),
+            Err(_) => self.source == Source::Pginstallation,
+        };
+        let bin = self.path.parent().filter(|_| is_useless)?;
+        executable(bin, Program::Postgres).map(|_| bin)
+    }
+}
+
 type Examined = Result<Installation, InstallationError>;
 
 fn describes(described: &Examined, bin: &Utf8Path) -> bool {
@@ -115,6 +133,7 @@ fn describes(described: &Examined, bin: &Utf8Path) -> bool {
 fn both(described: Examined, own: Option<Examined>) -> Vec<Examined> {
     match (described, own) {
         (described, None) => vec![described],
+        (Ok(described), Some(Ok(own))) if described.bindir().is_none() => vec![Ok(own)],
         (Ok(described), Some(Ok(own)))
             if described.is_server() && described.version() == own.version() =>
         {

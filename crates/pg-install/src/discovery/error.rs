@@ -132,6 +132,14 @@ impl DiscoveryError {
         &self.kind
     }
 
+    /// What could not be examined, and why.
+    pub(super) fn examined(&self) -> Option<&InstallationError> {
+        match &self.kind {
+            DiscoveryErrorKind::Examine(error) => Some(error),
+            _ => None,
+        }
+    }
+
     /// What was searched, if the search found nothing.
     pub fn explanation(&self) -> Option<&Explanation> {
         match &self.kind {

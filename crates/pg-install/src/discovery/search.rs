@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::iter::FusedIterator;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -12,7 +13,8 @@ use super::candidate::Candidate;
 use super::explanation::{Explanation, Outcome, Searched};
 use super::place::{Expansion, PLACES, expand};
 use super::{Discovery, DiscoveryError, Found, Source};
-use crate::Program;
+use crate::installation::Finder;
+use crate::{InstallationError, InstallationErrorKind, Program, ProgramErrorKind};
 
 /// A search that goes on as installations are taken from it; see [`Discovery::search`].
 ///
@@ -28,6 +30,10 @@ pub struct Search {
     ready: VecDeque<Result<Found, DiscoveryError>>,
     seen: HashSet<Utf8PathBuf>,
     searched: Vec<Searched>,
+    /// The time limit of programs that no variable asks for, if it is less than that of others.
+    patience: Option<Duration>,
+    /// What took longer than that, each with the place where it was.
+    deferred: Vec<(Candidate, usize)>,
 }
 
 #[derive(Clone, Debug)]
@@ -70,7 +76,29 @@ impl Search {
             ready: VecDeque::new(),
             seen: HashSet::new(),
             searched: Vec::new(),
+            patience: None,
+            deferred: Vec::new(),
         }
+    }
+
+    /// Defers what takes longer than this, unless a variable asks for it.
+    pub(super) fn with_patience(self, patience: Duration) -> Self {
+        Self {
+            patience: Some(patience),
+            ..self
+        }
+    }
+
+    /// Examines what was deferred with the whole time limit. Returns whether there was anything.
+    pub(super) fn resume(&mut self) -> bool {
+        self.patience = None;
+        let deferred = std::mem::take(&mut self.deferred);
+        let candidates: Vec<_> = deferred.iter().map(|(c, _)| Some(c)).collect();
+        let examined = self.examine_all(&candidates);
+        for (&(ref candidate, place), examined) in deferred.iter().zip(examined) {
+            self.conclude(candidate, place, examined);
+        }
+        !deferred.is_empty()
     }
 
     /// What has been searched so far.
@@ -98,10 +126,17 @@ impl Search {
                 Pending::Error(_) => None,
             })
             .collect();
-        let examined = examine_all(&fresh, &self.discovery);
+        let examined = self.examine_all(&fresh);
         for ((pending, place), examined) in pending.into_iter().zip(examined) {
-            self.settle(pending, place, |_| examined);
+            self.settle(pending, place, |_, _| examined);
         }
+    }
+
+    fn finder(&self, source: Source) -> Finder {
+        let timeout = self.discovery.timeout;
+        let patience = self.patience.filter(|_| !source.is_explicit());
+        self.discovery
+            .finder(patience.map_or(timeout, |patience| patience.min(timeout)))
     }
 
     /// Finds the candidates of a step.
@@ -189,31 +224,47 @@ impl Search {
         path.exists().then(|| Candidate::pg_config(source, path))
     }
 
-    /// Examines what is pending at a place, writes down what came of it, and keeps what is new.
+    /// Examines what is pending at a place, unless that was examined before. Returns whether a
+    /// program did not exit in time.
     fn settle(
         &mut self,
         pending: Pending,
         place: usize,
-        examine: impl FnOnce(&Candidate) -> Examined,
-    ) {
+        examine: impl FnOnce(&Self, &Candidate) -> Examined,
+    ) -> bool {
         let candidate = match pending {
             Pending::Candidate(candidate) => candidate,
             Pending::Error(error) => {
                 self.searched[place].push(Outcome::failed(&error));
                 self.ready.push_back(Err(error));
-                return;
+                return false;
             }
         };
-        if self.seen.contains(&candidate.identity) {
+        if !self.seen.insert(candidate.identity.clone()) {
             self.searched[place].push(Outcome::Duplicate(candidate.path));
-            return;
+            return false;
         }
-        for result in examine(&candidate) {
+        let examined = examine(self, &candidate);
+        let hangs = examined.iter().any(has_timed_out);
+        let is_open = hangs && !examined.iter().any(Result::is_ok);
+        if is_open && self.patience.is_some() && !candidate.source.is_explicit() {
+            self.deferred.push((candidate, place));
+        } else {
+            self.conclude(&candidate, place, examined);
+        }
+        hangs
+    }
+
+    /// Writes down what came of a candidate, and keeps what is new.
+    fn conclude(&mut self, candidate: &Candidate, place: usize, examined: Examined) {
+        // The server that is asked for is there, whatever its `pg_config` may do.
+        let is_forgiven = candidate.source.is_explicit() && examined.iter().any(Result::is_ok);
+        for result in examined {
             let outcome = match &result {
                 Ok(found) => {
                     let bin = found.installation.bindir().unwrap_or(&found.path);
                     let identity = bin.canonicalize_utf8().unwrap_or_else(|_| bin.to_owned());
-                    if !self.seen.insert(identity) {
+                    if identity != candidate.identity && !self.seen.insert(identity) {
                         self.searched[place].push(Outcome::Duplicate(bin.to_owned()));
                         continue;
                     }
@@ -222,9 +273,10 @@ impl Search {
                 Err(error) => Outcome::failed(error),
             };
             self.searched[place].push(outcome);
-            self.ready.push_back(result);
+            if result.is_ok() || !is_forgiven {
+                self.ready.push_back(result);
+            }
         }
-        self.seen.insert(candidate.identity);
     }
 
     fn note(&mut self, source: Source, place: &str, outcomes: Vec<Outcome>) -> usize {
@@ -243,12 +295,18 @@ impl Iterator for Search {
                     self.ready.clear();
                     self.pending.clear();
                     self.steps.clear();
+                    self.deferred.clear();
                 }
                 return Some(result);
             }
             if let Some((pending, place)) = self.pending.pop_front() {
-                let discovery = self.discovery.clone();
-                self.settle(pending, place, |candidate| candidate.examine(&discovery));
+                let hangs = self.settle(pending, place, |search, candidate| {
+                    candidate.examine(&search.finder(candidate.source))
+                });
+                // Where one program hangs, others may: the rest is examined side by side.
+                if hangs {
+                    self.run_ahead();
+                }
             } else {
                 let step = self.steps.pop_front()?;
                 self.take(step);
@@ -267,30 +325,42 @@ fn absolute_directories(path: &OsStr) -> impl Iterator<Item = Utf8PathBuf> {
         .filter(|directory| directory.is_absolute())
 }
 
-/// Examines candidates with as many threads as there are processors, twice over: much of a
-/// program's start is waiting for the disk.
-fn examine_all(candidates: &[Option<&Candidate>], discovery: &Discovery) -> Vec<Examined> {
-    let results: Vec<Mutex<Examined>> = candidates.iter().map(|_| Mutex::default()).collect();
-    let jobs = Mutex::new(candidates.iter().zip(&results));
-    let work = || {
-        loop {
-            let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).next();
-            let Some((candidate, result)) = job else {
-                break;
-            };
-            let examined = candidate.map(|candidate| candidate.examine(discovery));
-            *result.lock().unwrap_or_else(PoisonError::into_inner) = examined.unwrap_or_default();
-        }
-    };
-    let processors = thread::available_parallelism().map_or(1, usize::from);
-    let threads = candidates.len().min(processors * 2).min(16);
-    thread::scope(|scope| {
-        for _ in 1..threads {
-            // If there are no more threads to be had, those that there are do the work.
-            let _ = thread::Builder::new().spawn_scoped(scope, work);
-        }
-        work();
-    });
-    let result = |result: Mutex<_>| result.into_inner().unwrap_or_else(PoisonError::into_inner);
-    results.into_iter().map(result).collect()
+fn has_timed_out(examined: &Result<Found, DiscoveryError>) -> bool {
+    let kind = examined.as_ref().err().and_then(DiscoveryError::examined);
+    matches!(
+        kind.map(InstallationError::kind),
+        Some(InstallationErrorKind::Program(error))
+            if matches!(error.kind(), ProgramErrorKind::TimedOut { .. })
+    )
+}
+
+impl Search {
+    /// Examines candidates with two threads for each processor, and at least eight: much of a
+    /// program's start is waiting for the disk, and one that hangs needs no processor.
+    fn examine_all(&self, candidates: &[Option<&Candidate>]) -> Vec<Examined> {
+        let results: Vec<Mutex<Examined>> = candidates.iter().map(|_| Mutex::default()).collect();
+        let jobs = Mutex::new(candidates.iter().zip(&results));
+        let work = || {
+            loop {
+                let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).next();
+                let Some((candidate, result)) = job else {
+                    break;
+                };
+                let examined = candidate.map(|c| c.examine(&self.finder(c.source)));
+                *result.lock().unwrap_or_else(PoisonError::into_inner) =
+                    examined.unwrap_or_default();
+            }
+        };
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        let threads = candidates.len().min((processors * 2).clamp(8, 16));
+        thread::scope(|scope| {
+            for _ in 1..threads {
+                // If there are no more threads to be had, those that there are do the work.
+                let _ = thread::Builder::new().spawn_scoped(scope, work);
+            }
+            work();
+        });
+        let result = |result: Mutex<_>| result.into_inner().unwrap_or_else(PoisonError::into_inner);
+        results.into_iter().map(result).collect()
+    }
 }

@@ -116,6 +116,15 @@ impl Tree {
         symlink(target, path).unwrap();
     }
 
+    /// Shell code that hangs without the help of other programs: nobody writes to the pipe.
+    pub(crate) fn hang(&self) -> String {
+        let never = self.at("/never");
+        if !never.exists() {
+            self.fifo("/never");
+        }
+        format!("read line < {never}")
+    }
+
     /// A named pipe, for events between processes.
     pub(crate) fn fifo(&self, path: &str) -> Utf8PathBuf {
         let path = self.at(path);
