@@ -168,7 +168,7 @@ impl ServerParameters {
                 reason: "nothing was printed",
             });
         }
-        parameters.sort_by(|a, b| folded(&a.name).cmp(folded(&b.name)));
+        parameters.sort_unstable_by(|a, b| folded(&a.name).cmp(folded(&b.name)));
         Ok(Self(parameters))
     }
 

@@ -1,6 +1,6 @@
 //! What `pg_config` says, as data.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
@@ -115,20 +115,23 @@ impl PgConfig {
         if !help.contains("--bindir") {
             return Ok(None);
         }
-        let options: BTreeSet<&str> = help
+        let options = help
             .split(|c: char| c.is_whitespace() || c == ',')
             .filter(|word| word.len() > 2 && word.starts_with("--"))
             .filter(|word| word.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'))
-            .filter(|word| *word != "--help")
-            .collect();
+            .filter(|word| *word != "--help");
         let mut values = BTreeMap::new();
         for option in options {
+            let key = key(option.as_bytes());
+            if values.contains_key(&key) {
+                continue;
+            }
             // A program may name any number of options, and take its time for each.
             if began.elapsed() > timeout {
                 return Ok(None);
             }
             if let Some(printed) = answer(option)? {
-                values.insert(key(option.as_bytes()), printed.trim_ascii().to_vec());
+                values.insert(key, printed.trim_ascii().to_vec());
             }
         }
         Ok(values.contains_key("version").then_some(Self {
@@ -165,12 +168,15 @@ impl PgConfig {
     pub fn from_pairs<K: AsRef<str>, V: Into<String>>(
         pairs: impl IntoIterator<Item = (K, V)>,
     ) -> Self {
-        let pair =
-            |(name, value): (K, V)| (key(name.as_ref().as_bytes()), value.into().into_bytes());
-        Self {
-            values: pairs.into_iter().map(pair).collect(),
-            program: None,
+        let mut config = Self::default();
+        for (name, value) in pairs {
+            config.insert(name.as_ref(), value.into());
         }
+        config
+    }
+
+    fn insert(&mut self, name: &str, value: String) {
+        self.values.insert(key(name.as_bytes()), value.into_bytes());
     }
 
     /// The value of a key, or none if there is none or if it is not UTF-8.

@@ -266,7 +266,7 @@ fn matches(directory: &Utf8Path, pattern: &str) -> io::Result<Vec<String>> {
             }
         }
     }
-    names.sort_by(|a, b| by_version(b, a));
+    names.sort_unstable_by(|a, b| by_version(b, a));
     Ok(names)
 }
 

@@ -1,6 +1,5 @@
 //! The search itself.
 
-use std::collections::{HashSet, VecDeque};
 use std::ffi::OsStr;
 use std::iter::FusedIterator;
 use std::sync::{Mutex, PoisonError};
@@ -24,11 +23,11 @@ use crate::{InstallationError, InstallationErrorKind, Program, ProgramErrorKind}
 #[derive(Debug)]
 pub struct Search {
     discovery: Discovery,
-    steps: VecDeque<Step>,
+    steps: std::vec::IntoIter<Step>,
     /// What the steps so far have brought up, each with the place where it was.
-    pending: VecDeque<(Pending, usize)>,
-    ready: VecDeque<Result<Found, DiscoveryError>>,
-    seen: HashSet<Utf8PathBuf>,
+    pending: Vec<(Pending, usize)>,
+    ready: Vec<Result<Found, DiscoveryError>>,
+    seen: Vec<Utf8PathBuf>,
     searched: Vec<Searched>,
     /// The time limit of programs that no variable asks for, if it is less than that of others.
     patience: Option<Duration>,
@@ -55,14 +54,14 @@ type Examined = Vec<Result<Found, DiscoveryError>>;
 
 impl Search {
     pub(super) fn new(discovery: Discovery) -> Self {
-        let mut steps = VecDeque::from([Step::Pginstallation, Step::PgConfig]);
+        let mut steps = vec![Step::Pginstallation, Step::PgConfig];
         match discovery.variable("PATH") {
             Some(path) => {
                 steps.extend(
                     absolute_directories(path).map(|directory| Step::Path(Some(directory))),
                 );
             }
-            None => steps.push_back(Step::Path(None)),
+            None => steps.push(Step::Path(None)),
         }
         steps.extend(
             PLACES
@@ -71,10 +70,10 @@ impl Search {
         );
         Self {
             discovery,
-            steps,
-            pending: VecDeque::new(),
-            ready: VecDeque::new(),
-            seen: HashSet::new(),
+            steps: steps.into_iter(),
+            pending: Vec::new(),
+            ready: Vec::new(),
+            seen: Vec::new(),
             searched: Vec::new(),
             patience: None,
             deferred: Vec::new(),
@@ -112,16 +111,16 @@ impl Search {
 
     /// Does all that is left of the search at once, asking several programs at a time.
     pub(super) fn run_ahead(&mut self) {
-        while let Some(step) = self.steps.pop_front() {
+        while let Some(step) = self.steps.next() {
             self.take(step);
         }
-        let pending: Vec<_> = self.pending.drain(..).collect();
-        let mut identities = HashSet::new();
+        let pending = std::mem::take(&mut self.pending);
+        let mut identities = Vec::new();
         let fresh: Vec<Option<&Candidate>> = pending
             .iter()
             .map(|(pending, _)| match pending {
                 Pending::Candidate(candidate) => {
-                    identities.insert(&candidate.identity).then_some(candidate)
+                    insert(&mut identities, &candidate.identity).then_some(candidate)
                 }
                 Pending::Error(_) => None,
             })
@@ -159,7 +158,7 @@ impl Search {
                     let place = self.take_directories(source, pattern, directories);
                     for (path, error) in errors {
                         let error = DiscoveryError::read(source, path, error);
-                        self.pending.push_back((Pending::Error(error), place));
+                        self.pending.push((Pending::Error(error), place));
                     }
                 }
             },
@@ -176,8 +175,7 @@ impl Search {
         for directory in directories {
             match Candidate::directory(source, &directory) {
                 Some(candidate) => {
-                    self.pending
-                        .push_back((Pending::Candidate(candidate), place));
+                    self.pending.push((Pending::Candidate(candidate), place));
                 }
                 None if directory.is_dir() => {
                     self.searched[place].push(Outcome::NoPrograms(directory));
@@ -203,7 +201,7 @@ impl Search {
             None => Pending::Error(DiscoveryError::nothing_named(source, value.to_owned())),
         };
         let place = self.note(source, &place_name, Vec::new());
-        self.pending.push_back((pending, place));
+        self.pending.push((pending, place));
     }
 
     fn named(&self, source: Source, value: &Utf8Path) -> Option<Candidate> {
@@ -236,11 +234,11 @@ impl Search {
             Pending::Candidate(candidate) => candidate,
             Pending::Error(error) => {
                 self.searched[place].push(Outcome::failed(&error));
-                self.ready.push_back(Err(error));
+                self.ready.push(Err(error));
                 return false;
             }
         };
-        if !self.seen.insert(candidate.identity.clone()) {
+        if !insert(&mut self.seen, candidate.identity.clone()) {
             self.searched[place].push(Outcome::Duplicate(candidate.path));
             return false;
         }
@@ -264,7 +262,7 @@ impl Search {
                 Ok(found) => {
                     let bin = found.installation.bindir().unwrap_or(&found.path);
                     let identity = bin.canonicalize_utf8().unwrap_or_else(|_| bin.to_owned());
-                    if identity != candidate.identity && !self.seen.insert(identity) {
+                    if identity != candidate.identity && !insert(&mut self.seen, identity) {
                         self.searched[place].push(Outcome::Duplicate(bin.to_owned()));
                         continue;
                     }
@@ -274,7 +272,7 @@ impl Search {
             };
             self.searched[place].push(outcome);
             if result.is_ok() || !is_forgiven {
-                self.ready.push_back(result);
+                self.ready.push(result);
             }
         }
     }
@@ -290,16 +288,18 @@ impl Iterator for Search {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if let Some(result) = self.ready.pop_front() {
+            if !self.ready.is_empty() {
+                let result = self.ready.remove(0);
                 if result.as_ref().is_err_and(DiscoveryError::is_critical) {
                     self.ready.clear();
                     self.pending.clear();
-                    self.steps.clear();
+                    self.steps = Vec::new().into_iter();
                     self.deferred.clear();
                 }
                 return Some(result);
             }
-            if let Some((pending, place)) = self.pending.pop_front() {
+            if !self.pending.is_empty() {
+                let (pending, place) = self.pending.remove(0);
                 let hangs = self.settle(pending, place, |search, candidate| {
                     candidate.examine(&search.finder(candidate.source))
                 });
@@ -308,7 +308,7 @@ impl Iterator for Search {
                     self.run_ahead();
                 }
             } else {
-                let step = self.steps.pop_front()?;
+                let step = self.steps.next()?;
                 self.take(step);
             }
         }
@@ -323,6 +323,15 @@ fn absolute_directories(path: &OsStr) -> impl Iterator<Item = Utf8PathBuf> {
     std::env::split_paths(path)
         .filter_map(|directory| Utf8PathBuf::try_from(directory).ok())
         .filter(|directory| directory.is_absolute())
+}
+
+/// Adds a value if it is not there. Returns whether it was not.
+fn insert<T: PartialEq>(values: &mut Vec<T>, value: T) -> bool {
+    let is_new = !values.contains(&value);
+    if is_new {
+        values.push(value);
+    }
+    is_new
 }
 
 fn has_timed_out(examined: &Result<Found, DiscoveryError>) -> bool {
