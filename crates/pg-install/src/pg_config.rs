@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::Program;
 use crate::command::{ProgramError, ProgramErrorKind, Runner};
+use crate::program::Program;
 
 /// The output of `pg_config`, from wherever it came: running the program, a text, or pairs.
 ///
@@ -210,7 +210,8 @@ fn other_program(path: &Utf8Path) -> Option<Program> {
         // psql16, psql-16
         let version = |c: char| c.is_ascii_digit() || c == '-' || c == '.';
         let name = path.file_name()?.trim_end_matches(version);
-        Program::from_name(name).filter(|program| *program != Program::PgConfig)
+        let program = name.parse().ok()?;
+        (program != Program::PgConfig).then_some(program)
     };
     named(path).or_else(|| {
         let target = path.is_symlink().then(|| path.canonicalize_utf8().ok());

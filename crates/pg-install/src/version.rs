@@ -5,7 +5,8 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
-use crate::MajorVersion;
+use crate::major::MajorVersion;
+use crate::name::{self, ParseNameError};
 
 /// A PostgreSQL version, such as `15.18`, `9.6.24`, `18beta1` or `15.18 (Debian 15.18-0+deb12u1)`.
 ///
@@ -254,6 +255,16 @@ impl fmt::Display for Stage {
     }
 }
 
+/// The displayed name: `beta`.
+impl FromStr for Stage {
+    type Err = ParseNameError;
+
+    fn from_str(text: &str) -> Result<Self, ParseNameError> {
+        let all = [Self::Devel, Self::Alpha, Self::Beta, Self::Rc, Self::Final].into_iter();
+        name::parse(text, "a stage", all)
+    }
+}
+
 impl FromStr for Version {
     type Err = ParseVersionError;
 
@@ -345,25 +356,26 @@ fn stage_and_level(text: &str) -> Result<(Stage, u16, &str), VersionFault> {
     Ok((Stage::Final, 0, text))
 }
 
-/// A text that is no PostgreSQL version.
+/// A text that is not a PostgreSQL version.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is no PostgreSQL version: {fault}")]
+#[error("failed to parse {text:?} as a PostgreSQL version")]
 pub struct ParseVersionError {
     text: Box<str>,
+    #[source]
     fault: VersionFault,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum VersionFault {
-    #[error("no number where one is expected")]
+    #[error("a number is missing")]
     NoNumber,
     #[error("a number is too large")]
     OutOfRange,
-    #[error("{0:?} follows without a blank or a sign")]
+    #[error("{0:?} follows the major version without a separator")]
     Trailing(Box<str>),
-    #[error("only a major version has development and test versions")]
+    #[error("minor releases have no alpha, beta or development versions")]
     StageOfMinor,
-    #[error("something follows the major version")]
+    #[error("more than a major version is given")]
     NotMajor,
 }
 

@@ -3,7 +3,7 @@
 
 mod tree;
 
-use pg_install::{DiscoveryErrorKind, Outcome, Source};
+use pg_install::{DiscoveryErrorKind, SearchOutcome, Source};
 use tree::{Tree, find, list, plain};
 
 /// One machine of each kind that is promised: where its packages put servers.
@@ -251,7 +251,7 @@ fn an_installation_is_found_once() {
         .searched()
         .iter()
         .flat_map(|searched| searched.outcomes())
-        .filter(|outcome| matches!(outcome, Outcome::Duplicate(_)))
+        .filter(|outcome| matches!(outcome, SearchOutcome::Duplicate(_)))
         .count();
     assert_eq!(again, 7, "{}", discovery.explain());
     // Reached by a link to the program, it is where the program is.

@@ -6,7 +6,7 @@ mod tree;
 use std::time::Duration;
 
 use pg_install::{
-    Discovery, DiscoveryErrorKind, InstallationErrorKind, Outcome, ProgramErrorKind, Request,
+    Discovery, DiscoveryErrorKind, InstallationErrorKind, ProgramErrorKind, Request, SearchOutcome,
     Source,
 };
 use tree::{LONG, Tree, chain, find, list, must_end, plain};
@@ -47,7 +47,7 @@ fn explicit_errors_end_the_search() {
     .unwrap_err();
     assert_eq!(
         plain(&error, &tree),
-        "failed to find PostgreSQL by way of PG_CONFIG: there is no PostgreSQL at no_such_program"
+        "failed to find PostgreSQL by way of PG_CONFIG: no_such_program does not lead to PostgreSQL"
     );
     let error = find(
         &tree.discovery(&[("PGINSTALLATION", "/broken/pg_config")]),
@@ -172,7 +172,7 @@ fn nothing_found_says_where_it_was_looked_for() {
     );
     let text = plain(&error, &tree);
     assert!(text.starts_with(
-        "failed to find PostgreSQL: no server fits the request >=16\n\
+        "failed to find PostgreSQL: no server matches the request >=16\n\
          nothing at: PGINSTALLATION; PG_CONFIG; PATH: /usr/bin, /sbin; Debian: /usr/lib/postgresql/*/bin; Red Hat: "
     ), "{text}");
     for (source, pattern) in Discovery::places() {
@@ -189,8 +189,8 @@ fn nothing_found_says_where_it_was_looked_for() {
             .unwrap()
             .outcomes()
     };
-    assert!(matches!(has("PG_CONFIG"), [Outcome::NotSet(_)]));
-    assert!(matches!(has("/usr/bin"), [Outcome::NoPrograms(_)]) && has("/sbin").is_empty());
+    assert!(matches!(has("PG_CONFIG"), [SearchOutcome::NotSet(_)]));
+    assert!(matches!(has("/usr/bin"), [SearchOutcome::NoPrograms(_)]) && has("/sbin").is_empty());
 }
 
 /// In the same order whether examined one by one or all at once, and each only once.

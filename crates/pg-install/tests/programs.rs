@@ -94,8 +94,8 @@ fn a_version_of_something_else() {
     assert!(matches!(error.kind(), InstallationErrorKind::Version(_)));
     assert_eq!(
         plain(&error, &tree),
-        "failed to examine ROOT/bin/pg_config: \"MariaDB\" is no PostgreSQL version: \
-         no number where one is expected"
+        "failed to examine ROOT/bin/pg_config: failed to parse \"MariaDB\" as a \
+         PostgreSQL version: a number is missing"
     );
 }
 

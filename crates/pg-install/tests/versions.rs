@@ -1,7 +1,7 @@
 //! Versions, major versions and requests.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use pg_install::{MajorVersion, Request, Stage, Version};
+use pg_install::{Discovery, MajorVersion, ParameterContext, Request, Source, Stage, Version};
 use proptest::prelude::*;
 
 fn parse(text: &str) -> Version {
@@ -343,4 +343,24 @@ proptest! {
             prop_assert_eq!(version.num(), num);
         }
     }
+}
+
+#[test]
+fn what_is_displayed_is_parsed() {
+    for stage in [
+        Stage::Devel,
+        Stage::Alpha,
+        Stage::Beta,
+        Stage::Rc,
+        Stage::Final,
+    ] {
+        assert_eq!(stage.to_string().parse(), Ok(stage));
+    }
+    for (source, _) in Discovery::places() {
+        assert_eq!(source.to_string().parse(), Ok(source));
+    }
+    assert_eq!("PATH".parse(), Ok(Source::Path));
+    assert!("path".parse::<Source>().is_err());
+    let context = ParameterContext::SuperuserBackend;
+    assert_eq!(context.to_string().parse(), Ok(context));
 }

@@ -1,4 +1,4 @@
-//! What may go wrong with a program.
+//! Errors of running a program.
 
 use std::io;
 use std::process::ExitStatus;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::Program;
+use crate::program::Program;
 
 /// How much of an output an error keeps.
 const TAIL: usize = 2048;
@@ -18,8 +18,6 @@ pub(super) fn tail(bytes: &[u8]) -> Box<str> {
 }
 
 /// A program of PostgreSQL's that could not be run, or did not do what it should.
-///
-/// Says which program was run with which arguments.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to run {}", command_line(.program, .arguments))]
 pub struct ProgramError {
@@ -38,21 +36,21 @@ fn command_line(program: &Utf8Path, arguments: &[String]) -> String {
     line
 }
 
-/// What went wrong with a program.
+/// Why running a program failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProgramErrorKind {
-    /// It could not be started: it is not there, not executable, or not a program.
+    /// The program could not be started: the file is missing, not executable, or not a program.
     #[error("the program cannot be started")]
     Spawn(#[source] io::Error),
-    /// Its name is that of another program of PostgreSQL's, so it was not run.
+    /// The path names another program of PostgreSQL's, so it was not run.
     #[error("{program} is another program of PostgreSQL, not pg_config")]
     #[non_exhaustive]
     OtherProgram {
         /// The program.
         program: Program,
     },
-    /// It exited without output, and its exit status was collected elsewhere: by another thread
+    /// The program exited without output, and its exit status was collected elsewhere: by another thread
     /// that waits for all children, or by the kernel because the process ignores SIGCHLD.
     #[error("the program printed nothing, and its exit status is lost{}", outputs("", .stderr))]
     #[non_exhaustive]
@@ -60,18 +58,18 @@ pub enum ProgramErrorKind {
         /// The last 2 KiB of its standard error.
         stderr: Box<str>,
     },
-    /// It did not exit in time and was killed, together with its process group.
+    /// The program did not exit in time and was killed, together with its process group.
     #[error("the program did not exit within {timeout:?}{}", outputs(.stdout, .stderr))]
     #[non_exhaustive]
     TimedOut {
-        /// The time that it was given.
+        /// The time limit.
         timeout: Duration,
         /// The last 2 KiB of its standard output.
         stdout: Box<str>,
         /// The last 2 KiB of its standard error.
         stderr: Box<str>,
     },
-    /// It exited with a status other than 0, or was terminated by a signal.
+    /// The program exited with a status other than 0, or was terminated by a signal.
     #[error("the program failed with {status}{}", outputs(.stdout, .stderr))]
     #[non_exhaustive]
     Failed {
@@ -82,18 +80,18 @@ pub enum ProgramErrorKind {
         /// The last 2 KiB of its standard error.
         stderr: Box<str>,
     },
-    /// It printed more than such a program can have to say, and was killed.
+    /// The program printed too much and was killed.
     #[error("the program printed more than {limit} bytes")]
     #[non_exhaustive]
     TooMuchOutput {
-        /// The number of bytes that would have been accepted.
+        /// The largest number of bytes that is accepted.
         limit: usize,
     },
-    /// It printed something other than expected.
+    /// The output is not what such a program prints.
     #[error("the program printed unexpected output: {reason}")]
     #[non_exhaustive]
     Unexpected {
-        /// What was unexpected.
+        /// The difference.
         reason: Box<str>,
         /// The last 2 KiB of its standard output.
         stdout: Box<str>,
@@ -137,12 +135,12 @@ impl ProgramError {
         &self.program
     }
 
-    /// The arguments that it was given.
+    /// The arguments of the program.
     pub fn arguments(&self) -> &[String] {
         &self.arguments
     }
 
-    /// What went wrong.
+    /// The reason.
     pub fn kind(&self) -> &ProgramErrorKind {
         &self.kind
     }

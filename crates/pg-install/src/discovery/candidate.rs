@@ -2,9 +2,11 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::{DiscoveryError, Found, Source};
+use super::{DiscoveredInstallation, DiscoveryError, Source};
+use crate::installation::Installation;
+use crate::installation::error::InstallationError;
 use crate::installation::{Finder, executable, is_same};
-use crate::{Installation, InstallationError, Program};
+use crate::program::Program;
 
 /// A directory with PostgreSQL's programs, or a `pg_config`, that no program has been asked about.
 #[derive(Clone, Debug)]
@@ -69,7 +71,10 @@ impl Candidate {
     }
 
     /// Runs what has to be run to know the installation: almost always one program.
-    pub(super) fn examine(&self, finder: &Finder) -> Vec<Result<Found, DiscoveryError>> {
+    pub(super) fn examine(
+        &self,
+        finder: &Finder,
+    ) -> Vec<Result<DiscoveredInstallation, DiscoveryError>> {
         let examined = match &self.kind {
             CandidateKind::PgConfig => {
                 let described = finder.pg_config(&self.path);
@@ -87,7 +92,7 @@ impl Candidate {
                 both(described, own)
             }
         };
-        let found = |installation| Found {
+        let found = |installation| DiscoveredInstallation {
             installation,
             source: self.source,
             path: self.path.clone(),

@@ -13,12 +13,13 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 
 pub use self::error::{DiscoveryError, DiscoveryErrorKind};
-pub use self::explanation::{Explanation, Outcome, Searched};
+pub use self::explanation::{SearchOutcome, SearchedPlace, SearchedPlaces};
 pub use self::place::Source;
 pub use self::search::Search;
 use crate::command::{DEFAULT_TIMEOUT, Environment, Runner};
 use crate::installation::Finder;
-use crate::{Installation, Request};
+use crate::installation::Installation;
+use crate::request::Request;
 
 /// How long [`Discovery::find`] waits for a program while another installation may fit: twice this,
 /// once for the first program that hangs and once for all others, is less than two seconds.
@@ -59,7 +60,7 @@ pub struct Discovery {
 
 /// An installation, and how it was found.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub struct DiscoveredInstallation {
     installation: Installation,
     source: Source,
     path: Utf8PathBuf,
@@ -127,7 +128,7 @@ impl Discovery {
     /// Searches everything, with as many programs at a time as there are processors, twice over.
     ///
     /// The order is the same as that of [`search`](Self::search).
-    pub fn all(&self) -> Vec<Result<Found, DiscoveryError>> {
+    pub fn all(&self) -> Vec<Result<DiscoveredInstallation, DiscoveryError>> {
         let mut search = self.search();
         search.run_ahead();
         search.collect()
@@ -146,7 +147,7 @@ impl Discovery {
     ///
     /// [`DiscoveryError`] if there is none; it says where it was searched and what was there. If
     /// `PGINSTALLATION` or `PG_CONFIG` is set to something that is no installation, that error.
-    pub fn find(&self, request: &Request) -> Result<Found, DiscoveryError> {
+    pub fn find(&self, request: &Request) -> Result<DiscoveredInstallation, DiscoveryError> {
         let mut search = self.search().with_patience(PATIENCE);
         if request.wants_newest() {
             search.run_ahead();
@@ -161,7 +162,7 @@ impl Discovery {
     }
 
     /// Searches everything and tells what was looked at and what was there.
-    pub fn explain(&self) -> Explanation {
+    pub fn explain(&self) -> SearchedPlaces {
         let mut search = self.search();
         search.run_ahead();
         search.by_ref().for_each(drop);
@@ -201,8 +202,11 @@ impl Discovery {
 }
 
 /// Takes from a search what is requested.
-fn choose(search: &mut Search, request: &Request) -> Result<Option<Found>, DiscoveryError> {
-    let mut best: Option<Found> = None;
+fn choose(
+    search: &mut Search,
+    request: &Request,
+) -> Result<Option<DiscoveredInstallation>, DiscoveryError> {
+    let mut best: Option<DiscoveredInstallation> = None;
     for found in search {
         let found = match found {
             Ok(found) => found,
@@ -234,7 +238,7 @@ impl fmt::Debug for Discovery {
     }
 }
 
-impl Found {
+impl DiscoveredInstallation {
     /// The installation.
     pub fn installation(&self) -> &Installation {
         &self.installation

@@ -4,16 +4,18 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::fs;
 use std::io;
+use std::str::FromStr;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::Discovery;
+use crate::name::{self, ParseNameError};
 
 /// What led to an installation. The order is the order of the search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(
     feature = "serde",
-    derive(serde::Serialize),
+    derive(serde::Serialize, serde::Deserialize),
     serde(rename_all = "kebab-case")
 )]
 #[non_exhaustive]
@@ -113,6 +115,19 @@ impl fmt::Display for Source {
             Self::Pgrx => "pgrx",
             Self::PostgresqlEmbedded => "postgresql_embedded",
         })
+    }
+}
+
+/// The displayed name: `Postgres.app`.
+impl FromStr for Source {
+    type Err = ParseNameError;
+
+    fn from_str(text: &str) -> Result<Self, ParseNameError> {
+        let variables = [Self::Pginstallation, Self::PgConfig, Self::Path];
+        let all = variables
+            .into_iter()
+            .chain(PLACES.iter().map(|(source, _)| *source));
+        name::parse(text, "a source", all)
     }
 }
 

@@ -9,11 +9,13 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::candidate::Candidate;
-use super::explanation::{Explanation, Outcome, Searched};
+use super::explanation::{SearchOutcome, SearchedPlace, SearchedPlaces};
 use super::place::{Expansion, PLACES, expand};
-use super::{Discovery, DiscoveryError, Found, Source};
+use super::{DiscoveredInstallation, Discovery, DiscoveryError, Source};
+use crate::command::ProgramErrorKind;
 use crate::installation::Finder;
-use crate::{InstallationError, InstallationErrorKind, Program, ProgramErrorKind};
+use crate::installation::error::{InstallationError, InstallationErrorKind};
+use crate::program::Program;
 
 /// A search that goes on as installations are taken from it; see [`Discovery::search`].
 ///
@@ -26,9 +28,9 @@ pub struct Search {
     steps: std::vec::IntoIter<Step>,
     /// What the steps so far have brought up, each with the place where it was.
     pending: Vec<(Pending, usize)>,
-    ready: Vec<Result<Found, DiscoveryError>>,
+    ready: Vec<Result<DiscoveredInstallation, DiscoveryError>>,
     seen: Vec<Utf8PathBuf>,
-    searched: Vec<Searched>,
+    searched: Vec<SearchedPlace>,
     /// The time limit of programs that no variable asks for, if it is less than that of others.
     patience: Option<Duration>,
     /// What took longer than that, each with the place where it was.
@@ -50,7 +52,7 @@ enum Pending {
     Error(DiscoveryError),
 }
 
-type Examined = Vec<Result<Found, DiscoveryError>>;
+type Examined = Vec<Result<DiscoveredInstallation, DiscoveryError>>;
 
 impl Search {
     pub(super) fn new(discovery: Discovery) -> Self {
@@ -101,12 +103,12 @@ impl Search {
     }
 
     /// What has been searched so far.
-    pub fn explanation(&self) -> Explanation {
-        Explanation::new(self.searched.clone())
+    pub fn explanation(&self) -> SearchedPlaces {
+        SearchedPlaces::new(self.searched.clone())
     }
 
-    pub(super) fn into_explanation(self) -> Explanation {
-        Explanation::new(self.searched)
+    pub(super) fn into_explanation(self) -> SearchedPlaces {
+        SearchedPlaces::new(self.searched)
     }
 
     /// Does all that is left of the search at once, asking several programs at a time.
@@ -144,7 +146,11 @@ impl Search {
             Step::Pginstallation => self.take_variable(Source::Pginstallation, "PGINSTALLATION"),
             Step::PgConfig => self.take_variable(Source::PgConfig, "PG_CONFIG"),
             Step::Path(None) => {
-                self.note(Source::Path, "PATH", vec![Outcome::NotSet("PATH".into())]);
+                self.note(
+                    Source::Path,
+                    "PATH",
+                    vec![SearchOutcome::NotSet("PATH".into())],
+                );
             }
             Step::Path(Some(directory)) => {
                 let rooted = self.discovery.rooted(&directory);
@@ -152,7 +158,11 @@ impl Search {
             }
             Step::Place(source, pattern) => match expand(pattern, &self.discovery) {
                 Expansion::NotSet(variable) => {
-                    self.note(source, pattern, vec![Outcome::NotSet(variable.into())]);
+                    self.note(
+                        source,
+                        pattern,
+                        vec![SearchOutcome::NotSet(variable.into())],
+                    );
                 }
                 Expansion::Directories(directories, errors) => {
                     let place = self.take_directories(source, pattern, directories);
@@ -178,7 +188,7 @@ impl Search {
                     self.pending.push((Pending::Candidate(candidate), place));
                 }
                 None if directory.is_dir() => {
-                    self.searched[place].push(Outcome::NoPrograms(directory));
+                    self.searched[place].push(SearchOutcome::NoPrograms(directory));
                 }
                 None => {}
             }
@@ -189,7 +199,7 @@ impl Search {
     /// What a variable asks for: a program, a directory of programs, or the one above it.
     fn take_variable(&mut self, source: Source, name: &'static str) {
         let Some(value) = self.discovery.variable(name) else {
-            self.note(source, name, vec![Outcome::NotSet(name.into())]);
+            self.note(source, name, vec![SearchOutcome::NotSet(name.into())]);
             return;
         };
         let place_name = format!("{name}={}", value.to_string_lossy());
@@ -233,13 +243,13 @@ impl Search {
         let candidate = match pending {
             Pending::Candidate(candidate) => candidate,
             Pending::Error(error) => {
-                self.searched[place].push(Outcome::failed(&error));
+                self.searched[place].push(SearchOutcome::failed(&error));
                 self.ready.push(Err(error));
                 return false;
             }
         };
         if !insert(&mut self.seen, candidate.identity.clone()) {
-            self.searched[place].push(Outcome::Duplicate(candidate.path));
+            self.searched[place].push(SearchOutcome::Duplicate(candidate.path));
             return false;
         }
         let examined = examine(self, &candidate);
@@ -263,12 +273,12 @@ impl Search {
                     let bin = found.installation.bindir().unwrap_or(&found.path);
                     let identity = bin.canonicalize_utf8().unwrap_or_else(|_| bin.to_owned());
                     if identity != candidate.identity && !insert(&mut self.seen, identity) {
-                        self.searched[place].push(Outcome::Duplicate(bin.to_owned()));
+                        self.searched[place].push(SearchOutcome::Duplicate(bin.to_owned()));
                         continue;
                     }
-                    Outcome::found(found)
+                    SearchOutcome::found(found)
                 }
-                Err(error) => Outcome::failed(error),
+                Err(error) => SearchOutcome::failed(error),
             };
             self.searched[place].push(outcome);
             if result.is_ok() || !is_forgiven {
@@ -277,14 +287,15 @@ impl Search {
         }
     }
 
-    fn note(&mut self, source: Source, place: &str, outcomes: Vec<Outcome>) -> usize {
-        self.searched.push(Searched::new(source, place, outcomes));
+    fn note(&mut self, source: Source, place: &str, outcomes: Vec<SearchOutcome>) -> usize {
+        self.searched
+            .push(SearchedPlace::new(source, place, outcomes));
         self.searched.len() - 1
     }
 }
 
 impl Iterator for Search {
-    type Item = Result<Found, DiscoveryError>;
+    type Item = Result<DiscoveredInstallation, DiscoveryError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
@@ -334,7 +345,7 @@ fn insert<T: PartialEq>(values: &mut Vec<T>, value: T) -> bool {
     is_new
 }
 
-fn has_timed_out(examined: &Result<Found, DiscoveryError>) -> bool {
+fn has_timed_out(examined: &Result<DiscoveredInstallation, DiscoveryError>) -> bool {
     let kind = examined.as_ref().err().and_then(DiscoveryError::examined);
     matches!(
         kind.map(InstallationError::kind),

@@ -5,11 +5,13 @@ use std::os::unix::fs::PermissionsExt;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::{Installation, Origin};
+use super::error::{InstallationError, InstallationErrorKind};
+use super::{Installation, Origin, layout};
+use crate::command::ProgramError;
 use crate::command::{ProgramErrorKind, Runner};
-use crate::{
-    InstallationError, InstallationErrorKind, PgConfig, Program, ProgramError, Version, layout,
-};
+use crate::pg_config::PgConfig;
+use crate::program::Program;
+use crate::version::Version;
 
 /// How installations are examined, and below which root.
 #[derive(Clone, Default)]
