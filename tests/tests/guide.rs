@@ -18,7 +18,7 @@ const EXPLAINED: [&str; 6] = [
 const MENTIONED: [&str; 5] = [
     include_str!("../../crates/pg-cluster/src/init/options.rs"),
     include_str!("../../crates/pg-install/src/discovery/error.rs"),
-    include_str!("../../crates/pg-install/src/error.rs"),
+    include_str!("../../crates/pg-install/src/installation/error.rs"),
     include_str!("../../crates/pg-proc/src/launch/spawn_error.rs"),
     include_str!("../../crates/pg-proc/src/postmaster/wait.rs"),
 ];

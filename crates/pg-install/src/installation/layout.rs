@@ -2,11 +2,11 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::Directory;
+use super::InstallationDirectory;
 
 /// A directory, the places where it may be, and what must be in it to be believed.
 struct Guess {
-    directory: Directory,
+    directory: InstallationDirectory,
     /// Seen from the `bin` directory. `{name}` is the name of that directory, `{parent}` the name
     /// of the one above it.
     places: &'static [&'static str],
@@ -18,7 +18,7 @@ struct Guess {
 /// src/port/path.c); these are the relations that PostgreSQL and its packagers have chosen.
 const GUESSES: [Guess; 7] = [
     Guess {
-        directory: Directory::Share,
+        directory: InstallationDirectory::Share,
         places: &[
             "../share/postgresql",
             "../share",
@@ -33,7 +33,7 @@ const GUESSES: [Guess; 7] = [
         proofs: &["postgres.bki"],
     },
     Guess {
-        directory: Directory::PkgLib,
+        directory: InstallationDirectory::PkgLib,
         places: &[
             "../lib/postgresql",
             "../lib",
@@ -50,12 +50,12 @@ const GUESSES: [Guess; 7] = [
         ],
     },
     Guess {
-        directory: Directory::Lib,
+        directory: InstallationDirectory::Lib,
         places: &["../lib", "../lib64"],
         proofs: &["libpq.so", "libpq.so.5", "libpq.dylib", "libpq.5.dylib"],
     },
     Guess {
-        directory: Directory::IncludeServer,
+        directory: InstallationDirectory::IncludeServer,
         places: &[
             "../include/postgresql/server",
             "../include/server",
@@ -64,17 +64,17 @@ const GUESSES: [Guess; 7] = [
         proofs: &["pg_config.h"],
     },
     Guess {
-        directory: Directory::Include,
+        directory: InstallationDirectory::Include,
         places: &["../include", "../include/postgresql", "../include/pgsql"],
         proofs: &["libpq-fe.h"],
     },
     Guess {
-        directory: Directory::Man,
+        directory: InstallationDirectory::Man,
         places: &["../share/man", "../man"],
         proofs: &["man1/postgres.1", "man1/postgres.1.gz"],
     },
     Guess {
-        directory: Directory::Pgxs,
+        directory: InstallationDirectory::Pgxs,
         places: &[
             "../lib/pgxs/src/makefiles/pgxs.mk",
             "../lib/postgresql/pgxs/src/makefiles/pgxs.mk",
@@ -84,8 +84,8 @@ const GUESSES: [Guess; 7] = [
 ];
 
 /// The directories that belong to a `bin` directory, as far as they are there.
-pub(crate) fn derive(bin: &Utf8Path) -> Vec<(Directory, Utf8PathBuf)> {
-    let mut found = vec![(Directory::Bin, bin.to_owned())];
+pub(crate) fn derive(bin: &Utf8Path) -> Vec<(InstallationDirectory, Utf8PathBuf)> {
+    let mut found = vec![(InstallationDirectory::Bin, bin.to_owned())];
     let name = bin.file_name().unwrap_or_default();
     let parent = bin
         .parent()

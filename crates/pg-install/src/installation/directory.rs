@@ -1,11 +1,14 @@
 //! The directories of an installation.
 
 use std::fmt;
+use std::str::FromStr;
+
+use crate::name::{self, ParseNameError};
 
 /// A place that `pg_config` tells: directories, and the makefile of PGXS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
-pub enum Directory {
+pub enum InstallationDirectory {
     /// `bindir`: the programs: `/usr/lib/postgresql/15/bin`.
     Bin,
     /// `docdir`: the documentation.
@@ -35,23 +38,23 @@ pub enum Directory {
     Pgxs,
 }
 
-const ALL: [Directory; 13] = [
-    Directory::Bin,
-    Directory::Doc,
-    Directory::Html,
-    Directory::Include,
-    Directory::PkgInclude,
-    Directory::IncludeServer,
-    Directory::Lib,
-    Directory::PkgLib,
-    Directory::Locale,
-    Directory::Man,
-    Directory::Share,
-    Directory::SysConf,
-    Directory::Pgxs,
+const ALL: [InstallationDirectory; 13] = [
+    InstallationDirectory::Bin,
+    InstallationDirectory::Doc,
+    InstallationDirectory::Html,
+    InstallationDirectory::Include,
+    InstallationDirectory::PkgInclude,
+    InstallationDirectory::IncludeServer,
+    InstallationDirectory::Lib,
+    InstallationDirectory::PkgLib,
+    InstallationDirectory::Locale,
+    InstallationDirectory::Man,
+    InstallationDirectory::Share,
+    InstallationDirectory::SysConf,
+    InstallationDirectory::Pgxs,
 ];
 
-impl Directory {
+impl InstallationDirectory {
     /// All of them, in the order in which `pg_config` prints them.
     pub fn all() -> impl ExactSizeIterator<Item = Self> {
         ALL.into_iter()
@@ -78,8 +81,17 @@ impl Directory {
 }
 
 /// The key: `bindir`.
-impl fmt::Display for Directory {
+impl fmt::Display for InstallationDirectory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.key())
+    }
+}
+
+/// The key: `bindir`.
+impl FromStr for InstallationDirectory {
+    type Err = ParseNameError;
+
+    fn from_str(text: &str) -> Result<Self, ParseNameError> {
+        name::parse(text, "a directory", Self::all())
     }
 }
