@@ -157,12 +157,7 @@ impl<'a> Phase<'a> {
     }
 
     pub(crate) fn run(&self, mut command: Command, what: String) -> Result<Outcome> {
-        for (name, _) in std::env::vars_os() {
-            // A test must not depend on, nor reach, the caller's server.
-            if name.to_string_lossy().starts_with("PG") {
-                command.env_remove(name);
-            }
-        }
+        workspace::hide_server(&mut command);
         command
             .envs(counts())
             .env("PG_TESTS_BINDIRS", &self.bin_directories)
