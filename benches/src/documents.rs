@@ -45,7 +45,8 @@ mod tests {
     fn only_what_is_between_the_marks_changes() {
         let document =
             "a\n<!-- bench: x -->\nold\n<!-- /bench -->\nb\n<!-- bench: y -->\n<!-- /bench -->\n";
-        let new = "a\n<!-- bench: x -->\n\nnew\n\n<!-- /bench -->\nb\n<!-- bench: y -->\n<!-- /bench -->\n";
+        let new = "a\n<!-- bench: x -->\n\nnew\n\n<!-- /bench -->\nb\n\
+                   <!-- bench: y -->\n<!-- /bench -->\n";
         assert_eq!(replace(document, "x", "new").as_deref(), Some(new));
         assert_eq!(replace(document, "z", "new"), None);
     }

@@ -218,7 +218,8 @@ impl Library {
         let comma = if options.is_empty() { "" } else { ", " };
         let manifest = format!(
             "[package]\nname = \"{name}-turns\"\nedition = \"2024\"\n\n[workspace]\n\n\
-             [dependencies]\n{CLIENTS_IN_RUST}\n{name} = {{ version = \"={version}\"{comma}{options} }}\n"
+             [dependencies]\n{CLIENTS_IN_RUST}\n\
+             {name} = {{ version = \"={version}\"{comma}{options} }}\n"
         );
         fs::write(project.join("Cargo.toml"), manifest)?;
         fs::write(project.join("src/main.rs"), self.adapter)?;
