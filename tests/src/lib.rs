@@ -1,10 +1,14 @@
 //! What the server tests share: the servers to run against, and directories that a server's account
 //! can enter.
 
+mod confinement;
 mod operations;
 mod orphan;
 mod victim;
 
+#[cfg(target_os = "linux")]
+pub use confinement::confine;
+pub use confinement::{DOCKER, can_mount};
 pub use operations::{OPERATIONS, Operation};
 pub use orphan::Orphan;
 pub use victim::Victim;

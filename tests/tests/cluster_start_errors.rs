@@ -13,7 +13,7 @@ use pg_cluster::{
     Cluster, Escalation, Installation, Ownership, StartError, StartErrorKind, StartOptions,
     StartWait,
 };
-use pg_tests::{Mount, Orphan, Room, copy, init_options, is_root, server, servers};
+use pg_tests::{Mount, Orphan, Room, can_mount, copy, init_options, server, servers};
 
 fn refused(cluster: &Cluster, options: &StartOptions) -> StartError {
     let error = cluster.start(options).expect_err("no start");
@@ -424,7 +424,7 @@ fn no_space_is_left() {
     let limited = Cluster::new(limited, cluster.data_directory()).unwrap();
     let error = refused(&limited, &room.start_options());
     assert!(!error.log().is_empty(), "{error:?}");
-    if !is_root() {
+    if !can_mount() {
         return;
     }
     let mounted = Mount::tmpfs(&room.directory("full"), "64m");
