@@ -6,6 +6,7 @@ use std::fmt;
 use anyhow::{Context, Result, bail};
 
 use super::Finding;
+use super::packages::Packages;
 use crate::workspace;
 
 /// The most crates that a release build without optional features may consist of, the crate itself
@@ -18,7 +19,7 @@ pub(super) struct Budget {
     allowed: usize,
 }
 
-pub(super) fn query() -> Result<Vec<Budget>> {
+pub(super) fn query(packages: &Packages) -> Result<Vec<Budget>> {
     let budget = |(package, allowed)| {
         let output = workspace::cargo()
             .args([
@@ -43,7 +44,12 @@ pub(super) fn query() -> Result<Vec<Budget>> {
             allowed,
         })
     };
-    BUDGETS.into_iter().map(budget).collect()
+    let is_here = |name: &str| packages.published().any(|package| package.name == name);
+    BUDGETS
+        .into_iter()
+        .filter(|(name, _)| is_here(name))
+        .map(budget)
+        .collect()
 }
 
 pub(super) fn check(budgets: &[Budget]) -> Vec<Finding> {

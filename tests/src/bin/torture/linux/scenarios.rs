@@ -53,7 +53,7 @@ pub(crate) const ALL: [Scenario; 22] = [
     of("full-disk-init", "`init` on a full disk", disks::init).on_a_disk(),
     of("full-disk-settings", "settings on a full disk", disks::settings).on_a_disk(),
     of("full-disk-server", "a server on a full disk", disks::servers).on_a_disk(),
-    of("full-disk-temp", "temporary clusters and their cache on a full disk", disks::temporary).on_a_disk(),
+    of("full-disk-temp", "temporary clusters on a full disk", disks::temporary).on_a_disk(),
     of("rival-starters", "several who start a server", rivals::starters),
     of("rival-inits", "several who initialise a directory", rivals::initialisers),
     of("rival-editors", "several who write settings, and are killed", rivals::editors),

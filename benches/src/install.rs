@@ -1,8 +1,4 @@
-//! What finding an installation costs, beside the program run that it needs: `cargo xtask bench
-//! install`.
-#![allow(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
-
-mod rows;
+//! What finding an installation costs, beside the program run that it needs.
 
 use std::fs;
 use std::hint::black_box;
@@ -12,7 +8,9 @@ use std::time::Instant;
 use camino::{Utf8Path, Utf8PathBuf};
 use pg_install::{Discovery, Installation, PgConfig, Program, Request};
 use pg_tests::{Room, server};
-use rows::{Sheet, Who};
+
+use crate::Plan;
+use crate::sheet::{Sheet, Who};
 
 /// These runs are short, and many of them tell more.
 const TIMES_THE_ROUNDS: usize = 10;
@@ -22,14 +20,13 @@ const ONE: &str = "find an installation";
 const EIGHT: &str = "find eight installations";
 const VERIFY: &str = "ask the server for its version";
 
-fn main() {
-    let rounds = rows::rounds().unwrap_or(20) * TIMES_THE_ROUNDS;
+pub(crate) fn measure(sheet: &mut Sheet, plan: &Plan) {
+    let rounds = plan.rounds * TIMES_THE_ROUNDS;
     let installed = server();
-    let mut sheet = Sheet::new("install");
     match installed.program(Program::PgConfig) {
         Some(pg_config) => {
-            one(&mut sheet, rounds, &installed, pg_config);
-            eight(&mut sheet, rounds, pg_config);
+            one(sheet, rounds, &installed, pg_config);
+            eight(sheet, rounds, pg_config);
         }
         None => {
             for what in [ONE, EIGHT] {
@@ -49,7 +46,6 @@ fn main() {
             || Command::new(postgres).arg("--version").output().unwrap(),
         );
     });
-    sheet.print();
 }
 
 fn one(sheet: &mut Sheet, rounds: usize, installed: &Installation, pg_config: &Utf8Path) {

@@ -1,26 +1,13 @@
 //! Reading, parsing and editing, beside toml_edit on the same content and memchr on the same bytes.
-//!
-//! `cargo bench -p pgconf-parse` shows what divan makes of it. `cargo xtask bench parse` has the
-//! operations take turns instead.
-
-#[path = "../../../tests/benches/rows/mod.rs"]
-mod rows;
 
 use std::fmt;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use divan::Bencher;
-use divan::counter::BytesCount;
 use pgconf_parse::{Document, assignments};
-use rows::{Sheet, Who};
 
-fn main() {
-    match rows::rounds() {
-        Some(rounds) => take_turns(rounds),
-        None => divan::main(),
-    }
-}
+use crate::Plan;
+use crate::sheet::{Sheet, Who};
 
 /// What is read: the file that `initdb` writes, repeated to a size, or nothing but assignments.
 #[derive(Clone, Copy)]
@@ -36,14 +23,7 @@ const TEXTS: [Text; 4] = [
     Text::Dense(1_000_000),
 ];
 
-/// These are only plotted.
-const BETWEEN: [Text; 3] = [
-    Text::Stock(100_000),
-    Text::Stock(300_000),
-    Text::Stock(3_000_000),
-];
-
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 enum Operation {
     Memchr,
     Iterate,
@@ -62,75 +42,29 @@ const OPERATIONS: [Operation; 6] = [
     Operation::TomlParseEditWrite,
 ];
 
-#[divan::bench(args = cases())]
-fn speed(bencher: Bencher<'_, '_>, case: &Case) {
-    let source = case.text.write(case.operation.language());
-    bencher
-        .counter(BytesCount::of_str(&source))
-        .bench(|| case.operation.run(&source));
-}
-
-struct Case {
-    text: Text,
-    operation: Operation,
-}
-
-fn cases() -> impl Iterator<Item = Case> {
-    TEXTS
-        .into_iter()
-        .flat_map(|text| OPERATIONS.map(|operation| Case { text, operation }))
-}
-
-impl fmt::Display for Case {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.text, self.operation.name())
-    }
-}
-
-fn take_turns(rounds: usize) {
-    let mut sheet = Sheet::new("parse");
-    for text in TEXTS.into_iter().chain(BETWEEN) {
+pub(crate) fn measure(sheet: &mut Sheet, plan: &Plan) {
+    for text in TEXTS {
         let conf = text.write(Language::Conf);
         let toml = text.write(Language::Toml);
-        let is_listed = BETWEEN
-            .iter()
-            .all(|other| other.to_string() != text.to_string());
-        sheet.rounds(rounds, |sheet| {
+        sheet.rounds(plan.rounds, |sheet| {
             for operation in OPERATIONS {
                 let source = match operation.language() {
                     Language::Conf => &conf,
                     Language::Toml => &toml,
                 };
                 let time = operation.time(source);
-                if is_listed {
-                    for (what, who) in operation.rows() {
-                        sheet.note_bytes(&format!("{what}, {text}"), who, source.len(), time);
-                    }
-                }
-                if let (Text::Stock(_), Some(line)) = (text, operation.line()) {
-                    sheet.point("size", line, source.len(), time);
+                for (what, who) in operation.rows() {
+                    sheet.note_bytes(&format!("{what}, {text}"), who, source.len(), time);
                 }
             }
         });
     }
-    sheet.print();
 }
 
 /// So long as this is measured at a time: what takes microseconds takes its turn several times.
 const BYTES_A_TURN: usize = 1_000_000;
 
 impl Operation {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Memchr => "memchr, lines",
-            Self::Iterate => "iterate",
-            Self::Parse => "parse",
-            Self::ParseEditWrite => "parse, edit, write",
-            Self::TomlParse => "toml_edit: parse",
-            Self::TomlParseEditWrite => "toml_edit: parse, edit, write",
-        }
-    }
-
     fn language(self) -> Language {
         match self {
             Self::TomlParse | Self::TomlParseEditWrite => Language::Toml,
@@ -152,17 +86,6 @@ impl Operation {
             Self::ParseEditWrite => vec![(EDIT, Who::Ours("`Document`"))],
             Self::TomlParse => vec![(PARSE, Who::Beside("toml_edit"))],
             Self::TomlParseEditWrite => vec![(EDIT, Who::Beside("toml_edit"))],
-        }
-    }
-
-    /// Its line in the plot.
-    fn line(self) -> Option<&'static str> {
-        match self {
-            Self::Memchr => Some("memchr"),
-            Self::Iterate => Some("iterate"),
-            Self::ParseEditWrite => Some("parse, edit, write"),
-            Self::TomlParseEditWrite => Some("toml_edit"),
-            Self::Parse | Self::TomlParse => None,
         }
     }
 
@@ -263,7 +186,7 @@ impl Text {
 
 /// The sample file of PostgreSQL 14, from the oracle's cases.
 fn stock() -> String {
-    let cases = include_str!("../../../tests/oracle/stock.jsonl");
+    let cases = include_str!("../../tests/oracle/stock.jsonl");
     let case: serde_json::Value =
         serde_json::from_str(cases.lines().last().expect("a case")).expect("JSON");
     case["files"]["postgresql.conf"]

@@ -1,20 +1,18 @@
 //! How long a temporary cluster takes, beside `initdb` with `pg_ctl`, beside other libraries, and
-//! beside the least that it takes: `cargo xtask bench temp`.
-
-#![allow(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
+//! beside the least that it takes.
 
 mod lives;
 mod peers;
-#[path = "../rows/mod.rs"]
-mod rows;
 
 use std::fs;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use camino::Utf8Path;
 use lives::Ground;
 use peers::Peer;
-use rows::{Sheet, Who};
+
+use crate::Plan;
+use crate::sheet::{Sheet, Who};
 
 const CREATE: &str = "from nothing to the first `SELECT 1`";
 const WHOLE: &str = "the whole life, until nothing is left";
@@ -28,22 +26,23 @@ const OURS: Who<'static> = Who::Ours("`TempCluster`");
 const FLOOR: Who<'static> = Who::Floor("copy and bare exec, watched by spinning");
 const BY_HAND: Who<'static> = Who::Beside("`initdb --no-sync`, `pg_ctl -w`");
 
-fn main() {
-    let rounds = rows::rounds().unwrap_or(20);
-    let ground = Ground::new();
-    let mut sheet = Sheet::new("temp");
-    lives(&mut sheet, rounds, &ground);
-    tuned(&mut sheet, rounds, &ground);
-    large(&mut sheet, rounds.min(5), &ground);
-    in_a_row(&mut sheet, &ground);
-    at_once(&mut sheet, &ground);
-    sheet.print();
+pub(crate) fn measure(sheet: &mut Sheet, plan: &Plan) {
+    let ground = Ground::in_directory(&plan.storage);
+    lives(sheet, plan, &ground);
+    tuned(sheet, plan.rounds, &ground);
+    large(sheet, plan.rounds.min(5), &ground);
+    in_a_row(sheet, &ground);
+    at_once(sheet, &ground);
 }
 
-fn lives(sheet: &mut Sheet, rounds: usize, ground: &Ground) {
+fn lives(sheet: &mut Sheet, plan: &Plan, ground: &Ground) {
     let template = ground.template();
-    let mut peers = Peer::all(ground);
-    sheet.rounds(rounds, |sheet| {
+    let mut peers = plan
+        .peers
+        .as_ref()
+        .map(|room| Peer::all(ground, room))
+        .unwrap_or_default();
+    sheet.rounds(plan.rounds, |sheet| {
         for (who, life) in [
             (OURS, ground.ours()),
             (FLOOR, ground.floor(&template)),
@@ -123,7 +122,6 @@ fn has_reflinks(directory: &Utf8Path) -> bool {
 }
 
 fn in_a_row(sheet: &mut Sheet, ground: &Ground) {
-    let mut sum = Duration::ZERO;
     for n in 1..=100 {
         let whole = ground.ours().whole;
         match n {
@@ -131,13 +129,6 @@ fn in_a_row(sheet: &mut Sheet, ground: &Ground) {
             91..=100 => sheet.note(IN_A_ROW, Who::Ours("`TempCluster`, the last ten"), whole),
             _ => {}
         }
-        sum += whole;
-        sheet.point("count", "TempCluster", n, sum);
-    }
-    let mut sum = Duration::ZERO;
-    for n in 1..=10 {
-        sum += ground.by_hand().whole;
-        sheet.point("count", "initdb, pg_ctl", n, sum);
     }
 }
 

@@ -1,14 +1,11 @@
 //! Starting and stopping servers, and how late a wait returns, against `pg_ctl` and against the
-//! floor: a bare exec with a spinning observer. `cargo xtask bench proc`.
-//!
-//! With `BENCH_REALTIME=1`, as root, the waits do not compete for a processor.
+//! floor: a bare exec with a spinning observer.
 
-#[path = "../tests/proc_fixture/mod.rs"]
+#[path = "../../tests/tests/proc_fixture/mod.rs"]
 mod proc_fixture;
-mod rows;
 
 use std::fs;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::CommandExt as _;
 use std::process::Stdio;
 use std::sync::mpsc;
 use std::thread;
@@ -17,7 +14,9 @@ use std::time::{Duration, Instant};
 use camino::Utf8Path;
 use pg_proc::{Found, GuardOptions, PidFile, Postmaster, Server, Signal, Status};
 use proc_fixture::{Cluster, Process, account, patience};
-use rows::{Sheet, Who};
+
+use crate::Plan;
+use crate::sheet::{Sheet, Who};
 
 const START: &str = "start a server, until it is ready";
 const SPAWN: &str = "start a process, until exec has succeeded";
@@ -30,19 +29,17 @@ const IDLE: &str = "processor time of waiting for ten seconds";
 const PG_PROC: Who<'static> = Who::Ours("pg-proc");
 const PG_CTL: Who<'static> = Who::Beside("`pg_ctl -w`");
 
-fn main() {
+pub(crate) fn measure(sheet: &mut Sheet, plan: &Plan) {
     run_before_others();
     let cluster = Cluster::new();
-    let mut sheet = Sheet::new("proc");
-    sheet.rounds(rows::rounds().unwrap_or(20), |sheet| {
+    sheet.rounds(plan.rounds, |sheet| {
         ours(&cluster, sheet);
         pg_ctl(&cluster, sheet);
         floor(&cluster, sheet);
         portable(&cluster, sheet);
         guard(sheet);
     });
-    idle(&cluster, &mut sheet);
-    sheet.print();
+    idle(&cluster, sheet);
 }
 
 /// On a machine that is busy with something else, a thread that is woken waits for a processor,

@@ -33,9 +33,7 @@ pub(crate) struct Ground {
 }
 
 impl Ground {
-    /// In `BENCH_STORAGE`, else in memory if there is any.
-    pub(crate) fn new() -> Self {
-        let parent = std::env::var("BENCH_STORAGE").map_or_else(|_| memory_or_disk(), Into::into);
+    pub(crate) fn in_directory(parent: &Utf8Path) -> Self {
         let directory = tempfile::Builder::new()
             .prefix("pgb-")
             .tempdir_in(parent)
@@ -272,16 +270,6 @@ fn address(sockets: &Utf8Path) -> ConnectionInfo {
     ConnectionInfo::socket(sockets, 5432)
         .with_user("postgres")
         .with_database("postgres")
-}
-
-fn memory_or_disk() -> Utf8PathBuf {
-    let memory = Utf8Path::new("/dev/shm");
-    if memory.is_dir() {
-        memory
-    } else {
-        Utf8Path::new("/tmp")
-    }
-    .to_owned()
 }
 
 fn own(path: &Utf8Path, mode: u32) {

@@ -6,9 +6,9 @@ use std::process::Command;
 
 use camino::Utf8Path;
 
-use crate::postgres::Server;
+use crate::Plan;
 
-pub(super) struct Machine {
+pub(crate) struct Machine {
     processor: String,
     cores: usize,
     kernel: String,
@@ -16,14 +16,16 @@ pub(super) struct Machine {
     server: String,
     rustc: String,
     user: &'static str,
-    rounds: u32,
+    rounds: usize,
     /// Processes that wanted a processor in the minute before.
     load: Option<String>,
 }
 
 impl Machine {
-    pub(super) fn look(server: &Server, storage: &Utf8Path, rounds: u32) -> Self {
+    pub(crate) fn look(plan: &Plan) -> Self {
         let unknown = || "unknown".to_owned();
+        let storage = &plan.storage;
+        let installed = || pg_tests::server().version_string().to_owned();
         Self {
             processor: processor().unwrap_or_else(unknown),
             cores: std::thread::available_parallelism().map_or(0, usize::from),
@@ -32,7 +34,8 @@ impl Machine {
                 Some(kind) => format!("{storage} ({kind})"),
                 None => storage.to_string(),
             },
-            server: server.brief(),
+            // `cargo xtask bench` knows by which client it was fetched.
+            server: std::env::var("BENCH_SERVER").unwrap_or_else(|_| installed()),
             rustc: output("rustc", &["--version"])
                 .and_then(|text| Some(text.split(' ').nth(1)?.to_owned()))
                 .unwrap_or_else(unknown),
@@ -41,7 +44,7 @@ impl Machine {
             } else {
                 "an ordinary user"
             },
-            rounds,
+            rounds: plan.rounds,
             load: fs::read_to_string("/proc/loadavg")
                 .ok()
                 .and_then(|text| Some(text.split(' ').next()?.to_owned())),
@@ -49,7 +52,7 @@ impl Machine {
     }
 
     /// In one sentence.
-    pub(super) fn brief(&self) -> String {
+    pub(crate) fn brief(&self) -> String {
         format!(
             "Medians of {} rounds: {} cores of {}, PostgreSQL {}, Rust {}.",
             self.rounds, self.cores, self.processor, self.server, self.rustc

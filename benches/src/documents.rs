@@ -5,12 +5,12 @@ use std::fs;
 use anyhow::{Context as _, Result};
 use camino::Utf8Path;
 
-use super::machine::Machine;
-use super::measured::Measured;
-use super::{plot, table};
+use crate::machine::Machine;
+use crate::sheet::Row;
+use crate::table;
 
-pub(super) fn write(root: &Utf8Path, machine: &Machine, measured: &Measured) -> Result<()> {
-    let rows = &measured.rows;
+pub(crate) fn write(machine: &Machine, rows: &[Row]) -> Result<()> {
+    let root = Utf8Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
     let missing = "a row that the documentation shows was not measured";
     let brief = machine.brief();
     let full = format!("{machine}\n\n{}", table::full(rows));
@@ -27,7 +27,7 @@ pub(super) fn write(root: &Utf8Path, machine: &Machine, measured: &Measured) -> 
             .with_context(|| format!("{path} has no place for {name:?}"))?;
         fs::write(&path, new).with_context(|| format!("failed to write {path}"))?;
     }
-    plot::draw(&measured.points, &root.join("docs"))
+    Ok(())
 }
 
 fn replace(document: &str, name: &str, text: &str) -> Option<String> {
@@ -45,7 +45,8 @@ mod tests {
     fn only_what_is_between_the_marks_changes() {
         let document =
             "a\n<!-- bench: x -->\nold\n<!-- /bench -->\nb\n<!-- bench: y -->\n<!-- /bench -->\n";
-        let new = "a\n<!-- bench: x -->\n\nnew\n\n<!-- /bench -->\nb\n<!-- bench: y -->\n<!-- /bench -->\n";
+        let new = "a\n<!-- bench: x -->\n\nnew\n\n<!-- /bench -->\nb\n\
+                   <!-- bench: y -->\n<!-- /bench -->\n";
         assert_eq!(replace(document, "x", "new").as_deref(), Some(new));
         assert_eq!(replace(document, "z", "new"), None);
     }

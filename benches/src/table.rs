@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::measured::{Part, Row, sorted};
+use crate::sheet::{Part, Row, sorted};
 
 /// Everything: for each thing measured a row for each of those that do it.
-pub(super) fn full(rows: &[Row]) -> String {
+pub(crate) fn full(rows: &[Row]) -> String {
     let head = [
         "what", "who", "min", "median", "max", "", "× ours", "× floor",
     ];
@@ -13,7 +13,7 @@ pub(super) fn full(rows: &[Row]) -> String {
     let mut group = "";
     for contest in contests(rows) {
         if contest.rows[0].group != group {
-            group = &contest.rows[0].group;
+            group = contest.rows[0].group;
             let mut line = vec![format!("**{}**", title(group))];
             line.resize(head.len(), String::new());
             table.push(line);
@@ -37,7 +37,7 @@ pub(super) fn full(rows: &[Row]) -> String {
 }
 
 /// What the reader of the README wants to know: the medians, beside what is used otherwise.
-pub(super) fn summary(rows: &[Row]) -> Option<String> {
+pub(crate) fn summary(rows: &[Row]) -> Option<String> {
     const ROWS: [&str; 8] = [
         "from nothing to the first `SELECT 1`",
         "twenty at once, until all are gone",
@@ -70,7 +70,7 @@ pub(super) fn summary(rows: &[Row]) -> Option<String> {
 }
 
 /// The throughput of the parser: a column for each text.
-pub(super) fn speed(rows: &[Row]) -> Option<String> {
+pub(crate) fn speed(rows: &[Row]) -> Option<String> {
     let contests = contests(rows);
     let parse = contests
         .iter()
@@ -197,7 +197,8 @@ enum Unit {
 
 impl Unit {
     fn of(row: &Row) -> Self {
-        row.bytes.map_or(Self::Milliseconds, Self::Megabytes)
+        row.bytes
+            .map_or(Self::Milliseconds, |bytes| Self::Megabytes(bytes as f64))
     }
 
     fn value(&self, seconds: f64) -> f64 {
@@ -274,7 +275,7 @@ mod tests {
 
     fn row(what: &str, part: Part, who: &str, seconds: &[f64]) -> Row {
         Row {
-            group: "temp".to_owned(),
+            group: "temp",
             what: what.to_owned(),
             part,
             who: who.to_owned(),

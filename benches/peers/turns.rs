@@ -7,7 +7,9 @@ use std::io::BufRead;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-pub fn take<S>(start: impl Fn(PathBuf) -> Result<(S, String), Box<dyn Error>>) -> Result<(), Box<dyn Error>> {
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+pub fn take<S>(start: impl Fn(PathBuf) -> Outcome<(S, String)>) -> Outcome<()> {
     let bin: PathBuf = std::env::args_os().nth(1).expect("the programs' directory").into();
     for line in std::io::stdin().lock().lines() {
         line?;
@@ -28,7 +30,9 @@ fn connect(uri: &str) -> Result<postgres::Client, postgres::Error> {
     let begun = Instant::now();
     loop {
         match postgres::Client::connect(uri, postgres::NoTls) {
-            Err(_) if begun.elapsed() < Duration::from_secs(30) => std::thread::sleep(Duration::from_millis(1)),
+            Err(_) if begun.elapsed() < Duration::from_secs(30) => {
+                std::thread::sleep(Duration::from_millis(1));
+            }
             result => return result,
         }
     }
