@@ -146,7 +146,8 @@ impl StartOptions {
         self
     }
 
-    /// How long the server may take to become ready; a minute if not set. The time that crash
+    /// How long the server may take to become ready; a minute if not set. Waiting for another
+    /// thread that starts the same server is counted. The time that crash
     /// recovery takes while it makes progress is not counted: see
     /// [`recovery_patience`](Self::recovery_patience).
     #[must_use]
@@ -161,10 +162,6 @@ impl StartOptions {
     pub fn recovery_patience(mut self, patience: Duration) -> Self {
         self.recovery_patience = patience;
         self
-    }
-
-    pub(crate) fn deadline(&self) -> pg_proc::Deadline {
-        pg_proc::Deadline::after(self.timeout).while_recovering(self.recovery_patience)
     }
 }
 

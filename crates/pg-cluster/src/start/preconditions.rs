@@ -8,7 +8,7 @@ use pg_proc::{Account, SocketPath};
 use pgconf_parse::SettingName;
 
 use super::{StartErrorKind, StartOptions};
-use crate::{Cluster, listening};
+use crate::{Cluster, listening, parts};
 
 pub(super) fn check(cluster: &Cluster, options: &StartOptions) -> Result<(), StartErrorKind> {
     for (name, _) in &options.settings {
@@ -17,9 +17,18 @@ pub(super) fn check(cluster: &Cluster, options: &StartOptions) -> Result<(), Sta
             return Err(StartErrorKind::SettingName(name.clone()));
         }
     }
-    version(cluster)?;
+    let missing = parts::of_half_a_cluster(cluster);
+    if cluster.major_version().is_ok() {
+        version(cluster)?;
+    }
+    if !missing.is_empty() {
+        return Err(StartErrorKind::Incomplete(missing));
+    }
     if !cluster.is_initialized() {
         return Err(StartErrorKind::NotInitialized);
+    }
+    if let Some(account) = cluster.account() {
+        account.require_usable().map_err(StartErrorKind::Account)?;
     }
     permissions(cluster)?;
     sockets(cluster, options)

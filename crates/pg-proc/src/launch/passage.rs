@@ -9,6 +9,7 @@ use crate::fs::directory_lock::{DirectoryLock, LockErrorKind};
 use crate::launch::spawn_error::SpawnErrorKind;
 use crate::postmaster::find::Found;
 use crate::postmaster::handle::Postmaster;
+use crate::postmaster::sockets;
 
 /// How long a start makes others wait. A server replaces the file some milliseconds after it was
 /// executed.
@@ -43,6 +44,10 @@ impl Passage {
         };
         // Whoever had the turn before may have started a server.
         let environment = Self::environment(data_directory)?;
+        if let (Some(_), Ok(Found::Stale(stale))) = (&turn, Postmaster::find(data_directory)) {
+            // What stays is a reason for the server to fail, and it will say so.
+            let _ = sockets::remove_of(&stale, data_directory);
+        }
         Ok(Self {
             turn: turn.filter(|_| environment.is_some()),
             environment: environment.unwrap_or_default(),

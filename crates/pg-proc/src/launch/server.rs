@@ -38,6 +38,7 @@ pub struct ServerOptions {
     log: Log,
     ownership: Ownership,
     tenancy: Option<Tenancy>,
+    bystander: Option<Pid>,
 }
 
 impl ServerOptions {
@@ -53,7 +54,21 @@ impl ServerOptions {
             log: Log::Null,
             ownership: Ownership::default(),
             tenancy: None,
+            bystander: None,
         }
+    }
+
+    /// A process that the lock file of a socket names and that is not a server, as was found out.
+    /// Without this the server takes it for one.
+    ///
+    /// If nothing is said, this is the calling process, as for `pg_ctl` its parent: in a container
+    /// its PID is often that of the server before (`PG_GRANDPARENT_PID` in `CreateLockFile`,
+    /// src/backend/utils/init/miscinit.c). A process that the stale `postmaster.pid` names comes
+    /// first.
+    #[must_use]
+    pub fn bystander(mut self, pid: Pid) -> Self {
+        self.bystander = Some(pid);
+        self
     }
 
     /// Where the server's output goes.
@@ -131,7 +146,15 @@ impl Command {
         }
         let file = options.data_directory.join(PidFile::NAME);
         let file_before = FileVersion::of(&file);
-        let passage = Passage::find(&options.data_directory).map_err(|kind| self.failed(kind))?;
+        let mut passage =
+            Passage::find(&options.data_directory).map_err(|kind| self.failed(kind))?;
+        if passage.environment.is_empty() {
+            let pid = options.bystander.map_or_else(
+                || std::process::id().to_string(),
+                |bystander| bystander.to_string(),
+            );
+            passage.environment.push(("PG_GRANDPARENT_PID", pid));
+        }
 
         let null = |write: bool| {
             let file = File::options().read(!write).write(write).open("/dev/null");
