@@ -193,12 +193,12 @@ impl Reader {
             return self.begin(message, Part::Done);
         }
         // Each further line of a message begins with a tab (`append_with_tabs`).
-        if let Some(more) = line.strip_prefix('\t') {
+        if let Some(more) = line.strip_prefix('\t').filter(|_| self.part != Part::Done) {
             if let Some(text) = self.current() {
                 text.push('\n');
                 text.push_str(more);
-                return;
             }
+            return;
         }
         let text = line.trim();
         if text.is_empty() {
