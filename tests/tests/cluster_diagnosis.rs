@@ -11,8 +11,8 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 use pg_cluster::{
     Account, Cluster, Escalation, InitErrorKind, Installation, Ownership, Readiness, Report,
-    SettingsErrorKind, StartError, StartErrorKind, StartOptions, State, StopErrorKind, StopMode,
-    Validation,
+    SettingsErrorKind, StartError, StartErrorKind, StartOptions, Started, State, StopErrorKind,
+    StopMode, Validation,
 };
 use pg_tests::{
     Orphan, Room, ask, child, connect, give_to_servers, init_options, is_root, role, server,
@@ -542,6 +542,64 @@ impl Drop for Bystander {
     }
 }
 
+/// A server of the same directory that has lost its `postmaster.pid` is nobody else's address.
+#[test]
+fn the_own_living_server_is_named() {
+    for installation in servers() {
+        let room = Room::new();
+        let cluster = room.cluster(&installation);
+        let pid = cluster.start(&room.start_options()).unwrap().pid();
+        fs::remove_file(cluster.data_directory().join("postmaster.pid")).unwrap();
+        let other = Cluster::new(installation, cluster.data_directory()).unwrap();
+        match other.start(&room.start_options()) {
+            Ok(started) => assert_eq!(started, Started::AlreadyRunning(pid)),
+            Err(error) => assert!(
+                matches!(error.kind(), StartErrorKind::Held(found) if *found == pid),
+                "{error:?}"
+            ),
+        }
+        cluster.kill().unwrap();
+    }
+}
+
+/// Without a time zone database, in a mount namespace of its own, which only root can make.
+#[test]
+fn a_missing_time_zone_database_is_named() {
+    const NAME: &str = "a_missing_time_zone_database_is_named";
+    if let Some(role) = role() {
+        let room = Room::new();
+        for installation in servers() {
+            let cluster = Cluster::new(installation, room.join("data")).unwrap();
+            cluster.init(&init_options()).unwrap();
+            let conf = cluster.config_file();
+            let text = fs::read_to_string(&conf).unwrap();
+            fs::write(&conf, text + "timezone = 'Europe/Vienna'\n").unwrap();
+            let hidden = BoundFile::at(&role, Utf8Path::new("/usr/share/zoneinfo"));
+            // Some servers bring a database of their own.
+            match cluster.start(&room.start_options()) {
+                Ok(_) => drop(cluster.stop_and_wait(&Escalation::fast()).unwrap()),
+                Err(error) => assert_says(&report(&error), &["Europe/Vienna", "`tzdata`"]),
+            }
+            drop(hidden);
+            cluster.remove().unwrap();
+        }
+        return;
+    }
+    if !is_root() {
+        return;
+    }
+    let room = Room::new();
+    let empty = room.directory("empty");
+    let ours = child(NAME, empty.as_str());
+    let status = Command::new("unshare")
+        .args(["--mount", "--propagation=private"])
+        .arg(ours.get_program())
+        .args(ours.get_args())
+        .env("PG_TESTS_ROLE", &empty)
+        .status();
+    assert!(status.unwrap().success());
+}
+
 /// A backend of a killed server holds its memory while another server has its address.
 #[test]
 fn memory_of_an_earlier_server_comes_before_the_address() {
@@ -661,6 +719,10 @@ struct BoundFile(Utf8PathBuf);
 impl BoundFile {
     fn over(file: &Utf8Path, copy: &Utf8Path) -> Self {
         pg_tests::copy(file, copy);
+        Self::at(copy, file)
+    }
+
+    fn at(copy: &Utf8Path, file: &Utf8Path) -> Self {
         let mount = Command::new("mount")
             .args(["--bind", copy.as_str(), file.as_str()])
             .status();
@@ -693,6 +755,7 @@ fn a_root_that_is_not_quite_root_is_told_why() {
         match kind {
             "none" => assert_says(&text, &["CAP_CHOWN, CAP_SETGID, CAP_SETUID", "--cap-add"]),
             "setuid" => assert_says(&text, &["without CAP_CHOWN, CAP_SETGID", "--cap-add"]),
+            "fake" => assert_says(&text, &["only seems to be root", "without fakeroot"]),
             _ => assert_says(&text, &["user namespace", "--map-current-user"]),
         }
         assert!(!cluster.data_directory().exists());
@@ -710,15 +773,30 @@ fn a_root_that_is_not_quite_root_is_told_why() {
     };
     let mut namespace = Command::new("unshare");
     namespace.args(["--user", "--map-root-user"]);
+    // The library that makes a user seem to be root, where it is installed.
+    let mut fake = Command::new("setpriv");
+    fake.args([
+        "--reuid=nobody",
+        "--regid=65534",
+        "--clear-groups",
+        "fakeroot",
+    ]);
+    let has_fakeroot = Utf8Path::new("/usr/bin/fakeroot").exists();
+    let fake = has_fakeroot.then_some(("fake", fake));
     for (kind, mut command) in [
         ("none", setpriv("-all")),
         ("setuid", setpriv("-all,+setuid")),
         ("namespace", namespace),
-    ] {
+    ]
+    .into_iter()
+    .chain(fake)
+    {
         let path = format!("{kind}:{}", room.join(kind).join("data"));
         let ours = child(NAME, &path);
+        let copy = room.join("test");
+        fs::copy(ours.get_program(), &copy).unwrap();
         let status = command
-            .arg(ours.get_program())
+            .arg(&copy)
             .args(ours.get_args())
             .env("PG_TESTS_ROLE", &path)
             .status();

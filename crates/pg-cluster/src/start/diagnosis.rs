@@ -25,8 +25,9 @@ type Reason = fn(&Evidence<'_>) -> Option<StartErrorKind>;
 
 /// Every known reason in the order in which they are looked for: what the system says before what
 /// the server has written, and what is certain before what is likely.
-const REASONS: [Reason; 15] = [
+const REASONS: [Reason; 16] = [
     held,
+    own_server,
     incomplete,
     recovery_target,
     memory_of_an_earlier_server,
@@ -147,6 +148,24 @@ fn held(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
         }
     }
     None
+}
+
+/// A server of this very data directory, known by its socket where its `postmaster.pid` is gone.
+fn own_server(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
+    let Listening {
+        socket_directories,
+        port,
+        ..
+    } = &evidence.listening;
+    let sockets = socket_directories
+        .iter()
+        .filter_map(|directory| SocketPath::new(directory, *port).ok());
+    sockets
+        .filter_map(|socket| {
+            let lock = socket.read_lock().ok().flatten();
+            holder_of_socket(evidence.cluster, &socket, lock.as_ref())
+        })
+        .find(|kind| matches!(kind, StartErrorKind::Held(_)))
 }
 
 /// The server stops at the first directory that is missing, and says so. There may be more.

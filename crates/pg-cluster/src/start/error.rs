@@ -102,7 +102,7 @@ pub enum StartErrorKind {
     #[error("process {0} holds the data directory")]
     Held(Pid),
     /// Another process listens on that address.
-    #[error("the address {0}")]
+    #[error("the address {0} is in use")]
     AddressInUse(TakenAddress),
     /// The lock file of a socket names a process that is not the server of that socket.
     #[error(
@@ -321,7 +321,7 @@ fn configuration_advice(problems: &[ConfigurationProblem]) -> Option<Cow<'static
     } else if says("stats_temp_directory") {
         Some("make the directory for the server's account, or take the setting out: its default is in the data directory".into())
     } else if (says("\"TimeZone\"") || says("\"log_timezone\"") || says("time zone"))
-        && !Utf8Path::new("/usr/share/zoneinfo").is_dir()
+        && !Utf8Path::new("/usr/share/zoneinfo/UTC").exists()
     {
         Some("this machine has no time zone database: install the package `tzdata`".into())
     } else if problems.iter().any(is_missing_file) {
@@ -354,10 +354,10 @@ pub struct TakenAddress {
 
 impl fmt::Display for TakenAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is in use", self.address)?;
+        f.write_str(&self.address)?;
         match (self.pid, &self.data_directory) {
-            (Some(pid), Some(path)) => write!(f, " by process {pid}, the server of {path}"),
-            (Some(pid), None) => write!(f, " by process {pid}"),
+            (Some(pid), Some(path)) => write!(f, " of process {pid}, the server of {path},"),
+            (Some(pid), None) => write!(f, " of process {pid}"),
             _ => Ok(()),
         }
     }

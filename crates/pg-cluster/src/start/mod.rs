@@ -19,9 +19,10 @@ pub use self::error::{StartError, StartErrorKind, TakenAddress};
 pub use self::options::{StartOptions, StartWait};
 pub(crate) use self::turn::{Taken, Turn};
 use crate::cluster::OwnServer;
+use crate::listening::Listening;
 use crate::log_file::{CollectedLog, TAIL, tail_of};
 use crate::state::Occupant;
-use crate::{Cluster, Escalation, StopMode, listening};
+use crate::{Cluster, Escalation, StopMode};
 
 /// What [`Cluster::start`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,7 +107,7 @@ impl Cluster {
             }
             Occupant::Nobody => {}
         }
-        preconditions::check(self, options).map_err(failed)?;
+        let listening = preconditions::check(self, options).map_err(failed)?;
         // Children of a killed server hold its shared memory until they notice. If they do not, the
         // server will say so.
         if let Ok(orphans) = Orphans::find(self.data_directory()) {
@@ -114,7 +115,7 @@ impl Cluster {
         }
         let server = Arc::new(OwnServer {
             collected_before: CollectedLog::find(self.data_directory()),
-            process: self.spawn(options).map_err(failed)?,
+            process: self.spawn(options, &listening, left).map_err(failed)?,
             options: options.clone(),
         });
         let pid = server.process.pid();
@@ -206,7 +207,12 @@ impl Cluster {
         }
     }
 
-    fn spawn(&self, options: &StartOptions) -> Result<Server, StartErrorKind> {
+    fn spawn(
+        &self,
+        options: &StartOptions,
+        listening: &Listening,
+        left: Duration,
+    ) -> Result<Server, StartErrorKind> {
         let mut command = self
             .command_in_any_language(Program::Postgres)
             .map_err(StartErrorKind::MissingProgram)?
@@ -225,8 +231,9 @@ impl Cluster {
             });
         let mut server_options = ServerOptions::new(self.data_directory())
             .log(log)
+            .turn_timeout(left)
             .ownership(options.ownership.clone());
-        if let Some(pid) = self.bystander_of_socket(options) {
+        if let Some(pid) = bystander_of_socket(listening) {
             server_options = server_options.bystander(pid);
         }
         if let Some(tenancy) = &options.tenancy {
@@ -240,23 +247,6 @@ impl Cluster {
                 }
                 _ => StartErrorKind::Spawn(error),
             })
-    }
-
-    /// A process that the lock file of a socket names, which is not the server that left it: that
-    /// server's data directory is held by nobody, and nobody listens.
-    fn bystander_of_socket(&self, options: &StartOptions) -> Option<Pid> {
-        let listening = listening::before_start(self, options);
-        let mut sockets = listening
-            .socket_directories
-            .iter()
-            .filter_map(|directory| SocketPath::new(directory, listening.port).ok());
-        sockets.find_map(|socket| {
-            let lock = socket.read_lock().ok().flatten()?;
-            let found = Postmaster::find(lock.data_directory.as_ref()?).ok()?;
-            let is_left_over =
-                matches!(found, Found::Nothing | Found::Stale(_)) && !diagnosis::is_served(socket);
-            is_left_over.then_some(lock.pid)
-        })
     }
 
     fn server_arguments(&self, options: &StartOptions) -> Vec<String> {
@@ -276,6 +266,22 @@ impl Cluster {
         }
         arguments
     }
+}
+
+/// A process that the lock file of a socket names, which is not the server that left it: that
+/// server's data directory is held by nobody, and nobody listens.
+fn bystander_of_socket(listening: &Listening) -> Option<Pid> {
+    let mut sockets = listening
+        .socket_directories
+        .iter()
+        .filter_map(|directory| SocketPath::new(directory, listening.port).ok());
+    sockets.find_map(|socket| {
+        let lock = socket.read_lock().ok().flatten()?;
+        let found = Postmaster::find(lock.data_directory.as_ref()?).ok()?;
+        let is_left_over =
+            matches!(found, Found::Nothing | Found::Stale(_)) && !diagnosis::is_served(socket);
+        is_left_over.then_some(lock.pid)
+    })
 }
 
 fn is_stopping(postmaster: &Postmaster) -> bool {

@@ -14,8 +14,8 @@ use crate::postmaster::sockets;
 /// How long a start makes others wait. A server replaces the file some milliseconds after it was
 /// executed.
 const TURN: Duration = Duration::from_secs(10);
-/// How long it waits for others.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long it waits for others, if nothing is said.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a new server of a data directory needs to get past the lock file that lies there.
 #[derive(Debug, Default)]
@@ -32,11 +32,14 @@ impl Passage {
     /// # Errors
     ///
     /// The directory has a server, cannot be looked at, or is locked by somebody else for long.
-    pub(crate) fn find(data_directory: &Utf8Path) -> Result<Self, SpawnErrorKind> {
+    pub(crate) fn find(
+        data_directory: &Utf8Path,
+        patience: Duration,
+    ) -> Result<Self, SpawnErrorKind> {
         if Self::environment(data_directory)?.is_none() {
             return Ok(Self::default());
         }
-        let turn = match DirectoryLock::acquire(data_directory, Deadline::after(PATIENCE)) {
+        let turn = match DirectoryLock::acquire(data_directory, Deadline::after(patience)) {
             Ok(turn) => Some(turn),
             Err(e) if matches!(e.kind, LockErrorKind::Busy) => return Err(SpawnErrorKind::Lock(e)),
             // Where there are no locks it is as it is without this crate.

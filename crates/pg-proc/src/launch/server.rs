@@ -19,7 +19,7 @@ use crate::launch::command::Streams;
 use crate::launch::log::Log;
 use crate::launch::log::{LogReader, Tail};
 use crate::launch::ownership::{Ownership, StopPlan};
-use crate::launch::passage::Passage;
+use crate::launch::passage::{PATIENCE, Passage};
 use crate::launch::spawn_error::{SpawnError, SpawnErrorKind};
 use crate::launch::supervised::Supervised;
 use crate::launch::tenancy::Tenancy;
@@ -39,6 +39,7 @@ pub struct ServerOptions {
     ownership: Ownership,
     tenancy: Option<Tenancy>,
     bystander: Option<Pid>,
+    turn_timeout: Duration,
 }
 
 impl ServerOptions {
@@ -55,7 +56,16 @@ impl ServerOptions {
             ownership: Ownership::default(),
             tenancy: None,
             bystander: None,
+            turn_timeout: PATIENCE,
         }
+    }
+
+    /// How long to wait for other processes that start a server of this data directory over the
+    /// lock file of a crashed one; a minute if not set.
+    #[must_use]
+    pub fn turn_timeout(mut self, timeout: Duration) -> Self {
+        self.turn_timeout = timeout;
+        self
     }
 
     /// A process that the lock file of a socket names and that is not a server, as was found out.
@@ -146,8 +156,8 @@ impl Command {
         }
         let file = options.data_directory.join(PidFile::NAME);
         let file_before = FileVersion::of(&file);
-        let mut passage =
-            Passage::find(&options.data_directory).map_err(|kind| self.failed(kind))?;
+        let mut passage = Passage::find(&options.data_directory, options.turn_timeout)
+            .map_err(|kind| self.failed(kind))?;
         if passage.environment.is_empty() {
             let pid = options.bystander.map_or_else(
                 || std::process::id().to_string(),
