@@ -206,8 +206,7 @@ fn reasons_do_not_depend_on_the_language() {
             .listen_addresses(["127.0.0.1"]);
         let error = refused(cluster, &options);
         assert!(
-            matches!(error.kind(), StartErrorKind::AddressInUse(address)
-                if *address == format!("127.0.0.1:{port}")),
+            matches!(error.kind(), StartErrorKind::AddressInUse(taken) if taken.address == format!("127.0.0.1:{port}")),
             "{error:?}"
         );
         assert!(!error.log().is_empty());
@@ -221,12 +220,12 @@ fn reasons_do_not_depend_on_the_language() {
         if !other.is_initialized() {
             other.init(&init_options()).unwrap();
         }
-        other.start(&room.start_options()).unwrap();
+        let pid = other.start(&room.start_options()).unwrap().pid();
         let socket = room.join("s/.s.PGSQL.5432");
         let error = refused(cluster, &room.start_options());
         assert!(
-            matches!(error.kind(), StartErrorKind::AddressInUse(address)
-                if *address == socket),
+            matches!(error.kind(), StartErrorKind::AddressInUse(taken) if taken.address == socket
+                && taken.pid == Some(pid) && taken.data_directory.as_deref() == Some(other.data_directory())),
             "{error:?}"
         );
         other.stop_and_wait(&Escalation::fast()).unwrap();
@@ -317,8 +316,11 @@ fn damage_is_told_apart() {
         let before = damage(&control);
         let error = refused(&cluster, &room.start_options());
         // Up to PostgreSQL 10 it is the process for recovery that reads it.
-        let (StartErrorKind::Ended { message, .. } | StartErrorKind::Recovery(message)) =
-            error.kind()
+        let (StartErrorKind::Ended {
+            message: Some(message),
+            ..
+        }
+        | StartErrorKind::Recovery(message)) = error.kind()
         else {
             panic!("{error:?}")
         };
@@ -364,23 +366,25 @@ fn one_that_ends_after_start_has_returned() {
         .start_options()
         .setting("shared_preload_libraries", "no_such_library");
     let error = refused(&cluster, &bad);
-    let StartErrorKind::Ended { status, message } = error.kind() else {
+    let StartErrorKind::Configuration(problems) = error.kind() else {
         panic!("{error:?}")
     };
-    assert!(!status.unwrap().success());
-    assert!(message.contains("no_such_library"), "{message}");
-    assert!(error.log().contains(message));
+    let message = &problems[0].message;
+    assert!(
+        message.starts_with("shared_preload_libraries: ") && message.contains("no_such_library"),
+        "{message}"
+    );
+    assert!(error.log().contains("no_such_library"));
 
     cluster.start(&bad.wait(StartWait::Spawned)).unwrap();
     let error = cluster
         .wait_until_started(Duration::from_secs(60))
         .unwrap_err();
     assert!(
-        matches!(error.kind(), StartErrorKind::Ended { .. }),
+        matches!(error.kind(), StartErrorKind::Configuration(_)),
         "{error:?}"
     );
     assert!(error.log().contains("no_such_library"));
-    // What cannot be loaded is no complaint about the configuration, and a good start follows.
     cluster.start(&room.start_options()).unwrap();
 }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use pg_install::{Installation, MajorVersion, MissingProgramError, PgVersionFileError, Program};
@@ -10,6 +11,7 @@ use pgconf_parse::{AutoConf, ResolveError, Resolver};
 
 use crate::StartOptions;
 use crate::log_file::{CollectedLog, TAIL};
+use crate::start::{Taken, Turn};
 
 /// A data directory and the installation whose programs serve it.
 ///
@@ -51,7 +53,7 @@ pub struct Cluster {
     guard: Option<DirectoryGuard>,
     /// Held while a server is started: of two threads, one starts it, and the other finds it
     /// running.
-    starting: Mutex<()>,
+    starting: Turn,
 }
 
 /// A server that this object has started, and how.
@@ -102,7 +104,7 @@ impl Cluster {
             account,
             server: Mutex::new(None),
             guard: None,
-            starting: Mutex::new(()),
+            starting: Turn::default(),
         })
     }
 
@@ -289,7 +291,7 @@ impl Cluster {
             server.process.leave();
         }
         if let Some(guard) = self.guard.take() {
-            guard.remove(std::time::Duration::ZERO);
+            guard.remove(Duration::ZERO);
         }
     }
 
@@ -313,9 +315,10 @@ impl Cluster {
         })
     }
 
-    /// Keeps other threads from starting a server meanwhile.
-    pub(crate) fn lock_starting(&self) -> MutexGuard<'_, ()> {
-        self.starting.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Keeps other threads from starting a server meanwhile. None if another one does so for
+    /// longer than the limit.
+    pub(crate) fn lock_starting(&self, limit: Duration) -> Option<Taken<'_>> {
+        self.starting.take(limit)
     }
 
     pub(crate) fn set_server(&self, server: Option<Arc<OwnServer>>) {

@@ -55,6 +55,7 @@ mod files;
 mod init;
 mod listening;
 mod log_file;
+mod parts;
 mod remove;
 mod report;
 mod running;
@@ -70,7 +71,7 @@ pub use pg_proc as proc;
 pub use pgconf_parse as conf;
 
 pub use pg_install::{Discovery, Installation, MajorVersion, Program, Request, Version};
-pub use pg_proc::{Account, Log, Ownership, Pid, Signal, StopPlan};
+pub use pg_proc::{Account, Log, Ownership, Pid, ServerMessage, Severity, Signal, StopPlan};
 
 pub use camino::{Utf8Path, Utf8PathBuf};
 
@@ -90,7 +91,9 @@ pub use crate::settings::{
     SettingCheck, SettingHistory, SettingOrigin, SettingProblem, SettingProblemKind, Settings,
     SettingsError, SettingsErrorKind, Shadowed, Validation, Written,
 };
-pub use crate::start::{StartError, StartErrorKind, StartOptions, StartWait, Started};
+pub use crate::start::{
+    StartError, StartErrorKind, StartOptions, StartWait, Started, TakenAddress,
+};
 pub use crate::state::{Readiness, State};
 pub use crate::stop::{Escalation, StopError, StopErrorKind, StopMode, Stopped};
 

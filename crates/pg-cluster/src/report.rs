@@ -6,7 +6,8 @@ use std::fmt;
 use std::iter;
 
 use pg_install::{DiscoveryError, InstallationError, MissingProgramError, ParseRequestError};
-use pg_proc::SpawnError;
+use pg_proc::{AccountError, RunError, SpawnError};
+use pgconf_parse::{SyntaxError, ValueError};
 
 use crate::{
     ControlError, InitError, RemoveError, RestartError, SettingsError, StartError, StopError,
@@ -67,7 +68,8 @@ fn hint<'e>(error: &'e (dyn Error + 'static)) -> Option<Cow<'e, str>> {
     }
     hint_of_one_of!(
         StartError InitError StopError RestartError ControlError SettingsError RemoveError
-        DiscoveryError InstallationError MissingProgramError ParseRequestError SpawnError
+        DiscoveryError InstallationError MissingProgramError ParseRequestError
+        SpawnError RunError AccountError SyntaxError ValueError
     )
 }
 

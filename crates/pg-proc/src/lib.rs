@@ -92,6 +92,7 @@ pub use account::{Account, AccountError, AccountErrorKind};
 pub use deadline::Deadline;
 pub use files::pid_file::{PidFile, PidFileError, PidFileErrorKind, ServerKind, Status};
 pub use files::postmaster_opts::{PostmasterOpts, PostmasterOptsError, PostmasterOptsErrorKind};
+pub use files::server_message::{ServerMessage, Severity};
 pub use files::socket::{MAX_SOCKET_PATH, SocketPath, SocketPathError};
 pub use fs::directory::Directory;
 pub use fs::directory_lock::{DirectoryLock, LockError, LockErrorKind, TryLock, available_space};
@@ -112,6 +113,7 @@ pub use postmaster::ping::{Endpoint, Ping, Rejection, ping};
 pub use postmaster::shared_memory::{
     Released, SharedMemoryError, SharedMemoryErrorKind, release_shared_memory,
 };
+pub use postmaster::sockets::remove_dead_socket;
 pub use postmaster::wait::{WaitError, WaitErrorKind};
 pub use shared_memory_id::SharedMemoryId;
 pub use signal::{Signal, SignalError, SignalErrorKind};

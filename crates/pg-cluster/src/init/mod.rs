@@ -25,7 +25,7 @@ pub use self::error::{InitError, InitErrorKind};
 pub use self::options::{
     DataChecksums, DirectoryAccess, Durability, InitOptions, Locale, LocaleCategory, LocaleProvider,
 };
-use crate::Cluster;
+use crate::{Cluster, parts};
 
 /// Where `initdb` works.
 const STAGE: &str = Cluster::INIT_DIRECTORY;
@@ -63,7 +63,21 @@ impl Cluster {
         self.installation()
             .require(Program::Initdb)
             .map_err(|error| failed(InitErrorKind::MissingProgram(error)))?;
-        let mut target = Target::prepare(self.data_directory(), self.account()).map_err(failed)?;
+        if let Some(account) = self.account() {
+            account
+                .require_usable()
+                .map_err(|error| failed(InitErrorKind::Account(error)))?;
+        }
+        let mut target =
+            Target::prepare(self.data_directory(), self.account()).map_err(|kind| {
+                let missing = parts::of_half_a_cluster(self);
+                failed(match kind {
+                    InitErrorKind::AlreadyInitialized if !missing.is_empty() => {
+                        InitErrorKind::Incomplete(missing)
+                    }
+                    kind => kind,
+                })
+            })?;
         let wal = options.wal_directory.as_deref();
         let wal = wal
             .map(|path| WalDirectory::prepare(path, self.account()))

@@ -147,7 +147,8 @@ impl StartOptions {
         self
     }
 
-    /// How long the server may take to become ready; a minute if not set. The time that crash
+    /// How long the server may take to become ready; a minute if not set. Waiting for another
+    /// thread that starts the same server is counted. The time that crash
     /// recovery takes while it makes progress is not counted: see
     /// [`recovery_patience`](Self::recovery_patience).
     #[must_use]
@@ -193,10 +194,6 @@ impl StartOptions {
             .iter()
             .rfind(|(given, _)| command_line::is_same(given, name));
         found.map(|(_, value)| value.as_str())
-    }
-
-    pub(crate) fn deadline(&self) -> pg_proc::Deadline {
-        pg_proc::Deadline::after(self.timeout).while_recovering(self.recovery_patience)
     }
 }
 

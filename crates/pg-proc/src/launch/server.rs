@@ -19,7 +19,7 @@ use crate::launch::command::Streams;
 use crate::launch::log::Log;
 use crate::launch::log::{LogReader, Tail};
 use crate::launch::ownership::{Ownership, StopPlan};
-use crate::launch::passage::Passage;
+use crate::launch::passage::{PATIENCE, Passage};
 use crate::launch::spawn_error::{SpawnError, SpawnErrorKind};
 use crate::launch::supervised::Supervised;
 use crate::launch::tenancy::Tenancy;
@@ -38,6 +38,8 @@ pub struct ServerOptions {
     log: Log,
     ownership: Ownership,
     tenancy: Option<Tenancy>,
+    bystander: Option<Pid>,
+    turn_timeout: Duration,
 }
 
 impl ServerOptions {
@@ -53,7 +55,30 @@ impl ServerOptions {
             log: Log::Null,
             ownership: Ownership::default(),
             tenancy: None,
+            bystander: None,
+            turn_timeout: PATIENCE,
         }
+    }
+
+    /// How long to wait for other processes that start a server of this data directory over the
+    /// lock file of a crashed one; a minute if not set.
+    #[must_use]
+    pub fn turn_timeout(mut self, timeout: Duration) -> Self {
+        self.turn_timeout = timeout;
+        self
+    }
+
+    /// A process that the lock file of a socket names and that is not a server, as was found out.
+    /// Without this the server takes it for one.
+    ///
+    /// If nothing is said, this is the calling process, as for `pg_ctl` its parent: in a container
+    /// its PID is often that of the server before (`PG_GRANDPARENT_PID` in `CreateLockFile`,
+    /// src/backend/utils/init/miscinit.c). A process that the stale `postmaster.pid` names comes
+    /// first.
+    #[must_use]
+    pub fn bystander(mut self, pid: Pid) -> Self {
+        self.bystander = Some(pid);
+        self
     }
 
     /// Where the server's output goes.
@@ -131,7 +156,15 @@ impl Command {
         }
         let file = options.data_directory.join(PidFile::NAME);
         let file_before = FileVersion::of(&file);
-        let passage = Passage::find(&options.data_directory).map_err(|kind| self.failed(kind))?;
+        let mut passage = Passage::find(&options.data_directory, options.turn_timeout)
+            .map_err(|kind| self.failed(kind))?;
+        if passage.environment.is_empty() {
+            let pid = options.bystander.map_or_else(
+                || std::process::id().to_string(),
+                |bystander| bystander.to_string(),
+            );
+            passage.environment.push(("PG_GRANDPARENT_PID", pid));
+        }
 
         let null = |write: bool| {
             let file = File::options().read(!write).write(write).open("/dev/null");

@@ -15,10 +15,14 @@ mod warden;
 pub(crate) use events::DirectoryEvents;
 pub(crate) use fork::{above_standard, pipe, set_nonblocking};
 #[cfg(target_os = "linux")]
-pub(crate) use linux::{children, cpu_ticks, orphans, postmaster_in};
+pub(crate) use linux::{
+    children, cpu_ticks, is_suspended, limit_of_root, orphans, postmaster_in, titles_of_children,
+};
 pub(crate) use portable::is_attached_creator;
 #[cfg(not(target_os = "linux"))]
-pub(crate) use portable::{DirectoryEvents, orphans, postmaster_in};
+pub(crate) use portable::{
+    DirectoryEvents, is_suspended, limit_of_root, orphans, postmaster_in, titles_of_children,
+};
 pub(crate) use process::{Evidence, Identity, Means, Process, identify};
 pub(crate) use shared_memory::{DirectoryOf, Refusal, release};
 pub(crate) use warden::errand::{Errand, Removal, guard};
