@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pg_install::{ConfigureOptions, InstallationDirectory, Installation, PgConfig, SslEvidence};
+use pg_install::{ConfigureOptions, Installation, InstallationDirectory, PgConfig, SslEvidence};
 
 fuzz_target!(|output: &[u8]| {
     let config = PgConfig::from_bytes(output);

@@ -41,7 +41,9 @@ fn main() -> ExitCode {
         }
     }
     if count == 0 {
-        eprintln!("no PostgreSQL was found; --explain tells where it was looked for");
+        eprintln!(
+            "no PostgreSQL installation was found; --explain lists the places that were searched"
+        );
         code = ExitCode::FAILURE;
     }
     code

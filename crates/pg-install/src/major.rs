@@ -67,7 +67,7 @@ impl MajorVersion {
     ///
     /// # Errors
     ///
-    /// [`PgVersionFileError`] if the file cannot be read or holds no major version.
+    /// Fails if the file cannot be read or does not begin with a major version.
     pub fn from_pg_version_file(path: impl AsRef<Utf8Path>) -> Result<Self, PgVersionFileError> {
         let path = path.as_ref();
         let error = |kind| PgVersionFileError {
@@ -138,7 +138,7 @@ impl FromStr for MajorVersion {
     }
 }
 
-/// A `PG_VERSION` file that could not be read or understood.
+/// A `PG_VERSION` file that could not be read or parsed.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to read the major version from {path}")]
 pub struct PgVersionFileError {

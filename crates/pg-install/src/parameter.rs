@@ -1,4 +1,4 @@
-//! What a server's own executable says about its parameters.
+//! The parameters of a server as its executable describes them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,8 +10,8 @@ use crate::name::{self, ParseNameError};
 
 /// A parameter of the server, as `postgres --describe-config` prints it.
 ///
-/// The program prints no units and no values of enumerations, and the boot values of switches and
-/// numbers are not filled in (up to 18, at least), so [`boot_value`](Self::boot_value) has none.
+/// The program prints neither units nor the values of enumerations. Up to PostgreSQL 18 it does not
+/// fill in the boot values of booleans and numbers, so [`boot_value`](Self::boot_value) has none.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ServerParameter {
@@ -35,7 +35,7 @@ pub struct ServerParameter {
 )]
 #[non_exhaustive]
 pub enum ParameterContext {
-    /// Never: it shows how the server was built or its cluster initialised.
+    /// Never: it shows how the server was built or its cluster was initialized.
     Internal,
     /// At the start of the server.
     Postmaster,
@@ -47,7 +47,7 @@ pub enum ParameterContext {
     Backend,
     /// By superusers, and in the configuration file.
     Superuser,
-    /// By anyone.
+    /// By any user.
     User,
 }
 
@@ -78,7 +78,7 @@ impl ServerParameter {
         &self.name
     }
 
-    /// When it can be set.
+    /// When the parameter can be set.
     pub fn context(&self) -> ParameterContext {
         self.context
     }
@@ -88,16 +88,15 @@ impl ServerParameter {
         &self.group
     }
 
-    /// Its type.
+    /// The type.
     pub fn kind(&self) -> ParameterKind {
         self.kind
     }
 
-    /// The value that is built in, for strings and enumerations. The server or `initdb` may put
-    /// another in its place.
+    /// The built-in value of a string or an enumeration. The server or `initdb` may replace it.
     ///
-    /// None for switches and numbers: the program prints `FALSE` and 0 for all of these, since it
-    /// looks at a field that only a running server fills in (`printMixedStruct` in help_config.c).
+    /// None for booleans and numbers: the program prints `FALSE` and 0 for all of these, because it
+    /// reads a field that only a running server fills in (`printMixedStruct` in help_config.c).
     pub fn boot_value(&self) -> Option<&str> {
         self.boot_value.as_deref()
     }
@@ -114,12 +113,12 @@ impl ServerParameter {
         self.maximum
     }
 
-    /// What it does, in a sentence.
+    /// The purpose, in one sentence.
     pub fn description(&self) -> &str {
         &self.description
     }
 
-    /// More about it.
+    /// Further description.
     pub fn details(&self) -> Option<&str> {
         self.details.as_deref()
     }
@@ -147,11 +146,11 @@ impl ServerParameters {
         })
     }
 
-    /// Reads what the program printed: a line for each parameter, with nine columns between tabs.
+    /// Parses the output: one line for each parameter, with nine columns separated by tabs.
     ///
     /// # Errors
     ///
-    /// [`ParseParametersError`] with the number of the first line that is not like that.
+    /// Fails if a line does not have this form; the error has the number of the first one.
     pub fn parse(output: &[u8]) -> Result<Self, ParseParametersError> {
         let text = String::from_utf8_lossy(output);
         let lines = text.split_terminator('\n').enumerate();
@@ -169,13 +168,13 @@ impl ServerParameters {
         })
     }
 
-    /// None if there are no parameters.
+    /// Returns none if the list is empty.
     pub(crate) fn new(mut parameters: Vec<ServerParameter>) -> Option<Self> {
         parameters.sort_unstable_by(|a, b| folded(&a.name).cmp(folded(&b.name)));
         (!parameters.is_empty()).then_some(Self(parameters))
     }
 
-    /// The parameter of that name, whose case does not matter, as for the server.
+    /// Returns the parameter with this name. Case does not matter, as for the server.
     pub fn get(&self, name: &str) -> Option<&ServerParameter> {
         let found = self
             .0
@@ -183,12 +182,12 @@ impl ServerParameters {
         found.ok().map(|index| &self.0[index])
     }
 
-    /// All of them, by name.
+    /// Iterates over the parameters, sorted by name.
     pub fn iter(&self) -> std::slice::Iter<'_, ServerParameter> {
         self.0.iter()
     }
 
-    /// How many there are: about 300 to 350 since PostgreSQL 15.
+    /// The number of parameters: about 300 to 350 since PostgreSQL 15.
     #[expect(clippy::len_without_is_empty, reason = "it never is")]
     pub fn len(&self) -> usize {
         self.0.len()

@@ -13,7 +13,7 @@ use crate::name::{self, ParseNameError};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Program {
-    /// `pg_config`: tells how PostgreSQL was built and where it was installed.
+    /// `pg_config`: reports how PostgreSQL was built and where it was installed.
     PgConfig,
     /// `psql`: the interactive terminal.
     Psql,
@@ -39,7 +39,7 @@ pub enum Program {
     Postmaster,
     /// `reindexdb`: rebuilds indexes.
     Reindexdb,
-    /// `vacuumdb`: vacuums and analyses databases.
+    /// `vacuumdb`: vacuums and analyzes databases.
     Vacuumdb,
     /// `ipcclean`: removed shared memory that a crashed server had left. Up to 8.3.
     Ipcclean,
@@ -99,18 +99,18 @@ pub enum Program {
     Vacuumlo,
 }
 
-/// Which kind of package distributions put a program into.
+/// The kind of package into which distributions put a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Component {
-    /// What runs on the machine of the server: `postgresql-16` on Debian, `postgresql16-server` on
-    /// Red Hat.
+    /// Programs that run on the machine of the server: `postgresql-16` on Debian,
+    /// `postgresql16-server` on Red Hat.
     Server,
-    /// What talks to servers: `postgresql-client-16`, `postgresql16`.
+    /// Programs that connect to servers: `postgresql-client-16`, `postgresql16`.
     Client,
     /// The additional programs, with the extensions or with the client.
     Contrib,
-    /// What is needed to build against PostgreSQL: `postgresql-server-dev-16`,
+    /// Programs for building software that uses PostgreSQL: `postgresql-server-dev-16`,
     /// `postgresql16-devel`.
     Development,
 }
@@ -145,7 +145,9 @@ const ROWS: [Row; 42] = {
     use Component::{Client, Contrib, Development, Server};
     use Program as P;
     const fn v(number: u16) -> Option<MajorVersion> { Some(MajorVersion::new(number)) }
-    const fn old(first: u16, second: u16) -> Option<MajorVersion> { Some(MajorVersion::of(first, second)) }
+    const fn old(first: u16, second: u16) -> Option<MajorVersion> {
+        Some(MajorVersion::of(first, second))
+    }
     [
         row(P::PgConfig, "pg_config", None, None, Development),
         row(P::Psql, "psql", None, None, Client),
@@ -203,7 +205,7 @@ impl Program {
         self.row().name
     }
 
-    /// Whether PostgreSQL of that major version comes with it.
+    /// Returns whether PostgreSQL of this major version contains the program.
     ///
     /// Programs older than 9.0 count as always there.
     pub fn exists_in(self, major: MajorVersion) -> bool {
@@ -211,7 +213,7 @@ impl Program {
         row.first.is_none_or(|first| first <= major) && row.last.is_none_or(|last| major <= last)
     }
 
-    /// Which kind of package it is in.
+    /// The kind of package that contains the program.
     ///
     /// Distributions differ in details; this is how most of them split PostgreSQL.
     pub fn component(self) -> Component {

@@ -1,4 +1,4 @@
-//! Which version is wanted.
+//! Requests for versions.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,9 +8,9 @@ use crate::installation::Installation;
 use crate::major::MajorVersion;
 use crate::version::{ParseVersionError, Version};
 
-/// Which installation is wanted: any, the newest, one of a release series, or one of a range.
+/// A request for an installation: any, the newest, one of a release series, or one of a range.
 ///
-/// | text | wanted |
+/// | text | request |
 /// |---|---|
 /// | `any`, or nothing | the first that is found |
 /// | `newest` | the one with the highest version |
@@ -21,8 +21,8 @@ use crate::version::{ParseVersionError, Version};
 /// | `>=14,<17`, `>=14,newest` | what all parts ask for |
 ///
 /// A number that names a series is compared with series: `>14` begins with 15, and `<=14` ends with
-/// the last 14.x. `newest` prefers releases: a development or test version is only taken if
-/// there is no release.
+/// the last 14.x. `newest` prefers releases: a development or test version is only chosen if
+/// no release matches.
 ///
 /// ```
 /// use pg_install::Request;
@@ -65,7 +65,7 @@ impl Request {
         Self::default()
     }
 
-    /// The newest version, which needs all installations to be looked at.
+    /// The newest version. All installations have to be examined.
     pub fn newest() -> Self {
         Self {
             newest: true,
@@ -93,14 +93,14 @@ impl Request {
         }
     }
 
-    /// Whether a version is one of those that are wanted.
+    /// Returns whether a version matches.
     pub fn accepts(&self, version: &Version) -> bool {
         self.conditions
             .iter()
             .all(|condition| condition.holds(version))
     }
 
-    /// Whether the newest of those is wanted, and not the first that is found.
+    /// Returns whether the newest matching version is requested instead of the first.
     pub fn wants_newest(&self) -> bool {
         self.newest
     }

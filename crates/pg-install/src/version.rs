@@ -19,8 +19,8 @@ use crate::name::{self, ParseNameError};
 /// # Equality and order
 ///
 /// Versions are ordered as they were released: `17devel < 17beta1 < 17beta2 < 17rc1 < 17.0 < 17.1`.
-/// What a vendor adds takes no part in comparing, ordering or hashing: Debian's build of 15.18 *is*
-/// 15.18. Compare [`vendor`](Self::vendor) as well to tell builds apart.
+/// The text that a vendor adds takes no part in comparing, ordering or hashing: Debian's build of
+/// 15.18 *is* 15.18. Compare [`vendor`](Self::vendor) as well to tell builds apart.
 ///
 /// # Text
 ///
@@ -45,11 +45,11 @@ pub struct Version {
     patch: u16,
     stage: Stage,
     level: u16,
-    /// What follows the version proper, verbatim, with the blank or sign that separates it.
+    /// The text after the version proper, verbatim, including the separator.
     suffix: Box<str>,
 }
 
-/// How far a version is on its way to release.
+/// The stage of development of a version.
 ///
 /// The order is the order in which PostgreSQL publishes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -142,17 +142,18 @@ impl Version {
         self.patch
     }
 
-    /// Whether this is a release, and if not, what it is.
+    /// The stage: a release, or a development or test version.
     pub fn stage(&self) -> Stage {
         self.stage
     }
 
-    /// Which alpha, beta or release candidate: 2 in `18beta2`. Zero for `devel` and for releases.
+    /// The number of the alpha, beta or release candidate: 2 in `18beta2`. Zero for `devel` and for
+    /// releases.
     pub fn level(&self) -> u16 {
         self.level
     }
 
-    /// What the packager added after the version, such as `(Debian 15.18-0+deb12u1)`.
+    /// The text that the packager added after the version, such as `(Debian 15.18-0+deb12u1)`.
     ///
     /// For a version with more numbers than PostgreSQL gives it, that is the rest of them, with
     /// the dot: `.5` in EnterpriseDB's `9.5.0.5`.
@@ -304,8 +305,8 @@ fn scan(text: &str) -> Result<Version, VersionFault> {
         _ => (0, rest),
     };
     let suffix = rest.trim_end();
-    // `--with-extra-version` adds any text, with or without a separator. It follows the minor number
-    // or the stage, which tells `16.3mybuild` from `3rd`.
+    // `--with-extra-version` adds any text, with or without a separator. It follows the minor
+    // number or the stage, which distinguishes `16.3mybuild` from `3rd`.
     let is_short = rest.len() == after_major && stage == Stage::Final;
     if is_short && suffix.starts_with(|c: char| c.is_ascii_alphanumeric()) {
         return Err(VersionFault::Trailing(suffix.into()));
@@ -331,7 +332,7 @@ fn number(text: &str) -> Result<(u16, &str), VersionFault> {
         .map_err(|_| VersionFault::OutOfRange)
 }
 
-/// A dot and a number, or nothing if there is no number after a dot.
+/// Parses a dot and a number. Returns none if no number follows a dot.
 fn dotted_number(text: &str) -> Result<Option<(u16, &str)>, VersionFault> {
     match text.strip_prefix('.') {
         Some(rest) if rest.starts_with(|c: char| c.is_ascii_digit()) => number(rest).map(Some),

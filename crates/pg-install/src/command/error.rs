@@ -50,8 +50,8 @@ pub enum ProgramErrorKind {
         /// The program.
         program: Program,
     },
-    /// The program exited without output, and its exit status was collected elsewhere: by another thread
-    /// that waits for all children, or by the kernel because the process ignores SIGCHLD.
+    /// The program exited without output, and its exit status was collected elsewhere: by another
+    /// thread that waits for all children, or by the kernel because the process ignores SIGCHLD.
     #[error("the program printed nothing, and its exit status is lost{}", outputs("", .stderr))]
     #[non_exhaustive]
     StatusLost {

@@ -17,21 +17,21 @@ use self::watch::{End, Watch};
 
 /// How long a program may take unless the caller says otherwise.
 ///
-/// They need 1 to 10 ms; the rest is for machines under load and disks that have to spin up.
+/// Programs need 1 to 10 ms; the rest is for machines under load and disks that have to spin up.
 pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A longer time limit is none, and may be more than the clock can count.
+/// A longer time limit may exceed the range of the clock.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// How programs are run: with which environment, and how long.
 #[derive(Clone)]
 pub(crate) struct Runner {
-    /// None means that of this process, at the time of the run.
+    /// None means the environment of this process at the time of the run.
     environment: Option<Environment>,
     timeout: Duration,
 }
 
-/// Variables in place of those of the process.
+/// Variables that replace those of the process.
 pub(crate) type Environment = Arc<[(OsString, OsString)]>;
 
 impl Default for Runner {
@@ -119,8 +119,8 @@ impl Runner {
     }
 }
 
-/// Whether a variable is kept from the programs: libpq's and the server's own, and the one that
-/// chooses the language of messages before the locale does.
+/// Returns whether programs do not inherit a variable: those of libpq and the server, and the one
+/// that overrides the locale in choosing the language of messages.
 fn is_withheld(name: &OsString) -> bool {
     name.as_encoded_bytes().starts_with(b"PG") || name == "LANGUAGE"
 }

@@ -47,8 +47,8 @@ impl Watch {
         }
     }
 
-    /// Waits until the program has exited. If it does not, or prints too much, it is killed together
-    /// with its children that have stayed in its process group.
+    /// Waits until the program has exited. If it does not, or prints too much, it is killed
+    /// together with its children that have stayed in its process group.
     pub(super) fn until(&mut self, deadline: Instant) -> End {
         let end = self.read_until(deadline);
         let is_alive = matches!(end, End::TimedOut | End::Overflow);

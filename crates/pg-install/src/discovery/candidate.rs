@@ -1,4 +1,4 @@
-//! Something that may lead to an installation.
+//! Directories and programs that may lead to an installation.
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -12,7 +12,7 @@ use crate::program::Program;
 #[derive(Clone, Debug)]
 pub(super) struct Candidate {
     pub(super) source: Source,
-    /// As it was met.
+    /// The path by which it was found.
     pub(super) path: Utf8PathBuf,
     kind: CandidateKind,
     /// The directory that it most probably leads to, with all links resolved.
@@ -111,8 +111,8 @@ impl Candidate {
 impl Candidate {
     /// The directory of a `pg_config` that describes no directory, if there is a server in it.
     ///
-    /// `PGINSTALLATION` asks for an installation, so there the `pg_config` may fail altogether. That
-    /// of nixpkgs does so in a profile, where it asks for another package.
+    /// `PGINSTALLATION` asks for an installation, so there the `pg_config` may fail altogether.
+    /// That of nixpkgs does so in a profile, where it asks for another package.
     fn server_beside(&self, described: &Examined) -> Option<&Utf8Path> {
         let is_useless = match described {
             Ok(installation) => installation.bindir().is_none(),
@@ -131,10 +131,10 @@ fn describes(described: &Examined, bin: &Utf8Path) -> bool {
         .is_ok_and(|i| i.bindir().is_some_and(|bindir| is_same(bindir, bin)))
 }
 
-/// What a directory amounts to whose `pg_config` describes another one, and whose `postgres` may be
-/// an installation of its own.
+/// Returns the installations of a directory whose `pg_config` describes another one, and whose
+/// `postgres` may be an installation of its own.
 ///
-/// With equal versions it is not: the directory then has shims for the programs of the other.
+/// With equal versions it is not: the directory then contains shims for the programs of the other.
 fn both(described: Examined, own: Option<Examined>) -> Vec<Examined> {
     match (described, own) {
         (described, None) => vec![described],

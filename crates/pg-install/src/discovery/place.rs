@@ -11,7 +11,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::Discovery;
 use crate::name::{self, ParseNameError};
 
-/// What led to an installation. The order is the order of the search.
+/// The way by which an installation was found. The order is the order of the search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(
     feature = "serde",
@@ -42,9 +42,9 @@ pub enum Source {
     Void,
     /// Slackware, by the script of SlackBuilds.org.
     Slackware,
-    /// The directories of the system's own programs: `/usr/bin`, where Fedora, Arch and others put
-    /// PostgreSQL, `/usr/local/bin`, where FreeBSD, OpenBSD and the container image for Alpine put
-    /// it, and those of pkgsrc: `/usr/pkg/bin`, `/opt/local/bin` on SmartOS, `/opt/pkg/bin` on macOS.
+    /// The directories of the system's own programs. Fedora, Arch and others install PostgreSQL in
+    /// `/usr/bin`; FreeBSD, OpenBSD and the container image for Alpine in `/usr/local/bin`; pkgsrc
+    /// in `/usr/pkg/bin`, `/opt/local/bin` on SmartOS, `/opt/pkg/bin` on macOS.
     System,
     /// Solaris, OpenIndiana and OmniOS.
     Solaris,
@@ -77,14 +77,14 @@ pub enum Source {
 }
 
 impl Source {
-    /// Whether someone asked for it by a variable that has no other purpose, so that a failure
-    /// ends the search.
+    /// Returns whether a variable asks for this installation explicitly, so that a failure ends the
+    /// search.
     pub fn is_explicit(self) -> bool {
         matches!(self, Self::Pginstallation | Self::PgConfig)
     }
 }
 
-/// What people call it: `PATH`, `Debian`, `Postgres.app`.
+/// The usual name: `PATH`, `Debian`, `Postgres.app`.
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
@@ -196,7 +196,7 @@ pub(super) const PLACES: [(Source, &str); 51] = [
     (Source::PostgresqlEmbedded, "~/.theseus/postgresql/*/bin"),
 ];
 
-/// What became of a pattern.
+/// The result of expanding a pattern.
 pub(super) enum Expansion {
     /// A variable in it is not set.
     NotSet(&'static str),

@@ -9,31 +9,31 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::candidate::Candidate;
-use super::explanation::{SearchOutcome, SearchedPlace, SearchedPlaces};
 use super::place::{Expansion, PLACES, expand};
+use super::searched::{SearchOutcome, SearchedPlace, SearchedPlaces};
 use super::{DiscoveredInstallation, Discovery, DiscoveryError, Source};
 use crate::command::ProgramErrorKind;
 use crate::installation::Finder;
 use crate::installation::error::{InstallationError, InstallationErrorKind};
 use crate::program::Program;
 
-/// A search that goes on as installations are taken from it; see [`Discovery::search`].
+/// An iterator that searches as installations are taken from it; see [`Discovery::search`].
 ///
-/// Its items are installations and the errors met between them. After a
-/// [critical](DiscoveryError::is_critical) error it ends; other errors concern one installation
-/// that could not be examined.
+/// Its items are installations and errors. It ends after a
+/// [critical](DiscoveryError::is_critical) error; other errors concern one installation that could
+/// not be examined.
 #[derive(Debug)]
 pub struct Search {
     discovery: Discovery,
     steps: std::vec::IntoIter<Step>,
-    /// What the steps so far have brought up, each with the place where it was.
+    /// Results of the steps so far that are not examined yet, each with the index of its place.
     pending: Vec<(Pending, usize)>,
     ready: Vec<Result<DiscoveredInstallation, DiscoveryError>>,
     seen: Vec<Utf8PathBuf>,
     searched: Vec<SearchedPlace>,
     /// The time limit of programs that no variable asks for, if it is less than that of others.
     patience: Option<Duration>,
-    /// What took longer than that, each with the place where it was.
+    /// Candidates that took longer than `patience`, each with the index of its place.
     deferred: Vec<(Candidate, usize)>,
 }
 
@@ -102,7 +102,7 @@ impl Search {
         !deferred.is_empty()
     }
 
-    /// What has been searched so far.
+    /// The places that have been searched so far.
     pub fn explanation(&self) -> SearchedPlaces {
         SearchedPlaces::new(self.searched.clone())
     }
@@ -111,7 +111,7 @@ impl Search {
         SearchedPlaces::new(self.searched)
     }
 
-    /// Does all that is left of the search at once, asking several programs at a time.
+    /// Examines all remaining places at once, running several programs at a time.
     pub(super) fn run_ahead(&mut self) {
         while let Some(step) = self.steps.next() {
             self.take(step);
@@ -196,7 +196,7 @@ impl Search {
         place
     }
 
-    /// What a variable asks for: a program, a directory of programs, or the one above it.
+    /// Finds what a variable names: a program, a directory of programs, or the one above it.
     fn take_variable(&mut self, source: Source, name: &'static str) {
         let Some(value) = self.discovery.variable(name) else {
             self.note(source, name, vec![SearchOutcome::NotSet(name.into())]);
@@ -263,9 +263,9 @@ impl Search {
         hangs
     }
 
-    /// Writes down what came of a candidate, and keeps what is new.
+    /// Records the results of a candidate, and keeps those that are new.
     fn conclude(&mut self, candidate: &Candidate, place: usize, examined: Examined) {
-        // The server that is asked for is there, whatever its `pg_config` may do.
+        // The requested server exists, whatever is wrong with its `pg_config`.
         let is_forgiven = candidate.source.is_explicit() && examined.iter().any(Result::is_ok);
         for result in examined {
             let outcome = match &result {
@@ -328,8 +328,8 @@ impl Iterator for Search {
 
 impl FusedIterator for Search {}
 
-/// The directories on a `PATH`. Relative ones, of which the empty name is one, are left out: nobody
-/// wants to find servers in whatever directory is the current one.
+/// The directories on a `PATH`. Relative ones, of which the empty name is one, are skipped: which
+/// servers are found must not depend on the current directory.
 fn absolute_directories(path: &OsStr) -> impl Iterator<Item = Utf8PathBuf> {
     std::env::split_paths(path)
         .filter_map(|directory| Utf8PathBuf::try_from(directory).ok())
@@ -375,7 +375,7 @@ impl Search {
         let threads = candidates.len().min((processors * 2).clamp(8, 16));
         thread::scope(|scope| {
             for _ in 1..threads {
-                // If there are no more threads to be had, those that there are do the work.
+                // If no thread can be started, those that run do the work.
                 let _ = thread::Builder::new().spawn_scoped(scope, work);
             }
             work();

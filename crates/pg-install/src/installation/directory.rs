@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use crate::name::{self, ParseNameError};
 
-/// A place that `pg_config` tells: directories, and the makefile of PGXS.
+/// A directory that `pg_config` reports, or the makefile of PGXS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum InstallationDirectory {
@@ -25,7 +25,7 @@ pub enum InstallationDirectory {
     Lib,
     /// `pkglibdir`: modules that the server loads.
     PkgLib,
-    /// `localedir`: message catalogues.
+    /// `localedir`: message catalogs.
     Locale,
     /// `mandir`: manual pages.
     Man,
@@ -55,7 +55,7 @@ const ALL: [InstallationDirectory; 13] = [
 ];
 
 impl InstallationDirectory {
-    /// All of them, in the order in which `pg_config` prints them.
+    /// All directories, in the order in which `pg_config` prints them.
     pub fn all() -> impl ExactSizeIterator<Item = Self> {
         ALL.into_iter()
     }

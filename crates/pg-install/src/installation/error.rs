@@ -137,7 +137,7 @@ pub enum MissingProgramErrorKind {
         /// The only place where the program is looked for.
         path: Utf8PathBuf,
     },
-    /// The file exists but is not a regular file, or nobody may execute it.
+    /// The file exists but is not a regular file, or not executable.
     #[error("{path} is not an executable file")]
     #[non_exhaustive]
     NotExecutable {

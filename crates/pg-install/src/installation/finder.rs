@@ -61,8 +61,8 @@ impl Finder {
             .map_err(|error| error.at(&postgres))
     }
 
-    /// Asks the server for its version, in the form in which `pg_config` has it: the server puts
-    /// its own name in front and the product's in parentheses.
+    /// Returns the version of the server in the form that `pg_config` prints. The server prints its
+    /// own name in front, and that of the product in parentheses.
     pub(crate) fn server_version(&self, postgres: &Utf8Path) -> Result<String, InstallationError> {
         let arguments = ["--version"];
         let error = |e| InstallationError::new(Some(postgres), InstallationErrorKind::Program(e));
@@ -89,21 +89,21 @@ impl Finder {
     }
 }
 
-/// Whether a line is that which `postgres --version` prints: `PG_BACKEND_VERSIONSTR` of
+/// Returns whether a line is the one that `postgres --version` prints: `PG_BACKEND_VERSIONSTR` of
 /// src/include/port.h, with the name that a vendor has put into it.
 fn names_server(line: &str) -> bool {
     let names = ["postgres ", "edb-postgres ", "PostgreSQL ", "EnterpriseDB "];
     names.iter().any(|name| line.starts_with(name)) && line.parse::<Version>().is_ok()
 }
 
-/// The path of a program in a directory if it is a file that someone may execute.
+/// Returns the path of a program in a directory if it is an executable file.
 pub(crate) fn executable(bin: &Utf8Path, program: Program) -> Option<Utf8PathBuf> {
     let path = bin.join(program.name());
     let metadata = fs::metadata(&path).ok()?;
     (metadata.is_file() && metadata.permissions().mode() & 0o111 != 0).then_some(path)
 }
 
-/// Whether two paths lead to the same directory.
+/// Returns whether two paths lead to the same directory.
 pub(crate) fn is_same(one: &Utf8Path, other: &Utf8Path) -> bool {
     one == other || matches!((one.canonicalize(), other.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }

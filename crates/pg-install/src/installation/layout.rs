@@ -1,4 +1,4 @@
-//! Where the directories are when no `pg_config` is there to tell.
+//! The usual places of directories, for installations without `pg_config`.
 
 use camino::{Utf8Path, Utf8PathBuf};
 

@@ -1,4 +1,4 @@
-//! What a search looked at.
+//! The places that a search has looked at.
 
 use std::error::Error;
 use std::fmt;
@@ -8,9 +8,9 @@ use camino::Utf8PathBuf;
 use super::{DiscoveredInstallation, DiscoveryError, Source};
 use crate::version::Version;
 
-/// Every place that was searched, in order, and what was there.
+/// The places that were searched, in order, and what was found there.
 ///
-/// Its text has a line for each place where there was something, and lists the others after them.
+/// The displayed text has a line for each result, and lists the places without one after them.
 #[derive(Clone, Default)]
 pub struct SearchedPlaces(Vec<SearchedPlace>);
 
@@ -22,13 +22,13 @@ pub struct SearchedPlace {
     outcomes: Vec<SearchOutcome>,
 }
 
-/// What was found at a place.
+/// A result at a place.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum SearchOutcome {
-    /// The environment variable is not set, so there is nothing to look at.
+    /// The environment variable is not set.
     NotSet(Box<str>),
-    /// The directory exists but has neither `postgres` nor `pg_config` in it.
+    /// The directory exists but contains neither `postgres` nor `pg_config`.
     NoPrograms(Utf8PathBuf),
     /// An installation.
     #[non_exhaustive]
@@ -37,12 +37,12 @@ pub enum SearchOutcome {
         path: Utf8PathBuf,
         /// Its version.
         version: Version,
-        /// Whether there is a server.
+        /// True if it contains a server.
         is_server: bool,
     },
-    /// An installation that had been found before.
+    /// An installation that was found before.
     Duplicate(Utf8PathBuf),
-    /// Something that could not be examined: the error with its causes.
+    /// A failed examination: the error with its causes.
     Failed(Box<str>),
 }
 
@@ -70,7 +70,7 @@ impl SearchedPlace {
         self.outcomes.push(outcome);
     }
 
-    /// What made the search look here.
+    /// The reason for searching this place.
     pub fn source(&self) -> Source {
         self.source
     }
@@ -80,7 +80,7 @@ impl SearchedPlace {
         &self.place
     }
 
-    /// What was there; nothing if no such directory exists.
+    /// The results, or none if no such directory exists.
     pub fn outcomes(&self) -> &[SearchOutcome] {
         &self.outcomes
     }
@@ -122,7 +122,7 @@ impl fmt::Display for SearchOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotSet(variable) => write!(f, "{variable} is not set"),
-            Self::NoPrograms(path) => write!(f, "no programs of PostgreSQL in {path}"),
+            Self::NoPrograms(path) => write!(f, "{path} contains no PostgreSQL programs"),
             Self::Found {
                 path,
                 version,
@@ -141,7 +141,8 @@ impl fmt::Display for SearchOutcome {
     }
 }
 
-/// As [`Display`](fmt::Display): whoever unwraps the error of a search wants to read it.
+/// The same as [`Display`](fmt::Display), so that a test that unwraps the error of a search shows a
+/// readable text.
 impl fmt::Debug for SearchedPlaces {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
