@@ -8,6 +8,7 @@ use memchr::memchr;
 use crate::assignment::{Assignment, Scanner, Statement};
 use crate::commented;
 use crate::error::{CheckError, SyntaxError};
+use crate::line::Spans;
 use crate::name::same_name;
 use crate::scan::Line;
 
@@ -39,11 +40,11 @@ pub struct Document {
 
 /// An assignment as offsets into the source.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Entry {
-    line: usize,
-    line_start: usize,
-    name: Range<usize>,
-    value: Range<usize>,
+pub(crate) struct Entry {
+    pub(crate) line: usize,
+    pub(crate) line_start: usize,
+    pub(crate) name: Range<usize>,
+    pub(crate) value: Range<usize>,
 }
 
 impl Document {
@@ -167,8 +168,8 @@ impl Document {
     }
 
     /// The assignments that stand in comments, such as the defaults in the file that `initdb`
-    /// writes: `#port = 5432`. The comment has to hold nothing else but a further comment; the
-    /// equals sign is required, for prose would do without.
+    /// writes: `#port = 5432`. The comment has to hold nothing else but a further comment. The
+    /// equals sign is required after a single `#`, because prose could do without it.
     pub fn commented_out(&self) -> impl Iterator<Item = Assignment<'_>> {
         let source = &self.source[..self.abandoned.unwrap_or(self.source.len())];
         let (mut at, mut line) = (0, 0);
@@ -188,11 +189,17 @@ impl Document {
         })
     }
 
+    /// Where the last commented-out assignment of that name begins.
+    pub(crate) fn last_commented_out(&self, name: &[u8]) -> Option<usize> {
+        let found = self.commented_out().filter(|found| found.is(name));
+        found.last().map(|found| found.span().start)
+    }
+
     pub(crate) fn assignment(&self, index: usize) -> Assignment<'_> {
         self.view(&self.entries[index])
     }
 
-    fn is_named(&self, entry: &Entry, name: &[u8]) -> bool {
+    pub(crate) fn is_named(&self, entry: &Entry, name: &[u8]) -> bool {
         // Comparing lengths first spares a look at the text for most entries.
         entry.name.len() == name.len() && same_name(&self.source[entry.name.clone()], name)
     }
@@ -207,40 +214,164 @@ impl Document {
         )
     }
 
-    /// Replaces whole lines, `lines` being their range of bytes and `first_line` the number of the
-    /// first, and brings the index up to date without reading the rest again.
-    pub(crate) fn replace_lines(&mut self, lines: Range<usize>, first_line: usize, text: &[u8]) {
-        let old_count = line_count(&self.source[lines.clone()]);
-        let bytes = text.len() as isize - lines.len() as isize;
-        let count = line_count(text) as isize - old_count as isize;
-        let end = lines.start + text.len();
+    pub(crate) fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
 
-        let gone = self.entries.partition_point(|e| e.line_start < lines.start)
-            ..self.entries.partition_point(|e| e.line_start < lines.end);
-        let forgiven = self
-            .errors
-            .partition_point(|e| e.line_start() < lines.start)
-            ..self.errors.partition_point(|e| e.line_start() < lines.end);
-        self.source.splice(lines.clone(), text.iter().copied());
-
-        let mut scanner = Scanner::resume(&self.source[..end], lines.start, first_line - 1);
-        let (entries, errors) = index(&mut scanner);
-        if self.abandoned.is_some() || !errors.is_empty() || !forgiven.is_empty() {
-            // The hundredth error may now be another one.
+    /// Changes lines, given in the order of the document, and brings the index up to date without
+    /// reading the rest again.
+    pub(crate) fn rewrite(&mut self, changes: &[Changed], texts: &[u8]) {
+        let Some(first) = changes.first() else {
+            return;
+        };
+        // A line that is an error shows its own end.
+        let ends_error = |change: &Changed| {
+            let end = change.base.start;
+            let is_end = change.base.is_empty() && !change.is_line && !change.text.is_empty();
+            is_end && self.errors.last().is_some_and(|error| error.ends_at(end))
+        };
+        if changes.iter().any(ends_error) {
+            self.write(changes, texts);
             self.reindex();
             return;
         }
-        for entry in &mut self.entries[gone.end..] {
-            entry.line = entry.line.wrapping_add_signed(count);
-            entry.line_start = entry.line_start.wrapping_add_signed(bytes);
-            for span in [&mut entry.name, &mut entry.value] {
-                *span = span.start.wrapping_add_signed(bytes)..span.end.wrapping_add_signed(bytes);
+        let from = self
+            .entries
+            .partition_point(|entry| entry.line_start < first.base.start);
+        let mut ahead = changes.iter().peekable();
+        let mut shift = Shift::default();
+        let mut new = Vec::new();
+        let mut any_gone = false;
+        for entry in &mut self.entries[from..] {
+            while let Some(change) = ahead.next_if(|change| change.is_before(entry.line_start)) {
+                new.extend(shift.entry_of(change));
+                shift.pass(change);
+            }
+            match ahead.next_if(|change| change.base.start == entry.line_start) {
+                Some(change) => {
+                    match shift.entry_of(change) {
+                        Some(changed) => *entry = changed,
+                        None => {
+                            entry.line = GONE;
+                            any_gone = true;
+                        }
+                    }
+                    shift.pass(change);
+                }
+                None => shift.apply(entry),
             }
         }
-        for error in &mut self.errors[forgiven.end..] {
-            error.shift(count, bytes);
+        for change in ahead {
+            new.extend(shift.entry_of(change));
+            shift.pass(change);
         }
-        self.entries.splice(gone, entries);
+        if any_gone {
+            self.entries.retain(|entry| entry.line != GONE);
+        }
+        if let Some(first) = new.first() {
+            let is_tail = self
+                .entries
+                .last()
+                .is_none_or(|last| last.line_start < first.line_start);
+            self.entries.append(&mut new);
+            if !is_tail {
+                self.entries.sort_by_key(|entry| entry.line_start);
+            }
+        }
+        let mut ahead = changes.iter().peekable();
+        let mut shift = Shift::default();
+        for error in &mut self.errors {
+            while let Some(change) = ahead.next_if(|change| change.is_before(error.line_start())) {
+                shift.pass(change);
+            }
+            error.shift(shift.lines, shift.bytes);
+        }
+        if let Some(end) = &mut self.abandoned {
+            while let Some(change) = ahead.next_if(|change| change.is_before(*end)) {
+                shift.pass(change);
+            }
+            *end = end.wrapping_add_signed(shift.bytes);
+        }
+        self.write(changes, texts);
+    }
+
+    fn write(&mut self, changes: &[Changed], texts: &[u8]) {
+        if let [change] = changes {
+            let text = &texts[change.text.clone()];
+            self.source
+                .splice(change.base.clone(), text.iter().copied());
+            return;
+        }
+        let added: usize = changes.iter().map(|change| change.text.len()).sum();
+        let mut source = Vec::with_capacity(self.source.len() + added);
+        let mut kept = 0;
+        for change in changes {
+            source.extend_from_slice(&self.source[kept..change.base.start]);
+            source.extend_from_slice(&texts[change.text.clone()]);
+            kept = change.base.end;
+        }
+        source.extend_from_slice(&self.source[kept..]);
+        self.source = source;
+    }
+}
+
+/// A line that an edit changes.
+#[derive(Debug)]
+pub(crate) struct Changed {
+    /// The line that it replaces, or the empty range where it is added.
+    pub(crate) base: Range<usize>,
+    /// The number that the line has without the other changes.
+    pub(crate) number: usize,
+    /// The new text, as a range of the texts of all changes.
+    pub(crate) text: Range<usize>,
+    /// Whether the text is a line; it may also be none, or the end that the line before lacks.
+    pub(crate) is_line: bool,
+    /// The parts of the assignment that it is, if it is one.
+    pub(crate) assignment: Option<Spans>,
+}
+
+impl Changed {
+    /// Whether it leaves the line that starts at `line_start` alone, but moves it.
+    fn is_before(&self, line_start: usize) -> bool {
+        self.base.start < line_start || self.base.is_empty() && self.base.start == line_start
+    }
+}
+
+/// The number of an entry that is to go.
+const GONE: usize = 0;
+
+/// How far an edit moves what comes after it.
+#[derive(Default)]
+struct Shift {
+    lines: isize,
+    bytes: isize,
+}
+
+impl Shift {
+    fn pass(&mut self, change: &Changed) {
+        self.bytes += change.text.len() as isize - change.base.len() as isize;
+        self.lines += isize::from(change.is_line) - isize::from(!change.base.is_empty());
+    }
+
+    fn apply(&self, entry: &mut Entry) {
+        entry.line = entry.line.wrapping_add_signed(self.lines);
+        entry.line_start = entry.line_start.wrapping_add_signed(self.bytes);
+        for span in [&mut entry.name, &mut entry.value] {
+            *span = span.start.wrapping_add_signed(self.bytes)
+                ..span.end.wrapping_add_signed(self.bytes);
+        }
+    }
+
+    fn entry_of(&self, change: &Changed) -> Option<Entry> {
+        let spans = change.assignment.as_ref()?;
+        let start = change.base.start.wrapping_add_signed(self.bytes);
+        let moved = |span: &Range<usize>| start + span.start..start + span.end;
+        Some(Entry {
+            line: change.number.wrapping_add_signed(self.lines),
+            line_start: start,
+            name: moved(&spans.name),
+            value: moved(&spans.value),
+        })
     }
 }
 

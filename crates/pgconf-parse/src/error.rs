@@ -95,6 +95,11 @@ impl SyntaxError {
         self.line_start
     }
 
+    /// Whether its line ends there, newline left out.
+    pub(crate) fn ends_at(&self, end: usize) -> bool {
+        self.line_start + self.text.len() == end
+    }
+
     /// What the server would have accepted there.
     #[must_use]
     pub fn expected(&self) -> Expected {

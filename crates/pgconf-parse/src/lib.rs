@@ -85,10 +85,12 @@ mod document;
 mod edit;
 mod edit_error;
 mod error;
+mod line;
 mod list;
 mod loader;
 mod location;
 mod name;
+mod names;
 mod number;
 mod place;
 mod quote;
@@ -97,6 +99,7 @@ mod resolve;
 mod scan;
 #[cfg(feature = "serde")]
 mod ser;
+mod session;
 mod value;
 
 pub use crate::assignment::{Assignment, MAX_ERRORS, Statement, assignments, statements};
@@ -121,6 +124,7 @@ pub use crate::resolve::{AutoConf, ResolveError, Resolver};
 pub use crate::scan::Expected;
 #[cfg(feature = "serde")]
 pub use crate::ser::{SerializeError, to_settings};
+pub use crate::session::EditSession;
 pub use crate::value::{Memory, Value};
 
 #[cfg(doctest)]

@@ -35,9 +35,13 @@ impl SettingName {
     /// [`NameError`] if it is no identifier or qualified identifier, or the name of a directive.
     pub fn new(name: impl AsRef<[u8]>) -> Result<Self, NameError> {
         let name = name.as_ref();
+        Self::check(name).map(|()| Self(name.into()))
+    }
+
+    pub(crate) fn check(name: &[u8]) -> Result<(), NameError> {
         let problem = match scan::sole_token(name) {
             Some(Token::Id | Token::QualifiedId) => match Directive::of(name) {
-                None => return Ok(Self(name.into())),
+                None => return Ok(()),
                 Some(_) => "it is a directive, not a setting",
             },
             _ => "it is no identifier and no pair of identifiers joined by a dot",

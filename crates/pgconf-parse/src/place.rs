@@ -26,7 +26,7 @@ impl Document {
             Place::After(name) => {
                 let at = match self.get(name) {
                     Some(live) => live.span().start,
-                    None => self.last_commented_out(name.as_bytes())?.0,
+                    None => self.last_commented_out(name.as_bytes())?,
                 };
                 Some(self.line_around(at).end)
             }

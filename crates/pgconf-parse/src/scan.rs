@@ -419,6 +419,14 @@ fn comment<'i>(input: &mut Input<'i>) -> Matched<'i> {
     Ok(input.next_slice(length))
 }
 
+/// The length of the letters, digits and dots that begin the text, of which names consist.
+#[inline]
+pub(crate) fn name_length(text: &[u8]) -> usize {
+    text.iter()
+        .take_while(|&&byte| byte == b'.' || class(LETTER_OR_DIGIT)(byte))
+        .count()
+}
+
 /// The kind of the one token that `text` is from end to end, if it is one.
 pub(crate) fn sole_token(text: &[u8]) -> Option<Token> {
     let mut rest = text;
