@@ -227,8 +227,8 @@ impl Document {
         // A line that is an error shows its own end.
         let ends_error = |change: &Changed| {
             let end = change.base.start;
-            let is_end = change.base.is_empty() && !change.is_line && !change.text.is_empty();
-            is_end && self.errors.last().is_some_and(|error| error.ends_at(end))
+            change.kind == Kind::EndOfLine
+                && self.errors.last().is_some_and(|error| error.ends_at(end))
         };
         if changes.iter().any(ends_error) {
             self.write(changes, texts);
@@ -324,16 +324,32 @@ pub(crate) struct Changed {
     pub(crate) number: usize,
     /// The new text, as a range of the texts of all changes.
     pub(crate) text: Range<usize>,
-    /// Whether the text is a line; it may also be none, or the end that the line before lacks.
-    pub(crate) is_line: bool,
-    /// The parts of the assignment that it is, if it is one.
-    pub(crate) assignment: Option<Spans>,
+    /// The parts of the assignment.
+    pub(crate) spans: Spans,
+    pub(crate) kind: Kind,
+}
+
+/// What a changed line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// An assignment.
+    Live,
+    /// A comment.
+    Comment,
+    /// Nothing any more.
+    Deleted,
+    /// No line, but the end that the line before lacks.
+    EndOfLine,
 }
 
 impl Changed {
     /// Whether it leaves the line that starts at `line_start` alone, but moves it.
     fn is_before(&self, line_start: usize) -> bool {
         self.base.start < line_start || self.base.is_empty() && self.base.start == line_start
+    }
+
+    fn is_line(&self) -> bool {
+        matches!(self.kind, Kind::Live | Kind::Comment)
     }
 }
 
@@ -350,7 +366,7 @@ struct Shift {
 impl Shift {
     fn pass(&mut self, change: &Changed) {
         self.bytes += change.text.len() as isize - change.base.len() as isize;
-        self.lines += isize::from(change.is_line) - isize::from(!change.base.is_empty());
+        self.lines += isize::from(change.is_line()) - isize::from(!change.base.is_empty());
     }
 
     fn apply(&self, entry: &mut Entry) {
@@ -363,14 +379,13 @@ impl Shift {
     }
 
     fn entry_of(&self, change: &Changed) -> Option<Entry> {
-        let spans = change.assignment.as_ref()?;
         let start = change.base.start.wrapping_add_signed(self.bytes);
-        let moved = |span: &Range<usize>| start + span.start..start + span.end;
-        Some(Entry {
+        let moved = |span: (usize, usize)| start + span.0..start + span.1;
+        (change.kind == Kind::Live).then(|| Entry {
             line: change.number.wrapping_add_signed(self.lines),
             line_start: start,
-            name: moved(&spans.name),
-            value: moved(&spans.value),
+            name: moved(change.spans.name),
+            value: moved(change.spans.value),
         })
     }
 }

@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use memchr::{memchr, memrchr};
 
-use crate::document::{Changed, Document, line_count};
+use crate::document::{Changed, Document, Kind, line_count};
 use crate::edit_error::{EditError, EditErrorKind};
-use crate::line;
+use crate::line::{self, Spans};
 use crate::place::Place;
 use crate::session::{EditSession, check};
 use crate::value::Value;
@@ -215,17 +215,17 @@ impl Document {
             Some(b'\r') => text.push(b'\n'),
             Some(_) => text.extend(end),
         }
-        let changed = |text, is_line, assignment| Changed {
+        let changed = |text, spans, kind| Changed {
             base: at..at,
             number,
             text,
-            is_line,
-            assignment,
+            spans,
+            kind,
         };
-        let end_of_last = changed(0..text.len(), false, None);
+        let end_of_last = changed(0..text.len(), Spans::default(), Kind::EndOfLine);
         let start = text.len();
         let spans = line::added(name, value, end, &mut text);
-        let added = changed(start..text.len(), true, Some(spans));
+        let added = changed(start..text.len(), spans, Kind::Live);
         self.rewrite(&[end_of_last, added], &text);
         Change {
             action: Action::Appended,

@@ -2,56 +2,42 @@
 
 use std::ops::Range;
 
-use crate::name::SettingName;
 use crate::quote;
 use crate::value::Value;
 
 /// Where the parts of an assignment are, in bytes from the start of its line.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Spans {
-    /// The `#` before it, and the blank after that; empty if it is live.
-    pub(crate) marker: Range<usize>,
-    pub(crate) name: Range<usize>,
-    pub(crate) value: Range<usize>,
+    /// Where the `#` and the blank before the name begin; where the name does if it is live.
+    pub(crate) marker: usize,
+    pub(crate) name: (usize, usize),
+    pub(crate) value: (usize, usize),
 }
 
 impl Spans {
-    /// Of a live assignment, from offsets into the text in which the line starts at `start`.
+    /// From offsets into the text in which the line starts at `start`.
     pub(crate) fn of(start: usize, name: &Range<usize>, value: &Range<usize>) -> Self {
-        let name = within(start, name);
         Self {
-            marker: name.start..name.start,
-            name,
-            value: within(start, value),
+            marker: name.start - start,
+            name: (name.start - start, name.end - start),
+            value: (value.start - start, value.end - start),
         }
     }
-}
 
-pub(crate) fn within(start: usize, span: &Range<usize>) -> Range<usize> {
-    span.start - start..span.end - start
+    pub(crate) fn value<'t>(&self, line: &'t [u8]) -> &'t [u8] {
+        &line[self.value.0..self.value.1]
+    }
 }
 
 pub(crate) fn holds(line: &[u8], spans: &Spans, value: &Value) -> bool {
-    quote::unquote(&line[spans.value.clone()]).as_ref() == value.as_bytes()
+    quote::unquote(spans.value(line)).as_ref() == value.as_bytes()
 }
 
-pub(crate) fn value(line: &[u8], spans: &Spans) -> Value {
-    Value::from(&*quote::unquote(&line[spans.value.clone()]))
-}
-
-/// Writes the line with another value and without its marker, the comment after the value in the
-/// column that it had without the marker. A value that is there already stays as it is written.
+/// Appends the line with another value and without its marker to the text, the comment after the
+/// value in the column that it had without the marker.
 pub(crate) fn revalue(line: &[u8], spans: &Spans, value: &Value, text: &mut Vec<u8>) -> Spans {
-    let (marker, old) = (&spans.marker, &spans.value);
-    text.extend(&line[..marker.start]);
-    text.extend(&line[marker.end..old.start]);
-    let name = spans.name.start - marker.len()..spans.name.end - marker.len();
-    let raw = &line[old.clone()];
-    if holds(line, spans, value) {
-        let start = text.len();
-        text.extend(&line[old.start..]);
-        return Spans::of(0, &name, &(start..start + old.len()));
-    }
+    let line_start = text.len();
+    let (name, raw) = (without_marker(line, spans, text), spans.value(line));
     let quoted = raw.starts_with(b"'") || !quote::may_stand_bare(value.as_bytes());
     // The value may follow the name at once, as in `a'b'` and `a+1`; a word may not.
     if name.end == text.len() && !quoted {
@@ -59,52 +45,63 @@ pub(crate) fn revalue(line: &[u8], spans: &Spans, value: &Value, text: &mut Vec<
     }
     let start = text.len();
     write(value, quoted, text);
-    let spans = Spans::of(0, &name, &(start..text.len()));
-    let rest = &line[old.end..];
+    let new = Spans::of(line_start, &name, &(start..text.len()));
+    let rest = &line[spans.value.1..];
     let gap = rest
         .iter()
         .take_while(|byte| matches!(byte, b' ' | b'\t'))
         .count();
-    if rest.get(gap) == Some(&b'#') {
-        let target = column(
-            column(0, &line[..marker.start]),
-            &line[marker.end..old.end + gap],
-        );
-        pad(text, &rest[..gap], target);
+    if gap > 0 && rest.get(gap) == Some(&b'#') {
+        let before = column(0, &line[..spans.marker]);
+        let target = column(before, &line[spans.name.0..spans.value.1 + gap]);
+        let at = column(0, &text[line_start..]);
+        pad(text, at, &rest[..gap], target);
         text.extend(&rest[gap..]);
     } else {
         text.extend(rest);
     }
-    spans
+    new
 }
 
-/// Writes the line with so many `#` before its name.
+/// Appends the line without its marker to the text.
+pub(crate) fn uncomment(line: &[u8], spans: &Spans, text: &mut Vec<u8>) -> Spans {
+    let line_start = text.len();
+    let name = without_marker(line, spans, text);
+    let start = text.len();
+    text.extend(&line[spans.value.0..]);
+    let value = start..start + spans.value(line).len();
+    Spans::of(line_start, &name, &value)
+}
+
+/// Appends what precedes the value without the marker, and returns where the name is.
+fn without_marker(line: &[u8], spans: &Spans, text: &mut Vec<u8>) -> Range<usize> {
+    text.extend(&line[..spans.marker]);
+    let start = text.len();
+    text.extend(&line[spans.name.0..spans.value.0]);
+    start..start + spans.name.1 - spans.name.0
+}
+
+/// Appends the line with so many `#` before its name to the text.
 pub(crate) fn comment_out(line: &[u8], spans: &Spans, depth: usize, text: &mut Vec<u8>) -> Spans {
-    let start = spans.name.start;
-    text.extend(&line[..start]);
-    text.resize(start + depth, b'#');
-    text.extend(&line[start..]);
-    let moved = |span: &Range<usize>| span.start + depth..span.end + depth;
+    text.extend(&line[..spans.name.0]);
+    text.resize(text.len() + depth, b'#');
+    text.extend(&line[spans.name.0..]);
     Spans {
-        marker: start..start + depth,
-        name: moved(&spans.name),
-        value: moved(&spans.value),
+        marker: spans.name.0,
+        name: (spans.name.0 + depth, spans.name.1 + depth),
+        value: (spans.value.0 + depth, spans.value.1 + depth),
     }
 }
 
-/// Writes a line that assigns to the setting.
+/// Appends a line that assigns to the setting to the text.
 pub(crate) fn added(name: &[u8], value: &Value, end: &[u8], text: &mut Vec<u8>) -> Spans {
-    debug_assert!(SettingName::new(name).is_ok());
-    let name_start = text.len();
+    let line_start = text.len();
     text.extend(name);
     text.extend(b" = ");
     let start = text.len();
     write(value, !quote::may_stand_bare(value.as_bytes()), text);
-    let spans = Spans::of(
-        name_start,
-        &(name_start..name_start + name.len()),
-        &(start..text.len()),
-    );
+    let name = line_start..line_start + name.len();
+    let spans = Spans::of(line_start, &name, &(start..text.len()));
     text.extend(end);
     spans
 }
@@ -130,15 +127,10 @@ fn column(column: usize, text: &[u8]) -> usize {
     })
 }
 
-/// Blanks up to the column, in the manner of the blanks that stood there; at least one, unless
-/// there was none.
-fn pad(text: &mut Vec<u8>, blanks: &[u8], target: usize) {
-    if blanks.is_empty() {
-        return;
-    }
+/// Blanks from one column to the other, in the manner of the blanks that stood there; at least one.
+fn pad(text: &mut Vec<u8>, mut at: usize, blanks: &[u8], target: usize) {
     let tabs = blanks.contains(&b'\t');
     let next_stop = |column: usize| (column / TAB + 1) * TAB;
-    let mut at = column(0, text);
     if at >= target {
         text.push(if tabs { b'\t' } else { b' ' });
         return;

@@ -1,93 +1,118 @@
-//! Names of settings as keys of hash tables, without copies and without regard to ASCII case.
+//! A table of names of settings, by which lines are found without copies of their names.
 
-use std::borrow::Cow;
-use std::collections::HashMap;
-use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::hash::{BuildHasher as _, RandomState};
 
-use crate::name::same_name;
-
-/// A table by names of settings.
-pub(crate) type Names<'a, T> = HashMap<Key<'a>, T, Seed>;
-
-/// A name, compared as the server compares names.
-#[derive(Clone, Debug)]
-pub(crate) struct Key<'a>(pub(crate) Cow<'a, [u8]>);
-
-impl<'a> Key<'a> {
-    pub(crate) fn of(name: &'a [u8]) -> Self {
-        Self(Cow::Borrowed(name))
-    }
-
-    pub(crate) fn owned(name: &[u8]) -> Self {
-        Self(Cow::Owned(name.to_vec()))
-    }
-}
-
-impl PartialEq for Key<'_> {
-    fn eq(&self, other: &Self) -> bool {
-        same_name(&self.0, &other.0)
-    }
-}
-
-impl Eq for Key<'_> {}
-
-impl Hash for Key<'_> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write(&self.0);
-    }
-}
-
-/// A secret of the process, so that no file can be made whose names all collide.
-#[derive(Clone, Debug)]
-pub(crate) struct Seed(u64);
-
-impl Default for Seed {
-    fn default() -> Self {
-        Self(RandomState::new().hash_one(0))
-    }
-}
-
-impl BuildHasher for Seed {
-    type Hasher = Folding;
-
-    fn build_hasher(&self) -> Folding {
-        Folding(self.0)
-    }
-}
-
-/// Multiplies eight bytes at a time into the state, the bit in which upper and lower case differ
-/// set in all of them. Names are short, and SipHash would take longer than parsing their lines.
+/// Numbers of things that have names. The names themselves stay where they are, so whoever looks
+/// one up says how to compare.
 #[derive(Debug)]
-pub(crate) struct Folding(u64);
-
-impl Folding {
-    #[inline]
-    fn mix(&mut self, word: u64) {
-        const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
-        let product = u128::from(self.0 ^ word) * u128::from(ODD);
-        self.0 = (product as u64) ^ (product >> 64) as u64;
-    }
+pub(crate) struct Names {
+    /// The number and a part of the hash; linear probing, at most half full.
+    slots: Vec<(u32, u32)>,
+    used: usize,
+    /// A secret, so that no file can be made whose names all collide.
+    seed: u64,
 }
 
-impl Hasher for Folding {
-    #[inline]
-    fn write(&mut self, bytes: &[u8]) {
+/// No number.
+pub(crate) const NONE: u32 = u32::MAX;
+
+impl Names {
+    pub(crate) fn with_capacity(names: usize) -> Self {
+        Self {
+            slots: vec![(NONE, 0); (names * 2).next_power_of_two().max(8)],
+            used: 0,
+            seed: RandomState::new().hash_one(0),
+        }
+    }
+
+    pub(crate) fn get(&self, name: &[u8], is_it: impl Fn(u32) -> bool) -> Option<u32> {
+        let number = self.slots[self.slot(self.hash(name), is_it)].0;
+        (number != NONE).then_some(number)
+    }
+
+    /// Puts the number in the place of the one that the name has, which is returned.
+    pub(crate) fn insert(
+        &mut self,
+        name: &[u8],
+        number: u32,
+        is_it: impl Fn(u32) -> bool,
+    ) -> Option<u32> {
+        let hash = self.hash(name);
+        let slot = self.slot(hash, is_it);
+        let before = std::mem::replace(&mut self.slots[slot], (number, (hash >> 32) as u32)).0;
+        if before != NONE {
+            return Some(before);
+        }
+        self.used += 1;
+        if self.used * 2 > self.slots.len() {
+            self.grow();
+        }
+        None
+    }
+
+    fn grow(&mut self) {
+        let larger = vec![(NONE, 0); self.slots.len() * 2];
+        for (number, part) in std::mem::replace(&mut self.slots, larger) {
+            if number != NONE {
+                let slot = self.slot(u64::from(part) << 32, |_| false);
+                self.slots[slot] = (number, part);
+            }
+        }
+    }
+
+    /// Where the name is, or belongs.
+    fn slot(&self, hash: u64, is_it: impl Fn(u32) -> bool) -> usize {
+        let part = (hash >> 32) as u32;
+        let mask = self.slots.len() - 1;
+        let mut at = part as usize & mask;
+        while self.slots[at].0 != NONE && !(self.slots[at].1 == part && is_it(self.slots[at].0)) {
+            at = (at + 1) & mask;
+        }
+        at
+    }
+
+    /// Multiplies eight bytes at a time into the seed, the bit in which upper and lower case differ
+    /// set in all of them. Names are short, and SipHash would take longer than parsing their lines.
+    fn hash(&self, name: &[u8]) -> u64 {
         const LOWER: u64 = 0x2020_2020_2020_2020;
-        let mut words = bytes.chunks_exact(8);
-        for word in &mut words {
+        const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+        let mix = |state: u64, word: u64| {
+            let product = u128::from(state ^ word) * u128::from(ODD);
+            (product as u64) ^ (product >> 64) as u64
+        };
+        let words = name.chunks_exact(8);
+        let rest = words.remainder();
+        let rest = rest.iter().fold(0, |word, &b| word << 8 | u64::from(b));
+        let state = words.fold(self.seed ^ name.len() as u64, |state, word| {
             // The chunks have that length.
             let word = word.try_into().map_or(0, u64::from_le_bytes);
-            self.mix(word | LOWER);
-        }
-        let rest = words.remainder();
-        let word = rest
-            .iter()
-            .fold(0, |word, &byte| word << 8 | u64::from(byte));
-        self.mix(word | LOWER);
-        self.mix(bytes.len() as u64);
+            mix(state, word | LOWER)
+        });
+        mix(mix(state, rest | LOWER), self.seed)
     }
+}
 
-    fn finish(&self) -> u64 {
-        self.0
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_found_in_any_case_and_number() {
+        let all: Vec<String> = (0..5_000).map(|n| format!("Setting_{n}.x")).collect();
+        let mut names = Names::with_capacity(0);
+        let is = |name: &str| {
+            let name = name.to_owned();
+            let all = &all;
+            move |n: u32| all[n as usize].eq_ignore_ascii_case(&name)
+        };
+        for (n, name) in all.iter().enumerate() {
+            assert_eq!(names.insert(name.as_bytes(), n as u32, is(name)), None);
+        }
+        for (n, name) in all.iter().enumerate() {
+            let upper = name.to_uppercase();
+            assert_eq!(names.get(upper.as_bytes(), is(&upper)), Some(n as u32));
+        }
+        assert_eq!(names.get(b"other", is("other")), None);
+        assert_eq!(names.insert(b"SETTING_7.X", 3, is("setting_7.x")), Some(7));
     }
 }

@@ -1,17 +1,17 @@
 //! Many edits of one document with one index of its names and one rewrite of its text.
 
-use std::cell::Cell;
 use std::ops::Range;
 
 use memchr::{memchr, memchr_iter, memrchr};
 
-use crate::commented::{self, Commented};
-use crate::document::{Changed, Document, line_count};
+use crate::commented;
+use crate::document::{Changed, Document, Entry, Kind, line_count};
 use crate::edit::{Action, Change, Removal};
 use crate::edit_error::{EditError, EditErrorKind};
 use crate::line::{self, Spans};
 use crate::name::{SettingName, same_name};
-use crate::names::{Key, Names};
+use crate::names::{NONE, Names};
+use crate::quote;
 use crate::value::Value;
 
 /// Edits of a [`Document`] that are made together; see [`Document::edit`].
@@ -20,85 +20,67 @@ pub struct EditSession<'d> {
     document: &'d Document,
     /// The settings that were asked for so far.
     groups: Vec<Group>,
-    live: Live<'d>,
-    comments: Comments<'d>,
+    live: Option<Live>,
+    comments: Comments,
     rows: Vec<Row>,
-    /// The texts of changed lines. One that was changed twice leaves its first text behind.
+    /// The names of the groups, and the texts of changed lines. One that was changed twice leaves
+    /// its first text behind.
     texts: Vec<u8>,
     tail: Tail,
     deleted: Deleted,
 }
 
-/// A setting: its live lines and, if they were looked for, its commented-out ones.
+/// A setting: its live lines and, if they were looked for, its commented-out ones, in the order of
+/// the file.
 #[derive(Debug)]
 struct Group {
-    /// In the order of the file.
-    rows: Vec<usize>,
+    name: Range<usize>,
+    first: u32,
+    last: u32,
     knows_comments: bool,
 }
 
 /// A line that assigns to a setting, in a comment or not.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Row {
-    /// The line in the document, empty for one that was added.
-    base: Range<usize>,
-    /// The number it would have if nothing had been deleted.
-    number: usize,
-    /// Where its new text is, if it has one.
-    text: Option<Range<usize>>,
-    /// From the start of the line.
-    spans: Spans,
+    /// With the number that it would have if nothing had been deleted, and no text as long as that
+    /// of the document holds.
+    line: Changed,
     /// The number of `#` before it.
     depth: usize,
-    deleted: bool,
+    /// The next one of the same setting.
+    next: u32,
 }
 
 impl Row {
     fn is_live(&self) -> bool {
-        self.depth == 0 && !self.deleted
+        self.line.kind == Kind::Live
     }
 }
 
 /// The live assignments by their names.
 #[derive(Debug)]
-enum Live<'d> {
-    /// Few settings are found sooner by looking at all of them.
-    Unindexed(Vec<Key<'d>>),
-    Indexed {
-        names: Names<'d, Cell<Known>>,
-        /// For each entry of the document the one before it that has its name.
-        previous: Vec<u32>,
-    },
+struct Live {
+    /// The last entry of the document with that name, or the group, after the entries.
+    names: Names,
+    /// For each entry of the document the one before it that has its name.
+    previous: Vec<u32>,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Known {
-    /// The last entry of that name.
-    Entry(u32),
-    Group(u32),
-}
-
-/// Of so many settings the lines are searched for without an index.
+/// So many settings are searched for without an index of the live ones, or of the comments.
 const FEW_LIVE: usize = 8;
 const FEW_COMMENTED: usize = 2;
 
-const NONE: u32 = u32::MAX;
-
 /// The comments that look like assignments, by their names.
-#[derive(Debug)]
-enum Comments<'d> {
-    Unindexed {
-        searches: usize,
-    },
-    Indexed {
-        last: Names<'d, u32>,
-        found: Vec<Comment>,
-    },
+#[derive(Debug, Default)]
+struct Comments {
+    searches: usize,
+    index: Option<(Names, Vec<Comment>)>,
 }
 
 #[derive(Debug)]
 struct Comment {
-    line: Range<usize>,
+    start: usize,
     number: usize,
     previous: u32,
 }
@@ -121,8 +103,8 @@ impl<'d> EditSession<'d> {
         Self {
             document,
             groups: Vec::new(),
-            live: Live::Unindexed(Vec::new()),
-            comments: Comments::Unindexed { searches: 0 },
+            live: None,
+            comments: Comments::default(),
             rows: Vec::new(),
             texts: Vec::new(),
             tail: Tail::default(),
@@ -143,221 +125,240 @@ impl<'d> EditSession<'d> {
         let (name, value) = (name.as_ref(), value.into());
         check(name, &value)?;
         let group = self.group(name);
-        let live = |session: &Self| {
-            let rows = session.groups[group].rows.iter().rev();
-            rows.copied().find(|&row| session.rows[row].is_live())
-        };
-        let (row, action) = if let Some(row) = live(self) {
-            (row, Action::Edited)
-        } else {
-            self.find_comments(group, name);
-            match self.best_commented_out(group) {
-                Some(row) => (row, Action::Uncommented),
-                None if self.document.abandoned_at().is_some() => {
-                    return Err(EditError::new(name, EditErrorKind::Abandoned));
-                }
-                None => (self.append(group, name, &value), Action::Appended),
+        if let Some(row) = self.live_row(group) {
+            if line::holds(self.text(row), &self.rows[row].line.spans, &value) {
+                return Ok(self.change(row, Action::Unchanged));
             }
-        };
-        let action = match action {
-            Action::Edited if line::holds(self.text(row), &self.rows[row].spans, &value) => {
-                Action::Unchanged
-            }
-            Action::Edited | Action::Uncommented => {
-                self.revalue(row, &value);
-                action
-            }
-            _ => action,
-        };
-        let number = self.rows[row].number;
-        Ok(Change {
-            action,
-            line: number - self.deleted.before(number),
-        })
+            self.rewrite(row, |line, spans, text| {
+                line::revalue(line, spans, &value, text)
+            });
+            return Ok(self.change(row, Action::Edited));
+        }
+        self.find_comments(group, name);
+        if let Some(row) = self.best_commented_out(group) {
+            let is_same = line::holds(self.text(row), &self.rows[row].line.spans, &value);
+            self.rewrite(row, |line, spans, text| match is_same {
+                true => line::uncomment(line, spans, text),
+                false => line::revalue(line, spans, &value, text),
+            });
+            self.rows[row].depth = 0;
+            self.rows[row].line.kind = Kind::Live;
+            return Ok(self.change(row, Action::Uncommented));
+        }
+        if self.document.abandoned_at().is_some() {
+            return Err(EditError::new(name, EditErrorKind::Abandoned));
+        }
+        let row = self.append(group, name, &value);
+        Ok(self.change(row, Action::Appended))
     }
 
     /// As [`Document::remove`].
     pub fn remove(&mut self, name: impl AsRef<[u8]>, removal: Removal) -> usize {
         let name = name.as_ref();
         let group = self.group(name);
-        let rows = self.groups[group].rows.iter().copied();
-        let live: Vec<usize> = rows.filter(|&row| self.rows[row].is_live()).collect();
-        let Some((&last, others)) = live.split_last() else {
+        let Some(last) = self.live_row(group) else {
             return 0;
         };
-        match removal {
-            Removal::Delete => live.iter().for_each(|&row| self.delete(row)),
+        let depth = match removal {
             Removal::CommentOut => {
                 self.find_comments(group, name);
-                let depth = self.depth_for(group, last);
-                others.iter().for_each(|&row| self.comment_out(row, 1));
-                self.comment_out(last, depth);
+                self.depth_for(group, last)
+            }
+            Removal::Delete => 0,
+        };
+        let mut count = 0;
+        let mut next = self.groups[group].first;
+        while let Some(found) = self.rows.get(next as usize) {
+            let row = next as usize;
+            next = found.next;
+            if !found.is_live() {
+                continue;
+            }
+            count += 1;
+            match removal {
+                Removal::Delete => self.delete(row),
+                Removal::CommentOut => self.comment_out(row, if row == last { depth } else { 1 }),
             }
         }
-        live.len()
+        count
     }
 
     /// The value that the document gives the setting after the edits so far.
     pub fn get(&mut self, name: impl AsRef<[u8]>) -> Option<Value> {
         let group = self.group(name.as_ref());
-        let mut rows = self.groups[group].rows.iter().rev();
-        let row = *rows.find(|&&row| self.rows[row].is_live())?;
-        Some(line::value(self.text(row), &self.rows[row].spans))
+        let row = self.live_row(group)?;
+        let raw = self.rows[row].line.spans.value(self.text(row));
+        Some(Value::from(&*quote::unquote(raw)))
     }
 
     /// The lines that have to be changed, in the order of the document.
     pub(crate) fn finish(mut self) -> (Vec<Changed>, Vec<u8>) {
-        let mut changes: Vec<Changed> = self
-            .rows
-            .into_iter()
-            .filter(|row| row.deleted || row.text.is_some())
-            .map(|row| Changed {
-                is_line: !row.deleted,
-                assignment: (row.depth == 0 && !row.deleted).then_some(row.spans),
-                text: row.text.filter(|_| !row.deleted).unwrap_or_default(),
-                number: row.number,
-                base: row.base,
-            })
-            .collect();
-        if !self.tail.end_of_last.is_empty() && !self.deleted.contains(self.tail.lines.unwrap_or(0))
-        {
+        let is_changed = |line: &Changed| line.kind == Kind::Deleted || !line.text.is_empty();
+        let rows = self.rows.into_iter().map(|row| row.line);
+        let mut changes: Vec<Changed> = rows.filter(is_changed).collect();
+        let lines = self.tail.lines.unwrap_or(0);
+        if !self.tail.end_of_last.is_empty() && !self.deleted.contains(lines) {
             let (end, start) = (self.document.as_bytes().len(), self.texts.len());
             self.texts.extend(self.tail.end_of_last);
             changes.push(Changed {
                 base: end..end,
-                number: 0,
+                number: lines,
                 text: start..self.texts.len(),
-                is_line: false,
-                assignment: None,
+                spans: Spans::default(),
+                kind: Kind::EndOfLine,
             });
         }
-        changes.sort_by_key(|change| (change.base.start, change.number));
+        let order = |change: &Changed| (change.base.start, change.number);
+        if !changes.is_sorted_by_key(order) {
+            changes.sort_by_key(order);
+        }
         // An added line is counted by those that were added before it and still are there.
-        let lines = self.tail.lines.unwrap_or(0) + 1;
-        for change in changes.iter_mut().filter(|change| change.base.is_empty()) {
-            change.number = lines;
+        let added = changes.iter_mut().rev();
+        for change in added.take_while(|change| change.base.is_empty()) {
+            change.number = lines + 1;
         }
         (changes, self.texts)
     }
 
+    fn change(&self, row: usize, action: Action) -> Change {
+        let number = self.rows[row].line.number;
+        let line = number - self.deleted.before(number);
+        Change { action, line }
+    }
+
     fn text(&self, row: usize) -> &[u8] {
-        let row = &self.rows[row];
-        match &row.text {
-            Some(text) => &self.texts[text.clone()],
-            None => &self.document.as_bytes()[row.base.clone()],
+        let line = &self.rows[row].line;
+        match line.text.is_empty() {
+            true => &self.document.as_bytes()[line.base.clone()],
+            false => &self.texts[line.text.clone()],
         }
     }
 
-    fn revalue(&mut self, row: usize, value: &Value) {
-        let mut text = Vec::new();
-        let spans = line::revalue(self.text(row), &self.rows[row].spans, value, &mut text);
-        self.replace(row, &text, spans);
-        self.rows[row].depth = 0;
+    fn rewrite(&mut self, row: usize, write: impl FnOnce(&[u8], &Spans, &mut Vec<u8>) -> Spans) {
+        let start = self.texts.len();
+        let line = &mut self.rows[row].line;
+        line.spans = if line.text.is_empty() {
+            let text = &self.document.as_bytes()[line.base.clone()];
+            write(text, &line.spans, &mut self.texts)
+        } else {
+            let text = self.texts[line.text.clone()].to_vec();
+            write(&text, &line.spans, &mut self.texts)
+        };
+        line.text = start..self.texts.len();
     }
 
     fn comment_out(&mut self, row: usize, depth: usize) {
-        let mut text = Vec::new();
-        let spans = line::comment_out(self.text(row), &self.rows[row].spans, depth, &mut text);
-        self.replace(row, &text, spans);
+        self.rewrite(row, |line, spans, text| {
+            line::comment_out(line, spans, depth, text)
+        });
         self.rows[row].depth = depth;
-    }
-
-    fn replace(&mut self, row: usize, text: &[u8], spans: Spans) {
-        let start = self.texts.len();
-        self.texts.extend(text);
-        self.rows[row].text = Some(start..self.texts.len());
-        self.rows[row].spans = spans;
+        self.rows[row].line.kind = Kind::Comment;
     }
 
     fn delete(&mut self, row: usize) {
-        self.rows[row].deleted = true;
         let lines = self.lines() + self.tail.count;
-        self.deleted.add(self.rows[row].number, lines);
+        let line = &mut self.rows[row].line;
+        line.kind = Kind::Deleted;
+        line.text = 0..0;
+        self.deleted.add(line.number, lines);
     }
 
     /// The lines of the setting, live ones at least.
     fn group(&mut self, name: &[u8]) -> usize {
         let document = self.document;
         let entries = document.entries();
-        if let Live::Unindexed(known) = &self.live {
-            if let Some(group) = known.iter().position(|key| same_name(&key.0, name)) {
+        let this = self.groups.len();
+        if self.live.is_none() {
+            let is_it = |group: &Group| same_name(&self.texts[group.name.clone()], name);
+            if let Some(group) = self.groups.iter().position(is_it) {
                 return group;
             }
-            if known.len() == FEW_LIVE {
+            // In a short file every search is short.
+            if this >= FEW_LIVE && this * this.max(entries.len()) > 100 * FEW_LIVE {
                 self.index_live();
             }
         }
-        let group = self.groups.len();
-        let mut rows = Vec::new();
-        let mut add = |number: usize| {
-            let entry = &entries[number];
-            let base = document.line_around(entry.name.start);
-            let spans = Spans::of(base.start, &entry.name, &entry.value);
-            rows.push(self.rows.len());
-            self.rows.push(Row {
-                base,
-                number: entry.line,
-                text: None,
-                spans,
-                depth: 0,
-                deleted: false,
-            });
+        let start = self.texts.len();
+        let mut group = Group {
+            name: start..start + name.len(),
+            first: NONE,
+            last: NONE,
+            knows_comments: false,
         };
-        match &mut self.live {
-            Live::Unindexed(known) => {
-                known.push(Key::owned(name));
-                (0..entries.len())
-                    .filter(|&entry| document.is_named(&entries[entry], name))
-                    .for_each(add);
+        if let Some(live) = &mut self.live {
+            let is_it = is_named(document, &self.groups, &self.texts, name);
+            let mut entry = live.names.get(name, &is_it).unwrap_or(NONE);
+            if entry != NONE && entry as usize >= entries.len() {
+                return entry as usize - entries.len();
             }
-            Live::Indexed { names, previous } => {
-                let this = Known::Group(group as u32);
-                // A shared reference, because the name need not live as long as the keys.
-                let known = names.get(&Key::of(name));
-                match known.map(Cell::get) {
-                    Some(Known::Group(group)) => return group as usize,
-                    Some(Known::Entry(mut entry)) => {
-                        known.inspect(|known| known.set(this));
-                        while entry != NONE {
-                            add(entry as usize);
-                            entry = previous[entry as usize];
-                        }
-                        rows.reverse();
-                    }
-                    None => {
-                        names.insert(Key::owned(name), Cell::new(this));
-                    }
-                }
+            live.names
+                .insert(name, (entries.len() + this) as u32, is_it);
+            while let Some(found) = entries.get(entry as usize) {
+                let row = self.rows.len() as u32;
+                self.rows.push(Row::live(document, found, group.first));
+                group.first = row;
+                group.last = if group.last == NONE { row } else { group.last };
+                entry = live.previous[entry as usize];
+            }
+        } else {
+            let named = entries
+                .iter()
+                .rev()
+                .filter(|entry| document.is_named(entry, name));
+            for entry in named {
+                let row = self.rows.len() as u32;
+                self.rows.push(Row::live(document, entry, group.first));
+                group.first = row;
+                group.last = if group.last == NONE { row } else { group.last };
             }
         }
-        self.groups.push(Group {
-            rows,
-            knows_comments: false,
-        });
-        group
+        self.texts.extend(name);
+        self.groups.push(group);
+        this
+    }
+
+    /// The row in effect: the last one that is live.
+    fn live_row(&self, group: usize) -> Option<usize> {
+        self.rows_of(group)
+            .filter(|&row| self.rows[row].is_live())
+            .last()
+    }
+
+    fn rows_of(&self, group: usize) -> impl Iterator<Item = usize> {
+        let next = |number: u32| (number != NONE).then_some(number as usize);
+        std::iter::successors(next(self.groups[group].first), move |&row| {
+            next(self.rows[row].next)
+        })
+    }
+
+    fn push(&mut self, group: usize, row: Row) -> usize {
+        let number = self.rows.len();
+        self.rows.push(row);
+        let group = &mut self.groups[group];
+        match self.rows.get_mut(group.last as usize) {
+            Some(last) => last.next = number as u32,
+            None => group.first = number as u32,
+        }
+        group.last = number as u32;
+        number
     }
 
     fn index_live(&mut self) {
-        let entries = self.document.entries();
-        let mut names =
-            Names::with_capacity_and_hasher(entries.len() + self.groups.len(), Default::default());
+        let (document, entries) = (self.document, self.document.entries());
+        let mut names = Names::with_capacity(entries.len() + self.groups.len());
         let mut previous = vec![NONE; entries.len()];
+        let is_it = |name| is_named(document, &self.groups, &self.texts, name);
         for (number, entry) in entries.iter().enumerate() {
-            let key = Key::of(&self.document.as_bytes()[entry.name.clone()]);
-            let before = names.insert(key, Cell::new(Known::Entry(number as u32)));
-            if let Some(Known::Entry(before)) = before.map(Cell::into_inner) {
+            let name = &document.as_bytes()[entry.name.clone()];
+            if let Some(before) = names.insert(name, number as u32, is_it(name)) {
                 previous[number] = before;
             }
         }
-        let live = Live::Indexed { names, previous };
-        let Live::Unindexed(known) = std::mem::replace(&mut self.live, live) else {
-            return;
-        };
-        if let Live::Indexed { names, .. } = &mut self.live {
-            for (group, key) in known.into_iter().enumerate() {
-                names.insert(key, Cell::new(Known::Group(group as u32)));
-            }
+        for (group, known) in self.groups.iter().enumerate() {
+            let name = &self.texts[known.name.clone()];
+            names.insert(name, (entries.len() + group) as u32, is_it(name));
         }
+        self.live = Some(Live { names, previous });
     }
 
     /// Adds the commented-out lines of the setting to its group.
@@ -365,48 +366,74 @@ impl<'d> EditSession<'d> {
         if std::mem::replace(&mut self.groups[group].knows_comments, true) {
             return;
         }
-        let found = self.comments.of(self.document, name);
-        if found.is_empty() {
+        let document = self.document;
+        let source = document.as_bytes();
+        let source = &source[..document.abandoned_at().unwrap_or(source.len())];
+        let first = self.rows.len();
+        let mut comments = std::mem::take(&mut self.comments);
+        comments.find(source, name, |start, number| {
+            let rest = &source[start..];
+            let end = memchr(b'\n', rest).map_or(source.len(), |newline| start + newline + 1);
+            let Some(found) = commented::find(source, start, end) else {
+                return;
+            };
+            let row = Row {
+                line: Changed {
+                    base: start..end,
+                    number,
+                    text: 0..0,
+                    spans: Spans {
+                        marker: found.marker.start - start,
+                        ..Spans::of(start, &found.name, &found.value)
+                    },
+                    kind: Kind::Comment,
+                },
+                depth: found.depth,
+                next: NONE,
+            };
+            self.push(group, row);
+        });
+        self.comments = comments;
+        if self.rows.len() > first {
+            self.sort(group);
+        }
+    }
+
+    /// Puts the rows of the group into the order of the file.
+    fn sort(&mut self, group: usize) {
+        let place = |&row: &usize| {
+            let line = &self.rows[row].line;
+            (line.base.start, line.number)
+        };
+        if self.rows_of(group).is_sorted_by_key(|row| place(&row)) {
             return;
         }
-        for (line, number, found) in found {
-            let spans = Spans {
-                marker: line::within(line.start, &found.marker),
-                name: line::within(line.start, &found.name),
-                value: line::within(line.start, &found.value),
-            };
-            self.groups[group].rows.push(self.rows.len());
-            self.rows.push(Row {
-                base: line,
-                number,
-                text: None,
-                spans,
-                depth: found.depth,
-                deleted: false,
-            });
+        let mut rows: Vec<usize> = self.rows_of(group).collect();
+        rows.sort_by_key(place);
+        for pair in rows.windows(2) {
+            self.rows[pair[0]].next = pair[1] as u32;
         }
-        let rows = &self.rows;
-        let order = |row: &usize| (rows[*row].base.start, rows[*row].number);
-        self.groups[group].rows.sort_by_key(order);
+        let (first, last) = (rows[0], rows[rows.len() - 1]);
+        self.rows[last].next = NONE;
+        (self.groups[group].first, self.groups[group].last) = (first as u32, last as u32);
     }
 
     /// The one to be brought to life: see [`commented::depth`].
     fn best_commented_out(&self, group: usize) -> Option<usize> {
-        let rows = self.groups[group].rows.iter().copied();
-        rows.filter(|&row| !self.rows[row].deleted)
+        self.rows_of(group)
+            .filter(|&row| self.rows[row].line.kind == Kind::Comment)
             .max_by_key(|&row| self.rows[row].depth)
     }
 
     /// How many `#` the last live line of a setting gets, all others being commented out.
     fn depth_for(&self, group: usize, last: usize) -> usize {
-        let spans = &self.rows[last].spans;
-        let between = &self.text(last)[spans.name.end..spans.value.start];
+        let spans = &self.rows[last].line.spans;
+        let between = &self.text(last)[spans.name.1..spans.value.0];
         let mut is_above = true;
-        let others = self.groups[group].rows.iter().filter_map(|&row| {
+        let others = self.rows_of(group).filter_map(|row| {
             is_above &= row != last;
             let found = &self.rows[row];
-            let is_comment = found.depth > 0 && !found.deleted;
-            is_comment.then_some((found.depth, is_above))
+            (found.line.kind == Kind::Comment).then_some((found.depth, is_above))
         });
         commented::depth(memchr(b'=', between).is_some(), others)
     }
@@ -418,24 +445,26 @@ impl<'d> EditSession<'d> {
         let number = self.lines() + self.tail.count + 1;
         let start = self.texts.len();
         let spans = line::added(name, value, end, &mut self.texts);
-        let row = self.rows.len();
-        self.rows.push(Row {
-            base: base..base,
-            number,
-            text: Some(start..self.texts.len()),
-            spans,
+        let row = Row {
+            line: Changed {
+                base: base..base,
+                number,
+                text: start..self.texts.len(),
+                spans,
+                kind: Kind::Live,
+            },
             depth: 0,
-            deleted: false,
-        });
+            next: NONE,
+        };
+        let row = self.push(group, row);
         self.tail.count += 1;
         self.tail.added.push(row);
-        self.groups[group].rows.push(row);
         row
     }
 
     /// How an added line ends: as the one before it does, which gets an end if it has none.
     fn end_of_line(&mut self) -> &'static [u8] {
-        let deleted = |row: &usize| self.rows[*row].deleted;
+        let deleted = |row: &usize| self.rows[*row].line.kind == Kind::Deleted;
         while self.tail.added.last().is_some_and(deleted) {
             self.tail.added.pop();
         }
@@ -490,67 +519,95 @@ fn without_last_line(source: &[u8]) -> &[u8] {
     &source[..memrchr(b'\n', &source[..length]).map_or(0, |newline| newline + 1)]
 }
 
-impl<'d> Comments<'d> {
-    /// The commented-out assignments of that name with their lines and line numbers.
-    fn of(&mut self, document: &'d Document, name: &[u8]) -> Vec<(Range<usize>, usize, Commented)> {
-        let source = document.as_bytes();
-        let source = &source[..document.abandoned_at().unwrap_or(source.len())];
-        let mut found = Vec::new();
-        let mut add = |line: Range<usize>, number| {
-            if let Some(comment) = commented::find(source, line.start, line.end) {
-                if same_name(&source[comment.name.clone()], name) {
-                    found.push((line, number, comment));
-                }
-            }
-        };
-        if let Self::Unindexed { searches } = self {
-            *searches += 1;
-            if *searches <= FEW_COMMENTED {
-                for_each_name(source, |found, line, number| {
-                    if same_name(found, name) {
-                        add(line, number);
-                    }
-                });
-                return found;
-            }
-            *self = Self::index(source);
+/// Whether an entry of the document, or a group after these, has that name.
+fn is_named(
+    document: &Document,
+    groups: &[Group],
+    texts: &[u8],
+    name: &[u8],
+) -> impl Fn(u32) -> bool {
+    let entries = document.entries();
+    move |number| match entries.get(number as usize) {
+        Some(entry) => document.is_named(entry, name),
+        None => {
+            let group = groups.get(number as usize - entries.len());
+            group.is_some_and(|group| same_name(&texts[group.name.clone()], name))
         }
-        if let Self::Indexed { last, found } = self {
-            let mut next = last.get(&Key::of(name)).copied().unwrap_or(NONE);
-            while next != NONE {
-                let comment = &found[next as usize];
-                add(comment.line.clone(), comment.number);
-                next = comment.previous;
-            }
-        }
-        found
-    }
-
-    fn index(source: &'d [u8]) -> Self {
-        let mut last = Names::default();
-        let mut found = Vec::new();
-        for_each_name(source, |name, line, number| {
-            let this = found.len() as u32;
-            let previous = last.insert(Key::of(name), this).unwrap_or(NONE);
-            found.push(Comment {
-                line,
-                number,
-                previous,
-            });
-        });
-        Self::Indexed { last, found }
     }
 }
 
-/// Calls `then` with each name that may be that of a commented-out assignment, its line and the
-/// number of that.
-fn for_each_name<'d>(source: &'d [u8], mut then: impl FnMut(&'d [u8], Range<usize>, usize)) {
+impl Row {
+    fn live(document: &Document, entry: &Entry, next: u32) -> Self {
+        let (source, start) = (document.as_bytes(), entry.line_start);
+        let rest = &source[entry.value.end..];
+        let end = memchr(b'\n', rest).map_or(source.len(), |n| entry.value.end + n + 1);
+        Self {
+            line: Changed {
+                base: start..end,
+                number: entry.line,
+                text: 0..0,
+                spans: Spans::of(start, &entry.name, &entry.value),
+                kind: Kind::Live,
+            },
+            depth: 0,
+            next,
+        }
+    }
+}
+
+impl Comments {
+    /// Calls `add` with the start and the number of each line on which `name` may be commented out.
+    fn find(&mut self, source: &[u8], name: &[u8], mut add: impl FnMut(usize, usize)) {
+        self.searches += 1;
+        if self.searches <= FEW_COMMENTED {
+            for_each_name(source, |found, start, number| {
+                if same_name(found, name) {
+                    add(start, number);
+                }
+            });
+            return;
+        }
+        let (names, found) = self.index.get_or_insert_with(|| index_comments(source));
+        let is_it = |number: u32| found[number as usize].is_named(source, name);
+        let mut next = names.get(name, is_it).unwrap_or(NONE);
+        while let Some(comment) = found.get(next as usize) {
+            add(comment.start, comment.number);
+            next = comment.previous;
+        }
+    }
+}
+
+impl Comment {
+    fn is_named(&self, source: &[u8], name: &[u8]) -> bool {
+        commented::name(source, self.start).is_some_and(|found| same_name(found, name))
+    }
+}
+
+fn index_comments(source: &[u8]) -> (Names, Vec<Comment>) {
+    // Half of the lines of the file that `initdb` writes are some 40 bytes long and such comments.
+    let mut names = Names::with_capacity(source.len() / 80);
+    let mut found: Vec<Comment> = Vec::with_capacity(source.len() / 80);
+    for_each_name(source, |name, start, number| {
+        let is_it = |number: u32| found[number as usize].is_named(source, name);
+        let previous = names.insert(name, found.len() as u32, is_it);
+        found.push(Comment {
+            start,
+            number,
+            previous: previous.unwrap_or(NONE),
+        });
+    });
+    (names, found)
+}
+
+/// Calls `then` with each name that may be that of a commented-out assignment, and the start and
+/// number of its line.
+fn for_each_name<'d>(source: &'d [u8], mut then: impl FnMut(&'d [u8], usize, usize)) {
     let (mut start, mut number) = (0, 0);
     let ends = memchr_iter(b'\n', source).map(|newline| newline + 1);
     for end in ends.chain([source.len()]) {
         number += 1;
         if let Some(name) = commented::name(&source[..end], start) {
-            then(name, start..end, number);
+            then(name, start, number);
         }
         start = end;
     }
