@@ -75,57 +75,41 @@
 //! * `serde`: `Document::deserialize` and `Configuration::deserialize` for structs of settings,
 //!   `to_settings` for the other direction, and `Serialize` for both as maps.
 
-mod assignment;
 mod bytes;
-mod commented;
-mod configuration;
-#[cfg(feature = "serde")]
-mod de;
 mod document;
-mod edit;
-mod edit_error;
-mod error;
-mod line;
-mod list;
+mod include;
 mod loader;
 mod location;
-mod name;
-mod names;
-mod number;
-mod place;
-mod quote;
-mod reading;
-mod resolve;
-mod scan;
 #[cfg(feature = "serde")]
-mod ser;
-mod session;
+mod serde;
+mod syntax;
 mod value;
 
-pub use crate::assignment::{Assignment, MAX_ERRORS, Statement, assignments, statements};
-pub use crate::configuration::{
-    Configuration, Event, Explanation, LocatedAssignment, Problem, ProblemKind, SourceFile,
+pub use crate::document::edit::{Action, Change, Removal};
+pub use crate::document::error::{EditError, EditErrorKind};
+pub use crate::document::place::Place;
+pub use crate::document::session::EditSession;
+pub use crate::document::text::Document;
+pub use crate::include::configuration::{
+    Configuration, Event, LocatedAssignment, Problem, ProblemKind, SettingExplanation, SourceFile,
 };
+pub use crate::include::resolver::{AutoConf, ResolveError, Resolver};
+pub use crate::loader::{FileSystem, LoadError, Loader};
 #[cfg(feature = "serde")]
-pub use crate::de::DeserializeError;
-pub use crate::document::Document;
-pub use crate::edit::{Action, Change, Removal};
-pub use crate::edit_error::{EditError, EditErrorKind};
-pub use crate::error::{CheckError, SyntaxError};
-pub use crate::list::{
+pub use crate::serde::de::DeserializeError;
+#[cfg(feature = "serde")]
+pub use crate::serde::ser::{SerializeError, to_settings};
+pub use crate::syntax::assignment::{Assignment, Statement, assignments, statements};
+pub use crate::syntax::error::{CheckError, MAX_ERRORS, SyntaxError};
+pub use crate::syntax::name::{Directive, NameError, SettingName};
+pub use crate::syntax::scan::Expected;
+pub use crate::value::error::ValueError;
+pub use crate::value::list::{
     ListError, join_directories, join_guc_list, split_directories, split_guc_list,
     split_identifiers,
 };
-pub use crate::loader::{FileSystem, LoadError, Loader};
-pub use crate::name::{Directive, NameError, SettingName};
-pub use crate::place::Place;
-pub use crate::reading::{BaseUnit, ValueError};
-pub use crate::resolve::{AutoConf, ResolveError, Resolver};
-pub use crate::scan::Expected;
-#[cfg(feature = "serde")]
-pub use crate::ser::{SerializeError, to_settings};
-pub use crate::session::EditSession;
-pub use crate::value::{Memory, Value};
+pub use crate::value::unit::BaseUnit;
+pub use crate::value::written::{Memory, Value};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

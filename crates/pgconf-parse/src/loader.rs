@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fmt;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -33,14 +34,30 @@ pub trait Loader {
     fn is_directory(&self, path: &Path) -> io::Result<bool>;
 }
 
-/// Why a file could not be loaded.
+/// The reason why a file could not be loaded.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum LoadError {
-    /// It could not be opened.
+    /// The file could not be opened.
     Open(io::Error),
-    /// It was opened, but could not be read.
+    /// The file was opened, but could not be read.
     Read(io::Error),
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Open(_) => "the file cannot be opened",
+            Self::Read(_) => "the file cannot be read",
+        })
+    }
+}
+
+impl std::error::Error for LoadError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        let (Self::Open(error) | Self::Read(error)) = self;
+        Some(error)
+    }
 }
 
 impl From<LoadError> for io::Error {
@@ -73,11 +90,11 @@ impl FileSystem {
 
 impl Loader for FileSystem {
     fn load(&self, path: &Path) -> Result<Vec<u8>, LoadError> {
-        // Before it is opened, for opening a pipe waits. One who swaps them in between can have
-        // that.
+        // Before it is opened, because opening a pipe waits. A file swapped in between the two calls
+        // is not guarded against.
         let metadata = fs::metadata(path).map_err(LoadError::Open)?;
         if !(metadata.is_file() || metadata.is_dir() || is_null_device(&metadata)) {
-            let error = io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file");
+            let error = io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
             return Err(LoadError::Read(error));
         }
         let file = File::open(path).map_err(LoadError::Open)?;

@@ -108,7 +108,7 @@ fn what_cannot_be_settings_is_refused() {
     assert!(
         error
             .to_string()
-            .starts_with("`a b` cannot be the name of a setting")
+            .starts_with("`a b` is not the name of a setting")
     );
     let nested = BTreeMap::from([("a", BTreeMap::from([("b", 1)]))]);
     let error = to_settings(&nested).unwrap_err();

@@ -2,10 +2,10 @@
 
 use memchr::{memchr, memrchr};
 
-use crate::document::Document;
+use crate::document::text::Document;
 
 /// Where [`Document::append`] puts its line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Place<'a> {
     /// At the end of the file.

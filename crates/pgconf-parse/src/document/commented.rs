@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::scan::{self, Line};
+use crate::syntax::scan::{self, Line};
 
 /// A commented-out assignment, as offsets into the source.
 #[derive(Clone, Debug)]
@@ -39,6 +39,7 @@ pub(crate) fn find(source: &[u8], start: usize, end: usize) -> Option<Commented>
 }
 
 /// The name on the line that starts at `start`, if [`find`] might find an assignment there.
+#[inline]
 pub(crate) fn name(source: &[u8], start: usize) -> Option<&[u8]> {
     let (marker, depth) = marker(source, start)?;
     let text = &source[marker.end..];
@@ -51,6 +52,7 @@ pub(crate) fn name(source: &[u8], start: usize) -> Option<&[u8]> {
 ///
 /// Deeper indented text is an example or prose: in the file that `initdb` writes, the line
 /// `#   name = value` explains the format.
+#[inline]
 fn marker(source: &[u8], start: usize) -> Option<(Range<usize>, usize)> {
     let line = &source[start..];
     let indent = run(line, |byte| matches!(byte, b' ' | b'\t' | b'\r'));
@@ -65,6 +67,7 @@ fn marker(source: &[u8], start: usize) -> Option<(Range<usize>, usize)> {
         .then_some((start + indent..start + text, depth))
 }
 
+#[inline]
 fn run(text: &[u8], belongs: impl Fn(u8) -> bool) -> usize {
     text.iter().take_while(|&&byte| belongs(byte)).count()
 }

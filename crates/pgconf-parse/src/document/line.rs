@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use crate::quote;
-use crate::value::Value;
+use crate::syntax::quote;
+use crate::value::written::Value;
 
 /// Where the parts of an assignment are, in bytes from the start of its line.
 #[derive(Clone, Copy, Debug, Default)]
@@ -38,6 +38,7 @@ pub(crate) fn holds(line: &[u8], spans: &Spans, value: &Value) -> bool {
 pub(crate) fn revalue(line: &[u8], spans: &Spans, value: &Value, text: &mut Vec<u8>) -> Spans {
     let line_start = text.len();
     let (name, raw) = (without_marker(line, spans, text), spans.value(line));
+    let end_of_prefix = text.len();
     let quoted = raw.starts_with(b"'") || !quote::may_stand_bare(value.as_bytes());
     // The value may follow the name at once, as in `a'b'` and `a+1`; a word may not.
     if name.end == text.len() && !quoted {
@@ -52,11 +53,15 @@ pub(crate) fn revalue(line: &[u8], spans: &Spans, value: &Value, text: &mut Vec<
         .take_while(|byte| matches!(byte, b' ' | b'\t'))
         .count();
     if gap > 0 && rest.get(gap) == Some(&b'#') {
-        let before = column(0, &line[..spans.marker]);
-        let target = column(before, &line[spans.name.0..spans.value.1 + gap]);
-        let at = column(0, &text[line_start..]);
-        pad(text, at, &rest[..gap], target);
-        text.extend(&rest[gap..]);
+        let prefix = column(0, &text[line_start..end_of_prefix]);
+        let at = column(prefix, &text[end_of_prefix..]);
+        let before = column(prefix, raw);
+        if at == before {
+            text.extend(rest);
+        } else {
+            pad(text, at, &rest[..gap], column(before, &rest[..gap]));
+            text.extend(&rest[gap..]);
+        }
     } else {
         text.extend(rest);
     }

@@ -12,12 +12,13 @@ use serde::de::{
 };
 use serde::forward_to_deserialize_any;
 
-use crate::assignment::Assignment;
-use crate::configuration::Configuration;
-use crate::document::Document;
-use crate::list::split_guc_list;
-use crate::number;
-use crate::reading::{BaseUnit, ValueError, Wanted};
+use crate::document::text::Document;
+use crate::include::configuration::Configuration;
+use crate::syntax::assignment::{Assignment, NEWEST};
+use crate::value::error::{ValueError, Wanted};
+use crate::value::list::split_guc_list;
+use crate::value::number;
+use crate::value::unit::BaseUnit;
 
 impl Document {
     /// A struct, or a map, of the settings of this file (feature `serde`).
@@ -72,7 +73,7 @@ impl Configuration {
     /// [`DeserializeError`] if a value does not fit its field, or one is missing.
     pub fn deserialize<T: DeserializeOwned>(&self) -> Result<T, DeserializeError> {
         T::deserialize(Settings::new(self.settings().map(|found| Setting {
-            assignment: *found,
+            assignment: found.assignment(),
             file: Some(found.file()),
         })))
     }
@@ -234,7 +235,7 @@ impl<'de> Deserializer<'de> for Value<'_> {
     }
 
     fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeserializeError> {
-        match number::parse_real(&self.0, BaseUnit::None) {
+        match number::parse_real(&self.0, BaseUnit::None, NEWEST) {
             Ok(number) => visitor.visit_f64(number),
             Err(_) => Err(self.wanted(Wanted::Real)),
         }

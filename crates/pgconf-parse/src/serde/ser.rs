@@ -7,11 +7,11 @@ use serde::ser::{
     SerializeTuple, SerializeTupleStruct, Serializer,
 };
 
-use crate::configuration::Configuration;
-use crate::document::Document;
-use crate::list::join_guc_list;
-use crate::name::SettingName;
-use crate::value::{Memory, Value};
+use crate::document::text::Document;
+use crate::include::configuration::Configuration;
+use crate::syntax::name::SettingName;
+use crate::value::list::join_guc_list;
+use crate::value::written::{Memory, Value};
 
 /// The settings that a map or a struct holds (feature `serde`), for [`Document::update`].
 ///

@@ -1,16 +1,17 @@
 //! A whole file: its bytes, and where in them the assignments stand.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::ops::Range;
+use std::str::FromStr;
 
 use memchr::memchr;
 
-use crate::assignment::{Assignment, Scanner, Statement};
-use crate::commented;
-use crate::error::{CheckError, SyntaxError};
-use crate::line::Spans;
-use crate::name::same_name;
-use crate::scan::Line;
+use crate::document::commented;
+use crate::syntax::assignment::{Assignment, Scanner, Statement};
+use crate::syntax::error::{CheckError, SyntaxError};
+use crate::syntax::name::same_name;
+use crate::syntax::scan::Line;
 
 /// The text of a configuration file, with an index of its assignments.
 ///
@@ -31,11 +32,11 @@ use crate::scan::Line;
 /// ```
 #[derive(Clone, Default)]
 pub struct Document {
-    source: Vec<u8>,
-    entries: Vec<Entry>,
-    errors: Vec<SyntaxError>,
+    pub(super) source: Vec<u8>,
+    pub(super) entries: Vec<Entry>,
+    pub(super) errors: Vec<SyntaxError>,
     /// Where the server stops reading, if it does so before the end.
-    abandoned: Option<usize>,
+    pub(super) abandoned: Option<usize>,
 }
 
 /// An assignment as offsets into the source.
@@ -59,7 +60,7 @@ impl Document {
         document
     }
 
-    fn reindex(&mut self) {
+    pub(super) fn reindex(&mut self) {
         let mut scanner = Scanner::new(&self.source);
         (self.entries, self.errors) = index(&mut scanner);
         let end = scanner.position();
@@ -200,8 +201,7 @@ impl Document {
     }
 
     pub(crate) fn is_named(&self, entry: &Entry, name: &[u8]) -> bool {
-        // Comparing lengths first spares a look at the text for most entries.
-        entry.name.len() == name.len() && same_name(&self.source[entry.name.clone()], name)
+        same_name(&self.source[entry.name.clone()], name)
     }
 
     fn view(&self, entry: &Entry) -> Assignment<'_> {
@@ -216,177 +216,6 @@ impl Document {
 
     pub(crate) fn entries(&self) -> &[Entry] {
         &self.entries
-    }
-
-    /// Changes lines, given in the order of the document, and brings the index up to date without
-    /// reading the rest again.
-    pub(crate) fn rewrite(&mut self, changes: &[Changed], texts: &[u8]) {
-        let Some(first) = changes.first() else {
-            return;
-        };
-        // A line that is an error shows its own end.
-        let ends_error = |change: &Changed| {
-            let end = change.base.start;
-            change.kind == Kind::EndOfLine
-                && self.errors.last().is_some_and(|error| error.ends_at(end))
-        };
-        if changes.iter().any(ends_error) {
-            self.write(changes, texts);
-            self.reindex();
-            return;
-        }
-        let from = self
-            .entries
-            .partition_point(|entry| entry.line_start < first.base.start);
-        let mut ahead = changes.iter().peekable();
-        let mut shift = Shift::default();
-        let mut new = Vec::new();
-        let mut any_gone = false;
-        for entry in &mut self.entries[from..] {
-            while let Some(change) = ahead.next_if(|change| change.is_before(entry.line_start)) {
-                new.extend(shift.entry_of(change));
-                shift.pass(change);
-            }
-            match ahead.next_if(|change| change.base.start == entry.line_start) {
-                Some(change) => {
-                    match shift.entry_of(change) {
-                        Some(changed) => *entry = changed,
-                        None => {
-                            entry.line = GONE;
-                            any_gone = true;
-                        }
-                    }
-                    shift.pass(change);
-                }
-                None => shift.apply(entry),
-            }
-        }
-        for change in ahead {
-            new.extend(shift.entry_of(change));
-            shift.pass(change);
-        }
-        if any_gone {
-            self.entries.retain(|entry| entry.line != GONE);
-        }
-        if let Some(first) = new.first() {
-            let is_tail = self
-                .entries
-                .last()
-                .is_none_or(|last| last.line_start < first.line_start);
-            self.entries.append(&mut new);
-            if !is_tail {
-                self.entries.sort_by_key(|entry| entry.line_start);
-            }
-        }
-        let mut ahead = changes.iter().peekable();
-        let mut shift = Shift::default();
-        for error in &mut self.errors {
-            while let Some(change) = ahead.next_if(|change| change.is_before(error.line_start())) {
-                shift.pass(change);
-            }
-            error.shift(shift.lines, shift.bytes);
-        }
-        if let Some(end) = &mut self.abandoned {
-            while let Some(change) = ahead.next_if(|change| change.is_before(*end)) {
-                shift.pass(change);
-            }
-            *end = end.wrapping_add_signed(shift.bytes);
-        }
-        self.write(changes, texts);
-    }
-
-    fn write(&mut self, changes: &[Changed], texts: &[u8]) {
-        if let [change] = changes {
-            let text = &texts[change.text.clone()];
-            self.source
-                .splice(change.base.clone(), text.iter().copied());
-            return;
-        }
-        let added: usize = changes.iter().map(|change| change.text.len()).sum();
-        let mut source = Vec::with_capacity(self.source.len() + added);
-        let mut kept = 0;
-        for change in changes {
-            source.extend_from_slice(&self.source[kept..change.base.start]);
-            source.extend_from_slice(&texts[change.text.clone()]);
-            kept = change.base.end;
-        }
-        source.extend_from_slice(&self.source[kept..]);
-        self.source = source;
-    }
-}
-
-/// A line that an edit changes.
-#[derive(Debug)]
-pub(crate) struct Changed {
-    /// The line that it replaces, or the empty range where it is added.
-    pub(crate) base: Range<usize>,
-    /// The number that the line has without the other changes.
-    pub(crate) number: usize,
-    /// The new text, as a range of the texts of all changes.
-    pub(crate) text: Range<usize>,
-    /// The parts of the assignment.
-    pub(crate) spans: Spans,
-    pub(crate) kind: Kind,
-}
-
-/// What a changed line is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// An assignment.
-    Live,
-    /// A comment.
-    Comment,
-    /// Nothing any more.
-    Deleted,
-    /// No line, but the end that the line before lacks.
-    EndOfLine,
-}
-
-impl Changed {
-    /// Whether it leaves the line that starts at `line_start` alone, but moves it.
-    fn is_before(&self, line_start: usize) -> bool {
-        self.base.start < line_start || self.base.is_empty() && self.base.start == line_start
-    }
-
-    fn is_line(&self) -> bool {
-        matches!(self.kind, Kind::Live | Kind::Comment)
-    }
-}
-
-/// The number of an entry that is to go.
-const GONE: usize = 0;
-
-/// How far an edit moves what comes after it.
-#[derive(Default)]
-struct Shift {
-    lines: isize,
-    bytes: isize,
-}
-
-impl Shift {
-    fn pass(&mut self, change: &Changed) {
-        self.bytes += change.text.len() as isize - change.base.len() as isize;
-        self.lines += isize::from(change.is_line()) - isize::from(!change.base.is_empty());
-    }
-
-    fn apply(&self, entry: &mut Entry) {
-        entry.line = entry.line.wrapping_add_signed(self.lines);
-        entry.line_start = entry.line_start.wrapping_add_signed(self.bytes);
-        for span in [&mut entry.name, &mut entry.value] {
-            *span = span.start.wrapping_add_signed(self.bytes)
-                ..span.end.wrapping_add_signed(self.bytes);
-        }
-    }
-
-    fn entry_of(&self, change: &Changed) -> Option<Entry> {
-        let start = change.base.start.wrapping_add_signed(self.bytes);
-        let moved = |span: (usize, usize)| start + span.0..start + span.1;
-        (change.kind == Kind::Live).then(|| Entry {
-            line: change.number.wrapping_add_signed(self.lines),
-            line_start: start,
-            name: moved(change.spans.name),
-            value: moved(change.spans.value),
-        })
     }
 }
 
@@ -438,6 +267,15 @@ impl fmt::Debug for Document {
             .field("text", &String::from_utf8_lossy(&self.source))
             .field("errors", &self.errors)
             .finish_non_exhaustive()
+    }
+}
+
+/// Never fails, as [`Document::parse`].
+impl FromStr for Document {
+    type Err = Infallible;
+
+    fn from_str(source: &str) -> Result<Self, Infallible> {
+        Ok(Self::parse(source))
     }
 }
 

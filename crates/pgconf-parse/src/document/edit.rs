@@ -4,15 +4,16 @@ use std::ops::Range;
 
 use memchr::{memchr, memrchr};
 
-use crate::document::{Changed, Document, Kind, line_count};
-use crate::edit_error::{EditError, EditErrorKind};
-use crate::line::{self, Spans};
-use crate::place::Place;
-use crate::session::{EditSession, check};
-use crate::value::Value;
+use crate::document::error::{EditError, EditErrorKind};
+use crate::document::line::{self, Spans};
+use crate::document::place::Place;
+use crate::document::rewrite::{Changed, Kind};
+use crate::document::session::{EditSession, check};
+use crate::document::text::{Document, line_count};
+use crate::value::written::Value;
 
 /// What [`Document::set`] did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Change {
     /// In which way the document was changed.
@@ -30,7 +31,7 @@ impl Change {
 }
 
 /// The ways in which [`Document::set`] reaches its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Action {
     /// The setting had that value already, and the document is as it was.
@@ -44,7 +45,7 @@ pub enum Action {
 }
 
 /// What becomes of an assignment that [`Document::remove`] takes out of effect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Removal {
     /// It stays as a comment: `#port = 5432`.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use memchr::memchr;
 
-use crate::scan::{self, Token};
+use crate::syntax::scan::{self, Token};
 
 /// The value that the server reads from a value token as written, quotes and escapes included.
 ///

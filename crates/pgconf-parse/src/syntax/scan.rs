@@ -70,7 +70,7 @@ pub(crate) enum Line {
 }
 
 /// What the server would have accepted where it found something else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Expected {
     /// The name of a setting, at the beginning of a line.

@@ -6,9 +6,13 @@ use std::ops::Range;
 
 use memchr::memchr;
 
-use crate::assignment::MAX_ERRORS;
 use crate::bytes::Bytes;
-use crate::scan::Expected;
+use crate::syntax::scan::Expected;
+
+/// The number of syntax errors after which the server abandons a file.
+///
+/// Source: `ParseConfigFp` in guc-file.l.
+pub const MAX_ERRORS: usize = 100;
 
 /// A line that the server rejects with "syntax error".
 ///

@@ -4,15 +4,16 @@ use std::ops::Range;
 
 use memchr::{memchr, memchr_iter, memrchr};
 
-use crate::commented;
-use crate::document::{Changed, Document, Entry, Kind, line_count};
-use crate::edit::{Action, Change, Removal};
-use crate::edit_error::{EditError, EditErrorKind};
-use crate::line::{self, Spans};
-use crate::name::{SettingName, same_name};
-use crate::names::{NONE, Names};
-use crate::quote;
-use crate::value::Value;
+use crate::document::commented;
+use crate::document::edit::{Action, Change, Removal};
+use crate::document::error::{EditError, EditErrorKind};
+use crate::document::line::{self, Spans};
+use crate::document::names::{NONE, Names};
+use crate::document::rewrite::{Changed, Kind};
+use crate::document::text::{Document, Entry, line_count};
+use crate::syntax::name::{SettingName, same_name};
+use crate::syntax::quote;
+use crate::value::written::Value;
 
 /// Edits of a [`Document`] that are made together; see [`Document::edit`].
 #[derive(Debug)]
@@ -68,8 +69,8 @@ struct Live {
 }
 
 /// So many settings are searched for without an index of the live ones, or of the comments.
-const FEW_LIVE: usize = 8;
-const FEW_COMMENTED: usize = 2;
+const FEW_LIVE: usize = 4;
+const FEW_COMMENTED: usize = 1;
 
 /// The comments that look like assignments, by their names.
 #[derive(Debug, Default)]
@@ -106,7 +107,7 @@ impl<'d> EditSession<'d> {
             live: None,
             comments: Comments::default(),
             rows: Vec::new(),
-            texts: Vec::new(),
+            texts: Vec::with_capacity(256),
             tail: Tail::default(),
             deleted: Deleted::default(),
         }
@@ -606,6 +607,11 @@ fn for_each_name<'d>(source: &'d [u8], mut then: impl FnMut(&'d [u8], usize, usi
     let ends = memchr_iter(b'\n', source).map(|newline| newline + 1);
     for end in ends.chain([source.len()]) {
         number += 1;
+        let may_be_comment = matches!(source.get(start), Some(b'#' | b' ' | b'\t' | b'\r'));
+        if !may_be_comment {
+            start = end;
+            continue;
+        }
         if let Some(name) = commented::name(&source[..end], start) {
             then(name, start, number);
         }
@@ -618,6 +624,7 @@ pub(crate) fn check(name: &[u8], value: &Value) -> Result<(), EditError> {
     let kind = match SettingName::check(name) {
         Err(problem) => EditErrorKind::Name(problem),
         Ok(()) if memchr(0, value.as_bytes()).is_some() => EditErrorKind::Nul,
+        Ok(()) if value.is_nan() => EditErrorKind::NotANumber,
         Ok(()) => return Ok(()),
     };
     Err(EditError::new(name, kind))
