@@ -33,11 +33,12 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # What there is
+//! # Overview
 //!
 //! * [`Document`]: one file. [`get`](Document::get) and its kin read, [`set`](Document::set),
 //!   [`update`](Document::update), [`append`](Document::append) and [`remove`](Document::remove)
-//!   edit, [`check`](Document::check) tells what the server would reject.
+//!   edit, [`edit`](Document::edit) makes many edits at once, and [`check`](Document::check)
+//!   reports what the server would reject.
 //! * [`assignments`] and [`statements`]: the same reading straight from bytes, without allocation.
 //! * [`Assignment`]: name, value, place; typed readings by the server's rules.
 //! * [`Resolver`] and [`Configuration`]: a file with everything that it includes and
@@ -52,7 +53,8 @@
 //! * What was set is what the server reads. Where no file can express it, setting it is an error.
 //! * Names, values, line numbers and errors are the server's, for the servers from 10 to 18; what
 //!   is different on purpose is marked `DIFFERENCE:` in these pages.
-//! * No input makes it panic, and time is linear in the size of the file. Reading with includes
+//! * No input makes it panic, and time is linear in the size of the file and the number of edits
+//!   of a session. Reading with includes
 //!   ends after 10,000 files, or 16 MiB.
 //!
 //! # Where it differs from the server

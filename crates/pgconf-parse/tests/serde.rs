@@ -121,12 +121,23 @@ fn what_cannot_be_settings_is_refused() {
 
 proptest! {
     #[test]
+    fn amounts_of_memory_come_back(bytes in prop_oneof![0..5_u64, any::<u64>(), (0..99_u64).prop_map(|n| n << 30)]) {
+        // A double holds no more digits.
+        let memory = Memory::from_bytes(bytes & !0 << 11);
+        prop_assert_eq!(memory.to_string().parse::<Memory>().unwrap(), memory);
+        let json = serde_json::to_string(&memory).unwrap();
+        prop_assert_eq!(serde_json::from_str::<Memory>(&json).unwrap(), memory);
+    }
+
+    #[test]
     fn a_map_comes_back(map in btree_map("[a-z]{1,3}", "\\PC{0,8}", 0..5)) {
         let mut document = Document::default();
         document.update(to_settings(&map).unwrap()).unwrap();
         prop_assert_eq!(document.deserialize::<BTreeMap<String, String>>().unwrap(), map.clone());
         let json = serde_json::to_value(&document).unwrap();
-        prop_assert_eq!(json, serde_json::to_value(&map).unwrap());
+        prop_assert_eq!(&json, &serde_json::to_value(&map).unwrap());
+        let again: Document = serde_json::from_value(json).unwrap();
+        prop_assert_eq!(again.deserialize::<BTreeMap<String, String>>().unwrap(), map);
     }
 
     #[test]

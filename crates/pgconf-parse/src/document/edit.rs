@@ -12,11 +12,11 @@ use crate::document::session::{EditSession, check};
 use crate::document::text::{Document, line_count};
 use crate::value::written::Value;
 
-/// What [`Document::set`] did.
+/// The result of [`Document::set`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Change {
-    /// In which way the document was changed.
+    /// How the document was changed.
     pub action: Action,
     /// The line on which the assignment stands now, counted from 1.
     pub line: usize,
@@ -44,13 +44,13 @@ pub enum Action {
     Appended,
 }
 
-/// What becomes of an assignment that [`Document::remove`] takes out of effect.
+/// How [`Document::remove`] takes an assignment out of effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Removal {
-    /// It stays as a comment: `#port = 5432`.
+    /// The assignment stays as a comment: `#port = 5432`.
     CommentOut,
-    /// Its line goes, with the comment behind it.
+    /// Its line is deleted, with the comment after the value.
     Delete,
 }
 
@@ -58,13 +58,18 @@ impl Document {
     /// Gives the setting `name` the value `value`, changing one line.
     ///
     /// The assignment in effect is edited in place, keeping its name as spelled, its spacing, its
-    /// line end and the comment behind it, which also keeps its column where there is room. If
-    /// there is none, the last commented-out assignment of that name is brought to life; and if
-    /// there is none of these either, a line is added at the end. A value that was quoted stays
+    /// line end and the comment after it, which also keeps its column where there is room. If
+    /// there is none, a commented-out assignment of that name is brought to life: the one that
+    /// [`comment_out`](Self::comment_out) commented out, or else the last. If there is none either,
+    /// a line is added at the end. A value that was quoted stays
     /// quoted; otherwise quotes are put where they are needed.
     ///
     /// Only this file is considered: a later include or `postgresql.auto.conf` may assign to the
-    /// same setting. [`Configuration::explain`](crate::Configuration::explain) tells.
+    /// same setting, which [`Configuration::explain`](crate::Configuration::explain) shows.
+    ///
+    /// A newline in the value is written as `\n`. Avoid such values in `postgresql.auto.conf`: the
+    /// server reads them, but its next `ALTER SYSTEM` writes the newline itself between the quotes,
+    /// which is a syntax error (`write_auto_conf_file` in guc.c).
     ///
     /// ```
     /// use pgconf_parse::{Action, Document};
@@ -81,8 +86,9 @@ impl Document {
     ///
     /// # Errors
     ///
-    /// [`EditError`] if `name` cannot be a setting's, if the value holds a NUL, which no file can
-    /// express, or if a line would have to be added where the server does not read any more.
+    /// Fails with [`EditError`] if `name` is not the name of a setting, if the value contains a NUL
+    /// byte, which no file can express, if it was made of a NaN, or if a line would have to be added
+    /// below the point where the server stops reading.
     pub fn set(
         &mut self,
         name: impl AsRef<[u8]>,
@@ -96,7 +102,8 @@ impl Document {
     ///
     /// # Errors
     ///
-    /// As [`set`](Self::set), for the first that fails; the document is then as it was.
+    /// Fails as [`set`](Self::set) does for the first setting that cannot be set. The document then
+    /// stays as it was.
     pub fn update<N: AsRef<[u8]>, V: Into<Value>>(
         &mut self,
         settings: impl IntoIterator<Item = (N, V)>,
@@ -130,7 +137,7 @@ impl Document {
     ///
     /// # Errors
     ///
-    /// What the closure returns; the document is then as it was.
+    /// Fails with what the closure returns. The document then stays as it was.
     pub fn edit<T, E>(
         &mut self,
         change: impl FnOnce(&mut EditSession<'_>) -> Result<T, E>,
@@ -156,13 +163,13 @@ impl Document {
         count
     }
 
-    /// Puts `#` before every assignment of that name and tells how many there were.
+    /// Puts `#` before every assignment of that name and returns how many there were.
     pub fn comment_out(&mut self, name: impl AsRef<[u8]>) -> usize {
         self.remove(name, Removal::CommentOut)
     }
 
-    /// Adds a line for the setting at a place of one's choice, and leaves assignments and
-    /// commented-out ones as they are; [`set`](Self::set) is what is wanted more often.
+    /// Adds a line for the setting at the given place, and leaves existing assignments and
+    /// commented-out ones as they are. Most callers want [`set`](Self::set).
     ///
     /// ```
     /// use pgconf_parse::{Document, Place};
@@ -179,8 +186,8 @@ impl Document {
     ///
     /// # Errors
     ///
-    /// As [`set`](Self::set); also if there is no such place, or if an assignment of that name
-    /// stands behind it, over which the new one would not win.
+    /// Fails as [`set`](Self::set) does, if the document has no such place, or if an assignment of
+    /// that name below it would override the new one.
     pub fn append(
         &mut self,
         name: impl AsRef<[u8]>,

@@ -113,11 +113,11 @@ impl<'d> EditSession<'d> {
         }
     }
 
-    /// As [`Document::set`].
+    /// Sets a setting as [`Document::set`] does.
     ///
     /// # Errors
     ///
-    /// As [`Document::set`].
+    /// Fails as [`Document::set`] does.
     pub fn set(
         &mut self,
         name: impl AsRef<[u8]>,
@@ -153,7 +153,7 @@ impl<'d> EditSession<'d> {
         Ok(self.change(row, Action::Appended))
     }
 
-    /// As [`Document::remove`].
+    /// Takes a setting out of effect as [`Document::remove`] does.
     pub fn remove(&mut self, name: impl AsRef<[u8]>, removal: Removal) -> usize {
         let name = name.as_ref();
         let group = self.group(name);

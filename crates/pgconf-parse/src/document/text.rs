@@ -49,8 +49,8 @@ pub(crate) struct Entry {
 }
 
 impl Document {
-    /// Reads a configuration file; cannot fail. [`check`](Self::check) tells whether the server
-    /// would accept it.
+    /// Reads a configuration file. This cannot fail; [`check`](Self::check) returns whether the
+    /// server would accept it.
     pub fn parse(source: impl Into<Vec<u8>>) -> Self {
         let mut document = Self {
             source: source.into(),
@@ -85,11 +85,11 @@ impl Document {
         self.source
     }
 
-    /// Whether the server would accept every line.
+    /// Checks that the server would accept every line.
     ///
     /// # Errors
     ///
-    /// [`CheckError`] with the errors that the server would log, in their order, up to the one
+    /// Fails with [`CheckError`], which holds the errors that the server would log, in their order, up to the one
     /// after which it abandons the file.
     pub fn check(&self) -> Result<(), CheckError> {
         if self.errors.is_empty() {

@@ -1,4 +1,4 @@
-//! What was read from a configuration and all its files.
+//! The settings and problems that were read from a configuration and all its files.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -112,7 +112,7 @@ impl Configuration {
     }
 
     /// What the server would complain about. One problem is enough for it not to start, or to
-    /// leave its settings as they are when told to reload.
+    /// leave its settings as they are when it is to reload.
     pub fn problems(&self) -> impl Iterator<Item = &Problem> {
         self.rows.iter().filter_map(|row| match row {
             Row::Problem(problem) => Some(&**problem),
@@ -313,33 +313,32 @@ pub enum ProblemKind {
     EmptyDirectoryName,
     /// Files are included more than 10 deep.
     TooDeep,
-    /// A file includes itself. Rings of several files end by being too deep.
+    /// A file includes itself. Longer cycles are reported as `TooDeep`.
     Recursion,
     /// An included file cannot be opened.
     OpenFile {
         /// Its path.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         error: io::ErrorKind,
     },
     /// A directory cannot be opened.
     OpenDirectory {
         /// Its path.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         error: io::ErrorKind,
     },
-    /// Something in a directory can be neither file nor directory, as a symbolic link that leads
-    /// nowhere.
+    /// An entry of a directory cannot be examined, as a dangling symbolic link.
     Stat {
         /// Its path.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         error: io::ErrorKind,
     },
     /// A file was opened, but cannot be read: most often it is a directory.
     Read {
-        /// Why not.
+        /// The reason.
         error: io::ErrorKind,
     },
     /// More than 10,000 files and directories, or 16 MiB of text, were read. A file that is

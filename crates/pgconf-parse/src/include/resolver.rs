@@ -96,7 +96,7 @@ impl Resolver {
     ///
     /// # Errors
     ///
-    /// [`ResolveError`] if `file` cannot be read. Whatever else the server would complain about
+    /// Fails with [`ResolveError`] if `file` cannot be read. Whatever else the server would report
     /// is in [`Configuration::problems`].
     pub fn read(&self, file: impl AsRef<Path>) -> Result<Configuration, ResolveError> {
         self.load(&FileSystem, file.as_ref())
@@ -107,7 +107,7 @@ impl Resolver {
     ///
     /// # Errors
     ///
-    /// [`ResolveError`] if `file` cannot be loaded.
+    /// Fails with [`ResolveError`] if `file` cannot be loaded.
     pub fn load(&self, loader: &dyn Loader, file: &Path) -> Result<Configuration, ResolveError> {
         let mut reading = Reading {
             loader,

@@ -1,4 +1,4 @@
-//! Structs out of settings.
+//! Deserializing structs from settings.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -52,7 +52,7 @@ impl Document {
     ///
     /// # Errors
     ///
-    /// [`DeserializeError`] if a value does not fit its field, or one is missing.
+    /// Fails with [`DeserializeError`] if a value does not fit its field, or a field has no value.
     pub fn deserialize<T: DeserializeOwned>(&self) -> Result<T, DeserializeError> {
         let settings = self
             .assignments()
@@ -70,7 +70,7 @@ impl Configuration {
     ///
     /// # Errors
     ///
-    /// [`DeserializeError`] if a value does not fit its field, or one is missing.
+    /// Fails with [`DeserializeError`] if a value does not fit its field, or a field has no value.
     pub fn deserialize<T: DeserializeOwned>(&self) -> Result<T, DeserializeError> {
         T::deserialize(Settings::new(self.settings().map(|found| Setting {
             assignment: found.assignment(),

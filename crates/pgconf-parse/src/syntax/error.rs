@@ -1,4 +1,4 @@
-//! What the server would reject.
+//! Lines that the server rejects.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -132,7 +132,7 @@ impl SyntaxError {
         &self.text
     }
 
-    /// What could be done about it, where that can be told.
+    /// What to do about it, where that is known.
     #[must_use]
     pub fn hint(&self) -> Option<Cow<'_, str>> {
         let hint = match (self.expected, self.found()) {
@@ -244,7 +244,7 @@ impl CheckError {
         &self.errors
     }
 
-    /// Whether the server abandons the file there and reads none of the lines that follow.
+    /// Returns whether the server abandons the file there and reads none of the lines that follow.
     #[must_use]
     pub fn gave_up(&self) -> bool {
         self.errors.len() >= MAX_ERRORS

@@ -12,7 +12,7 @@ use crate::syntax::scan::{self, Token};
 ///
 /// Compared without regard to ASCII case, as by `guc_name_compare` in guc.c; printed as it was
 /// given. Bytes from 0x80 on are letters to the server and need not be UTF-8. `include`,
-/// `include_if_exists` and `include_dir` are directives and no names.
+/// `include_if_exists` and `include_dir` are directives, not names.
 ///
 /// ```
 /// use pgconf_parse::SettingName;
@@ -32,7 +32,8 @@ impl SettingName {
     ///
     /// # Errors
     ///
-    /// [`NameError`] if it is no identifier or qualified identifier, or the name of a directive.
+    /// Fails with [`NameError`] if it is not an identifier or a qualified identifier, or if it is
+    /// the name of a directive.
     pub fn new(name: impl AsRef<[u8]>) -> Result<Self, NameError> {
         let name = name.as_ref();
         Self::check(name).map(|()| Self(name.into()))

@@ -6,7 +6,7 @@ use std::fmt;
 use crate::bytes::Bytes;
 use crate::value::unit::BaseUnit;
 
-/// A value that is not what its setting wants.
+/// A value that its setting does not take.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ValueError {
     value: Bytes,
@@ -40,7 +40,7 @@ impl ValueError {
         &self.value
     }
 
-    /// What could be written instead, where that can be told in general.
+    /// What to write instead, where that is known.
     #[must_use]
     pub fn hint(&self) -> Option<Cow<'_, str>> {
         match &self.wanted {

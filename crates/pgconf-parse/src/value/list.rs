@@ -15,7 +15,7 @@ use crate::location;
 ///
 /// # Errors
 ///
-/// [`ListError`] where the server would say "invalid list syntax".
+/// Fails with [`ListError`] where the server would say "invalid list syntax".
 ///
 /// ```
 /// use std::path::Path;
@@ -53,7 +53,7 @@ pub fn join_directories<P: AsRef<Path>>(directories: impl IntoIterator<Item = P>
 ///
 /// # Errors
 ///
-/// [`ListError`] where the server would say "invalid list syntax".
+/// Fails with [`ListError`] where the server would say "invalid list syntax".
 pub fn split_guc_list(value: &str) -> Result<Vec<String>, ListError> {
     Ok(words(value)?
         .into_iter()
@@ -80,7 +80,7 @@ pub fn join_guc_list<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> Strin
 ///
 /// # Errors
 ///
-/// [`ListError`] where the server would say "invalid list syntax".
+/// Fails with [`ListError`] where the server would say "invalid list syntax".
 pub fn split_identifiers(value: &str) -> Result<Vec<String>, ListError> {
     Ok(words(value)?
         .into_iter()
@@ -194,7 +194,7 @@ fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0c)
 }
 
-/// A value that is no list.
+/// A value that is not a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListError {
     value: Bytes,

@@ -20,7 +20,7 @@ impl Assignment<'_> {
     ///
     /// # Errors
     ///
-    /// [`ValueError`] if the value is none of these.
+    /// Fails with [`ValueError`] if the value is none of these.
     pub fn to_bool(&self) -> Result<bool, ValueError> {
         let value = self.value();
         parse_bool(&value).ok_or_else(|| ValueError::new(&value, Wanted::Boolean))
@@ -37,8 +37,8 @@ impl Assignment<'_> {
     ///
     /// # Errors
     ///
-    /// [`ValueError`] if it is no number, has another unit, or does not fit 32 bits. The range of
-    /// the particular setting is not looked at.
+    /// Fails with [`ValueError`] if the value is not a number, has another unit, or does not fit 32
+    /// bits. The range of the particular setting is not checked.
     ///
     /// ```
     /// use pgconf_parse::{BaseUnit, Document};
@@ -61,7 +61,7 @@ impl Assignment<'_> {
     ///
     /// # Errors
     ///
-    /// [`ValueError`] if it is no number or has another unit.
+    /// Fails with [`ValueError`] if the value is not a number or has another unit.
     pub fn to_real(&self, unit: BaseUnit) -> Result<f64, ValueError> {
         let value = self.value();
         parse_real(&value, unit, self.major()).map_err(|wanted| ValueError::new(&value, wanted))
@@ -71,8 +71,8 @@ impl Assignment<'_> {
     ///
     /// # Errors
     ///
-    /// As [`to_int`](Self::to_int); also if it is negative, which with most settings has a
-    /// meaning of its own, or if `unit` is none of memory.
+    /// Fails as [`to_int`](Self::to_int) does, if the value is negative, which with most settings has
+    /// a meaning of its own, or if `unit` is not a unit of memory.
     pub fn to_memory(&self, unit: BaseUnit) -> Result<Memory, ValueError> {
         match u64::try_from(self.to_int(unit)?) {
             Ok(amount) if !unit.is_time() => Ok(Memory::from_bytes(amount * unit.size() as u64)),
@@ -84,8 +84,8 @@ impl Assignment<'_> {
     ///
     /// # Errors
     ///
-    /// As [`to_int`](Self::to_int); also if it is negative, which with most settings has a
-    /// meaning of its own, or if `unit` is none of time.
+    /// Fails as [`to_int`](Self::to_int) does, if the value is negative, which with most settings has
+    /// a meaning of its own, or if `unit` is not a unit of time.
     pub fn to_duration(&self, unit: BaseUnit) -> Result<Duration, ValueError> {
         match u64::try_from(self.to_int(unit)?) {
             Ok(amount) if unit.is_time() => Ok(Duration::from_micros(amount * unit.size() as u64)),
@@ -141,7 +141,11 @@ impl FromStr for Memory {
             .ends_with(|last: char| last.is_ascii_alphabetic());
         match parse_whole(text.as_bytes(), BaseUnit::Byte) {
             // 2^64, which is the first that does not fit.
-            Ok(bytes) if has_unit && (0.0..18_446_744_073_709_551_616.0).contains(&bytes) => {
+            // Nothing is the same in every unit.
+            Ok(bytes)
+                if (has_unit || bytes == 0.0)
+                    && (0.0..18_446_744_073_709_551_616.0).contains(&bytes) =>
+            {
                 Ok(Self::from_bytes(bytes as u64))
             }
             _ => Err(ValueError::new(text.as_bytes(), Wanted::Memory)),

@@ -1,6 +1,7 @@
 //! Values to be written.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -174,6 +175,13 @@ impl From<Duration> for Value {
             (1_000, "ms"),
         ];
         Self::from(in_largest_unit(value.as_micros(), &UNITS, "us"))
+    }
+}
+
+/// As it is written in a file: `128MB`.
+impl fmt::Display for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&Value::from(*self).to_str_lossy())
     }
 }
 
