@@ -1,7 +1,7 @@
 //! Parsing, editing N settings and writing, beside toml_edit on the same content.
 //!
-//! `cargo bench -p pgconf-parse --bench edits` prints a table. With `BENCH_ROUNDS` set, each line is
-//! a row for `cargo xtask bench`.
+//! `cargo bench -p pgconf-parse --bench edits` prints a table. With `BENCH_ROUNDS` set, each line
+//! is a row for `cargo xtask bench`.
 
 #![allow(clippy::print_stdout, reason = "this is what a benchmark is for")]
 

@@ -15,8 +15,8 @@ pub trait Loader {
     /// # Errors
     ///
     /// Fails with [`LoadError::Open`] if the file cannot be opened, as for one that does not exist,
-    /// which `include_if_exists` skips; with [`LoadError::Read`] if it can be opened but not read, as
-    /// for a directory.
+    /// which `include_if_exists` skips; with [`LoadError::Read`] if it can be opened but not read,
+    /// as for a directory.
     fn load(&self, file: &Path) -> Result<Vec<u8>, LoadError>;
 
     /// The names of what is in a directory, in any order.
@@ -90,8 +90,8 @@ impl FileSystem {
 
 impl Loader for FileSystem {
     fn load(&self, path: &Path) -> Result<Vec<u8>, LoadError> {
-        // Before it is opened, because opening a pipe waits. A file swapped in between the two calls
-        // is not guarded against.
+        // Before it is opened, because opening a pipe waits. A file swapped in between the two
+        // calls is not guarded against.
         let metadata = fs::metadata(path).map_err(LoadError::Open)?;
         if !(metadata.is_file() || metadata.is_dir() || is_null_device(&metadata)) {
             let error = io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");

@@ -28,7 +28,8 @@ proptest! {
         let all: Vec<_> = statements(&source).map(|found| seen(&found)).collect();
         prop_assert_eq!(document.statements().map(|found| seen(&found)).collect::<Vec<_>>(), all);
         let spans: Vec<_> = assignments(&source).map(|found| found.span()).collect();
-        prop_assert_eq!(document.assignments().map(|found| found.span()).collect::<Vec<_>>(), spans);
+        let found = document.assignments().map(|found| found.span());
+        prop_assert_eq!(found.collect::<Vec<_>>(), spans);
     }
 
     /// A file can be cut at any newline, and its parts are read as they are in the whole.
@@ -126,7 +127,9 @@ proptest! {
     }
 
     #[test]
-    fn line_ends_stay_those_of_the_file(source in likely_file(), settings in vec((name(), value()), 1..4)) {
+    fn line_ends_stay_those_of_the_file(
+        source in likely_file(), settings in vec((name(), value()), 1..4),
+    ) {
         let unix: Vec<u8> = source.into_iter().filter(|&byte| byte != b'\r').collect();
         let dos: Vec<u8> = unix
             .split_inclusive(|&byte| byte == b'\n')
@@ -144,7 +147,9 @@ proptest! {
         let without_cr: Vec<u8> =
             dos.as_bytes().iter().copied().filter(|&byte| byte != b'\r').collect();
         prop_assert_eq!(without_cr, unix.to_bytes());
-        prop_assert!(lines(dos.as_bytes()).iter().all(|line| line.ends_with(b"\r\n") || !line.ends_with(b"\n")));
+        for line in lines(dos.as_bytes()) {
+            prop_assert!(line.ends_with(b"\r\n") || !line.ends_with(b"\n"));
+        }
     }
 
     #[test]
@@ -153,7 +158,8 @@ proptest! {
         let count = document.get_all(&name).count();
         let removal = if delete { Removal::Delete } else { Removal::CommentOut };
         let others = |document: &Document| -> Vec<_> {
-            document.statements().map(|found| seen(&found).1).filter(|found| !is(found, &name)).collect()
+            let all = document.statements().map(|found| seen(&found).1);
+            all.filter(|found| !is(found, &name)).collect()
         };
         let kept = others(&document);
         prop_assert_eq!(document.remove(&name, removal), count);
@@ -240,8 +246,8 @@ proptest! {
     fn update_is_set_after_set(source in any_file(), settings in vec((name(), value()), 0..5)) {
         let mut one_by_one = Document::parse(source);
         let mut at_once = one_by_one.clone();
-        let changes: Vec<_> =
-            settings.iter().map(|(name, value)| one_by_one.set(name, value.as_slice()).unwrap()).collect();
+        let set = |(name, value): &(String, Vec<u8>)| one_by_one.set(name, value.as_slice());
+        let changes: Vec<_> = settings.iter().map(set).map(Result::unwrap).collect();
         prop_assert_eq!(at_once.update(settings.clone()).unwrap(), changes);
         prop_assert_eq!(&at_once, &one_by_one);
         assert_index_is_true(&at_once)?;
@@ -253,7 +259,9 @@ proptest! {
     }
 
     #[test]
-    fn append_adds_one_line(source in any_file(), name in name(), after in name(), value in value()) {
+    fn append_adds_one_line(
+        source in any_file(), name in name(), after in name(), value in value(),
+    ) {
         let mut document = Document::parse(source.clone());
         if let Ok(change) = document.append(&name, value.as_slice(), Place::After(&after)) {
             let mut after = lines(document.as_bytes());

@@ -37,7 +37,8 @@ enum WalLevel {
 fn a_struct_is_read_and_written() {
     let mut document = Document::parse(
         "PORT = 0x1538\nfsync 'FALSE'\nrandom_page_cost = 1.5e0\nwork_mem = '1.5 GB'\n\
-         wal_level = REPLICA\nlisten_addresses = '127.0.0.1, ::1'\npg_stat_statements.max = '1e3'\n",
+         wal_level = REPLICA\nlisten_addresses = '127.0.0.1, ::1'\n\
+         pg_stat_statements.max = '1e3'\n",
     );
     let settings: Settings = document.deserialize().unwrap();
     let expected = Settings {
@@ -121,7 +122,9 @@ fn what_cannot_be_settings_is_refused() {
 
 proptest! {
     #[test]
-    fn amounts_of_memory_come_back(bytes in prop_oneof![0..5_u64, any::<u64>(), (0..99_u64).prop_map(|n| n << 30)]) {
+    fn amounts_of_memory_come_back(
+        bytes in prop_oneof![0..5_u64, any::<u64>(), (0..99_u64).prop_map(|n| n << 30)],
+    ) {
         // A double holds no more digits.
         let memory = Memory::from_bytes(bytes & !0 << 11);
         prop_assert_eq!(memory.to_string().parse::<Memory>().unwrap(), memory);
@@ -149,7 +152,8 @@ proptest! {
                 let found = document.get(name).unwrap();
                 prop_assert_eq!(&found.value_lossy(), value.as_str().unwrap());
             }
-            let names = document.assignments().filter_map(|found| SettingName::new(found.name()).ok());
+            let found = document.assignments();
+            let names = found.filter_map(|found| SettingName::new(found.name()).ok());
             prop_assert_eq!(map.len(), names.collect::<std::collections::BTreeSet<_>>().len());
         }
     }

@@ -87,8 +87,8 @@ impl Document {
     /// # Errors
     ///
     /// Fails with [`EditError`] if `name` is not the name of a setting, if the value contains a NUL
-    /// byte, which no file can express, if it was made of a NaN, or if a line would have to be added
-    /// below the point where the server stops reading.
+    /// byte, which no file can express, if it was made of a NaN, or if a line would have to be
+    /// added below the point where the server stops reading.
     pub fn set(
         &mut self,
         name: impl AsRef<[u8]>,

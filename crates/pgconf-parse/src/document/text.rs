@@ -89,8 +89,8 @@ impl Document {
     ///
     /// # Errors
     ///
-    /// Fails with [`CheckError`], which holds the errors that the server would log, in their order, up to the one
-    /// after which it abandons the file.
+    /// Fails with [`CheckError`], which holds the errors that the server would log, in their order,
+    /// up to the one after which it abandons the file.
     pub fn check(&self) -> Result<(), CheckError> {
         if self.errors.is_empty() {
             Ok(())

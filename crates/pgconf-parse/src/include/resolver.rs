@@ -78,9 +78,10 @@ impl Resolver {
 
     /// As the server of that major version does, 10 or later.
     ///
-    /// Two things differ: typed readings, see [`Assignment::for_major`](crate::Assignment::for_major), and how a path with `..`
-    /// in its middle is written down, and therefore whether such a file is recognized as including
-    /// itself: since 15 `sub/../x.conf` is `x.conf`.
+    /// Two things differ: typed readings, see
+    /// [`Assignment::for_major`](crate::Assignment::for_major), and how a path with `..` in its
+    /// middle is written down, and therefore whether such a file is recognized as including itself:
+    /// since 15 `sub/../x.conf` is `x.conf`.
     #[must_use]
     pub fn major(self, major: u16) -> Self {
         Self { major, ..self }

@@ -235,14 +235,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_joined_is_split_again(names in proptest::collection::vec("[aB,\" \t\u{e9}]{0,4}", 0..4)) {
+        fn what_was_joined_is_split_again(
+            names in proptest::collection::vec("[aB,\" \t\u{e9}]{0,4}", 0..4),
+        ) {
             let joined = join_guc_list(&names);
             prop_assert_eq!(split_guc_list(&joined).unwrap(), names.clone());
             prop_assert_eq!(split_identifiers(&joined).unwrap(), names);
         }
 
         #[test]
-        fn directories_come_back(names in proptest::collection::vec("(/[aB,\" ]{1,4}){1,3}", 0..4)) {
+        fn directories_come_back(
+            names in proptest::collection::vec("(/[aB,\" ]{1,4}){1,3}", 0..4),
+        ) {
             let joined = join_directories(&names);
             let split = split_directories(&joined).unwrap();
             prop_assert_eq!(split, names.iter().map(PathBuf::from).collect::<Vec<_>>());

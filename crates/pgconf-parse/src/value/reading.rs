@@ -71,8 +71,8 @@ impl Assignment<'_> {
     ///
     /// # Errors
     ///
-    /// Fails as [`to_int`](Self::to_int) does, if the value is negative, which with most settings has
-    /// a meaning of its own, or if `unit` is not a unit of memory.
+    /// Fails as [`to_int`](Self::to_int) does, if the value is negative, which with most settings
+    /// has a meaning of its own, or if `unit` is not a unit of memory.
     pub fn to_memory(&self, unit: BaseUnit) -> Result<Memory, ValueError> {
         match u64::try_from(self.to_int(unit)?) {
             Ok(amount) if !unit.is_time() => Ok(Memory::from_bytes(amount * unit.size() as u64)),
@@ -84,8 +84,8 @@ impl Assignment<'_> {
     ///
     /// # Errors
     ///
-    /// Fails as [`to_int`](Self::to_int) does, if the value is negative, which with most settings has
-    /// a meaning of its own, or if `unit` is not a unit of time.
+    /// Fails as [`to_int`](Self::to_int) does, if the value is negative, which with most settings
+    /// has a meaning of its own, or if `unit` is not a unit of time.
     pub fn to_duration(&self, unit: BaseUnit) -> Result<Duration, ValueError> {
         match u64::try_from(self.to_int(unit)?) {
             Ok(amount) if unit.is_time() => Ok(Duration::from_micros(amount * unit.size() as u64)),
@@ -99,8 +99,8 @@ impl Assignment<'_> {
     /// words that it hides: `true`, `yes` and `1` for `on` and their opposites where the list has
     /// `on` and `off`; `debug` for `debug2`; `archive` and `hot_standby` for the `replica` of
     /// `wal_level`; before PostgreSQL 14 `on` for `md5`. A hidden word without a listed one of the
-    /// same meaning is read as the nearest: `info` as `notice`, and before 12 `fatal` and `panic` as
-    /// `error`.
+    /// same meaning is read as the nearest: `info` as `notice`, and before 12 `fatal` and `panic`
+    /// as `error`.
     ///
     /// Source: `config_enum_lookup_by_name` in guc.c.
     ///
