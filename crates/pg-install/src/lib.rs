@@ -16,7 +16,7 @@
 //!
 //! # Where to begin
 //!
-//! * [`Discovery`] searches; [`Request`] says for which version; [`Found`] is an installation and
+//! * [`Discovery`] searches; [`Request`] says for which version; [`DiscoveredInstallation`] is an installation and
 //!   what led to it.
 //! * [`Installation`] knows version, directories, programs and how it was built, from a
 //!   `pg_config`, a `bin` directory, or any data in the form of [`PgConfig`].
@@ -40,13 +40,14 @@
 //!   same package is only known after [`Installation::verify`].
 //! * The memory of an installation, such as which programs there are, is that of the first
 //!   question.
-//! * Children that leave the process group of a program that hangs survive it. If they keep its
-//!   output open, a sleeping thread of ours stays until they end.
+//! * Children that leave the process group of a program that hangs survive it.
+//! * Where the process ignores SIGCHLD, or another thread waits for all children, the exit status of
+//!   a program is lost. Its output alone counts then.
 //!
 //! # Features
 //!
 //! * `serde`: [`Version`], [`MajorVersion`] and [`Request`] as text, [`PgConfig`] as a map;
-//!   [`ServerParameters`], [`Source`], [`Program`] and [`Directory`] can be serialised.
+//!   [`ServerParameters`], [`Source`], [`Program`] and [`InstallationDirectory`] can be serialised.
 //!
 //! # What is read
 //!
@@ -58,12 +59,10 @@ compile_error!("pg-install supports Unix only");
 
 mod command;
 mod configure;
-mod directory;
 mod discovery;
-mod error;
 mod installation;
-mod layout;
 mod major;
+mod name;
 mod package;
 mod parameter;
 mod pg_config;
@@ -79,14 +78,16 @@ pub use camino::{Utf8Path, Utf8PathBuf};
 
 pub use command::{ProgramError, ProgramErrorKind};
 pub use configure::ConfigureOptions;
-pub use directory::Directory;
 pub use discovery::{
-    Discovery, DiscoveryError, DiscoveryErrorKind, Explanation, Found, Outcome, Search, Searched,
-    Source,
+    DiscoveredInstallation, Discovery, DiscoveryError, DiscoveryErrorKind, Search, SearchOutcome,
+    SearchedPlace, SearchedPlaces, Source,
 };
-pub use error::{InstallationError, InstallationErrorKind, MissingProgramError};
-pub use installation::{Installation, Origin};
+pub use installation::error::{
+    InstallationError, InstallationErrorKind, MissingProgramError, MissingProgramErrorKind,
+};
+pub use installation::{Installation, InstallationDirectory, Origin};
 pub use major::{MajorVersion, PgVersionFileError, PgVersionFileErrorKind};
+pub use name::ParseNameError;
 pub use parameter::{
     ParameterContext, ParameterKind, ParseParametersError, ServerParameter, ServerParameters,
 };

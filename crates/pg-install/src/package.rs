@@ -2,7 +2,9 @@
 
 use camino::Utf8Path;
 
-use crate::{Component, MajorVersion, regular_file};
+use crate::major::MajorVersion;
+use crate::program::Component;
+use crate::regular_file;
 
 /// The family of package managers that a machine belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

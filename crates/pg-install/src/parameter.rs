@@ -1,17 +1,19 @@
 //! What a server's own executable says about its parameters.
 
 use std::fmt;
+use std::str::FromStr;
 
 use camino::Utf8Path;
 
 use crate::command::{ProgramError, ProgramErrorKind, Runner};
+use crate::name::{self, ParseNameError};
 
 /// A parameter of the server, as `postgres --describe-config` prints it.
 ///
 /// The program prints no units and no values of enumerations, and the boot values of switches and
 /// numbers are not filled in (up to 18, at least), so [`boot_value`](Self::boot_value) has none.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ServerParameter {
     name: String,
     context: ParameterContext,
@@ -28,7 +30,7 @@ pub struct ServerParameter {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(
     feature = "serde",
-    derive(serde::Serialize),
+    derive(serde::Serialize, serde::Deserialize),
     serde(rename_all = "kebab-case")
 )]
 #[non_exhaustive]
@@ -53,7 +55,7 @@ pub enum ParameterContext {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(
     feature = "serde",
-    derive(serde::Serialize),
+    derive(serde::Serialize, serde::Deserialize),
     serde(rename_all = "lowercase")
 )]
 #[non_exhaustive]
@@ -140,7 +142,7 @@ impl ServerParameters {
         let arguments = ["--describe-config"];
         let printed = runner.run(postgres, &arguments)?;
         Self::parse(&printed).map_err(|reason| {
-            let kind = ProgramErrorKind::unexpected(reason.to_string(), &printed);
+            let kind = ProgramErrorKind::unexpected(reason.chain(), &printed);
             ProgramError::new(postgres, &arguments, kind)
         })
     }
@@ -157,19 +159,20 @@ impl ServerParameters {
             .map(|(index, line)| {
                 parse_line(line).map_err(|reason| ParseParametersError {
                     line: index + 1,
-                    reason,
+                    reason: Reason(reason),
                 })
             })
             .collect();
-        let mut parameters = parameters?;
-        if parameters.is_empty() {
-            return Err(ParseParametersError {
-                line: 1,
-                reason: "nothing was printed",
-            });
-        }
-        parameters.sort_by(|a, b| folded(&a.name).cmp(folded(&b.name)));
-        Ok(Self(parameters))
+        Self::new(parameters?).ok_or(ParseParametersError {
+            line: 1,
+            reason: Reason("nothing was printed"),
+        })
+    }
+
+    /// None if there are no parameters.
+    pub(crate) fn new(mut parameters: Vec<ServerParameter>) -> Option<Self> {
+        parameters.sort_unstable_by(|a, b| folded(&a.name).cmp(folded(&b.name)));
+        (!parameters.is_empty()).then_some(Self(parameters))
     }
 
     /// The parameter of that name, whose case does not matter, as for the server.
@@ -225,10 +228,10 @@ fn parse_line(line: &str) -> Result<ServerParameter, &'static str> {
         details,
     ] = columns[..]
     else {
-        return Err("there are not nine columns");
+        return Err("the line does not have nine columns");
     };
     if name.is_empty() {
-        return Err("there is no name");
+        return Err("the name is empty");
     }
     let kind = match kind {
         "BOOLEAN" => ParameterKind::Boolean,
@@ -238,22 +241,13 @@ fn parse_line(line: &str) -> Result<ServerParameter, &'static str> {
         "ENUM" => ParameterKind::Enum,
         _ => return Err("the type is unknown"),
     };
-    let context = match context {
-        "internal" => ParameterContext::Internal,
-        "postmaster" => ParameterContext::Postmaster,
-        "sighup" => ParameterContext::Sighup,
-        "superuser-backend" => ParameterContext::SuperuserBackend,
-        "backend" => ParameterContext::Backend,
-        "superuser" => ParameterContext::Superuser,
-        "user" => ParameterContext::User,
-        _ => return Err("the context is unknown"),
-    };
+    let context = context.parse().map_err(|_| "the context is unknown")?;
     let bound = |text: &str| match text {
         "" => Ok(None),
         // Rust reads NaN as a number, which would be unequal to itself.
         text => match text.parse() {
             Ok(number) if !f64::is_nan(number) => Ok(Some(number)),
-            _ => Err("a bound is no number"),
+            _ => Err("a bound is not a number"),
         },
     };
     let has_boot_value = matches!(kind, ParameterKind::String | ParameterKind::Enum);
@@ -285,15 +279,42 @@ impl fmt::Display for ParameterContext {
     }
 }
 
-/// Text that is no output of `postgres --describe-config`.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("line {line} describes no server parameter: {reason}")]
-pub struct ParseParametersError {
-    line: usize,
-    reason: &'static str,
+/// The name that `pg_settings` uses: `superuser-backend`.
+impl FromStr for ParameterContext {
+    type Err = ParseNameError;
+
+    fn from_str(text: &str) -> Result<Self, ParseNameError> {
+        let all = [
+            Self::Internal,
+            Self::Postmaster,
+            Self::Sighup,
+            Self::SuperuserBackend,
+            Self::Backend,
+            Self::Superuser,
+            Self::User,
+        ];
+        name::parse(text, "a context", all.into_iter())
+    }
 }
 
+/// A text that is not the output of `postgres --describe-config`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("failed to parse line {line} as a server parameter")]
+pub struct ParseParametersError {
+    line: usize,
+    #[source]
+    reason: Reason,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+struct Reason(&'static str);
+
 impl ParseParametersError {
+    fn chain(&self) -> String {
+        format!("{self}: {}", self.reason)
+    }
+
     /// The line, counted from 1.
     pub fn line(&self) -> usize {
         self.line

@@ -1,6 +1,6 @@
 //! What `pg_config` says, as data.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::command::{ProgramError, ProgramErrorKind, Runner};
+use crate::program::Program;
 
 /// The output of `pg_config`, from wherever it came: running the program, a text, or pairs.
 ///
@@ -47,6 +48,8 @@ impl PgConfig {
     /// fails, the options that `pg_config --help` names are therefore asked for one by one, as long
     /// as the time limit lasts.
     ///
+    /// A path that names another program of PostgreSQL's is refused before anything is run.
+    ///
     /// # Errors
     ///
     /// [`ProgramError`] if the program cannot be run, fails, does not end, or prints no `VERSION`.
@@ -67,6 +70,10 @@ impl PgConfig {
     }
 
     pub(crate) fn query_with(path: &Utf8Path, runner: &Runner) -> Result<Self, ProgramError> {
+        if let Some(program) = other_program(path) {
+            let kind = ProgramErrorKind::OtherProgram { program };
+            return Err(ProgramError::new(path, &[], kind));
+        }
         let ask = |arguments: &[&str]| runner.run(path, arguments);
         let mut config = match ask(&[]) {
             Ok(printed) => {
@@ -77,7 +84,7 @@ impl PgConfig {
                 }
                 config
             }
-            Err(error) if matches!(error.kind(), ProgramErrorKind::Failed { .. }) => {
+            Err(error) if has_failed(&error) => {
                 Self::query_one_by_one(&ask, runner.timeout())?.ok_or(error)?
             }
             Err(error) => return Err(error),
@@ -97,27 +104,34 @@ impl PgConfig {
         let began = Instant::now();
         let answer = |option: &str| match ask(&[option]) {
             Ok(printed) => Ok(Some(printed)),
-            Err(error) if matches!(error.kind(), ProgramErrorKind::Failed { .. }) => Ok(None),
+            Err(error) if has_failed(&error) => Ok(None),
             Err(error) => Err(error),
         };
         let Some(help) = answer("--help")? else {
             return Ok(None);
         };
         let help = String::from_utf8_lossy(&help);
-        let options: BTreeSet<&str> = help
+        // Other programs have help and a version as well.
+        if !help.contains("--bindir") {
+            return Ok(None);
+        }
+        let options = help
             .split(|c: char| c.is_whitespace() || c == ',')
             .filter(|word| word.len() > 2 && word.starts_with("--"))
             .filter(|word| word.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'))
-            .filter(|word| *word != "--help")
-            .collect();
+            .filter(|word| *word != "--help");
         let mut values = BTreeMap::new();
         for option in options {
+            let key = key(option.as_bytes());
+            if values.contains_key(&key) {
+                continue;
+            }
             // A program may name any number of options, and take its time for each.
             if began.elapsed() > timeout {
                 return Ok(None);
             }
             if let Some(printed) = answer(option)? {
-                values.insert(key(option.as_bytes()), printed.trim_ascii().to_vec());
+                values.insert(key, printed.trim_ascii().to_vec());
             }
         }
         Ok(values.contains_key("version").then_some(Self {
@@ -154,12 +168,15 @@ impl PgConfig {
     pub fn from_pairs<K: AsRef<str>, V: Into<String>>(
         pairs: impl IntoIterator<Item = (K, V)>,
     ) -> Self {
-        let pair =
-            |(name, value): (K, V)| (key(name.as_ref().as_bytes()), value.into().into_bytes());
-        Self {
-            values: pairs.into_iter().map(pair).collect(),
-            program: None,
+        let mut config = Self::default();
+        for (name, value) in pairs {
+            config.insert(name.as_ref(), value.into());
         }
+        config
+    }
+
+    fn insert(&mut self, name: &str, value: String) {
+        self.values.insert(key(name.as_bytes()), value.into_bytes());
     }
 
     /// The value of a key, or none if there is none or if it is not UTF-8.
@@ -184,6 +201,30 @@ impl PgConfig {
     pub fn program(&self) -> Option<&Utf8Path> {
         self.program.as_deref()
     }
+}
+
+/// The other program of PostgreSQL's that a path names, by itself or as a symbolic link. Some, such
+/// as `createdb`, need no arguments to do their work.
+fn other_program(path: &Utf8Path) -> Option<Program> {
+    let named = |path: &Utf8Path| {
+        // psql16, psql-16
+        let version = |c: char| c.is_ascii_digit() || c == '-' || c == '.';
+        let name = path.file_name()?.trim_end_matches(version);
+        let program = name.parse().ok()?;
+        (program != Program::PgConfig).then_some(program)
+    };
+    named(path).or_else(|| {
+        let target = path.is_symlink().then(|| path.canonicalize_utf8().ok());
+        named(&target.flatten()?)
+    })
+}
+
+/// Whether the program exited by itself and refused, which is how it answers a wrong question.
+fn has_failed(error: &ProgramError) -> bool {
+    matches!(
+        error.kind(),
+        ProgramErrorKind::Failed { .. } | ProgramErrorKind::StatusLost { .. }
+    )
 }
 
 /// Any text: see [`PgConfig::from_bytes`].

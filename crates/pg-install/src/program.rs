@@ -1,8 +1,10 @@
 //! The programs of an installation.
 
 use std::fmt;
+use std::str::FromStr;
 
-use crate::MajorVersion;
+use crate::major::MajorVersion;
+use crate::name::{self, ParseNameError};
 
 /// A program that PostgreSQL installs, or installed in the past.
 ///
@@ -196,19 +198,6 @@ impl Program {
         ROWS.iter().map(|row| row.program)
     }
 
-    /// The program with this file name.
-    ///
-    /// ```
-    /// use pg_install::Program;
-    ///
-    /// assert_eq!(Program::from_name("pg_ctl"), Some(Program::PgCtl));
-    /// ```
-    pub fn from_name(name: &str) -> Option<Self> {
-        ROWS.iter()
-            .find(|row| row.name == name)
-            .map(|row| row.program)
-    }
-
     /// The name of its file in the `bin` directory.
     pub fn name(self) -> &'static str {
         self.row().name
@@ -242,6 +231,15 @@ impl Program {
 impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
+    }
+}
+
+/// The name of the file: `pg_ctl`.
+impl FromStr for Program {
+    type Err = ParseNameError;
+
+    fn from_str(text: &str) -> Result<Self, ParseNameError> {
+        name::parse(text, "a program", Self::all())
     }
 }
 

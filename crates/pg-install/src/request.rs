@@ -4,7 +4,9 @@ use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
-use crate::{Installation, MajorVersion, ParseVersionError, Version};
+use crate::installation::Installation;
+use crate::major::MajorVersion;
+use crate::version::{ParseVersionError, Version};
 
 /// Which installation is wanted: any, the newest, one of a release series, or one of a range.
 ///
@@ -152,9 +154,9 @@ impl FromStr for Request {
                 "newest" | "latest" => request.newest = true,
                 part => {
                     let condition = condition(part);
-                    let condition = condition.map_err(|source| ParseRequestError {
+                    let condition = condition.map_err(|reason| ParseRequestError {
                         text: text.into(),
-                        source,
+                        reason,
                     })?;
                     request.conditions.push(condition);
                 }
@@ -225,12 +227,13 @@ impl From<MajorVersion> for Request {
     }
 }
 
-/// A text that asks for no version.
+/// A text that is not a request for a version.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} asks for no version of PostgreSQL")]
+#[error("failed to parse {text:?} as a request for PostgreSQL")]
 pub struct ParseRequestError {
     text: Box<str>,
-    source: ParseVersionError,
+    #[source]
+    reason: ParseVersionError,
 }
 
 impl ParseRequestError {
@@ -239,9 +242,11 @@ impl ParseRequestError {
         &self.text
     }
 
-    /// What can be asked for.
+    /// Advice: the forms of a request.
     pub fn hint(&self) -> Option<Cow<'_, str>> {
-        let hint = "ask for any, newest, a series such as 16, a version such as 15.18, or a range such as >=14,<17";
-        Some(Cow::Borrowed(hint))
+        Some(Cow::Borrowed(
+            "request any, newest, a series such as 16, a version such as 15.18, or a range such \
+             as >=14,<17",
+        ))
     }
 }

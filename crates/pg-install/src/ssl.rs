@@ -5,7 +5,9 @@ use std::io;
 use camino::{Utf8Path, Utf8PathBuf};
 use memchr::memmem;
 
-use crate::{Directory, Installation, Program, regular_file};
+use crate::installation::{Installation, InstallationDirectory};
+use crate::program::Program;
+use crate::regular_file;
 
 /// More than a server has that was built with everything and is full of symbols.
 const LARGEST_SERVER: u64 = 256 << 20;
@@ -107,9 +109,9 @@ fn from_link_options(installation: &Installation) -> Option<SslEvidence> {
 
 fn from_header(installation: &Installation) -> Option<SslEvidence> {
     [
-        Directory::IncludeServer,
-        Directory::PkgInclude,
-        Directory::Include,
+        InstallationDirectory::IncludeServer,
+        InstallationDirectory::PkgInclude,
+        InstallationDirectory::Include,
     ]
     .into_iter()
     .filter_map(|directory| installation.directory(directory))

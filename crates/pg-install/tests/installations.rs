@@ -3,13 +3,12 @@
 
 mod tree;
 
-use std::error::Error;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use pg_install::{
-    Directory, Installation, InstallationErrorKind, Origin, ParameterContext, ParameterKind,
-    PgConfig, Program, ServerParameters, SslEvidence,
+    Installation, InstallationDirectory, InstallationErrorKind, Origin, ParameterContext,
+    ParameterKind, PgConfig, Program, ServerParameters, SslEvidence,
 };
 use tree::{Tree, chain, plain};
 
@@ -22,7 +21,9 @@ fn only_the_version_is_required() {
     let installation = given(&[("version", "PostgreSQL 9.0devel")]);
     assert_eq!(installation.version_string(), "PostgreSQL 9.0devel");
     assert_eq!(installation.origin(), Origin::Given);
-    assert!(Directory::all().all(|directory| installation.directory(directory).is_none()));
+    assert!(
+        InstallationDirectory::all().all(|directory| installation.directory(directory).is_none())
+    );
     assert!(Program::all().all(|program| installation.program(program).is_none()));
     assert!(!installation.is_server());
     assert_eq!(installation.ssl_evidence(), &SslEvidence::Unknown);
@@ -31,13 +32,14 @@ fn only_the_version_is_required() {
     assert!(matches!(error.kind(), InstallationErrorKind::NoVersion));
     assert_eq!(
         chain(&error),
-        "failed to examine the given data as a PostgreSQL installation: there is no version in it"
+        "failed to examine the given data as a PostgreSQL installation: the version is missing"
     );
 }
 
 #[test]
 fn every_directory_has_an_accessor() {
-    let pairs = Directory::all().map(|directory| (directory.key(), format!("/x/{directory}")));
+    let pairs =
+        InstallationDirectory::all().map(|directory| (directory.key(), format!("/x/{directory}")));
     let config = PgConfig::from_pairs(pairs.chain([("version", "PostgreSQL 16.3".to_owned())]));
     let i = Installation::new(config).unwrap();
     let paths = [
@@ -58,7 +60,7 @@ fn every_directory_has_an_accessor() {
     assert!(
         paths
             .into_iter()
-            .eq(Directory::all().map(|directory| i.directory(directory)))
+            .eq(InstallationDirectory::all().map(|directory| i.directory(directory)))
     );
     assert_eq!(i.includedir_server().unwrap(), "/x/includedir_server");
 }
@@ -68,9 +70,16 @@ fn all_programs_of_py_postgresql_are_known() {
     let names = "pg_config psql initdb pg_resetxlog pg_controldata clusterdb pg_ctl pg_dump pg_dumpall postgres \
                  postmaster reindexdb vacuumdb ipcclean createdb ecpg createuser createlang droplang dropuser pg_restore";
     for name in names.split_whitespace() {
-        assert_eq!(Program::from_name(name).map(Program::name), Some(name));
+        assert_eq!(name.parse().map(Program::name), Ok(name));
     }
-    assert_eq!(Program::from_name("mysqld"), None);
+    let error = "mysqld".parse::<Program>().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "failed to parse \"mysqld\" as the name of a program"
+    );
+    for directory in InstallationDirectory::all() {
+        assert_eq!(directory.to_string().parse(), Ok(directory));
+    }
 }
 
 /// Exactly the programs that a complete build installs; contrib's and ecpg included.
@@ -176,23 +185,22 @@ fn a_missing_program_is_explained() {
     let error = require(Program::Psql);
     assert_eq!(
         plain(&error, &tree),
-        "there is no psql of PostgreSQL 16.3 in ROOT/pg/bin"
+        "failed to find psql of PostgreSQL 16.3: ROOT/pg/bin/psql does not exist"
     );
     assert_eq!(
         error.hint().unwrap(),
         "install the package postgresql-client-16, with apt"
     );
-    assert!(error.source().is_none());
     assert_eq!(
         plain(&require(Program::Initdb), &tree),
-        "ROOT/pg/bin/initdb of PostgreSQL 16.3 is no executable file"
+        "failed to find initdb of PostgreSQL 16.3: ROOT/pg/bin/initdb is not an executable file"
     );
     assert_eq!(
         given(&[("version", "PostgreSQL 16.3")])
             .require(Program::Postgres)
-            .unwrap_err()
-            .to_string(),
-        "there is no postgres of PostgreSQL 16.3: its bin directory is not known"
+            .map_err(|error| chain(&error))
+            .unwrap_err(),
+        "failed to find postgres of PostgreSQL 16.3: the bin directory of the installation is not known"
     );
 }
 
@@ -260,7 +268,7 @@ fn a_pg_config_of_another_directory_is_not_believed() {
     let error = Installation::from_bin_directory(tree.at("/usr/bin")).unwrap_err();
     assert_eq!(
         plain(&error, &tree),
-        "failed to examine ROOT/usr/bin: there is no postgres in it, and its pg_config describes \
+        "failed to examine ROOT/usr/bin: the directory contains no postgres, and its pg_config describes \
          /usr/lib/postgresql/16/bin"
     );
     assert_eq!(error.hint().unwrap(), "use /usr/lib/postgresql/16/bin");
@@ -281,7 +289,7 @@ fn an_empty_directory() {
     assert!(matches!(error.kind(), InstallationErrorKind::NothingHere));
     assert_eq!(
         plain(&error, &tree),
-        "failed to examine ROOT: there is neither postgres nor pg_config in it"
+        "failed to examine ROOT: the directory contains neither postgres nor pg_config"
     );
 }
 
@@ -382,7 +390,7 @@ fn pg_config_and_server_are_compared() {
     let error = installation.verify().unwrap_err();
     assert_eq!(
         plain(&error, &tree),
-        "failed to examine ROOT/bin: pg_config says 16.3 (Debian 16.3-1), but postgres says 16.2"
+        "failed to examine ROOT/bin: pg_config reports version 16.3 (Debian 16.3-1), but postgres reports 16.2"
     );
 }
 
@@ -586,8 +594,8 @@ fn parameters_are_asked_for_once() {
         .unwrap_err();
     assert_eq!(
         plain(&error, &tree),
-        "failed to examine ROOT/other: failed to run ROOT/other/postgres --describe-config: it printed something \
-         unexpected: line 1 describes no server parameter: there are not nine columns"
+        "failed to examine ROOT/other: failed to run ROOT/other/postgres --describe-config: the program printed \
+         unexpected output: failed to parse line 1 as a server parameter: the line does not have nine columns"
     );
 }
 
@@ -595,6 +603,6 @@ fn parameters_are_asked_for_once() {
 fn installations_can_be_sent_and_shared() {
     fn check<T: Send + Sync + Clone + std::fmt::Debug + 'static>() {}
     check::<Installation>();
-    check::<pg_install::Found>();
+    check::<pg_install::DiscoveredInstallation>();
     check::<pg_install::Discovery>();
 }

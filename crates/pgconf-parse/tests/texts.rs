@@ -214,7 +214,8 @@ fn debugging() {
     let mut doc = Document::parse("port = 1\nwork_mem = '64 MB' # each\n");
     assert_eq!(
         format!("{:?}", doc.get("work_mem").unwrap()),
-        "Assignment { line: 2, name: \"work_mem\", raw_value: \"'64 MB'\", commented_out: false, .. }",
+        "Assignment { line: 2, name: \"work_mem\", raw_value: \"'64 MB'\", \
+         commented_out: false, .. }",
     );
     let error = doc.set("work mem", "1").unwrap_err();
     assert!(

@@ -5,27 +5,27 @@ use std::fmt;
 
 use camino::Utf8PathBuf;
 
-use super::{DiscoveryError, Found, Source};
-use crate::Version;
+use super::{DiscoveredInstallation, DiscoveryError, Source};
+use crate::version::Version;
 
 /// Every place that was searched, in order, and what was there.
 ///
 /// Its text has a line for each place where there was something, and lists the others after them.
 #[derive(Clone, Default)]
-pub struct Explanation(Vec<Searched>);
+pub struct SearchedPlaces(Vec<SearchedPlace>);
 
 /// A place that was searched.
 #[derive(Clone, Debug)]
-pub struct Searched {
+pub struct SearchedPlace {
     source: Source,
     place: Box<str>,
-    outcomes: Vec<Outcome>,
+    outcomes: Vec<SearchOutcome>,
 }
 
 /// What was found at a place.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub enum Outcome {
+pub enum SearchOutcome {
     /// The environment variable is not set, so there is nothing to look at.
     NotSet(Box<str>),
     /// The directory exists but has neither `postgres` nor `pg_config` in it.
@@ -46,19 +46,19 @@ pub enum Outcome {
     Failed(Box<str>),
 }
 
-impl Explanation {
-    pub(super) fn new(searched: Vec<Searched>) -> Self {
+impl SearchedPlaces {
+    pub(super) fn new(searched: Vec<SearchedPlace>) -> Self {
         Self(searched)
     }
 
     /// The places, in the order of the search.
-    pub fn searched(&self) -> &[Searched] {
+    pub fn searched(&self) -> &[SearchedPlace] {
         &self.0
     }
 }
 
-impl Searched {
-    pub(super) fn new(source: Source, place: &str, outcomes: Vec<Outcome>) -> Self {
+impl SearchedPlace {
+    pub(super) fn new(source: Source, place: &str, outcomes: Vec<SearchOutcome>) -> Self {
         Self {
             source,
             place: place.into(),
@@ -66,7 +66,7 @@ impl Searched {
         }
     }
 
-    pub(super) fn push(&mut self, outcome: Outcome) {
+    pub(super) fn push(&mut self, outcome: SearchOutcome) {
         self.outcomes.push(outcome);
     }
 
@@ -81,19 +81,23 @@ impl Searched {
     }
 
     /// What was there; nothing if no such directory exists.
-    pub fn outcomes(&self) -> &[Outcome] {
+    pub fn outcomes(&self) -> &[SearchOutcome] {
         &self.outcomes
     }
 
     fn has_programs(&self) -> bool {
-        let is_program =
-            |outcome: &Outcome| !matches!(outcome, Outcome::NotSet(_) | Outcome::NoPrograms(_));
+        let is_program = |outcome: &SearchOutcome| {
+            !matches!(
+                outcome,
+                SearchOutcome::NotSet(_) | SearchOutcome::NoPrograms(_)
+            )
+        };
         self.outcomes.iter().any(is_program)
     }
 }
 
-impl Outcome {
-    pub(super) fn found(found: &Found) -> Self {
+impl SearchOutcome {
+    pub(super) fn found(found: &DiscoveredInstallation) -> Self {
         let installation = found.installation();
         Self::Found {
             path: installation.bindir().unwrap_or(found.path()).to_owned(),
@@ -114,7 +118,7 @@ impl Outcome {
     }
 }
 
-impl fmt::Display for Outcome {
+impl fmt::Display for SearchOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotSet(variable) => write!(f, "{variable} is not set"),
@@ -138,16 +142,16 @@ impl fmt::Display for Outcome {
 }
 
 /// As [`Display`](fmt::Display): whoever unwraps the error of a search wants to read it.
-impl fmt::Debug for Explanation {
+impl fmt::Debug for SearchedPlaces {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
 }
 
-impl fmt::Display for Explanation {
+impl fmt::Display for SearchedPlaces {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (there, nothing): (Vec<_>, Vec<_>) = self.0.iter().partition(|s| s.has_programs());
-        for Searched {
+        for SearchedPlace {
             source,
             place,
             outcomes,
@@ -159,7 +163,7 @@ impl fmt::Display for Explanation {
         }
         f.write_str("nothing at: ")?;
         let mut last = None;
-        for Searched { source, place, .. } in nothing {
+        for SearchedPlace { source, place, .. } in nothing {
             match last {
                 Some(last) if last == source => write!(f, ", {place}")?,
                 last => {

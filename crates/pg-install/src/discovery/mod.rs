@@ -13,12 +13,17 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 
 pub use self::error::{DiscoveryError, DiscoveryErrorKind};
-pub use self::explanation::{Explanation, Outcome, Searched};
+pub use self::explanation::{SearchOutcome, SearchedPlace, SearchedPlaces};
 pub use self::place::Source;
 pub use self::search::Search;
 use crate::command::{DEFAULT_TIMEOUT, Environment, Runner};
 use crate::installation::Finder;
-use crate::{Installation, Request};
+use crate::installation::Installation;
+use crate::request::Request;
+
+/// How long [`Discovery::find`] waits for a program while another installation may fit: twice this,
+/// once for the first program that hangs and once for all others, is less than two seconds.
+const PATIENCE: Duration = Duration::from_millis(800);
 
 /// A search for PostgreSQL installations, in the order of [`Source`]: what was asked for by
 /// environment variables, then `PATH`, then the places where packages of all kinds put PostgreSQL.
@@ -55,7 +60,7 @@ pub struct Discovery {
 
 /// An installation, and how it was found.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub struct DiscoveredInstallation {
     installation: Installation,
     source: Source,
     path: Utf8PathBuf,
@@ -123,7 +128,7 @@ impl Discovery {
     /// Searches everything, with as many programs at a time as there are processors, twice over.
     ///
     /// The order is the same as that of [`search`](Self::search).
-    pub fn all(&self) -> Vec<Result<Found, DiscoveryError>> {
+    pub fn all(&self) -> Vec<Result<DiscoveredInstallation, DiscoveryError>> {
         let mut search = self.search();
         search.run_ahead();
         search.collect()
@@ -133,43 +138,31 @@ impl Discovery {
     /// what py-postgresql's `default()` gives, found in more places.
     ///
     /// Installations that cannot be examined, that have no server, or that have another version are
-    /// passed over.
+    /// passed over. So are those whose program does not exit within 0.8 seconds, or within the
+    /// [time limit](Self::timeout) if that is less, as long as another installation fits; if none
+    /// does, they are examined again with the whole time limit. As soon as one program hangs, all
+    /// others are examined side by side.
     ///
     /// # Errors
     ///
     /// [`DiscoveryError`] if there is none; it says where it was searched and what was there. If
     /// `PGINSTALLATION` or `PG_CONFIG` is set to something that is no installation, that error.
-    pub fn find(&self, request: &Request) -> Result<Found, DiscoveryError> {
-        let mut search = self.search();
+    pub fn find(&self, request: &Request) -> Result<DiscoveredInstallation, DiscoveryError> {
+        let mut search = self.search().with_patience(PATIENCE);
         if request.wants_newest() {
             search.run_ahead();
         }
-        let mut best: Option<Found> = None;
-        for found in search.by_ref() {
-            let found = match found {
-                Ok(found) => found,
-                Err(error) if error.is_critical() => return Err(error),
-                Err(_) => continue,
-            };
-            let installation = found.installation();
-            if !installation.is_server() || !request.accepts(installation.version()) {
-                continue;
-            }
-            if !request.wants_newest() {
-                return Ok(found);
-            }
-            let best_rank = best.as_ref().map(|best| Request::rank(best.installation()));
-            if best_rank.is_none_or(|best| best < Request::rank(installation)) {
-                best = Some(found);
-            }
+        let mut chosen = choose(&mut search, request)?;
+        if chosen.is_none() && search.resume() {
+            chosen = choose(&mut search, request)?;
         }
-        best.ok_or_else(|| {
+        chosen.ok_or_else(|| {
             DiscoveryError::not_found(request.clone(), search.into_explanation(), self)
         })
     }
 
     /// Searches everything and tells what was looked at and what was there.
-    pub fn explain(&self) -> Explanation {
+    pub fn explain(&self) -> SearchedPlaces {
         let mut search = self.search();
         search.run_ahead();
         search.by_ref().for_each(drop);
@@ -199,13 +192,40 @@ impl Discovery {
         }
     }
 
-    fn finder(&self) -> Finder {
-        let runner = Runner::new(Some(self.environment.clone()), self.timeout);
+    fn finder(&self, timeout: Duration) -> Finder {
+        let runner = Runner::new(Some(self.environment.clone()), timeout);
         Finder {
             runner,
             root: self.root.clone(),
         }
     }
+}
+
+/// Takes from a search what is requested.
+fn choose(
+    search: &mut Search,
+    request: &Request,
+) -> Result<Option<DiscoveredInstallation>, DiscoveryError> {
+    let mut best: Option<DiscoveredInstallation> = None;
+    for found in search {
+        let found = match found {
+            Ok(found) => found,
+            Err(error) if error.is_critical() => return Err(error),
+            Err(_) => continue,
+        };
+        let installation = found.installation();
+        if !installation.is_server() || !request.accepts(installation.version()) {
+            continue;
+        }
+        if !request.wants_newest() {
+            return Ok(Some(found));
+        }
+        let best_rank = best.as_ref().map(|best| Request::rank(best.installation()));
+        if best_rank.is_none_or(|best| best < Request::rank(installation)) {
+            best = Some(found);
+        }
+    }
+    Ok(best)
 }
 
 /// Without the environment, which may hold secrets.
@@ -218,7 +238,7 @@ impl fmt::Debug for Discovery {
     }
 }
 
-impl Found {
+impl DiscoveredInstallation {
     /// The installation.
     pub fn installation(&self) -> &Installation {
         &self.installation

@@ -5,9 +5,13 @@ use std::os::unix::fs::PermissionsExt;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::{Installation, Origin};
+use super::error::{InstallationError, InstallationErrorKind};
+use super::{Installation, Origin, layout};
+use crate::command::ProgramError;
 use crate::command::{ProgramErrorKind, Runner};
-use crate::{InstallationError, InstallationErrorKind, PgConfig, Program, ProgramError, layout};
+use crate::pg_config::PgConfig;
+use crate::program::Program;
+use crate::version::Version;
 
 /// How installations are examined, and below which root.
 #[derive(Clone, Default)]
@@ -63,11 +67,16 @@ impl Finder {
         let arguments = ["--version"];
         let error = |e| InstallationError::new(Some(postgres), InstallationErrorKind::Program(e));
         let printed = self.runner.run(postgres, &arguments).map_err(error)?;
-        let line = std::str::from_utf8(&printed).map_err(|_| {
-            let kind = ProgramErrorKind::unexpected("the version is not UTF-8", &printed);
+        // Modules and wrappers may print lines of their own.
+        let mut lines = printed
+            .split(|&byte| byte == b'\n')
+            .filter_map(|line| std::str::from_utf8(line).ok())
+            .map(str::trim);
+        let line = lines.find(|line| names_server(line)).ok_or_else(|| {
+            let reason = "no line names PostgreSQL and its version";
+            let kind = ProgramErrorKind::unexpected(reason, &printed);
             error(ProgramError::new(postgres, &arguments, kind))
         })?;
-        let line = line.trim().lines().next().unwrap_or_default();
         // `postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`
         let product_and_version = line
             .split_once(" (")
@@ -78,6 +87,13 @@ impl Finder {
             None => line.to_owned(),
         })
     }
+}
+
+/// Whether a line is that which `postgres --version` prints: `PG_BACKEND_VERSIONSTR` of
+/// src/include/port.h, with the name that a vendor has put into it.
+fn names_server(line: &str) -> bool {
+    let names = ["postgres ", "edb-postgres ", "PostgreSQL ", "EnterpriseDB "];
+    names.iter().any(|name| line.starts_with(name)) && line.parse::<Version>().is_ok()
 }
 
 /// The path of a program in a directory if it is a file that someone may execute.

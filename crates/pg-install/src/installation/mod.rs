@@ -1,20 +1,30 @@
 //! One installation of PostgreSQL.
 
+mod directory;
+pub(crate) mod error;
 mod finder;
+mod layout;
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-pub(crate) use self::finder::{Finder, executable, is_same};
-use crate::package::PackageSystem;
-use crate::ssl::{self, SslEvidence};
-use crate::{
-    ConfigureOptions, Directory, Discovery, DiscoveryError, InstallationError,
-    InstallationErrorKind, MajorVersion, MissingProgramError, PgConfig, Program, Request,
-    ServerParameters, Version,
+pub use self::directory::InstallationDirectory;
+use self::error::{
+    InstallationError, InstallationErrorKind, MissingProgramError, MissingProgramErrorKind,
 };
+pub(crate) use self::finder::{Finder, executable, is_same};
+use crate::configure::ConfigureOptions;
+use crate::discovery::{Discovery, DiscoveryError};
+use crate::major::MajorVersion;
+use crate::package::PackageSystem;
+use crate::parameter::ServerParameters;
+use crate::pg_config::PgConfig;
+use crate::program::Program;
+use crate::request::Request;
+use crate::ssl::{self, SslEvidence};
+use crate::version::Version;
 
 /// An installation of PostgreSQL: its version, how it was built, and where its parts are.
 ///
@@ -234,76 +244,76 @@ impl Installation {
     /// None if it is not known. Whether it exists is another question: packages for development or
     /// documentation may not be installed. DIFFERENCE: py-postgresql has no path where nothing
     /// exists, for directories as for programs; its documentation promises it for programs.
-    pub fn directory(&self, directory: Directory) -> Option<&Utf8Path> {
+    pub fn directory(&self, directory: InstallationDirectory) -> Option<&Utf8Path> {
         let path = Utf8Path::new(self.inner.config.get(directory.key())?);
         // A relative one would lead to whatever is in the current directory.
         path.is_absolute().then_some(path)
     }
 
-    /// [`Directory::Bin`]: the programs.
+    /// [`InstallationDirectory::Bin`]: the programs.
     pub fn bindir(&self) -> Option<&Utf8Path> {
-        self.directory(Directory::Bin)
+        self.directory(InstallationDirectory::Bin)
     }
 
-    /// [`Directory::Doc`]: the documentation.
+    /// [`InstallationDirectory::Doc`]: the documentation.
     pub fn docdir(&self) -> Option<&Utf8Path> {
-        self.directory(Directory::Doc)
+        self.directory(InstallationDirectory::Doc)
     }
 
-    /// [`Directory::Html`]: the documentation as HTML.
+    /// [`InstallationDirectory::Html`]: the documentation as HTML.
     pub fn htmldir(&self) -> Option<&Utf8Path> {
-        self.directory(Directory::Html)
+        self.directory(InstallationDirectory::Html)
     }
 
-    /// [`Directory::Include`]: headers of the client interfaces.
+    /// [`InstallationDirectory::Include`]: headers of the client interfaces.
     pub fn includedir(&self) -> Option<&Utf8Path> {
-        self.directory(Directory::Include)
+        self.directory(InstallationDirectory::Include)
     }
 
-    /// [`Directory::PkgInclude`]: other headers.
+    /// [`InstallationDirectory::PkgInclude`]: other headers.
     pub fn pkgincludedir(&self) -> Option<&Utf8Path> {
-        self.directory(Directory::PkgInclude)
+        self.directory(InstallationDirectory::PkgInclude)
     }
 
-    /// [`Directory::IncludeServer`]: headers for building extensions.
+    /// [`InstallationDirectory::IncludeServer`]: headers for building extensions.
     pub fn includedir_server(&self) -> Option<&Utf8Path> {
-        self.directory(Directory::IncludeServer)
+        self.directory(InstallationDirectory::IncludeServer)
     }
 
-    /// [`Directory::Lib`]: libraries to link with, such as libpq.
+    /// [`InstallationDirectory::Lib`]: libraries to link with, such as libpq.
     pub fn libdir(&self) -> Option<&Utf8Path> {
-        self.directory(Directory::Lib)
+        self.directory(InstallationDirectory::Lib)
     }
 
-    /// [`Directory::PkgLib`]: modules that the server loads.
+    /// [`InstallationDirectory::PkgLib`]: modules that the server loads.
     pub fn pkglibdir(&self) -> Option<&Utf8Path> {
-        self.directory(Directory::PkgLib)
+        self.directory(InstallationDirectory::PkgLib)
     }
 
-    /// [`Directory::Locale`]: message catalogues.
+    /// [`InstallationDirectory::Locale`]: message catalogues.
     pub fn localedir(&self) -> Option<&Utf8Path> {
-        self.directory(Directory::Locale)
+        self.directory(InstallationDirectory::Locale)
     }
 
-    /// [`Directory::Man`]: manual pages.
+    /// [`InstallationDirectory::Man`]: manual pages.
     pub fn mandir(&self) -> Option<&Utf8Path> {
-        self.directory(Directory::Man)
+        self.directory(InstallationDirectory::Man)
     }
 
-    /// [`Directory::Share`]: what is independent of the architecture, such as `postgres.bki` and
+    /// [`InstallationDirectory::Share`]: what is independent of the architecture, such as `postgres.bki` and
     /// sample files.
     pub fn sharedir(&self) -> Option<&Utf8Path> {
-        self.directory(Directory::Share)
+        self.directory(InstallationDirectory::Share)
     }
 
-    /// [`Directory::SysConf`]: system-wide configuration of clients.
+    /// [`InstallationDirectory::SysConf`]: system-wide configuration of clients.
     pub fn sysconfdir(&self) -> Option<&Utf8Path> {
-        self.directory(Directory::SysConf)
+        self.directory(InstallationDirectory::SysConf)
     }
 
-    /// [`Directory::Pgxs`]: the makefile for building extensions.
+    /// [`InstallationDirectory::Pgxs`]: the makefile for building extensions.
     pub fn pgxs(&self) -> Option<&Utf8Path> {
-        self.directory(Directory::Pgxs)
+        self.directory(InstallationDirectory::Pgxs)
     }
     /// The absolute path of a program, or none if the `bin` directory has no executable file of
     /// that name.
@@ -324,16 +334,14 @@ impl Installation {
     /// [`MissingProgramError`], which names the directory and has a hint about the package.
     pub fn require(&self, program: Program) -> Result<&Utf8Path, MissingProgramError> {
         self.program(program).ok_or_else(|| {
-            let path = self.bindir().map(|bin| bin.join(program.name()));
-            let not_executable = path.as_ref().is_some_and(|path| path.exists());
-            MissingProgramError {
-                program,
-                version: self.version().clone(),
-                bin_directory: self.bindir().map(Utf8Path::to_owned),
-                not_executable,
-                hint: PackageSystem::read(self.inner.finder.root.as_deref())
-                    .hint(program.component(), Some(self.major_version())),
-            }
+            let kind = match self.bindir().map(|bin| bin.join(program.name())) {
+                None => MissingProgramErrorKind::NoBinDirectory,
+                Some(path) if path.exists() => MissingProgramErrorKind::NotExecutable { path },
+                Some(path) => MissingProgramErrorKind::NotFound { path },
+            };
+            let packages = PackageSystem::read(self.inner.finder.root.as_deref());
+            let hint = packages.hint(program.component(), Some(self.major_version()));
+            MissingProgramError::new(program, self.version().without_vendor(), kind, hint)
         })
     }
 

@@ -9,12 +9,13 @@ use crate::fs::directory_lock::{DirectoryLock, LockErrorKind};
 use crate::launch::spawn_error::SpawnErrorKind;
 use crate::postmaster::find::Found;
 use crate::postmaster::handle::Postmaster;
+use crate::postmaster::sockets;
 
 /// How long a start makes others wait. A server replaces the file some milliseconds after it was
 /// executed.
 const TURN: Duration = Duration::from_secs(10);
-/// How long it waits for others.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long it waits for others, if nothing is said.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a new server of a data directory needs to get past the lock file that lies there.
 #[derive(Debug, Default)]
@@ -31,11 +32,14 @@ impl Passage {
     /// # Errors
     ///
     /// The directory has a server, cannot be looked at, or is locked by somebody else for long.
-    pub(crate) fn find(data_directory: &Utf8Path) -> Result<Self, SpawnErrorKind> {
+    pub(crate) fn find(
+        data_directory: &Utf8Path,
+        patience: Duration,
+    ) -> Result<Self, SpawnErrorKind> {
         if Self::environment(data_directory)?.is_none() {
             return Ok(Self::default());
         }
-        let turn = match DirectoryLock::acquire(data_directory, Deadline::after(PATIENCE)) {
+        let turn = match DirectoryLock::acquire(data_directory, Deadline::after(patience)) {
             Ok(turn) => Some(turn),
             Err(e) if matches!(e.kind, LockErrorKind::Busy) => return Err(SpawnErrorKind::Lock(e)),
             // Where there are no locks it is as it is without this crate.
@@ -43,6 +47,10 @@ impl Passage {
         };
         // Whoever had the turn before may have started a server.
         let environment = Self::environment(data_directory)?;
+        if let (Some(_), Ok(Found::Stale(stale))) = (&turn, Postmaster::find(data_directory)) {
+            // What stays is a reason for the server to fail, and it will say so.
+            let _ = sockets::remove_of(&stale, data_directory);
+        }
         Ok(Self {
             turn: turn.filter(|_| environment.is_some()),
             environment: environment.unwrap_or_default(),

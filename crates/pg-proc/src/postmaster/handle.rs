@@ -14,7 +14,7 @@ use crate::postmaster::ping::Endpoint;
 use crate::postmaster::wait::{self, WaitError, WaitErrorKind};
 use crate::signal::SignalErrorKind;
 use crate::signal::{Signal, SignalError};
-use crate::sys::{Means, Process};
+use crate::sys::{self, Means, Process};
 
 /// A postmaster whose identity was checked.
 ///
@@ -67,6 +67,19 @@ impl Postmaster {
     /// Whether it still runs. A zombie does not.
     pub fn is_alive(&self) -> bool {
         !self.process.has_ended()
+    }
+
+    /// Whether the process is stopped by a signal (SIGSTOP) or a debugger: it does nothing, answers
+    /// nobody, and obeys no signal but SIGCONT and SIGKILL. Known on Linux only.
+    pub fn is_suspended(&self) -> bool {
+        sys::is_suspended(self.pid())
+    }
+
+    /// Its child processes with their titles, such as `postgres: checkpointer` and `postgres: alice
+    /// shop [local] idle` (`init_ps_display` in src/backend/utils/misc/ps_status.c). Known on Linux
+    /// only.
+    pub fn child_titles(&self) -> Vec<(Pid, String)> {
+        sys::titles_of_children(self.pid())
     }
 
     /// What its lock file says; none as long as it has not written one, or after it has removed it.

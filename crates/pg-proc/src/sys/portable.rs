@@ -106,6 +106,24 @@ pub(crate) fn postmaster_in(_directory: (u64, u64)) -> Option<Process> {
     None
 }
 
+/// Nothing tells the state of a process.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn is_suspended(_pid: Pid) -> bool {
+    false
+}
+
+/// Nothing tells the children of a process.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn titles_of_children(_parent: Pid) -> Vec<(Pid, String)> {
+    Vec::new()
+}
+
+/// Nothing tells beforehand.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn limit_of_root(_uid: u32, _gid: u32) -> Option<crate::account::AccountErrorKind> {
+    None
+}
+
 #[cfg(target_os = "linux")]
 pub(super) fn began(pid: Pid) -> Option<Began> {
     super::linux::began(pid)
