@@ -13,6 +13,7 @@
 #![allow(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
 mod documents;
+mod edits;
 mod install;
 mod machine;
 mod parse;
@@ -30,8 +31,9 @@ use sheet::Sheet;
 /// A group of rows, and what measures it.
 type Group = (&'static str, fn(&mut Sheet, &Plan));
 
-const GROUPS: [Group; 4] = [
+const GROUPS: [Group; 5] = [
     ("parse", parse::measure),
+    ("edits", edits::measure),
     ("install", install::measure),
     ("proc", proc::measure),
     ("temp", temp::measure),

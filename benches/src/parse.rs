@@ -185,7 +185,7 @@ impl Text {
 }
 
 /// The sample file of PostgreSQL 14, from the oracle's cases.
-fn stock() -> String {
+pub(crate) fn stock() -> String {
     let cases = include_str!("../../tests/oracle/stock.jsonl");
     let case: serde_json::Value =
         serde_json::from_str(cases.lines().last().expect("a case")).expect("JSON");

@@ -181,6 +181,7 @@ impl Contest<'_> {
 fn title(group: &str) -> &str {
     match group {
         "parse" => "Configuration files",
+        "edits" => "Edits of configuration files",
         "install" => "Installations",
         "proc" => "Servers",
         "temp" => "Temporary clusters",

@@ -32,7 +32,7 @@ fn a_mapping_over_the_file() {
     assert_eq!(before.lines().count(), after.lines().count());
 
     settings.update([("my.a", "1"), ("my.b", "it's")]).unwrap();
-    let both = settings.get_set(["my.a", "my.b", "my.c"]).unwrap();
+    let both = settings.get_many(["my.a", "my.b", "my.c"]).unwrap();
     let expected = [("my.a", "1"), ("my.b", "it's")].map(|(n, v)| (n.to_owned(), v.to_owned()));
     assert_eq!(both, BTreeMap::from(expected));
     assert!(!settings.set("work_mem", "7MB").unwrap().changed);

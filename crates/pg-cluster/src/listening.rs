@@ -35,7 +35,11 @@ fn of(
     let port = given("port")
         .map(|value| value.trim().parse().ok())
         .unwrap_or_else(|| {
-            let number = configuration?.get("port")?.to_int(BaseUnit::None).ok()?;
+            let number = configuration?
+                .get("port")?
+                .assignment()
+                .to_int(BaseUnit::None)
+                .ok()?;
             u16::try_from(number).ok()
         });
     let directories = text("unix_socket_directories")

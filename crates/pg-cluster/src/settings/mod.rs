@@ -93,7 +93,7 @@ impl<'c> Settings<'c> {
     /// # Errors
     ///
     /// If the file cannot be read.
-    pub fn get_set<N: AsRef<str>>(
+    pub fn get_many<N: AsRef<str>>(
         &self,
         names: impl IntoIterator<Item = N>,
     ) -> Result<BTreeMap<String, String>, SettingsError> {

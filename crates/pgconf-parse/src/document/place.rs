@@ -2,10 +2,10 @@
 
 use memchr::{memchr, memrchr};
 
-use crate::document::Document;
+use crate::document::text::Document;
 
 /// Where [`Document::append`] puts its line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Place<'a> {
     /// At the end of the file.
@@ -26,7 +26,7 @@ impl Document {
             Place::After(name) => {
                 let at = match self.get(name) {
                     Some(live) => live.span().start,
-                    None => self.last_commented_out(name.as_bytes())?.0,
+                    None => self.last_commented_out(name.as_bytes())?,
                 };
                 Some(self.line_around(at).end)
             }

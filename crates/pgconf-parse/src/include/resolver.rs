@@ -1,18 +1,18 @@
 //! Reading a configuration with all the files that it includes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fmt;
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use crate::assignment::Statement;
-use crate::configuration::{Configuration, Problem, ProblemKind, Row, SourceFile};
-use crate::document::Document;
+use crate::document::text::Document;
+use crate::include::configuration::{Configuration, Problem, ProblemKind, Row, SourceFile};
 use crate::loader::{FileSystem, LoadError, Loader, MAX_TEXT};
 use crate::location;
-use crate::name::Directive;
+use crate::syntax::assignment::{NEWEST, Statement};
+use crate::syntax::name::Directive;
 
 /// How deep files may include each other: the server's `CONF_FILE_MAX_DEPTH`.
 const MAX_DEPTH: u32 = 10;
@@ -71,16 +71,17 @@ impl Resolver {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            major: 18,
+            major: NEWEST,
             auto_conf: AutoConf::Beside,
         }
     }
 
     /// As the server of that major version does, 10 or later.
     ///
-    /// The one thing that differs is how a path with `..` in its middle is written down, and
-    /// therefore whether such a file is recognised as including itself: since 15 `sub/../x.conf`
-    /// is `x.conf`.
+    /// Two things differ: typed readings, see
+    /// [`Assignment::for_major`](crate::Assignment::for_major), and how a path with `..` in its
+    /// middle is written down, and therefore whether such a file is recognized as including itself:
+    /// since 15 `sub/../x.conf` is `x.conf`.
     #[must_use]
     pub fn major(self, major: u16) -> Self {
         Self { major, ..self }
@@ -96,7 +97,7 @@ impl Resolver {
     ///
     /// # Errors
     ///
-    /// [`ResolveError`] if `file` cannot be read. Whatever else the server would complain about
+    /// Fails with [`ResolveError`] if `file` cannot be read. Whatever else the server would report
     /// is in [`Configuration::problems`].
     pub fn read(&self, file: impl AsRef<Path>) -> Result<Configuration, ResolveError> {
         self.load(&FileSystem, file.as_ref())
@@ -107,7 +108,7 @@ impl Resolver {
     ///
     /// # Errors
     ///
-    /// [`ResolveError`] if `file` cannot be loaded.
+    /// Fails with [`ResolveError`] if `file` cannot be loaded.
     pub fn load(&self, loader: &dyn Loader, file: &Path) -> Result<Configuration, ResolveError> {
         let mut reading = Reading {
             loader,
@@ -115,7 +116,11 @@ impl Resolver {
             known: HashMap::new(),
             read: 0,
             text: 0,
-            found: Configuration::default(),
+            missing: HashSet::new(),
+            found: Configuration {
+                major: self.major,
+                ..Configuration::default()
+            },
         };
         let path = file.as_os_str().as_bytes();
         let accepted = match reading.open(path) {
@@ -123,7 +128,7 @@ impl Resolver {
             Err(error) => {
                 return Err(ResolveError {
                     file: file.into(),
-                    source: error.into(),
+                    reason: error,
                 });
             }
         };
@@ -156,6 +161,8 @@ struct Reading<'l> {
     major: u16,
     /// Files that were loaded before, so that each is read once and always the same.
     known: HashMap<Vec<u8>, usize>,
+    /// Files of `include_if_exists` that were not there.
+    missing: HashSet<Vec<u8>>,
     read: usize,
     text: usize,
     found: Configuration,
@@ -201,13 +208,16 @@ impl Reading<'_> {
         if self.is_enough() {
             return self.problem(caller, ProblemKind::TooManyFiles);
         }
+        let may_be_missing = directive == Directive::IncludeIfExists;
+        if may_be_missing && self.missing.contains(path) {
+            self.read += 1;
+            return true;
+        }
         match self.open(path) {
             Ok(file) => self.parse_config_fp(file, depth),
-            Err(LoadError::Open(_)) if directive == Directive::IncludeIfExists => {
-                let path = path_buf(path);
-                if !self.found.skipped.contains(&path) {
-                    self.found.skipped.push(path);
-                }
+            Err(LoadError::Open(_)) if may_be_missing => {
+                self.missing.insert(path.to_vec());
+                self.found.skipped.push(path_buf(path));
                 true
             }
             Err(LoadError::Open(error)) => self.problem(
@@ -247,7 +257,7 @@ impl Reading<'_> {
             let value = assignment.value();
             accepted &= match assignment.directive() {
                 None => {
-                    self.found.rows.push(Row::Assignment { file, index });
+                    self.found.push(file, index);
                     true
                 }
                 Some(Directive::IncludeDir) => {
@@ -381,11 +391,11 @@ fn path_buf(path: &[u8]) -> PathBuf {
     PathBuf::from(std::ffi::OsString::from_vec(path.to_vec()))
 }
 
-/// The first file of a configuration could not be read.
+/// A configuration whose first file could not be read.
 #[derive(Debug)]
 pub struct ResolveError {
     file: PathBuf,
-    source: io::Error,
+    reason: LoadError,
 }
 
 impl ResolveError {
@@ -394,20 +404,23 @@ impl ResolveError {
     pub fn file(&self) -> &Path {
         &self.file
     }
+
+    /// Why it could not be read.
+    #[must_use]
+    pub fn kind(&self) -> &LoadError {
+        &self.reason
+    }
 }
 
 impl fmt::Display for ResolveError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "could not read configuration file \"{}\"",
-            self.file.display()
-        )
+        let file = self.file.display();
+        write!(f, "failed to read configuration file \"{file}\"")
     }
 }
 
 impl std::error::Error for ResolveError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.source)
+        Some(&self.reason)
     }
 }

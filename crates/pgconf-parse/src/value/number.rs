@@ -1,6 +1,7 @@
 //! Booleans and numbers as the server reads them.
 
-use crate::reading::{BaseUnit, Wanted};
+use crate::value::error::Wanted;
+use crate::value::unit::BaseUnit;
 
 pub(crate) fn parse_bool(value: &[u8]) -> Option<bool> {
     // `o` alone could become either.
@@ -20,13 +21,48 @@ pub(crate) fn parse_bool(value: &[u8]) -> Option<bool> {
     })
 }
 
-pub(crate) fn parse_int(value: &[u8], unit: BaseUnit) -> Result<i32, Wanted> {
+pub(crate) fn parse_int(value: &[u8], unit: BaseUnit, major: u16) -> Result<i32, Wanted> {
+    if major < 12 {
+        return parse_int_before_12(value, unit, major);
+    }
     let number = parse_whole(value, unit)?;
     if (f64::from(i32::MIN)..=f64::from(i32::MAX)).contains(&number) {
         Ok(number as i32)
     } else {
         Err(Wanted::Integer)
     }
+}
+
+/// Source: `parse_int` and `convert_to_base_unit` in guc.c of PostgreSQL 10 and 11.
+fn parse_int_before_12(value: &[u8], unit: BaseUnit, major: u16) -> Result<i32, Wanted> {
+    let Some((Some(number), rest)) = strtol(value) else {
+        return Err(Wanted::Integer);
+    };
+    let number = i32::try_from(number).map_err(|_| Wanted::Integer)?;
+    let written = trimmed(rest);
+    if written.is_empty() {
+        return Ok(number);
+    }
+    if unit.table().is_empty() {
+        return Err(Wanted::Integer);
+    }
+    let is_known = |name: &str| match name {
+        "us" => false,
+        "B" => major == 11,
+        _ => true,
+    };
+    let mut units = unit.table().iter();
+    let found = units.find(|(name, _)| name.as_bytes() == written && is_known(name));
+    let (_, size) = found.ok_or(Wanted::Unit(unit))?;
+    // One is a multiple of the other, and both are whole numbers.
+    let (size, base, number) = (*size as i64, unit.size() as i64, i64::from(number));
+    let number = match size >= base {
+        true => number.checked_mul(size / base),
+        false => Some(number / (base / size)),
+    };
+    number
+        .and_then(|number| i32::try_from(number).ok())
+        .ok_or(Wanted::Integer)
 }
 
 /// An integer that need not fit 32 bits.
@@ -42,8 +78,10 @@ pub(crate) fn parse_whole(value: &[u8], unit: BaseUnit) -> Result<f64, Wanted> {
     Ok(in_base_unit(number, rest, unit, Wanted::Integer)?.round_ties_even())
 }
 
-pub(crate) fn parse_real(value: &[u8], unit: BaseUnit) -> Result<f64, Wanted> {
+pub(crate) fn parse_real(value: &[u8], unit: BaseUnit, major: u16) -> Result<f64, Wanted> {
     let (number, rest) = strtod(value).ok_or(Wanted::Real)?;
+    // No such setting had a unit before.
+    let unit = if major < 12 { BaseUnit::None } else { unit };
     in_base_unit(number, rest, unit, Wanted::Real)
 }
 
@@ -53,12 +91,7 @@ fn in_base_unit(number: f64, rest: &[u8], unit: BaseUnit, wanted: Wanted) -> Res
     if number.is_nan() {
         return Err(wanted);
     }
-    let start = rest.iter().take_while(|byte| is_space(byte)).count();
-    let end = rest
-        .iter()
-        .rposition(|byte| !is_space(byte))
-        .map_or(start, |last| last + 1);
-    let written = &rest[start..end];
+    let written = trimmed(rest);
     if written.is_empty() {
         return Ok(number);
     }
@@ -77,6 +110,12 @@ fn in_base_unit(number: f64, rest: &[u8], unit: BaseUnit, wanted: Wanted) -> Res
         }
         Some(n) => Ok(number * scale(n)),
     }
+}
+
+fn trimmed(rest: &[u8]) -> &[u8] {
+    let start = rest.iter().take_while(|byte| is_space(byte)).count();
+    let last = rest.iter().rposition(|byte| !is_space(byte));
+    &rest[start..last.map_or(start, |last| last + 1)]
 }
 
 /// C's `strtol` with base 0: the number (`None` if it does not fit) and what follows it.
@@ -270,7 +309,11 @@ mod tests {
             ("1 d", Minute, Some(1440)),
             ("2500us", Millisecond, Some(2)),
         ] {
-            assert_eq!(parse_int(value.as_bytes(), unit).ok(), meaning, "{value}");
+            assert_eq!(
+                parse_int(value.as_bytes(), unit, 15).ok(),
+                meaning,
+                "{value}"
+            );
         }
     }
 
@@ -290,8 +333,44 @@ mod tests {
             ("1e-400", Plain, None),
             ("1e400", Plain, None),
         ] {
-            assert_eq!(parse_real(value.as_bytes(), unit).ok(), meaning, "{value}");
+            assert_eq!(
+                parse_real(value.as_bytes(), unit, 15).ok(),
+                meaning,
+                "{value}"
+            );
         }
+    }
+
+    /// Each of these is what `postgres -c NAME=VALUE -C NAME` of versions 10 and 11 makes of it.
+    #[test]
+    fn integers_are_read_as_by_servers_before_12() {
+        use BaseUnit::{Kilobyte, Millisecond, Minute, None as Plain, Second};
+        let block = BaseUnit::Block(8192);
+        for (value, unit, in_10, in_11) in [
+            ("90500ms", Second, Some(90), Some(90)),
+            ("-1500ms", Second, Some(-1), Some(-1)),
+            ("119s", Minute, Some(1), Some(1)),
+            ("90500ms", Minute, Some(1), Some(1)),
+            ("1.5GB", block, None, None),
+            ("1000000B", Kilobyte, None, Some(976)),
+            ("4095B", Kilobyte, None, Some(3)),
+            ("20007kB", block, Some(2500), Some(2500)),
+            ("1e3", Kilobyte, None, None),
+            ("1500us", Millisecond, None, None),
+            ("7 s ", Millisecond, Some(7000), Some(7000)),
+            ("010", Plain, Some(8), Some(8)),
+            ("1.0", Plain, None, None),
+            ("99999999TB", block, None, None),
+            ("30 min x", Second, None, None),
+            ("64MBs", Kilobyte, None, None),
+        ] {
+            for (major, meaning) in [(10, in_10), (11, in_11)] {
+                let read = parse_int(value.as_bytes(), unit, major).ok();
+                assert_eq!(read, meaning, "{value} {major}");
+            }
+        }
+        assert_eq!(parse_real(b"1ms", Millisecond, 11).ok(), None);
+        assert_eq!(parse_real(b" 1.5 ", Millisecond, 11).ok(), Some(1.5));
     }
 
     #[test]

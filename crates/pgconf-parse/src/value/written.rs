@@ -1,6 +1,7 @@
 //! Values to be written.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,19 +19,34 @@ use crate::bytes::Bytes;
 /// assert_eq!(Value::from(Memory::from_bytes(128 << 20)).to_str_lossy(), "128MB");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Value(Bytes);
+pub struct Value {
+    text: Bytes,
+    /// Made of a floating-point number that is none, which no setting can be.
+    is_nan: bool,
+}
 
 impl Value {
     /// The text of the value.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        &self.text
     }
 
     /// The text of the value, with replacement characters where it is not UTF-8.
     #[must_use]
     pub fn to_str_lossy(&self) -> Cow<'_, str> {
-        String::from_utf8_lossy(&self.0)
+        String::from_utf8_lossy(&self.text)
+    }
+
+    pub(crate) fn is_nan(&self) -> bool {
+        self.is_nan
+    }
+
+    fn new(text: impl Into<Bytes>) -> Self {
+        Self {
+            text: text.into(),
+            is_nan: false,
+        }
     }
 }
 
@@ -60,19 +76,19 @@ impl From<&Value> for Value {
 
 impl From<Vec<u8>> for Value {
     fn from(text: Vec<u8>) -> Self {
-        Self(text.into())
+        Self::new(text)
     }
 }
 
 impl From<&[u8]> for Value {
     fn from(text: &[u8]) -> Self {
-        Self(text.into())
+        Self::new(text)
     }
 }
 
 impl<const N: usize> From<&[u8; N]> for Value {
     fn from(text: &[u8; N]) -> Self {
-        Self(text.as_slice().into())
+        Self::new(text.as_slice())
     }
 }
 
@@ -90,19 +106,19 @@ impl From<PathBuf> for Value {
 
 impl From<&str> for Value {
     fn from(text: &str) -> Self {
-        Self(text.as_bytes().into())
+        Self::new(text.as_bytes())
     }
 }
 
 impl From<&String> for Value {
     fn from(text: &String) -> Self {
-        Self(text.as_bytes().into())
+        Self::new(text.as_bytes())
     }
 }
 
 impl From<String> for Value {
     fn from(text: String) -> Self {
-        Self(text.into_bytes().into())
+        Self::new(text.into_bytes())
     }
 }
 
@@ -129,7 +145,23 @@ macro_rules! from_number {
     };
 }
 
-from_number!(i8, i16, i32, i64, u8, u16, u32, u64, usize, isize, f32, f64);
+from_number!(i8, i16, i32, i64, u8, u16, u32, u64, usize, isize);
+
+macro_rules! from_float {
+    ($($number:ty),*) => {
+        /// Setting what is not a number is refused, as the server would refuse it.
+        $(impl From<$number> for Value {
+            fn from(value: $number) -> Self {
+                Self {
+                    is_nan: value.is_nan(),
+                    ..Self::from(value.to_string())
+                }
+            }
+        })*
+    };
+}
+
+from_float!(f32, f64);
 
 /// In the largest unit that expresses it exactly; fractions of a microsecond are cut off. The
 /// unit `us` is understood by PostgreSQL 12 and later.
@@ -143,6 +175,13 @@ impl From<Duration> for Value {
             (1_000, "ms"),
         ];
         Self::from(in_largest_unit(value.as_micros(), &UNITS, "us"))
+    }
+}
+
+/// As it is written in a file: `128MB`.
+impl fmt::Display for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&Value::from(*self).to_str_lossy())
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the server would reject.
+//! Lines that the server rejects.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,9 +6,13 @@ use std::ops::Range;
 
 use memchr::memchr;
 
-use crate::assignment::MAX_ERRORS;
 use crate::bytes::Bytes;
-use crate::scan::Expected;
+use crate::syntax::scan::Expected;
+
+/// The number of syntax errors after which the server abandons a file.
+///
+/// Source: `ParseConfigFp` in guc-file.l.
+pub const MAX_ERRORS: usize = 100;
 
 /// A line that the server rejects with "syntax error".
 ///
@@ -95,6 +99,11 @@ impl SyntaxError {
         self.line_start
     }
 
+    /// Whether its line ends there, newline left out.
+    pub(crate) fn ends_at(&self, end: usize) -> bool {
+        self.line_start + self.text.len() == end
+    }
+
     /// What the server would have accepted there.
     #[must_use]
     pub fn expected(&self) -> Expected {
@@ -123,7 +132,7 @@ impl SyntaxError {
         &self.text
     }
 
-    /// What could be done about it, where that can be told.
+    /// What to do about it, where that is known.
     #[must_use]
     pub fn hint(&self) -> Option<Cow<'_, str>> {
         let hint = match (self.expected, self.found()) {
@@ -235,7 +244,7 @@ impl CheckError {
         &self.errors
     }
 
-    /// Whether the server abandons the file there and reads none of the lines that follow.
+    /// Returns whether the server abandons the file there and reads none of the lines that follow.
     #[must_use]
     pub fn gave_up(&self) -> bool {
         self.errors.len() >= MAX_ERRORS

@@ -1,4 +1,4 @@
-//! Structs out of settings.
+//! Deserializing structs from settings.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -12,12 +12,13 @@ use serde::de::{
 };
 use serde::forward_to_deserialize_any;
 
-use crate::assignment::Assignment;
-use crate::configuration::Configuration;
-use crate::document::Document;
-use crate::list::split_guc_list;
-use crate::number;
-use crate::reading::{BaseUnit, ValueError, Wanted};
+use crate::document::text::Document;
+use crate::include::configuration::Configuration;
+use crate::syntax::assignment::{Assignment, NEWEST};
+use crate::value::error::{ValueError, Wanted};
+use crate::value::list::split_guc_list;
+use crate::value::number;
+use crate::value::unit::BaseUnit;
 
 impl Document {
     /// A struct, or a map, of the settings of this file (feature `serde`).
@@ -51,7 +52,7 @@ impl Document {
     ///
     /// # Errors
     ///
-    /// [`DeserializeError`] if a value does not fit its field, or one is missing.
+    /// Fails with [`DeserializeError`] if a value does not fit its field, or a field has no value.
     pub fn deserialize<T: DeserializeOwned>(&self) -> Result<T, DeserializeError> {
         let settings = self
             .assignments()
@@ -69,10 +70,10 @@ impl Configuration {
     ///
     /// # Errors
     ///
-    /// [`DeserializeError`] if a value does not fit its field, or one is missing.
+    /// Fails with [`DeserializeError`] if a value does not fit its field, or a field has no value.
     pub fn deserialize<T: DeserializeOwned>(&self) -> Result<T, DeserializeError> {
         T::deserialize(Settings::new(self.settings().map(|found| Setting {
-            assignment: *found,
+            assignment: found.assignment(),
             file: Some(found.file()),
         })))
     }
@@ -120,7 +121,8 @@ impl<'de> Deserializer<'de> for Settings<'_> {
 
     forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
-        unit unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
+        unit unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier
+        ignored_any
     }
 }
 
@@ -234,7 +236,7 @@ impl<'de> Deserializer<'de> for Value<'_> {
     }
 
     fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeserializeError> {
-        match number::parse_real(&self.0, BaseUnit::None) {
+        match number::parse_real(&self.0, BaseUnit::None, NEWEST) {
             Ok(number) => visitor.visit_f64(number),
             Err(_) => Err(self.wanted(Wanted::Real)),
         }

@@ -6,15 +6,10 @@ use std::ops::Range;
 
 use memchr::memchr_iter;
 
-use crate::error::SyntaxError;
-use crate::name::Directive;
-use crate::quote;
-use crate::scan::{self, Line};
-
-/// After how many syntax errors the server abandons a file.
-///
-/// Source: `ParseConfigFp` in guc-file.l.
-pub const MAX_ERRORS: usize = 100;
+use crate::syntax::error::{MAX_ERRORS, SyntaxError};
+use crate::syntax::name::Directive;
+use crate::syntax::quote;
+use crate::syntax::scan::{self, Line};
 
 /// `name = value` as it stands in a file, borrowed from its bytes.
 ///
@@ -36,7 +31,11 @@ pub struct Assignment<'a> {
     name: (usize, usize),
     value: (usize, usize),
     commented_out: bool,
+    major: u16,
 }
+
+/// The newest server, whose rules hold if nothing else is said.
+pub(crate) const NEWEST: u16 = 18;
 
 impl<'a> Assignment<'a> {
     pub(crate) fn new(
@@ -53,6 +52,7 @@ impl<'a> Assignment<'a> {
             name: (name.start, name.end),
             value: (value.start, value.end),
             commented_out: false,
+            major: NEWEST,
         }
     }
 
@@ -61,6 +61,28 @@ impl<'a> Assignment<'a> {
             commented_out: true,
             ..self
         }
+    }
+
+    /// The same with typed readings by the rules of another major version, 10 or later. The
+    /// assignments of a [`Configuration`](crate::Configuration) have that of its
+    /// [`Resolver`](crate::Resolver::major).
+    ///
+    /// ```
+    /// use pgconf_parse::{BaseUnit, Document};
+    ///
+    /// let doc = Document::parse("checkpoint_timeout = 90700ms\n");
+    /// let found = doc.get("checkpoint_timeout").unwrap();
+    /// assert_eq!(found.to_int(BaseUnit::Second)?, 91);
+    /// assert_eq!(found.for_major(11).to_int(BaseUnit::Second)?, 90);
+    /// # Ok::<(), pgconf_parse::ValueError>(())
+    /// ```
+    #[must_use]
+    pub fn for_major(self, major: u16) -> Self {
+        Self { major, ..self }
+    }
+
+    pub(crate) fn major(&self) -> u16 {
+        self.major
     }
 
     /// The name as spelled in the file; [`is`](Self::is) compares it as the server does.
@@ -78,7 +100,7 @@ impl<'a> Assignment<'a> {
     /// Whether this assigns to the setting `name`, without regard to ASCII case.
     #[must_use]
     pub fn is(&self, name: impl AsRef<[u8]>) -> bool {
-        crate::name::same_name(self.name(), name.as_ref())
+        crate::syntax::name::same_name(self.name(), name.as_ref())
     }
 
     /// The value as the server reads it: without quotes, escapes resolved. Allocates only where

@@ -15,7 +15,7 @@ use crate::location;
 ///
 /// # Errors
 ///
-/// [`ListError`] where the server would say "invalid list syntax".
+/// Fails with [`ListError`] where the server would say "invalid list syntax".
 ///
 /// ```
 /// use std::path::Path;
@@ -53,7 +53,7 @@ pub fn join_directories<P: AsRef<Path>>(directories: impl IntoIterator<Item = P>
 ///
 /// # Errors
 ///
-/// [`ListError`] where the server would say "invalid list syntax".
+/// Fails with [`ListError`] where the server would say "invalid list syntax".
 pub fn split_guc_list(value: &str) -> Result<Vec<String>, ListError> {
     Ok(words(value)?
         .into_iter()
@@ -80,7 +80,7 @@ pub fn join_guc_list<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> Strin
 ///
 /// # Errors
 ///
-/// [`ListError`] where the server would say "invalid list syntax".
+/// Fails with [`ListError`] where the server would say "invalid list syntax".
 pub fn split_identifiers(value: &str) -> Result<Vec<String>, ListError> {
     Ok(words(value)?
         .into_iter()
@@ -194,7 +194,7 @@ fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0c)
 }
 
-/// A value that is no list.
+/// A value that is not a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListError {
     value: Bytes,
@@ -235,14 +235,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_joined_is_split_again(names in proptest::collection::vec("[aB,\" \t\u{e9}]{0,4}", 0..4)) {
+        fn what_was_joined_is_split_again(
+            names in proptest::collection::vec("[aB,\" \t\u{e9}]{0,4}", 0..4),
+        ) {
             let joined = join_guc_list(&names);
             prop_assert_eq!(split_guc_list(&joined).unwrap(), names.clone());
             prop_assert_eq!(split_identifiers(&joined).unwrap(), names);
         }
 
         #[test]
-        fn directories_come_back(names in proptest::collection::vec("(/[aB,\" ]{1,4}){1,3}", 0..4)) {
+        fn directories_come_back(
+            names in proptest::collection::vec("(/[aB,\" ]{1,4}){1,3}", 0..4),
+        ) {
             let joined = join_directories(&names);
             let split = split_directories(&joined).unwrap();
             prop_assert_eq!(split, names.iter().map(PathBuf::from).collect::<Vec<_>>());

@@ -1,17 +1,18 @@
-//! Settings out of structs and maps, and the other way to text.
+//! Serializing structs and maps to settings, and settings to any format.
 
 use std::fmt;
 
+use serde::de::{Error as _, MapAccess, Visitor};
 use serde::ser::{
     self, Error as _, Impossible, Serialize, SerializeMap, SerializeSeq, SerializeStruct,
     SerializeTuple, SerializeTupleStruct, Serializer,
 };
 
-use crate::configuration::Configuration;
-use crate::document::Document;
-use crate::list::join_guc_list;
-use crate::name::SettingName;
-use crate::value::{Memory, Value};
+use crate::document::text::Document;
+use crate::include::configuration::Configuration;
+use crate::syntax::name::SettingName;
+use crate::value::list::join_guc_list;
+use crate::value::written::{Memory, Value};
 
 /// The settings that a map or a struct holds (feature `serde`), for [`Document::update`].
 ///
@@ -42,8 +43,8 @@ use crate::value::{Memory, Value};
 ///
 /// # Errors
 ///
-/// [`SerializeError`] if it is neither map nor struct, a key is no name of a setting, or a value
-/// is something that no setting can be.
+/// Fails with [`SerializeError`] if the value is not a map or a struct, if a key is not the name of
+/// a setting, or if a value has a type that no setting has.
 pub fn to_settings<T: Serialize + ?Sized>(
     settings: &T,
 ) -> Result<Vec<(SettingName, Value)>, SerializeError> {
@@ -68,6 +69,36 @@ impl Serialize for Document {
                 .map(|found| (Text(found.name()), found.value()))
                 .map(|(name, value)| (name, OwnedText(value.into_owned()))),
         )
+    }
+}
+
+/// From a map of names to values: a line for each, in the order of the map.
+impl<'de> serde::Deserialize<'de> for Document {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Lines)
+    }
+}
+
+struct Lines;
+
+impl<'de> Visitor<'de> for Lines {
+    type Value = Document;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a map of names to values")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Document, A::Error> {
+        let mut document = Document::default();
+        document.edit(|session| {
+            while let Some((name, value)) = map.next_entry::<SettingName, String>()? {
+                session
+                    .set(name, value)
+                    .map_err(|error| A::Error::custom(error.kind()))?;
+            }
+            Ok(())
+        })?;
+        Ok(document)
     }
 }
 

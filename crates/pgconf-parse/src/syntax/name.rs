@@ -6,13 +6,13 @@ use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
 use crate::bytes::Bytes;
-use crate::scan::{self, Token};
+use crate::syntax::scan::{self, Token};
 
 /// The name of a setting: an identifier, or two joined by a dot (`pg_stat_statements.max`).
 ///
 /// Compared without regard to ASCII case, as by `guc_name_compare` in guc.c; printed as it was
 /// given. Bytes from 0x80 on are letters to the server and need not be UTF-8. `include`,
-/// `include_if_exists` and `include_dir` are directives and no names.
+/// `include_if_exists` and `include_dir` are directives, not names.
 ///
 /// ```
 /// use pgconf_parse::SettingName;
@@ -32,15 +32,20 @@ impl SettingName {
     ///
     /// # Errors
     ///
-    /// [`NameError`] if it is no identifier or qualified identifier, or the name of a directive.
+    /// Fails with [`NameError`] if it is not an identifier or a qualified identifier, or if it is
+    /// the name of a directive.
     pub fn new(name: impl AsRef<[u8]>) -> Result<Self, NameError> {
         let name = name.as_ref();
+        Self::check(name).map(|()| Self(name.into()))
+    }
+
+    pub(crate) fn check(name: &[u8]) -> Result<(), NameError> {
         let problem = match scan::sole_token(name) {
             Some(Token::Id | Token::QualifiedId) => match Directive::of(name) {
-                None => return Ok(Self(name.into())),
-                Some(_) => "it is a directive, not a setting",
+                None => return Ok(()),
+                Some(_) => "it is a directive",
             },
-            _ => "it is no identifier and no pair of identifiers joined by a dot",
+            _ => "it is not an identifier or two identifiers joined by a dot",
         };
         Err(NameError {
             name: name.into(),
@@ -117,12 +122,15 @@ impl Ord for SettingName {
 ///
 /// Source: `guc_name_compare` in guc.c, which folds ASCII letters only, so that a cluster's locale
 /// cannot change which setting is meant.
+#[inline]
 pub(crate) fn same_name(a: &[u8], b: &[u8]) -> bool {
-    a.eq_ignore_ascii_case(b)
+    // Names differ in their lengths or last bytes more often than in their first.
+    let last = |name: &[u8]| name.last().map(u8::to_ascii_lowercase);
+    a.len() == b.len() && last(a) == last(b) && a.eq_ignore_ascii_case(b)
 }
 
 /// The three names that make the server read other files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Directive {
     /// `include`: a file that must be there.
@@ -168,7 +176,7 @@ impl fmt::Display for NameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "`{}` cannot be the name of a setting: {}",
+            "`{}` is not the name of a setting: {}",
             self.name.escape_ascii(),
             self.problem
         )

@@ -1,15 +1,17 @@
 //! A whole file: its bytes, and where in them the assignments stand.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::ops::Range;
+use std::str::FromStr;
 
 use memchr::memchr;
 
-use crate::assignment::{Assignment, Scanner, Statement};
-use crate::commented;
-use crate::error::{CheckError, SyntaxError};
-use crate::name::same_name;
-use crate::scan::Line;
+use crate::document::commented;
+use crate::syntax::assignment::{Assignment, Scanner, Statement};
+use crate::syntax::error::{CheckError, SyntaxError};
+use crate::syntax::name::same_name;
+use crate::syntax::scan::Line;
 
 /// The text of a configuration file, with an index of its assignments.
 ///
@@ -30,25 +32,25 @@ use crate::scan::Line;
 /// ```
 #[derive(Clone, Default)]
 pub struct Document {
-    source: Vec<u8>,
-    entries: Vec<Entry>,
-    errors: Vec<SyntaxError>,
+    pub(super) source: Vec<u8>,
+    pub(super) entries: Vec<Entry>,
+    pub(super) errors: Vec<SyntaxError>,
     /// Where the server stops reading, if it does so before the end.
-    abandoned: Option<usize>,
+    pub(super) abandoned: Option<usize>,
 }
 
 /// An assignment as offsets into the source.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Entry {
-    line: usize,
-    line_start: usize,
-    name: Range<usize>,
-    value: Range<usize>,
+pub(crate) struct Entry {
+    pub(crate) line: usize,
+    pub(crate) line_start: usize,
+    pub(crate) name: Range<usize>,
+    pub(crate) value: Range<usize>,
 }
 
 impl Document {
-    /// Reads a configuration file; cannot fail. [`check`](Self::check) tells whether the server
-    /// would accept it.
+    /// Reads a configuration file. This cannot fail; [`check`](Self::check) returns whether the
+    /// server would accept it.
     pub fn parse(source: impl Into<Vec<u8>>) -> Self {
         let mut document = Self {
             source: source.into(),
@@ -58,7 +60,7 @@ impl Document {
         document
     }
 
-    fn reindex(&mut self) {
+    pub(super) fn reindex(&mut self) {
         let mut scanner = Scanner::new(&self.source);
         (self.entries, self.errors) = index(&mut scanner);
         let end = scanner.position();
@@ -83,12 +85,12 @@ impl Document {
         self.source
     }
 
-    /// Whether the server would accept every line.
+    /// Checks that the server would accept every line.
     ///
     /// # Errors
     ///
-    /// [`CheckError`] with the errors that the server would log, in their order, up to the one
-    /// after which it abandons the file.
+    /// Fails with [`CheckError`], which holds the errors that the server would log, in their order,
+    /// up to the one after which it abandons the file.
     pub fn check(&self) -> Result<(), CheckError> {
         if self.errors.is_empty() {
             Ok(())
@@ -167,8 +169,8 @@ impl Document {
     }
 
     /// The assignments that stand in comments, such as the defaults in the file that `initdb`
-    /// writes: `#port = 5432`. The comment has to hold nothing else but a further comment; the
-    /// equals sign is required, for prose would do without.
+    /// writes: `#port = 5432`. The comment has to hold nothing else but a further comment. The
+    /// equals sign is required after a single `#`, because prose could do without it.
     pub fn commented_out(&self) -> impl Iterator<Item = Assignment<'_>> {
         let source = &self.source[..self.abandoned.unwrap_or(self.source.len())];
         let (mut at, mut line) = (0, 0);
@@ -188,13 +190,18 @@ impl Document {
         })
     }
 
+    /// Where the last commented-out assignment of that name begins.
+    pub(crate) fn last_commented_out(&self, name: &[u8]) -> Option<usize> {
+        let found = self.commented_out().filter(|found| found.is(name));
+        found.last().map(|found| found.span().start)
+    }
+
     pub(crate) fn assignment(&self, index: usize) -> Assignment<'_> {
         self.view(&self.entries[index])
     }
 
-    fn is_named(&self, entry: &Entry, name: &[u8]) -> bool {
-        // Comparing lengths first spares a look at the text for most entries.
-        entry.name.len() == name.len() && same_name(&self.source[entry.name.clone()], name)
+    pub(crate) fn is_named(&self, entry: &Entry, name: &[u8]) -> bool {
+        same_name(&self.source[entry.name.clone()], name)
     }
 
     fn view(&self, entry: &Entry) -> Assignment<'_> {
@@ -207,40 +214,8 @@ impl Document {
         )
     }
 
-    /// Replaces whole lines, `lines` being their range of bytes and `first_line` the number of the
-    /// first, and brings the index up to date without reading the rest again.
-    pub(crate) fn replace_lines(&mut self, lines: Range<usize>, first_line: usize, text: &[u8]) {
-        let old_count = line_count(&self.source[lines.clone()]);
-        let bytes = text.len() as isize - lines.len() as isize;
-        let count = line_count(text) as isize - old_count as isize;
-        let end = lines.start + text.len();
-
-        let gone = self.entries.partition_point(|e| e.line_start < lines.start)
-            ..self.entries.partition_point(|e| e.line_start < lines.end);
-        let forgiven = self
-            .errors
-            .partition_point(|e| e.line_start() < lines.start)
-            ..self.errors.partition_point(|e| e.line_start() < lines.end);
-        self.source.splice(lines.clone(), text.iter().copied());
-
-        let mut scanner = Scanner::resume(&self.source[..end], lines.start, first_line - 1);
-        let (entries, errors) = index(&mut scanner);
-        if self.abandoned.is_some() || !errors.is_empty() || !forgiven.is_empty() {
-            // The hundredth error may now be another one.
-            self.reindex();
-            return;
-        }
-        for entry in &mut self.entries[gone.end..] {
-            entry.line = entry.line.wrapping_add_signed(count);
-            entry.line_start = entry.line_start.wrapping_add_signed(bytes);
-            for span in [&mut entry.name, &mut entry.value] {
-                *span = span.start.wrapping_add_signed(bytes)..span.end.wrapping_add_signed(bytes);
-            }
-        }
-        for error in &mut self.errors[forgiven.end..] {
-            error.shift(count, bytes);
-        }
-        self.entries.splice(gone, entries);
+    pub(crate) fn entries(&self) -> &[Entry] {
+        &self.entries
     }
 }
 
@@ -292,6 +267,15 @@ impl fmt::Debug for Document {
             .field("text", &String::from_utf8_lossy(&self.source))
             .field("errors", &self.errors)
             .finish_non_exhaustive()
+    }
+}
+
+/// Never fails, as [`Document::parse`].
+impl FromStr for Document {
+    type Err = Infallible;
+
+    fn from_str(source: &str) -> Result<Self, Infallible> {
+        Ok(Self::parse(source))
     }
 }
 

@@ -1,16 +1,16 @@
-//! What was read from a configuration and all its files.
+//! The settings and problems that were read from a configuration and all its files.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
-use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::assignment::Assignment;
 use crate::bytes::Bytes;
-use crate::document::Document;
-use crate::error::SyntaxError;
+use crate::document::text::Document;
+use crate::syntax::assignment::Assignment;
+use crate::syntax::error::SyntaxError;
 
 /// The settings of a configuration with the place that each comes from, and what the server
 /// would complain about. Made by a [`Resolver`](crate::Resolver).
@@ -19,6 +19,9 @@ pub struct Configuration {
     pub(crate) files: Vec<SourceFile>,
     pub(crate) rows: Vec<Row>,
     pub(crate) skipped: Vec<PathBuf>,
+    /// The rows of each setting, by its name in lower case.
+    pub(crate) settings: HashMap<Box<[u8]>, Vec<usize>>,
+    pub(crate) major: u16,
 }
 
 /// One of the files that a configuration was read from.
@@ -67,23 +70,32 @@ impl Configuration {
     /// the server takes nothing.
     #[must_use]
     pub fn get(&self, name: impl AsRef<[u8]>) -> Option<LocatedAssignment<'_>> {
-        self.rows
-            .iter()
-            .rev()
-            .find_map(|row| self.located(row).filter(|found| found.is(&name)))
+        let row = *self.rows_of(name.as_ref()).last()?;
+        self.located(&self.rows[row])
+    }
+
+    fn rows_of(&self, name: &[u8]) -> &[usize] {
+        let rows = self.settings.get(name.to_ascii_lowercase().as_slice());
+        rows.map_or(&[], Vec::as_slice)
+    }
+
+    pub(crate) fn push(&mut self, file: usize, index: usize) {
+        let name = self.files[file].document.assignment(index).name();
+        let rows = self.settings.entry(name.to_ascii_lowercase().into());
+        rows.or_default().push(self.rows.len());
+        self.rows.push(Row::Assignment { file, index });
     }
 
     /// The settings in effect, each once, in the order of their assignments.
     pub fn settings(&self) -> impl Iterator<Item = LocatedAssignment<'_>> {
-        let mut last = HashMap::new();
-        for (n, found) in self.assignments().enumerate() {
-            last.insert(found.name().to_ascii_lowercase(), n);
-        }
-        let mut wins = vec![false; self.rows.len()];
-        last.into_values().for_each(|n| wins[n] = true);
-        self.assignments()
-            .zip(wins)
-            .filter_map(|(found, wins)| wins.then_some(found))
+        let mut last: Vec<usize> = self
+            .settings
+            .values()
+            .filter_map(|rows| rows.last().copied())
+            .collect();
+        last.sort_unstable();
+        last.into_iter()
+            .filter_map(|row| self.located(&self.rows[row]))
     }
 
     /// Every assignment in the order of reading, also those that a later one overrides.
@@ -100,7 +112,7 @@ impl Configuration {
     }
 
     /// What the server would complain about. One problem is enough for it not to start, or to
-    /// leave its settings as they are when told to reload.
+    /// leave its settings as they are when it is to reload.
     pub fn problems(&self) -> impl Iterator<Item = &Problem> {
         self.rows.iter().filter_map(|row| match row {
             Row::Problem(problem) => Some(&**problem),
@@ -117,11 +129,15 @@ impl Configuration {
 
     /// Why the setting has the value that it has: all its assignments.
     #[must_use]
-    pub fn explain(&self, name: impl AsRef<[u8]>) -> Explanation<'_> {
+    pub fn explain(&self, name: impl AsRef<[u8]>) -> SettingExplanation<'_> {
         let name = name.as_ref();
-        Explanation {
+        SettingExplanation {
             name: name.into(),
-            assignments: self.assignments().filter(|found| found.is(name)).collect(),
+            assignments: self
+                .rows_of(name)
+                .iter()
+                .filter_map(|&row| self.located(&self.rows[row]))
+                .collect(),
             problem: self.problems().next(),
         }
     }
@@ -149,12 +165,12 @@ impl Configuration {
         let file = &self.files[file];
         LocatedAssignment {
             file: &file.path,
-            assignment: file.document.assignment(index),
+            assignment: file.document.assignment(index).for_major(self.major),
         }
     }
 }
 
-/// An assignment and the file it stands in. Has all the methods of [`Assignment`].
+/// An assignment and the file that it stands in.
 #[derive(Clone, Copy, Debug)]
 pub struct LocatedAssignment<'a> {
     file: &'a Path,
@@ -167,13 +183,36 @@ impl<'a> LocatedAssignment<'a> {
     pub fn file(&self) -> &'a Path {
         self.file
     }
-}
 
-impl<'a> Deref for LocatedAssignment<'a> {
-    type Target = Assignment<'a>;
+    /// The line, counted from 1.
+    #[must_use]
+    pub fn line(&self) -> usize {
+        self.assignment.line()
+    }
 
-    fn deref(&self) -> &Assignment<'a> {
-        &self.assignment
+    /// The name as spelled in the file.
+    #[must_use]
+    pub fn name(&self) -> &'a [u8] {
+        self.assignment.name()
+    }
+
+    /// The value as the server reads it.
+    #[must_use]
+    pub fn value(&self) -> Cow<'a, [u8]> {
+        self.assignment.value()
+    }
+
+    /// The value as text, with replacement characters where it is not UTF-8.
+    #[must_use]
+    pub fn value_lossy(&self) -> Cow<'a, str> {
+        self.assignment.value_lossy()
+    }
+
+    /// The assignment in its file, with typed readings by the rules of the
+    /// [resolver](crate::Resolver::major)'s major version.
+    #[must_use]
+    pub fn assignment(&self) -> Assignment<'a> {
+        self.assignment
     }
 }
 
@@ -189,13 +228,13 @@ pub enum Event<'a> {
 
 /// All assignments to one setting; see [`Configuration::explain`].
 #[derive(Clone, Debug)]
-pub struct Explanation<'a> {
+pub struct SettingExplanation<'a> {
     name: Bytes,
     assignments: Vec<LocatedAssignment<'a>>,
     problem: Option<&'a Problem>,
 }
 
-impl<'a> Explanation<'a> {
+impl<'a> SettingExplanation<'a> {
     /// The assignment in effect, unless there is a [`problem`](Self::problem).
     #[must_use]
     pub fn winner(&self) -> Option<LocatedAssignment<'a>> {
@@ -224,7 +263,7 @@ impl<'a> Explanation<'a> {
     }
 }
 
-impl fmt::Display for Explanation<'_> {
+impl fmt::Display for SettingExplanation<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = String::from_utf8_lossy(&self.name);
         if self.assignments.is_empty() {
@@ -238,7 +277,7 @@ impl fmt::Display for Explanation<'_> {
             write!(
                 f,
                 "{file}:{line}: {name} = {} ({verdict})",
-                String::from_utf8_lossy(found.raw_value())
+                String::from_utf8_lossy(found.assignment.raw_value())
             )?;
             if left > 0 {
                 f.write_str("\n")?;
@@ -274,33 +313,32 @@ pub enum ProblemKind {
     EmptyDirectoryName,
     /// Files are included more than 10 deep.
     TooDeep,
-    /// A file includes itself. Rings of several files end by being too deep.
+    /// A file includes itself. Longer cycles are reported as `TooDeep`.
     Recursion,
     /// An included file cannot be opened.
     OpenFile {
         /// Its path.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         error: io::ErrorKind,
     },
     /// A directory cannot be opened.
     OpenDirectory {
         /// Its path.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         error: io::ErrorKind,
     },
-    /// Something in a directory can be neither file nor directory, as a symbolic link that leads
-    /// nowhere.
+    /// An entry of a directory cannot be examined, as a dangling symbolic link.
     Stat {
         /// Its path.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         error: io::ErrorKind,
     },
     /// A file was opened, but cannot be read: most often it is a directory.
     Read {
-        /// Why not.
+        /// The reason.
         error: io::ErrorKind,
     },
     /// More than 10,000 files and directories, or 16 MiB of text, were read. A file that is

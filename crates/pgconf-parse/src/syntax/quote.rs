@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use memchr::memchr;
 
-use crate::scan::{self, Token};
+use crate::syntax::scan::{self, Token};
 
 /// The value that the server reads from a value token as written, quotes and escapes included.
 ///
@@ -82,9 +82,9 @@ pub(crate) fn may_stand_bare(value: &[u8]) -> bool {
         )
 }
 
-/// The value within quotes. The server reads it back as it is, provided there is no NUL in it.
-pub(crate) fn quote(value: &[u8]) -> Vec<u8> {
-    let mut quoted = Vec::with_capacity(value.len() + 2);
+/// Writes the value within quotes. The server reads it back as it is, provided there is no NUL in
+/// it.
+pub(crate) fn quote(value: &[u8], quoted: &mut Vec<u8>) {
     quoted.push(b'\'');
     for &byte in value {
         match byte {
@@ -98,5 +98,4 @@ pub(crate) fn quote(value: &[u8]) -> Vec<u8> {
         }
     }
     quoted.push(b'\'');
-    quoted
 }

@@ -70,7 +70,7 @@ pub(crate) enum Line {
 }
 
 /// What the server would have accepted where it found something else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Expected {
     /// The name of a setting, at the beginning of a line.
@@ -417,6 +417,14 @@ fn comment<'i>(input: &mut Input<'i>) -> Matched<'i> {
     }
     let length = memchr(b'\n', input).unwrap_or(input.len());
     Ok(input.next_slice(length))
+}
+
+/// The length of the letters, digits and dots that begin the text, of which names consist.
+#[inline]
+pub(crate) fn name_length(text: &[u8]) -> usize {
+    text.iter()
+        .take_while(|&&byte| byte == b'.' || class(LETTER_OR_DIGIT)(byte))
+        .count()
 }
 
 /// The kind of the one token that `text` is from end to end, if it is one.
