@@ -340,8 +340,11 @@ fn a_suspended_server_is_not_ready() {
         let pid = cluster.start(&room.start_options()).unwrap().pid();
         signal(pid, "-STOP");
         // The kernel stops it as soon as it gets to it.
-        while cluster.state().unwrap() != State::Suspended(pid) {
-            assert_eq!(cluster.state().unwrap(), State::Ready(pid));
+        loop {
+            match cluster.state().unwrap() {
+                State::Suspended(found) if found == pid => break,
+                state => assert_eq!(state, State::Ready(pid)),
+            }
         }
         assert_eq!(cluster.readiness().unwrap(), Readiness::NotReady);
         let error = cluster.start(&room.start_options()).unwrap_err();
