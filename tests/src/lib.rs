@@ -3,10 +3,12 @@
 
 mod operations;
 mod orphan;
+mod said;
 mod victim;
 
 pub use operations::{OPERATIONS, Operation};
 pub use orphan::Orphan;
+pub use said::{assert_says, refused, report};
 pub use victim::Victim;
 
 use std::env;

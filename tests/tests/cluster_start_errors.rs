@@ -9,17 +9,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use camino::Utf8Path;
-use pg_cluster::{
-    Cluster, Escalation, Installation, Ownership, StartError, StartErrorKind, StartOptions,
-    StartWait,
-};
-use pg_tests::{Mount, Orphan, Room, copy, init_options, is_root, server, servers};
-
-fn refused(cluster: &Cluster, options: &StartOptions) -> StartError {
-    let error = cluster.start(options).expect_err("no start");
-    assert_eq!(cluster.pid().unwrap(), None, "no server is left: {error:?}");
-    error
-}
+use pg_cluster::{Cluster, Escalation, Installation, Ownership, StartErrorKind, StartWait};
+use pg_tests::{Mount, Orphan, Room, copy, init_options, is_root, refused, server, servers};
 
 #[test]
 fn before_anything_is_started() {
