@@ -419,7 +419,7 @@ fn tcp_address(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
         if let Some(address) = taken {
             return Some(StartErrorKind::AddressInUse(TakenAddress {
                 address: address.to_string(),
-                pid: None,
+                pid: pg_proc::tcp_listener(*port),
                 data_directory: None,
             }));
         }

@@ -8,6 +8,7 @@ mod guard;
 mod launch;
 #[cfg(target_os = "linux")]
 mod linux;
+mod listener;
 mod portable;
 mod process;
 mod shared_memory;
@@ -25,6 +26,7 @@ pub(crate) use launch::{
 pub(crate) use linux::{
     children, cpu_ticks, is_suspended, limit_of_root, orphans, postmaster_in, titles_of_children,
 };
+pub use listener::tcp_listener;
 pub(crate) use portable::is_attached_creator;
 #[cfg(not(target_os = "linux"))]
 pub(crate) use portable::{
