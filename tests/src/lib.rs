@@ -4,6 +4,7 @@
 mod confinement;
 mod operations;
 mod orphan;
+mod said;
 mod victim;
 
 #[cfg(target_os = "linux")]
@@ -11,6 +12,7 @@ pub use confinement::confine;
 pub use confinement::{DOCKER, can_mount};
 pub use operations::{OPERATIONS, Operation};
 pub use orphan::Orphan;
+pub use said::{assert_says, refused, report};
 pub use victim::Victim;
 
 use std::env;

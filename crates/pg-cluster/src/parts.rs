@@ -1,5 +1,7 @@
 //! The parts that a data directory consists of, and those that one lacks.
 
+use camino::Utf8Path;
+
 use crate::Cluster;
 
 /// The directories that `initdb` makes, in all versions from 10 on (`subdirs` in
@@ -28,37 +30,50 @@ const DIRECTORIES: [&str; 21] = [
     "pg_xact",
 ];
 
-/// What keeps the directory from being a data directory, and all else that is missing with it;
-/// empty if it is a data directory, or has no part of one.
+/// All that is missing of a directory that has parts of a data directory and is none; empty if it is
+/// one, has no part of one, or cannot be looked at.
 pub(crate) fn of_half_a_cluster(cluster: &Cluster) -> Vec<String> {
     let has = |name: &str| cluster.data_directory().join(name).exists();
     let is_one = ["PG_VERSION", "base", "global"].into_iter().any(has);
-    if !is_one || (cluster.is_initialized() && cluster.major_version().is_ok()) {
-        return Vec::new();
+    let is_whole = files(cluster).is_empty() && !lacks(&cluster.data_directory().join("base"));
+    match is_one && !is_whole {
+        true => missing(cluster),
+        false => Vec::new(),
     }
-    missing(cluster)
 }
 
 /// All parts that are missing.
 pub(crate) fn missing(cluster: &Cluster) -> Vec<String> {
-    let has = |name: &str| cluster.data_directory().join(name).exists();
+    let is_missing = |name: &&str| lacks(&cluster.data_directory().join(name));
+    let directories = DIRECTORIES.into_iter().filter(is_missing);
+    let mut missing = files(cluster);
+    missing.extend(directories.map(str::to_owned));
+    missing
+}
+
+/// The files without which no server starts.
+fn files(cluster: &Cluster) -> Vec<String> {
+    let data = cluster.data_directory();
     let mut missing = Vec::new();
-    if !has("PG_VERSION") {
+    let version = data.join("PG_VERSION");
+    if lacks(&version) {
         missing.push("PG_VERSION".to_owned());
-    } else if cluster.major_version().is_err() {
+    } else if cluster.major_version().is_err() && pg_proc::open_regular_file(&version).is_ok() {
         missing.push("the version in PG_VERSION".to_owned());
     }
-    if !has("global/pg_control") {
+    if lacks(&data.join("global/pg_control")) {
         missing.push("global/pg_control".to_owned());
     }
     let file = cluster.config_file();
-    if !file.exists() {
-        let name = file.strip_prefix(cluster.data_directory());
-        missing.push(name.unwrap_or(&file).to_string());
+    if lacks(&file) {
+        missing.push(file.strip_prefix(data).unwrap_or(&file).to_string());
     }
-    let directories = DIRECTORIES.into_iter().filter(|name| !has(name));
-    missing.extend(directories.map(str::to_owned));
     missing
+}
+
+/// Whether there is certainly no such file: one that cannot be looked for may be there.
+fn lacks(path: &Utf8Path) -> bool {
+    matches!(path.try_exists(), Ok(false))
 }
 
 /// What to do about these missing parts.

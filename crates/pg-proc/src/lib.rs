@@ -117,3 +117,4 @@ pub use postmaster::sockets::remove_dead_socket;
 pub use postmaster::wait::{WaitError, WaitErrorKind};
 pub use shared_memory_id::SharedMemoryId;
 pub use signal::{Signal, SignalError, SignalErrorKind};
+pub use sys::tcp_listener;

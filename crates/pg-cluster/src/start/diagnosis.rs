@@ -4,7 +4,7 @@
 //! own check accepts the configuration. They are the same in every language. What the log says is
 //! looked at last, by what is not translated.
 
-use std::io;
+use std::io::{self, Read as _};
 use std::net::{TcpListener, ToSocketAddrs as _};
 use std::time::Duration;
 
@@ -179,6 +179,9 @@ fn incomplete(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
         .then_some(StartErrorKind::Incomplete(missing))
 }
 
+/// How much of a file is read that the server's account can make.
+const LONGEST_FILE: u64 = 1 << 20;
+
 fn recovery_target(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
     let is_asked_for = |value: &str| value.eq_ignore_ascii_case("shutdown");
     let by_setting = || {
@@ -188,7 +191,10 @@ fn recovery_target(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
     // Up to PostgreSQL 11; it has the grammar of `postgresql.conf`.
     let by_file = || {
         let path = evidence.cluster.data_directory().join("recovery.conf");
-        let document = pgconf_parse::Document::parse(std::fs::read(path).ok()?);
+        let mut text = Vec::new();
+        let file = pg_proc::open_regular_file(path).ok()?;
+        file.take(LONGEST_FILE).read_to_end(&mut text).ok()?;
+        let document = pgconf_parse::Document::parse(text);
         let value = document.get("recovery_target_action")?;
         is_asked_for(&value.value_lossy()).then_some(())
     };
@@ -413,7 +419,7 @@ fn tcp_address(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
         if let Some(address) = taken {
             return Some(StartErrorKind::AddressInUse(TakenAddress {
                 address: address.to_string(),
-                pid: None,
+                pid: pg_proc::tcp_listener(*port),
                 data_directory: None,
             }));
         }

@@ -346,7 +346,8 @@ pub(crate) const MISSING_FILE: &str = "the file is missing";
 pub struct TakenAddress {
     /// A TCP address with port, or the path of a Unix socket.
     pub address: String,
-    /// The process, where the lock file of the socket names it.
+    /// The process, where the lock file of the socket names it, or where its descriptors can be
+    /// looked at.
     pub pid: Option<Pid>,
     /// The data directory of the server that listens, where it is known.
     pub data_directory: Option<Utf8PathBuf>,

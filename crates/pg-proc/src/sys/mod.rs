@@ -6,6 +6,7 @@ mod events;
 mod fork;
 #[cfg(target_os = "linux")]
 mod linux;
+mod listener;
 mod portable;
 mod process;
 mod shared_memory;
@@ -18,6 +19,7 @@ pub(crate) use fork::{above_standard, pipe, set_nonblocking};
 pub(crate) use linux::{
     children, cpu_ticks, is_suspended, limit_of_root, orphans, postmaster_in, titles_of_children,
 };
+pub use listener::tcp_listener;
 pub(crate) use portable::is_attached_creator;
 #[cfg(not(target_os = "linux"))]
 pub(crate) use portable::{
