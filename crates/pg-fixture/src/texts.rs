@@ -69,6 +69,7 @@ fn every_kind() -> Vec<TempErrorKind> {
             message: "could not create directory".to_owned(),
         }),
         database(SqlError::Authentication(10)),
+        K::Password("ERROR:  no such role".into()),
         K::Setup("v1".to_owned(), "no such migration".into()),
         K::NotClonable("/data/pg_tblspc/1".into()),
         K::Start(start.expect_err("no directory")),
