@@ -306,3 +306,72 @@ pub(super) fn is_safe(path: &Utf8PathBuf) -> bool {
     path.components()
         .all(|component| matches!(component, camino::Utf8Component::Normal(_)))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::template::manifest::Manifest;
+    use crate::template::pack::{PACK, pack};
+
+    /// A template of a data directory with these files, which lies in `room`.
+    fn template(room: &Utf8Path, files: &[(&str, &str)]) -> Template {
+        let data = room.join("data");
+        for (name, text) in files {
+            let path = data.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let path = room.join("template");
+        fs::create_dir(&path).unwrap();
+        let directory = Directory::open(&path).unwrap();
+        let manifest: Manifest = pack(&data, &directory, &path).unwrap();
+        Template {
+            first_of_databases: manifest
+                .entries
+                .partition_point(|entry| !entry.is_of_database()),
+            pack: directory.open_file(PACK).unwrap(),
+            path,
+            directory,
+            manifest,
+            can_reflink: AtomicBool::new(false),
+        }
+    }
+
+    /// The server's account owns the clone from the first moment on, and root writes to it.
+    #[test]
+    fn nothing_is_written_through_a_link_that_took_the_place_of_a_directory() {
+        let room = tempfile::tempdir().unwrap();
+        let room = Utf8Path::from_path(room.path()).unwrap();
+        let template = template(room, &[("PG_VERSION", "18"), ("base/1/112", "table")]);
+        let clone = |name: &str| {
+            let path = room.join(name);
+            fs::create_dir(&path).unwrap();
+            path
+        };
+        let sound = clone("sound");
+        let cloning = Cloning::begin(&template, &sound, None).unwrap();
+        cloning.databases().unwrap();
+        assert_eq!(fs::read(sound.join("base/1/112")).unwrap(), b"table");
+
+        let (attacked, elsewhere) = (clone("attacked"), clone("elsewhere"));
+        let cloning = Cloning::begin(&template, &attacked, None).unwrap();
+        fs::remove_dir(attacked.join("base/1")).unwrap();
+        symlink(&elsewhere, attacked.join("base/1")).unwrap();
+        assert!(matches!(cloning.databases(), Err(CloneError::Target(_))));
+        assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_a_link_leads_to_is_not_packed() {
+        let room = tempfile::tempdir().unwrap();
+        let room = Utf8Path::from_path(room.path()).unwrap();
+        fs::write(room.join("secret"), "secret").unwrap();
+        fs::create_dir(room.join("data")).unwrap();
+        symlink(room.join("secret"), room.join("data/PG_VERSION")).unwrap();
+        let stage = Directory::open(room).unwrap().make("stage").unwrap();
+        let outcome = pack(&room.join("data"), &stage, room);
+        assert!(matches!(outcome, Err(TempErrorKind::NotClonable(_))));
+    }
+}
