@@ -14,6 +14,9 @@ use crate::temp_cluster::{Keep, Listen, TempCluster};
 use crate::template::Setup;
 use pg_cluster::{ConnectionInfo, DataChecksums, Durability, InitOptions};
 
+/// How long another process may take to make a template: `initdb` and setup steps.
+const PATIENCE: Duration = Duration::from_secs(600);
+
 /// How a temporary cluster is to be made; from [`TempCluster::builder`]. Nothing needs to be said.
 ///
 /// A builder can be kept and [started](Self::start) as often as clusters are wanted; it is `Send`,
@@ -34,6 +37,7 @@ pub struct TempClusterBuilder {
     pub(crate) log: Option<Log>,
     pub(crate) cache: Option<Utf8PathBuf>,
     pub(crate) linger: Duration,
+    pub(crate) patience: Duration,
 }
 
 impl TempClusterBuilder {
@@ -54,6 +58,7 @@ impl TempClusterBuilder {
             log: None,
             cache: None,
             linger: crate::shared::LINGER,
+            patience: PATIENCE,
         }
     }
 
@@ -87,6 +92,10 @@ impl TempClusterBuilder {
     }
 
     /// The superuser's password, which is then asked for.
+    ///
+    /// The template has another one, which nobody knows once it is made: each clone is given its own
+    /// before its server starts, which takes some tens of milliseconds. Setup steps have to take the
+    /// password from what they are given.
     pub fn password(mut self, password: impl Into<String>) -> Self {
         self.init = self.init.password(password);
         self
@@ -178,10 +187,18 @@ impl TempClusterBuilder {
         self
     }
 
+    /// How long to wait for another process that makes the same template, or starts the same
+    /// [shared](Self::share) server; ten minutes unless said otherwise. That process may be stopped,
+    /// or its setup steps may hang.
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
     /// Makes the cluster and starts its server.
     ///
     /// The first time, the template is made, which takes as long as `initdb` and the setup steps.
-    /// Others who need the same template wait for that.
+    /// Other processes that need the same template [wait](Self::patience) for that.
     ///
     /// # Errors
     ///
@@ -192,6 +209,6 @@ impl TempClusterBuilder {
     ///
     /// See [`TempCluster`].
     pub fn start(&self) -> Result<TempCluster, TempError> {
-        Ok(self.make()?)
+        Ok(self.plan()?.launch(None)?.temp)
     }
 }

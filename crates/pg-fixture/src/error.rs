@@ -47,7 +47,8 @@ pub enum TempErrorKind {
         /// Its permission bits.
         mode: u32,
     },
-    /// The template cache cannot be locked.
+    /// The template cache cannot be locked, or another process has held the lock for too long: it
+    /// makes the same template, or starts the same shared server.
     #[error("the template cache cannot be locked")]
     Lock(#[source] LockError),
     /// No process could be started that cleans up.
@@ -62,6 +63,9 @@ pub enum TempErrorKind {
     /// The database of this name could not be created.
     #[error("the database {0} could not be created")]
     Database(String, #[source] Box<dyn Error + Send + Sync>),
+    /// The superuser of a clone could not be given its password.
+    #[error("the password could not be set")]
+    Password(#[source] Box<dyn Error + Send + Sync>),
     /// The setup step of this key failed, with what it returned.
     #[error("the setup step {0:?} failed")]
     Setup(String, #[source] Box<dyn Error + Send + Sync>),
@@ -86,6 +90,7 @@ impl TempError {
     pub fn hint(&self) -> Option<Cow<'_, str>> {
         match &self.kind {
             TempErrorKind::Installation(error) => error.hint(),
+
             TempErrorKind::MissingProgram(error) => error.hint(),
             TempErrorKind::Init(error) => error.hint(),
             TempErrorKind::Start(error) => error.hint(),

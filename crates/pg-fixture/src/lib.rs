@@ -36,7 +36,8 @@
 
 mod builder;
 mod error;
-mod make;
+mod launch;
+mod plan;
 mod reaper;
 mod root;
 mod shared;

@@ -5,15 +5,16 @@ use std::sync::Once;
 use std::time::Duration;
 
 use camino::Utf8Path;
-use pg_proc::{Account, Orphans, SharedMemoryErrorKind, release_shared_memory};
+use pg_proc::{Account, Directory, Orphans, SharedMemoryErrorKind, release_shared_memory};
 
 use pg_cluster::Cluster;
 
-use crate::root::{MARKER, PREFIX, Remains, remains};
+use crate::root::{MARKER, PREFIX, Remains, remains, remove};
 use crate::storage;
 
 /// How often the directories are looked through, over all processes.
 const PAUSE: Duration = Duration::from_secs(60);
+const NOTE: &str = "reaped";
 
 /// As [`reap`], in a directory that the caller has named for such use: each time, since it holds
 /// little else.
@@ -24,18 +25,20 @@ pub(crate) fn reap_named(directory: &Utf8Path) {
 }
 
 /// Looks for directories whose owner and guard are both gone, or whose owner was killed before it
-/// had a guard; once in a process, once a minute on a machine. `note` is a file whose age tells
+/// had a guard; once in a process, once a minute on a machine. The age of a file in the cache tells
 /// when that was done last.
 ///
 /// Nobody needs its outcome, and a directory that cannot be removed must not keep a test from
 /// running.
-pub(crate) fn reap(note: &Utf8Path) {
+pub(crate) fn reap(cache: &Directory) {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        let is_fresh = fs::metadata(note)
-            .and_then(|info| info.modified())
+        let is_fresh = cache
+            .open_file(NOTE)
+            .and_then(|note| note.metadata()?.modified())
             .is_ok_and(|time| time.elapsed().is_ok_and(|age| age < PAUSE));
-        if is_fresh || fs::write(note, "").is_err() {
+        let note = || cache.remove(NOTE).and_then(|()| cache.create_file(NOTE));
+        if is_fresh || note().is_err() {
             return;
         }
         let Ok(account) = Account::current() else {
@@ -56,7 +59,9 @@ fn reap_in(directory: &Utf8Path, user: u32) {
             continue;
         }
         match remains(entry.path(), user) {
-            Ok(Remains::Marked(_lock)) if !is_served(entry.path()) => remove(entry.path()),
+            Ok(Remains::Marked(_lock)) if !is_served(entry.path()) => {
+                let _ = remove(entry.path());
+            }
             Ok(Remains::Unmarked) => {
                 // The marker may be there without its text. Beside it, only an empty directory can
                 // be removed like this.
@@ -83,23 +88,4 @@ fn is_served(root: &Utf8Path) -> bool {
     [data.join(Cluster::INIT_DIRECTORY), data]
         .iter()
         .any(|directory| directory.exists() && is_in_use(directory))
-}
-
-/// The marker goes last: what is not finished now is found again.
-fn remove(root: &Utf8Path) {
-    if let Ok(entries) = root.read_dir_utf8() {
-        for entry in entries.flatten() {
-            if entry.file_name() == MARKER {
-                continue;
-            }
-            let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
-            let _ = if is_directory {
-                fs::remove_dir_all(entry.path())
-            } else {
-                fs::remove_file(entry.path())
-            };
-        }
-    }
-    let _ = fs::remove_file(root.join(MARKER));
-    let _ = fs::remove_dir(root);
 }

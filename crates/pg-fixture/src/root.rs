@@ -9,24 +9,28 @@ use std::os::unix::fs::{
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use pg_proc::{Account, DirectoryLock, TryLock};
+use pg_proc::{Account, Directory, DirectoryGuard, DirectoryLock, GuardOptions, TryLock};
 
 use crate::error::{TempErrorKind, at};
+use crate::storage::{self, is_fit_for_sockets};
 
 /// Begins the name of every directory of ours.
 pub(crate) const PREFIX: &str = "pgt-";
 /// In each of them, a file of this name with [`MARKER_TEXT`] tells that it is ours to remove.
 pub(crate) const MARKER: &str = ".pg-cluster-temporary";
+/// The subdirectory with the server's sockets.
+const SOCKETS: &str = "s";
 const MARKER_TEXT: &[u8] = b"This directory is removed when the program that made it ends.\n";
 /// The mode of a directory between its creation and its marker: nobody else makes a private
 /// directory sticky.
 const UNMARKED: u32 = 0o1700;
 
 /// A directory of ours, locked for as long as this value lives, so that others can tell that it is
-/// in use.
+/// in use. Until a guard watches it, dropping this removes it.
 #[derive(Debug)]
 pub(crate) struct Root {
     path: Utf8PathBuf,
+    is_guarded: bool,
     _lock: DirectoryLock,
 }
 
@@ -43,8 +47,7 @@ impl Root {
         Self::mark(&path, account)
             .map_err(at(&path))
             .inspect_err(|_| {
-                let _ = fs::remove_file(path.join(MARKER));
-                let _ = fs::remove_dir(&path);
+                let _ = remove(&path);
             })
     }
 
@@ -63,12 +66,33 @@ impl Root {
         fs::set_permissions(path, Permissions::from_mode(mode))?;
         Ok(Self {
             path: path.to_owned(),
+            is_guarded: false,
             _lock: lock,
         })
     }
 
     pub(crate) fn path(&self) -> &Utf8Path {
         &self.path
+    }
+
+    /// Has these directories removed when the guard is dropped or this process exits, in whatever
+    /// way, and whatever else the options say.
+    pub(crate) fn guard<'a>(
+        roots: impl IntoIterator<Item = &'a mut Self>,
+        options: GuardOptions,
+    ) -> Result<DirectoryGuard, TempErrorKind> {
+        let roots: Vec<&mut Self> = roots.into_iter().collect();
+        let guard = roots
+            .iter()
+            .fold(options, |options, root| {
+                options.remove_marked(&root.path, MARKER)
+            })
+            .guard()
+            .map_err(TempErrorKind::Guard)?;
+        for root in roots {
+            root.is_guarded = true;
+        }
+        Ok(guard)
     }
 
     /// A private subdirectory of the account.
@@ -85,6 +109,72 @@ impl Root {
     /// Makes the directory the caller's: nothing of ours will remove it.
     pub(crate) fn give_away(&self) -> io::Result<()> {
         fs::remove_file(self.path.join(MARKER))
+    }
+}
+
+impl Drop for Root {
+    fn drop(&mut self) {
+        if !self.is_guarded {
+            let _ = remove(&self.path);
+        }
+    }
+}
+
+/// Removes a directory of ours. The marker goes last: what is not finished now is found again.
+pub(crate) fn remove(path: &Utf8Path) -> io::Result<()> {
+    let root = Directory::open(path)?;
+    for name in root.names()? {
+        if name != MARKER {
+            root.remove(name)?;
+        }
+    }
+    root.remove(MARKER)?;
+    fs::remove_dir(path)
+}
+
+/// Where the sockets of a server are: in its root, or in a root of their own if the path of that
+/// one cannot be that of a socket.
+#[derive(Debug)]
+pub(crate) struct SocketDirectory {
+    path: Utf8PathBuf,
+    root: Option<Root>,
+}
+
+impl SocketDirectory {
+    pub(crate) fn make(root: &Root, account: Option<&Account>) -> Result<Self, TempErrorKind> {
+        if is_fit_for_sockets(root.path()) {
+            let path = root.subdirectory(SOCKETS, account)?;
+            return Ok(Self { path, root: None });
+        }
+        let mut outcome = None;
+        for storage in storage::short() {
+            let made = Root::create(&storage, account)
+                .and_then(|root| Ok((root.subdirectory(SOCKETS, account)?, root)));
+            match outcome.insert(made) {
+                Err(TempErrorKind::File(..)) => {}
+                _ => break,
+            }
+        }
+        let (path, root) = outcome
+            .unwrap_or_else(|| Err(TempErrorKind::Option("there is no storage".to_owned())))?;
+        Ok(Self {
+            path,
+            root: Some(root),
+        })
+    }
+
+    pub(crate) fn path(&self) -> &Utf8Path {
+        &self.path
+    }
+
+    /// Its own root, where it has one.
+    pub(crate) fn root(&mut self) -> Option<&mut Root> {
+        self.root.as_mut()
+    }
+
+    /// The path, and its own root, where it has one.
+    pub(crate) fn into_parts(self) -> (Utf8PathBuf, Option<Root>) {
+        (self.path, self.root)
     }
 }
 
@@ -173,11 +263,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_never_had_a_guard_goes_with_its_value() {
+        let room = tempfile::tempdir().unwrap();
+        let room = Utf8Path::from_path(room.path()).unwrap();
+        let root = Root::create(room, None).unwrap();
+        fs::write(root.subdirectory("data", None).unwrap().join("file"), "").unwrap();
+        drop(root);
+        assert_eq!(fs::read_dir(room).unwrap().count(), 0);
+    }
+
+    #[test]
     fn only_marked_directories_of_the_dead_are_remains() {
         let room = tempfile::tempdir().unwrap();
         let room = Utf8Path::from_path(room.path()).unwrap();
         let user = fs::metadata(room).unwrap().uid();
-        let root = Root::create(room, None).unwrap();
+        let mut root = Root::create(room, None).unwrap();
+        // As one whose guard was killed with its maker.
+        root.is_guarded = true;
         let path = root.path().to_owned();
         assert!(
             matches!(remains(&path, user).unwrap(), Remains::None),

@@ -1,20 +1,20 @@
 //! One temporary server for many processes.
 
-use std::fs;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::io;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use pg_proc::{Deadline, DirectoryLock, Endpoint, Log, SocketPath, Tenancy, Tenant, ping};
+use pg_cluster::{Cluster, ConnectionInfo};
+use pg_proc::{Directory, DirectoryLock, Endpoint, SocketPath, Tenant, ping};
 
 use crate::builder::TempClusterBuilder;
-use crate::error::at;
-use crate::error::{TempError, TempErrorKind};
+use crate::error::{TempError, TempErrorKind, at};
+use crate::launch::Launched;
+use crate::plan::Plan;
 use crate::root::random_name;
-use crate::sql::{Session, identifier};
+use crate::sql::{Session, identifier, literal};
 use crate::temp_cluster::{Listen, PORT, TempCluster};
-use crate::template::{Cache, Recipe};
-use pg_cluster::{Cluster, ConnectionInfo};
+use crate::template::{Key, lock_private, private_subdirectory, read, replace};
 
 /// A database of its own in a server that many processes share.
 ///
@@ -64,9 +64,13 @@ pub(crate) const LINGER: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The same when dropping, which must not hang.
 const DROP_PATIENCE: Duration = Duration::from_secs(5);
-const USERS: &str = "users";
+/// The FIFO that counts the users, in the server's root.
+pub(crate) const USERS: &str = "users";
+/// Below the cache: a directory for each key, with a file that says where its server is.
+const SHARED: &str = "shared";
+const CURRENT: &str = "current";
 /// In the data directory: where [`Cluster::log_tail`] looks.
-const LOG: &str = "server.log";
+pub(crate) const LOG: &str = "server.log";
 
 impl SharedCluster {
     /// A database in the server of this key, with all defaults.
@@ -125,9 +129,9 @@ impl Drop for SharedCluster {
         }
         if let Ok(mut session) = Session::open(sockets, PORT, user, database, DROP_PATIENCE) {
             // `WITH (FORCE)` came with PostgreSQL 13.
-            let literal = self.database.replace('\'', "''");
+            let literal = literal(&self.database);
             let _ = session.run(&format!(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{literal}'"
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = {literal}"
             ));
             let _ = session.run(&format!("DROP DATABASE IF EXISTS {name}"));
         }
@@ -150,10 +154,10 @@ impl TempClusterBuilder {
     /// As [`start`](Self::start); with a password, since databases are created without one; or if
     /// the database cannot be created.
     pub fn share(&self, key: &str) -> Result<SharedCluster, TempError> {
-        Ok(self.run_shared(key)?)
+        Ok(self.acquire(key)?)
     }
 
-    fn run_shared(&self, key: &str) -> Result<SharedCluster, TempErrorKind> {
+    fn acquire(&self, key: &str) -> Result<SharedCluster, TempErrorKind> {
         if self.init.superuser_password().is_some()
             || self.listen != Listen::SocketOnly
             || self.ownership.is_some()
@@ -162,111 +166,120 @@ impl TempClusterBuilder {
                 "a shared server has no password, no TCP and no ownership but that of its users";
             return Err(TempErrorKind::Option(problem.to_owned()));
         }
-        self.with_recipe(|recipe, cache| {
-            let place = Place::of(recipe, cache, key)?;
-            let user = recipe.options.superuser();
-            let (tenant, root, sockets) = {
-                let _entering = DirectoryLock::acquire(&place.directory, Deadline::never())
-                    .map_err(TempErrorKind::Lock)?;
-                match place.enter()? {
-                    Some(entered) => entered,
-                    None => self.start_shared(recipe, cache, &place)?,
-                }
-            };
-            // Nobody may be connected to a database while it is copied.
-            let database = if recipe.database == "postgres" {
-                "template1"
-            } else {
-                "postgres"
-            };
-            let administration = Administration {
-                sockets: sockets.clone(),
-                user: user.to_owned(),
-                database: database.to_owned(),
-            };
-            let name = format!("t_{}", random_name());
-            let statement = format!(
-                "CREATE DATABASE {} TEMPLATE {}",
-                identifier(&name),
-                identifier(recipe.database)
-            );
-            Session::open(&sockets, PORT, user, database, PATIENCE)
-                .and_then(|mut session| session.run(&statement))
-                .map_err(|error| TempErrorKind::Database(name.clone(), error.into()))?;
-            Ok(SharedCluster {
-                info: ConnectionInfo::socket(sockets, PORT)
-                    .with_user(user)
-                    .with_database(&name),
-                database: name,
-                administration,
-                cluster: Cluster::new(recipe.installation.clone(), root.join("data"))
-                    .map_err(TempErrorKind::Cluster)?,
-                _tenant: tenant,
-            })
-        })
-    }
-
-    /// Starts the server, and leaves it to its users, of whom this process is the first. The lock
-    /// is held.
-    fn start_shared(
-        &self,
-        recipe: &Recipe<'_>,
-        cache: &Cache,
-        place: &Place,
-    ) -> Result<(Tenant, Utf8PathBuf, Utf8PathBuf), TempErrorKind> {
-        let mut tenant = None;
-        let temp = self.clone_of_template(recipe, cache, &mut |root, options| {
-            let fifo = root.path().join(USERS);
-            let tenancy =
-                Tenancy::create(&fifo, &place.directory, self.linger).map_err(at(&fifo))?;
-            tenant = Tenant::enter(&fifo).map_err(at(&fifo))?;
-            let log = root.path().join("data").join(LOG);
-            *options = options.clone().log(Log::File(log)).tenancy(tenancy);
-            Ok(())
-        })?;
-        let (root, sockets) = (temp.path().to_owned(), temp.socket_directory().to_owned());
-        let fifo = root.join(USERS);
-        let tenant = tenant.ok_or_else(|| at(&fifo)(std::io::ErrorKind::NotFound.into()))?;
-        fs::write(place.current(), format!("{root}\n{sockets}\n")).map_err(at(place.current()))?;
-        temp.leave();
-        Ok((tenant, root, sockets))
+        let plan = self.plan()?;
+        let place = Place::open(&plan, key)?;
+        let entered = {
+            let lock = lock_private(&place.path, self.patience)?;
+            match place.enter()? {
+                Some(entered) => entered,
+                None => place.start(&plan, &lock)?,
+            }
+        };
+        entered.create_database(&plan)
     }
 }
 
 /// Where the users of a key meet.
-struct Place {
-    directory: Utf8PathBuf,
+#[derive(Debug)]
+pub(crate) struct Place {
+    path: Utf8PathBuf,
+    held: Directory,
+    /// What the server is for. The hash of it that names the directory may be that of another key.
+    key: Key,
+}
+
+/// A shared server that this process is a user of.
+struct Entered {
+    tenant: Tenant,
+    root: Utf8PathBuf,
+    sockets: Utf8PathBuf,
 }
 
 impl Place {
-    fn of(recipe: &Recipe<'_>, cache: &Cache, key: &str) -> Result<Self, TempErrorKind> {
-        let directory = cache
-            .directory()
-            .join("shared")
-            .join(recipe.key_of_server(key));
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&directory)
-            .map_err(at(&directory))?;
-        Ok(Self { directory })
+    fn open(plan: &Plan<'_>, key: &str) -> Result<Self, TempErrorKind> {
+        let (cache, key) = (&plan.cache, Key::new(&plan.recipe, Some(key)));
+        let shared = private_subdirectory(cache.held(), cache.path(), SHARED)?;
+        let above = cache.path().join(SHARED);
+        Ok(Self {
+            held: private_subdirectory(&shared, &above, &key.name())?,
+            path: above.join(key.name()),
+            key,
+        })
     }
 
-    fn current(&self) -> Utf8PathBuf {
-        self.directory.join("current")
+    pub(crate) fn path(&self) -> &Utf8Path {
+        &self.path
     }
 
-    /// Enters the server that was started last, if it is still there.
-    fn enter(&self) -> Result<Option<(Tenant, Utf8PathBuf, Utf8PathBuf)>, TempErrorKind> {
-        let Ok(text) = fs::read_to_string(self.current()) else {
+    /// Enters the server that was started last, if it is still there, and is this key's.
+    fn enter(&self) -> Result<Option<Entered>, TempErrorKind> {
+        let Ok(text) = read(&self.held, CURRENT) else {
             return Ok(None);
         };
-        let mut lines = text.lines().map(Utf8Path::new);
-        let (Some(root), Some(sockets)) = (lines.next(), lines.next()) else {
+        let mut parts = text.splitn(3, '\n');
+        let (Some(root), Some(sockets), Some(key)) = (parts.next(), parts.next(), parts.next())
+        else {
             return Ok(None);
         };
-        let fifo = root.join(USERS);
+        if key != self.key.text() {
+            return Ok(None);
+        }
+        let fifo = Utf8Path::new(root).join(USERS);
         let tenant = Tenant::enter(&fifo).map_err(at(&fifo))?;
-        Ok(tenant.map(|tenant| (tenant, root.to_owned(), sockets.to_owned())))
+        Ok(tenant.map(|tenant| Entered {
+            tenant,
+            root: root.into(),
+            sockets: sockets.into(),
+        }))
+    }
+
+    /// Starts the server, and leaves it to its users, of whom this process is the first.
+    fn start(&self, plan: &Plan<'_>, _lock: &DirectoryLock) -> Result<Entered, TempErrorKind> {
+        let Launched { temp, tenant } = plan.launch(Some(self))?;
+        let (root, sockets) = (temp.path().to_owned(), temp.socket_directory().to_owned());
+        let tenant = tenant.ok_or_else(|| at(&root)(io::ErrorKind::NotFound.into()))?;
+        let text = format!("{root}\n{sockets}\n{}", self.key.text());
+        replace(&self.held, CURRENT, text.as_bytes()).map_err(at(&self.path))?;
+        temp.leave();
+        Ok(Entered {
+            tenant,
+            root,
+            sockets,
+        })
+    }
+}
+
+impl Entered {
+    fn create_database(self, plan: &Plan<'_>) -> Result<SharedCluster, TempErrorKind> {
+        let recipe = &plan.recipe;
+        // Nobody may be connected to a database while it is copied.
+        let database = if recipe.database == "postgres" {
+            "template1"
+        } else {
+            "postgres"
+        };
+        let user = recipe.options.superuser();
+        let name = format!("t_{}", random_name());
+        let statement = format!(
+            "CREATE DATABASE {} TEMPLATE {}",
+            identifier(&name),
+            identifier(recipe.database)
+        );
+        Session::open(&self.sockets, PORT, user, database, PATIENCE)
+            .and_then(|mut session| session.run(&statement))
+            .map_err(|error| TempErrorKind::Database(name.clone(), error.into()))?;
+        Ok(SharedCluster {
+            info: ConnectionInfo::socket(&self.sockets, PORT)
+                .with_user(user)
+                .with_database(&name),
+            database: name,
+            administration: Administration {
+                sockets: self.sockets,
+                user: user.to_owned(),
+                database: database.to_owned(),
+            },
+            cluster: recipe.cluster(&self.root.join("data"))?,
+            _tenant: self.tenant,
+        })
     }
 }

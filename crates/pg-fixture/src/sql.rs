@@ -124,6 +124,12 @@ pub(crate) fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
+/// Quotes a string constant, so that it means the same with `standard_conforming_strings` on and
+/// off.
+pub(crate) fn literal(text: &str) -> String {
+    format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
+}
+
 fn server_error(body: &[u8]) -> SqlError {
     let ErrorFields { code, message, .. } = ErrorFields::parse(body);
     SqlError::Server {

@@ -5,14 +5,14 @@ use std::os::unix::fs::MetadataExt as _;
 use std::{env, fs};
 
 use camino::Utf8Path;
-use pg_install::{Installation, Program};
+use pg_install::Program;
 use pg_proc::Account;
 
+use super::Recipe;
 use super::manifest::Hash;
-use pg_cluster::InitOptions;
 
 /// Changed with every change of what is stored.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// All that a template depends on, as text that is stored with it and compared; the hash of it only
 /// names the directory.
@@ -22,16 +22,18 @@ pub(crate) struct Key {
 }
 
 impl Key {
+    /// What this recipe depends on, and the key of a shared server, where it is for one.
+    ///
     /// Programs are known by path, size and time of their last change. Inodes are left out: they
-    /// differ between copies of the same container or restored cache.
-    pub(crate) fn new<'a>(
-        installation: &Installation,
-        options: &InitOptions,
-        database: &str,
-        settings: &[(String, String)],
-        setups: impl Iterator<Item = &'a str>,
-        account: Option<&Account>,
-    ) -> Self {
+    /// differ between copies of the same container or restored cache. Of a password there is
+    /// nothing but that there is one: templates are made with another, and each clone is given its
+    /// own.
+    pub(crate) fn new(recipe: &Recipe<'_>, server: Option<&str>) -> Self {
+        let Recipe {
+            installation,
+            options,
+            ..
+        } = recipe;
         let mut text = format!(
             "format {FORMAT}\nversion {}\n",
             installation.version_string()
@@ -53,11 +55,8 @@ impl Key {
             line("initdb", &argument);
         }
         line("user", options.superuser());
-        if let Some(password) = options.superuser_password() {
-            line(
-                "password",
-                &format!("{:016x}", Hash::of(password.as_bytes()).value()),
-            );
+        if recipe.password.is_some() {
+            line("password", "set on each clone");
         }
         for (name, value) in options.locale_environment() {
             line(&name, &value);
@@ -67,16 +66,18 @@ impl Key {
         if let Ok(zone) = fs::read_link("/etc/localtime") {
             line("localtime", &zone.to_string_lossy());
         }
-        line("account", &account.map_or(0, Account::uid).to_string());
-        line("database", database);
-        let mut setups = setups.peekable();
-        if setups.peek().is_some() {
+        let account = recipe.account.as_ref().map_or(0, Account::uid);
+        line("account", &account.to_string());
+        line("database", recipe.database);
+        let setups = recipe.setups.iter().map(|setup| setup.key.as_str());
+        let mut keys = server.into_iter().chain(setups).peekable();
+        if keys.peek().is_some() {
             // The setup steps run under them, and may depend on them (as on a preloaded library).
-            for (name, value) in settings {
+            for (name, value) in recipe.settings {
                 line(name, value);
             }
         }
-        for key in setups {
+        for key in keys {
             line("setup", key);
         }
         Self { text }

@@ -6,36 +6,45 @@
 //!                      pack        the data of all files but their zeros
 //!                      large/N     files that are big enough to be cloned by the file system
 //!                      used        noted when it was used last
-//! CACHE/building/HASH/             locked by whoever builds that template; `stage` is renamed into place
+//! CACHE/building/HASH/             locked by whoever builds that template, in `stage`
 //! ```
 //!
 //! One pack instead of a thousand files saves opening them. It is trusted as long as its size and
 //! time of change are those in the manifest; if only the time differs, as after a cache was
 //! restored from an archive, its content is compared by a hash.
+//!
+//! What keeps other users from choosing what is cloned is that the cache belongs to its user alone,
+//! and is used through directories that are held open since that was checked. No hash could do it:
+//! the manifest lies beside the pack, and who could change one could change the other. So the
+//! hashes are fast ones, against accidents.
 
-mod build;
 mod cache;
 mod key;
 mod manifest;
 mod pack;
+mod recipe;
 mod unpack;
 
 use std::fs::File;
 use std::sync::atomic::AtomicBool;
 
 use camino::Utf8PathBuf;
+use pg_proc::Directory;
 
-pub(super) use self::build::{Recipe, Setup};
-pub(super) use self::cache::CACHE_VARIABLE;
-pub(super) use self::cache::Cache;
-pub(super) use self::key::Key;
+pub(crate) use self::cache::{
+    CACHE_VARIABLE, Cache, Entry, lock_private, private_subdirectory, read, replace,
+};
+pub(crate) use self::key::Key;
 use self::manifest::Manifest;
-pub(super) use self::unpack::CloneError;
+pub(crate) use self::recipe::{Made, Recipe, Setup};
+pub(crate) use self::unpack::{CloneError, Cloning};
 
 /// A template that was found in the cache and is held open.
 #[derive(Debug)]
-pub(super) struct Template {
-    directory: Utf8PathBuf,
+pub(crate) struct Template {
+    /// For messages, and for file systems that clone by path.
+    path: Utf8PathBuf,
+    directory: Directory,
     manifest: Manifest,
     pack: File,
     /// Where in the manifest the files of databases begin.
@@ -46,7 +55,7 @@ pub(super) struct Template {
 
 impl Template {
     /// How many bytes a clone takes at least.
-    pub(super) fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         self.manifest.size()
     }
 }

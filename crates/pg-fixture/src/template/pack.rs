@@ -1,10 +1,11 @@
 //! A data directory packed into one file: to be cloned by reading one file instead of a thousand.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufWriter, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
+use pg_proc::Directory;
 
 use super::manifest::{Content, Entry, Extent, Hash, Manifest, Stamp, is_of_database};
 use crate::error::{TempErrorKind, at};
@@ -17,68 +18,100 @@ const LARGE_SIZE: u64 = 8 << 20;
 const BLOCK: usize = 4096;
 static ZEROS: [u8; BLOCK] = [0; BLOCK];
 
-/// Packs the data directory of a stopped server into `stage`.
-pub(super) fn pack(data: &Utf8Path, stage: &Utf8Path) -> Result<Manifest, TempErrorKind> {
+/// Packs the data directory of a stopped server into `stage`, whose path is for messages.
+///
+/// The directory belongs to the server's account, which may put a link to any file there: what root
+/// reads, it reads by descriptors.
+pub(super) fn pack(
+    data: &Utf8Path,
+    stage: &Directory,
+    path: &Utf8Path,
+) -> Result<Manifest, TempErrorKind> {
+    let held = Directory::open(data).map_err(at(data))?;
     let mut entries = Vec::new();
-    collect(data, Utf8Path::new(""), &mut entries)?;
-    entries.sort_by_key(|entry| entry.is_of_database());
-    let path = stage.join(PACK);
-    fs::create_dir(stage.join(LARGE)).map_err(at(stage))?;
+    collect(&held, data, Utf8Path::new(""), &mut entries)?;
+    entries.sort_by_key(Entry::is_of_database);
+    let make = || Ok((stage.create_file(PACK)?, stage.make(LARGE)?));
+    let (file, large) = make().map_err(at(path))?;
     let mut pack = Pack {
-        file: BufWriter::with_capacity(1 << 20, File::create(&path).map_err(at(&path))?),
+        file: BufWriter::with_capacity(1 << 20, file),
         length: 0,
-        large: 0,
+        large,
+        count: 0,
     };
     for entry in &mut entries {
-        let source = data.join(&entry.path);
-        pack.add(&source, stage, entry).map_err(at(&source))?;
+        pack.add(&held, entry).map_err(at(data.join(&entry.path)))?;
     }
-    let stamp = pack.finish(&path).map_err(at(&path))?;
+    let stamp = pack.finish(stage).map_err(at(path))?;
     Ok(Manifest { stamp, entries })
 }
 
 /// Walks a directory in a fixed order; parents come before their children.
 fn collect(
+    directory: &Directory,
     data: &Utf8Path,
     below: &Utf8Path,
     entries: &mut Vec<Entry>,
 ) -> Result<(), TempErrorKind> {
-    let directory = data.join(below);
-    let mut found = fs::read_dir(&directory)
-        .and_then(Iterator::collect::<io::Result<Vec<_>>>)
-        .map_err(at(&directory))?;
-    found.sort_by_key(fs::DirEntry::file_name);
-    for entry in found {
-        let name = entry.file_name().into_string();
-        let name = name.map_err(|_| TempErrorKind::NotClonable(directory.clone()))?;
-        let path = below.join(name);
-        let info = entry.metadata().map_err(at(data.join(&path)))?;
-        // Links lead to tablespaces or to a log outside: clones would share them.
-        if path.as_str().contains('\n') || !(info.is_dir() || info.is_file()) {
+    let mut names = directory.names().map_err(at(data.join(below)))?;
+    names.sort();
+    for name in names {
+        let name = name.into_string();
+        let name = name.map_err(|_| TempErrorKind::NotClonable(data.join(below)))?;
+        let path = below.join(&name);
+        if path.as_str().contains('\n') {
             return Err(TempErrorKind::NotClonable(data.join(path)));
         }
         if is_left_out(&path) {
             continue;
         }
-        let content = if info.is_dir() {
-            Content::Directory
-        } else {
-            Content::Packed {
-                size: info.len(),
-                extents: Vec::new(),
-            }
+        let (file, subdirectory) = match directory.subdirectory(&name) {
+            Ok(found) => (None, Some(found)),
+            // Links lead to tablespaces or to a log outside: clones would share them.
+            Err(_) => match directory.open_file(&name) {
+                Ok(file) => (Some(file), None),
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    return Err(at(data.join(path))(error));
+                }
+                Err(_) => return Err(TempErrorKind::NotClonable(data.join(path))),
+            },
         };
-        let is_directory = info.is_dir();
+        let opened = file
+            .as_ref()
+            .or(subdirectory.as_ref().map(Directory::as_file));
+        let info = match opened {
+            Some(file) => file.metadata().map_err(at(data.join(&path)))?,
+            None => continue,
+        };
         entries.push(Entry {
             path: path.clone(),
             mode: info.permissions().mode() & 0o777,
-            content,
+            content: match subdirectory {
+                Some(_) => Content::Directory,
+                None => Content::Packed {
+                    size: info.len(),
+                    extents: Vec::new(),
+                },
+            },
         });
-        if is_directory {
-            collect(data, &path, entries)?;
+        if let Some(subdirectory) = subdirectory {
+            collect(&subdirectory, data, &path, entries)?;
         }
     }
     Ok(())
+}
+
+/// Opens a directory by its path below another one, through no link.
+pub(super) fn open_below(root: &Directory, path: &Utf8Path) -> io::Result<Directory> {
+    path.components()
+        .try_fold(root.subdirectory(".")?, |directory, name| {
+            directory.subdirectory(name.as_str())
+        })
+}
+
+fn open_file_below(root: &Directory, path: &Utf8Path) -> io::Result<File> {
+    let parent = open_below(root, path.parent().unwrap_or(Utf8Path::new("")))?;
+    parent.open_file(path.file_name().unwrap_or_default())
 }
 
 /// What the server makes anew: caches, and what tells of a process.
@@ -94,26 +127,27 @@ fn is_left_out(path: &Utf8Path) -> bool {
 struct Pack {
     file: BufWriter<File>,
     length: u64,
-    large: u32,
+    /// For files that are kept by themselves, and how many there are.
+    large: Directory,
+    count: u32,
 }
 
 impl Pack {
-    fn add(&mut self, source: &Utf8Path, stage: &Utf8Path, entry: &mut Entry) -> io::Result<()> {
+    fn add(&mut self, data: &Directory, entry: &mut Entry) -> io::Result<()> {
         let Content::Packed { size, extents } = &mut entry.content else {
             return Ok(());
         };
-        let mut file = File::open(source)?;
+        let mut file = open_file_below(data, &entry.path)?;
         if *size > LARGE_SIZE && data_size(&mut file)? > LARGE_SIZE {
-            let number = self.large;
-            self.large += 1;
-            let target = stage.join(LARGE).join(number.to_string());
-            let mut target = File::create(target)?;
-            let size = io::copy(&mut File::open(source)?, &mut target)?;
+            let number = self.count;
+            self.count += 1;
+            let mut target = self.large.create_file(number.to_string())?;
+            let size = io::copy(&mut open_file_below(data, &entry.path)?, &mut target)?;
             target.sync_all()?;
             entry.content = Content::Large { size, number };
             return Ok(());
         }
-        let mut file = File::open(source)?;
+        let mut file = open_file_below(data, &entry.path)?;
         let mut block = [0; BLOCK];
         let mut offset = 0;
         loop {
@@ -146,14 +180,14 @@ impl Pack {
         Ok(())
     }
 
-    fn finish(self, path: &Utf8Path) -> io::Result<Stamp> {
+    fn finish(self, stage: &Directory) -> io::Result<Stamp> {
         let file = self
             .file
             .into_inner()
             .map_err(io::IntoInnerError::into_error)?;
         file.sync_all()?;
         let info = file.metadata()?;
-        let hash = hash(File::open(path)?)?;
+        let hash = hash(stage.open_file(PACK)?)?;
         Ok(Stamp {
             size: info.len(),
             changed: Stamp::changed(&info),
@@ -200,9 +234,4 @@ pub(super) fn hash(mut pack: File) -> io::Result<Hash> {
             return Ok(hash);
         }
     }
-}
-
-/// Where a large file is kept.
-pub(super) fn large(template: &Utf8Path, number: u32) -> Utf8PathBuf {
-    template.join(LARGE).join(number.to_string())
 }
