@@ -1,11 +1,15 @@
 //! What the server tests share: the servers to run against, and directories that a server's account
 //! can enter.
 
+mod confinement;
 mod operations;
 mod orphan;
 mod said;
 mod victim;
 
+#[cfg(target_os = "linux")]
+pub use confinement::confine;
+pub use confinement::{DOCKER, can_mount};
 pub use operations::{OPERATIONS, Operation};
 pub use orphan::Orphan;
 pub use said::{assert_says, refused, report};
@@ -22,13 +26,13 @@ use pg_cluster::{
 
 /// Every server that the tests are to be run against, newest first: the bin directories in
 /// `PG_TESTS_BINDIRS`, which `cargo xtask test` sets; without it, what is installed on this
-/// machine.
+/// machine. By version, not by the order of names, in which 9 is newer than 18.
 ///
 /// # Panics
 ///
 /// If there is no server, with the command that gets one. No test passes for want of a server.
 pub fn servers() -> Vec<Installation> {
-    let servers: Vec<Installation> = match env::var("PG_TESTS_BINDIRS") {
+    let mut servers: Vec<Installation> = match env::var("PG_TESTS_BINDIRS") {
         Ok(list) => list
             .split(':')
             .filter(|directory| !directory.is_empty())
@@ -46,8 +50,10 @@ pub fn servers() -> Vec<Installation> {
     };
     assert!(
         !servers.is_empty(),
-        "no PostgreSQL server to test against: run `cargo xtask test`, which fetches some, or install one"
+        "no PostgreSQL server to test against: \
+         run `cargo xtask test`, which fetches some, or install one"
     );
+    servers.sort_by(|a, b| b.version().cmp(a.version()));
     servers
 }
 

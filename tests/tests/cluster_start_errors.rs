@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use camino::Utf8Path;
 use pg_cluster::{Cluster, Escalation, Installation, Ownership, StartErrorKind, StartWait};
-use pg_tests::{Mount, Orphan, Room, copy, init_options, is_root, refused, server, servers};
+use pg_tests::{Mount, Orphan, Room, can_mount, copy, init_options, refused, server, servers};
 
 #[test]
 fn before_anything_is_started() {
@@ -43,7 +43,8 @@ fn before_anything_is_started() {
     let long = room.join(&"x".repeat(100));
     let error = refused(&cluster, &options.clone().socket_directory(&long));
     assert!(
-        matches!(error.kind(), StartErrorKind::SocketPathTooLong { path } if path.starts_with(&long)),
+        matches!(error.kind(), StartErrorKind::SocketPathTooLong { path }
+            if path.starts_with(&long)),
         "{error:?}"
     );
     assert!(
@@ -55,7 +56,8 @@ fn before_anything_is_started() {
         &options.clone().socket_directory(room.join("nowhere")),
     );
     assert!(
-        matches!(error.kind(), StartErrorKind::SocketDirectory { path, .. } if *path == room.join("nowhere")),
+        matches!(error.kind(), StartErrorKind::SocketDirectory { path, .. }
+            if *path == room.join("nowhere")),
         "{error:?}"
     );
 
@@ -74,7 +76,8 @@ fn before_anything_is_started() {
     fs::write(data.join("PG_VERSION"), "9.6\n").unwrap();
     let error = refused(&cluster, &options);
     assert!(
-        matches!(error.kind(), StartErrorKind::MajorVersion { data, .. } if data.to_string() == "9.6"),
+        matches!(error.kind(), StartErrorKind::MajorVersion { data, .. }
+            if data.to_string() == "9.6"),
         "{error:?}"
     );
     assert_eq!(
@@ -162,10 +165,15 @@ fn garbling(installation: &Installation, room: &Room) -> Installation {
     // The log goes through `sed` and back to where it was to go; the server itself stays the
     // process that was started.
     let script = format!(
-        "#!/bin/bash\ncase \"$*\" in *--version*|*-V*|*--describe-config*|*\" -C \"*) exec {real} \"$@\";; esac\n\
-         exec -a {real} {real} \"$@\" 2> >(exec sed -u -e 's/FATAL:/ВАЖНО:/;s/PANIC:/ПАНИКА:/;s/LOG:/ОТЧЁТ:/;s/HINT:/ПОДСКАЗКА:/;\
-         s/could not/не/g;s/address/адрес/g;s/already/уже/g;s/lock file/файл/g;s/is another/другой/Ig;s/recovery/восстановление/g;\
-         s/startup process/процесс/g;s/checkpoint/точка/g;s/invalid/плохой/g;s/connection type/тип/g;s/of configuration file/из файла/g;s/line/строка/g;s/shut down/выключен/g;s/interrupted/прерван/g;s/locate/найти/g;s/valid/верный/g')\n"
+        "#!/bin/bash\ncase \"$*\" in *--version*|*-V*|*--describe-config*|*\" -C \"*) \
+         exec {real} \"$@\";; esac\n\
+         exec -a {real} {real} \"$@\" 2> >(exec sed -u -e 's/FATAL:/ВАЖНО:/;s/PANIC:/ПАНИКА:/;\
+         s/LOG:/ОТЧЁТ:/;s/HINT:/ПОДСКАЗКА:/;\
+         s/could not/не/g;s/address/адрес/g;s/already/уже/g;s/lock file/файл/g;\
+         s/is another/другой/Ig;s/recovery/восстановление/g;\
+         s/startup process/процесс/g;s/checkpoint/точка/g;s/invalid/плохой/g;\
+         s/connection type/тип/g;s/of configuration file/из файла/g;s/line/строка/g;\
+         s/shut down/выключен/g;s/interrupted/прерван/g;s/locate/найти/g;s/valid/верный/g')\n"
     );
     let wrapper = bin.join("postgres");
     fs::write(&wrapper, script).unwrap();
@@ -261,7 +269,8 @@ fn shared_memory_cannot_be_had() {
         let greedy = [("shared_buffers", "1TB"), ("huge_pages", "on")];
         let error = refused(&cluster, &room.start_options().settings(greedy));
         assert!(
-            matches!(error.kind(), StartErrorKind::SharedMemory(message) if message.contains("shared memory")),
+            matches!(error.kind(), StartErrorKind::SharedMemory(message)
+                if message.contains("shared memory")),
             "{error:?}"
         );
 
@@ -414,7 +423,7 @@ fn no_space_is_left() {
     let limited = Cluster::new(limited, cluster.data_directory()).unwrap();
     let error = refused(&limited, &room.start_options());
     assert!(!error.log().is_empty(), "{error:?}");
-    if !is_root() {
+    if !can_mount() {
         return;
     }
     let mounted = Mount::tmpfs(&room.directory("full"), "64m");

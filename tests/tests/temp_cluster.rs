@@ -7,10 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use pg_cluster::{
-    Keep, Listen, Log, Ownership, StartErrorKind, Storage, TempCluster, TempClusterBuilder,
-    TempErrorKind,
-};
+use pg_cluster::{Log, Ownership, StartErrorKind};
+use pg_fixture::{Keep, Listen, Storage, TempCluster, TempClusterBuilder, TempErrorKind};
 use pg_tests::{Room, ask, connect_to, server, servers};
 
 /// A builder whose templates are kept in the room.

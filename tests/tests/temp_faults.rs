@@ -5,8 +5,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use camino::Utf8Path;
-use pg_cluster::{Storage, TempCluster};
-use pg_tests::{Room, Victim, ask, is_root, processes_below, server};
+use pg_fixture::{Storage, TempCluster};
+use pg_tests::{Room, Victim, ask, can_mount, processes_below, server};
 
 fn spawn(room: &Room, mode: &str) -> Victim {
     Victim::spawn(Command::new(program()).args([
@@ -29,7 +29,7 @@ fn room() -> Room {
     room
 }
 
-fn builder(room: &Room) -> pg_cluster::TempClusterBuilder {
+fn builder(room: &Room) -> pg_fixture::TempClusterBuilder {
     TempCluster::builder()
         .installation(server())
         .cache_directory(room.join("cache"))
@@ -135,8 +135,7 @@ fn owners_that_are_killed_while_they_drop_leave_nothing() {
 /// in a container, which is not even tried.
 #[test]
 fn a_full_memory_is_left_for_the_disk() {
-    if !is_root() {
-        // To mount takes root, and `cargo xtask test` runs this as root, too.
+    if !can_mount() {
         return;
     }
     let room = room();

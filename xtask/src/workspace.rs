@@ -25,3 +25,19 @@ pub(crate) fn cargo() -> Command {
     command.current_dir(root()).stdin(Stdio::null());
     command
 }
+
+/// As [`cargo`], without the variables by which PostgreSQL's programs find the caller's server: no
+/// test depends on it, or reaches it.
+pub(crate) fn cargo_without_server() -> Command {
+    let mut command = cargo();
+    hide_server(&mut command);
+    command
+}
+
+pub(crate) fn hide_server(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("PG") {
+            command.env_remove(name);
+        }
+    }
+}

@@ -2,7 +2,8 @@
 //! a method for everything that can be done with the two.
 //!
 //! It is not a client library and speaks to no server beyond starting and signalling it:
-//! [`Cluster::connection_info`] tells clients where to go.
+//! [`Cluster::connection_info`] tells clients where to go. Temporary clusters for tests are in the crate
+//! `pg-fixture`, which is built on this one.
 //!
 //! ```no_run
 //! use pg_cluster::{Cluster, InitOptions, Installation, Request, StartOptions};
@@ -59,11 +60,9 @@ mod remove;
 mod report;
 mod running;
 mod settings;
-mod sql;
 mod start;
 mod state;
 mod stop;
-mod temp;
 #[cfg(test)]
 mod texts;
 
@@ -97,9 +96,6 @@ pub use crate::start::{
 };
 pub use crate::state::{Readiness, State};
 pub use crate::stop::{Escalation, StopError, StopErrorKind, StopMode, Stopped};
-pub use crate::temp::{
-    Keep, Listen, SharedCluster, Storage, TempCluster, TempClusterBuilder, TempError, TempErrorKind,
-};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

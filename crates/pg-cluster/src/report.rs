@@ -11,7 +11,6 @@ use pgconf_parse::{SyntaxError, ValueError};
 
 use crate::{
     ControlError, InitError, RemoveError, RestartError, SettingsError, StartError, StopError,
-    TempError,
 };
 
 /// Prints an error with its causes on one line, and below it what may help, if one of them has a
@@ -68,7 +67,7 @@ fn hint<'e>(error: &'e (dyn Error + 'static)) -> Option<Cow<'e, str>> {
         };
     }
     hint_of_one_of!(
-        StartError InitError TempError StopError RestartError ControlError SettingsError RemoveError
+        StartError InitError StopError RestartError ControlError SettingsError RemoveError
         DiscoveryError InstallationError MissingProgramError ParseRequestError
         SpawnError RunError AccountError SyntaxError ValueError
     )

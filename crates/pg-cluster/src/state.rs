@@ -161,7 +161,7 @@ impl Cluster {
             pg_proc::open_regular_file(self.data_directory().join("global/pg_control"))
                 .map_err(ControlDataErrorKind::File)?;
             let output = self
-                .command(Program::PgControldata)
+                .english_command(Program::PgControldata)
                 .map_err(|_| ControlDataErrorKind::Content("pg_controldata is missing"))?
                 .args(["-D", self.data_directory().as_str()])
                 .run(Duration::from_secs(60))

@@ -13,7 +13,6 @@ use pg_proc::{
     RunError, Server, ServerOptions, SignalError, SpawnError, WaitError,
 };
 
-use crate::sql::SqlError;
 use crate::*;
 
 /// An error, its causes below each other, and the hint.
@@ -125,7 +124,7 @@ impl Causes {
 fn every_error_reads_as_it_did() {
     let causes = Causes::new();
     let mut texts = Vec::new();
-    let sections = [clusters, starts, stops, inits, settings, temporary];
+    let sections = [clusters, starts, stops, inits, settings];
     for section in sections {
         section(&causes, &mut texts);
     }
@@ -456,57 +455,5 @@ fn settings(causes: &Causes, texts: &mut Vec<String>) {
     ] {
         let name = "wrok_mem".to_owned();
         texts.push(shown(&SettingProblem { name, kind }, None));
-    }
-}
-
-fn temporary(causes: &Causes, texts: &mut Vec<String>) {
-    use TempErrorKind as K;
-    let nothing = Discovery::new()
-        .root(causes.room())
-        .environment::<&str, &str>([])
-        .find(&Request::any());
-    let path = || Utf8PathBuf::from("/cache");
-    let database = |cause: SqlError| K::Database {
-        database: "app".to_owned(),
-        cause: cause.into(),
-    };
-    for kind in [
-        K::Installation(nothing.expect_err("nothing is there")),
-        K::Option("a WAL directory cannot be chosen".to_owned()),
-        K::Cluster(ClusterError::CurrentDirectory("data".into(), denied())),
-        K::File {
-            path: path(),
-            cause: denied(),
-        },
-        K::NotPrivate {
-            path: path(),
-            owner: 1000,
-            mode: 0o777,
-        },
-        K::Lock(causes.lock()),
-        K::Guard(causes.guard()),
-        K::Init(InitError::new("/data".into(), InitErrorKind::Busy)),
-        database(SqlError::Io(io::ErrorKind::ConnectionReset.into())),
-        database(SqlError::Server {
-            code: "53100".to_owned(),
-            message: "could not create directory".to_owned(),
-        }),
-        database(SqlError::Authentication(10)),
-        K::Setup {
-            key: "v1".to_owned(),
-            cause: "it failed".into(),
-        },
-        K::NotClonable("/data/pg_tblspc/1".into()),
-        K::Start(StartError::new(
-            "/data".into(),
-            StartErrorKind::NotInitialized,
-        )),
-        K::Stop(StopError::new(
-            "/data".into(),
-            StopErrorKind::Held(Pid::new(4711).expect("a number")),
-        )),
-    ] {
-        let error = TempError::from(kind);
-        texts.push(shown(&error, error.hint()));
     }
 }

@@ -9,7 +9,7 @@
 //! * [`Command`] runs programs such as `initdb`, and starts servers: with dropped privileges, a
 //!   clean environment, nothing inherited, and [bound](Ownership) to the process that starts them.
 //! * [`DirectoryGuard`] removes directories when their owner ends.
-//! * [`ping`] asks a server over its socket.
+//! * [`ping`] asks a server over its socket; [`wire`] frames the messages of its protocol.
 //! * [`Orphans`] and [`release_shared_memory`] are about what a killed server leaves behind.
 //!
 //! ```
@@ -39,8 +39,12 @@
 //!
 //! # Threads, forks and signals
 //!
-//! Starting something forks the calling process twice, and what runs between fork and exec calls
-//! nothing but async-signal-safe functions: any thread of any program may do it. SIGCHLD is left
+//! The first program or guard starts the warden: one process for each program, which starts and
+//! watches everything else. On Linux it is the program itself, executed anew: an initializer of
+//! this crate sees the environment variable `PG_PROC_WARDEN`, and `main` is never reached. Where
+//! that cannot be (this crate in a library of another program, no `/proc`, other systems) the
+//! caller is forked, and what runs then calls nothing but async-signal-safe functions. Either way
+//! any thread of any program may do it. The warden is not a child of the caller. SIGCHLD is left
 //! alone. A caller that ignores it, or that waits for children it did not start, takes away nothing
 //! that is needed here.
 //!
@@ -80,6 +84,7 @@ mod signal;
 mod sys;
 #[cfg(test)]
 mod texts;
+pub mod wire;
 
 pub use camino::{Utf8Path, Utf8PathBuf};
 

@@ -1,6 +1,7 @@
 //! Fifty tests, each with a server of its own.
 
-use pg_cluster::{Installation, TempCluster, TempClusterBuilder};
+use pg_fixture::cluster::Installation;
+use pg_fixture::{TempCluster, TempClusterBuilder};
 use postgres::{Client, NoTls};
 use sample::SCHEMA;
 

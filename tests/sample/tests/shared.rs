@@ -1,6 +1,7 @@
 //! The same fifty tests, each with a database of its own in one server.
 
-use pg_cluster::{Installation, SharedCluster, TempCluster, TempClusterBuilder};
+use pg_fixture::cluster::Installation;
+use pg_fixture::{SharedCluster, TempCluster, TempClusterBuilder};
 use postgres::{Client, NoTls};
 use sample::SCHEMA;
 

@@ -161,7 +161,7 @@ fn ask(cluster: &Cluster, settings: &[&str]) -> Result<Option<String>, SettingsE
         false => Utf8Path::new("/"),
     };
     let asked = cluster
-        .command(Program::Postgres)
+        .english_command(Program::Postgres)
         .map_err(|error| SettingsErrorKind::Installation(Box::new(error)))?
         .args([
             "-D",

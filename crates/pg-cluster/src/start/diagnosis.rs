@@ -217,7 +217,7 @@ fn memory_of_an_earlier_server(evidence: &Evidence<'_>) -> Option<StartErrorKind
 fn configuration(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
     let cluster = evidence.cluster;
     let error = cluster
-        .command(Program::Postgres)
+        .english_command(Program::Postgres)
         .ok()?
         .current_dir(cluster.data_directory())
         .args(cluster.server_arguments(evidence.options))

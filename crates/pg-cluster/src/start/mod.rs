@@ -213,15 +213,18 @@ impl Cluster {
         listening: &Listening,
         left: Duration,
     ) -> Result<Server, StartErrorKind> {
-        let mut command = self
-            .command_in_any_language(Program::Postgres)
+        let command = self
+            .command(Program::Postgres)
             .map_err(StartErrorKind::MissingProgram)?
             // What the server takes relative paths against.
             .current_dir(self.data_directory())
-            .args(self.server_arguments(options));
-        for (name, value) in &options.environment {
-            command = command.env(name, value);
-        }
+            .args(self.server_arguments(options))
+            .envs(
+                options
+                    .environment
+                    .iter()
+                    .map(|(name, value)| (name, value)),
+            );
         let log = options
             .log
             .clone()

@@ -82,7 +82,7 @@ impl Command {
         let orders = Orders {
             steps: Vec::new(),
             bound: true,
-            if_supervisor_dies: libc::SIGKILL,
+            if_warden_dies: libc::SIGKILL,
             whole_group: true,
             hold: self
                 .held_guard()
@@ -305,6 +305,6 @@ pub enum RunErrorKind {
     #[error("did not end in time")]
     TimedOut,
     /// The process between the caller and the program was killed, and the program with it.
-    #[error("was lost with its supervisor")]
+    #[error("was lost with the warden")]
     Lost,
 }

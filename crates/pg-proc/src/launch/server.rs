@@ -112,8 +112,8 @@ impl ServerOptions {
 /// [`StopPlan`], and drop waits for that, at most two seconds longer than the plan takes; a
 /// detached one lives on.
 ///
-/// A process between this one and the server (`pg-proc watch` in `ps`) sees to that. If it is
-/// killed itself, the kernel sends a bound server SIGQUIT on Linux; elsewhere such a server is left
+/// The warden, a process between this one and the server (`pg-proc: warden` in `ps`, one for each
+/// program), sees to that. If it is killed itself, the kernel sends a bound server SIGQUIT on Linux; elsewhere such a server is left
 /// behind.
 #[derive(Debug)]
 pub struct Server {
@@ -206,7 +206,7 @@ impl Command {
         let orders = Orders {
             steps: plan.as_ref().map(StopPlan::to_steps).unwrap_or_default(),
             bound: plan.is_some(),
-            if_supervisor_dies: libc::SIGQUIT,
+            if_warden_dies: libc::SIGQUIT,
             whole_group: false,
             hold: self.held_guard()?,
             vigil: options.tenancy.as_ref().map(|tenancy| Vigil {
@@ -270,7 +270,7 @@ impl Server {
     ///
     /// # Races
     ///
-    /// None: it goes through a pidfd, or is sent by the supervisor, whose child the server is.
+    /// None: it goes through a pidfd, or is sent by the warden, whose child the server is.
     pub fn send(&self, signal: Signal) -> Result<(), SignalError> {
         if self.postmaster.process.descriptor().is_some() {
             return self.postmaster.send(signal);
@@ -363,7 +363,7 @@ impl Server {
 
     /// Lets the server outlive this process from now on.
     ///
-    /// One that was bound before keeps its supervisor, which then waits for the server's end and
+    /// One that was bound before keeps the warden, which then waits for the server's end and
     /// does nothing else.
     ///
     /// # Errors
@@ -386,7 +386,7 @@ impl Drop for Server {
         let longest = Deadline::after(plan.duration().saturating_add(Duration::from_secs(2)));
         self.supervised.wait_all_gone(longest);
         if self.postmaster.is_alive() {
-            // Its supervisor is gone, or it is stuck in the kernel. Whatever can be done, more
+            // The warden is gone, or it is stuck in the kernel. Whatever can be done, more
             // cannot.
             let _ = self.postmaster.send(Signal::Immediate);
             let _ = self.postmaster.wait_gone(longest);

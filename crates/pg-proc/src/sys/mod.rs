@@ -4,24 +4,17 @@
 #[cfg(target_os = "linux")]
 mod events;
 mod fork;
-mod guard;
-mod launch;
 #[cfg(target_os = "linux")]
 mod linux;
 mod listener;
 mod portable;
 mod process;
 mod shared_memory;
-mod supervisor;
-mod tenancy;
+mod warden;
 
 #[cfg(target_os = "linux")]
 pub(crate) use events::DirectoryEvents;
-pub(crate) use fork::{above_standard, pipe, reap, reap_later, set_nonblocking};
-pub(crate) use guard::{Errand, Removal, launch_guard};
-pub(crate) use launch::{
-    LaunchError, Launched, Orders, Program, Report, Sink, Stage, Step, command, launch, send, write,
-};
+pub(crate) use fork::{above_standard, pipe, set_nonblocking};
 #[cfg(target_os = "linux")]
 pub(crate) use linux::{
     children, cpu_ticks, is_suspended, limit_of_root, orphans, postmaster_in, titles_of_children,
@@ -34,4 +27,8 @@ pub(crate) use portable::{
 };
 pub(crate) use process::{Evidence, Identity, Means, Process, identify};
 pub(crate) use shared_memory::{DirectoryOf, Refusal, release};
-pub(crate) use tenancy::{Vigil, make_fifo};
+pub(crate) use warden::errand::{Errand, Removal, guard};
+pub(crate) use warden::order::{
+    LaunchError, Launched, Orders, Program, Report, Sink, Stage, Step, command, launch, send, write,
+};
+pub(crate) use warden::users::{Vigil, make_fifo};

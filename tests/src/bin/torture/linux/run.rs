@@ -9,7 +9,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use pg_cluster::{Cluster, Installation, Storage, TempCluster};
+use pg_cluster::{Cluster, Installation};
+use pg_fixture::{Storage, TempCluster};
 use pg_proc::{DirectoryGuard, GuardOptions};
 use pg_tests::{init_options, servers};
 

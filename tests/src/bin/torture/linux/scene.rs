@@ -9,10 +9,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use pg_cluster::{
-    Cluster, Escalation, Installation, StartOptions, Started, Storage, TempCluster,
-    TempClusterBuilder,
-};
+use pg_cluster::{Cluster, Escalation, Installation, StartOptions, Started};
+use pg_fixture::{Storage, TempCluster, TempClusterBuilder};
 use pg_tests::{Room, Victim, copy};
 
 use super::keeper::{self, Handle, Isolation};

@@ -1,0 +1,272 @@
+//! One temporary server for many processes.
+
+use std::fs;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::time::Duration;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use pg_proc::{Deadline, DirectoryLock, Endpoint, Log, SocketPath, Tenancy, Tenant, ping};
+
+use crate::builder::TempClusterBuilder;
+use crate::error::at;
+use crate::error::{TempError, TempErrorKind};
+use crate::root::random_name;
+use crate::sql::{Session, identifier};
+use crate::temp_cluster::{Listen, PORT, TempCluster};
+use crate::template::{Cache, Recipe};
+use pg_cluster::{Cluster, ConnectionInfo};
+
+/// A database of its own in a server that many processes share.
+///
+/// The first one that asks for a key starts the server, the last one that leaves it ends it, after
+/// a [linger time](TempClusterBuilder::linger). That suits runners that give each test a process of
+/// its own, such as nextest: a database is made faster than a server is started.
+///
+/// ```no_run
+/// use pg_fixture::SharedCluster;
+///
+/// let database = SharedCluster::acquire("my-tests")?;
+/// println!("{}", database.uri());
+/// # Ok::<(), pg_fixture::TempError>(())
+/// ```
+///
+/// Users share the server's roles, its settings and its processes; only the database is their own.
+/// For tests that create roles, change settings or stop the server there is [`TempCluster`].
+///
+/// # Cleanup
+///
+/// The kernel counts the users: each holds a FIFO open, and a process that watches the server sees
+/// the last of them close it, however they ended. Dropping the value drops the database. A user
+/// that is killed leaves its database until the server goes.
+#[derive(Debug)]
+pub struct SharedCluster {
+    info: ConnectionInfo,
+    database: String,
+    /// As whom and where databases are created and dropped.
+    administration: Administration,
+    /// The cluster of the server, which another process may have started.
+    cluster: Cluster,
+    /// Let go last.
+    _tenant: Tenant,
+}
+
+#[derive(Clone, Debug)]
+struct Administration {
+    sockets: Utf8PathBuf,
+    user: String,
+    database: String,
+}
+
+/// How long a server without users is kept if nothing else is said: long enough for a test runner
+/// to start its next process.
+pub(crate) const LINGER: Duration = Duration::from_secs(2);
+/// How long the server may take for one message.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The same when dropping, which must not hang.
+const DROP_PATIENCE: Duration = Duration::from_secs(5);
+const USERS: &str = "users";
+/// In the data directory: where [`Cluster::log_tail`] looks.
+const LOG: &str = "server.log";
+
+impl SharedCluster {
+    /// A database in the server of this key, with all defaults.
+    ///
+    /// # Errors
+    ///
+    /// As [`TempClusterBuilder::start`], or if the database cannot be created.
+    pub fn acquire(key: &str) -> Result<Self, TempError> {
+        TempCluster::builder().share(key)
+    }
+
+    /// Address, user and database, in all the forms that clients take.
+    pub fn connection_info(&self) -> &ConnectionInfo {
+        &self.info
+    }
+
+    /// The connection URI: see [`ConnectionInfo::uri`].
+    pub fn uri(&self) -> String {
+        self.info.uri()
+    }
+
+    /// The connection's keyword string: see [`ConnectionInfo::keywords`].
+    pub fn keywords(&self) -> String {
+        self.info.keywords()
+    }
+
+    /// Variables for programs such as `psql`: see [`ConnectionInfo::env`].
+    pub fn env(&self) -> Vec<(&'static str, String)> {
+        self.info.env()
+    }
+
+    /// The name of this user's database.
+    pub fn database(&self) -> &str {
+        &self.database
+    }
+
+    /// The end of the server's log, at most 64 KiB, with what other users have caused.
+    pub fn log_tail(&self) -> Option<String> {
+        self.cluster.log_tail()
+    }
+}
+
+impl Drop for SharedCluster {
+    fn drop(&mut self) {
+        let name = identifier(&self.database);
+        let Administration {
+            sockets,
+            user,
+            database,
+        } = &self.administration;
+        // A server that has been stopped takes connections as long as there is room for them, and
+        // none after that.
+        let socket = SocketPath::new(sockets, PORT).map(Endpoint::unix);
+        if !socket.is_ok_and(|socket| ping(&socket, DROP_PATIENCE).is_accepting()) {
+            return;
+        }
+        if let Ok(mut session) = Session::open(sockets, PORT, user, database, DROP_PATIENCE) {
+            // `WITH (FORCE)` came with PostgreSQL 13.
+            let literal = self.database.replace('\'', "''");
+            let _ = session.run(&format!(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{literal}'"
+            ));
+            let _ = session.run(&format!("DROP DATABASE IF EXISTS {name}"));
+        }
+    }
+}
+
+impl TempClusterBuilder {
+    /// How long a [shared](Self::share) server is kept without users; two seconds unless said
+    /// otherwise. What the process says that starts the server counts.
+    pub fn linger(mut self, linger: Duration) -> Self {
+        self.linger = linger;
+        self
+    }
+
+    /// A database of its own in a server that all processes of this user share which ask with the
+    /// same key and the same options. It is a copy of what the setup steps have left.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start); with a password, since databases are created without one; or if
+    /// the database cannot be created.
+    pub fn share(&self, key: &str) -> Result<SharedCluster, TempError> {
+        Ok(self.run_shared(key)?)
+    }
+
+    fn run_shared(&self, key: &str) -> Result<SharedCluster, TempErrorKind> {
+        if self.init.superuser_password().is_some()
+            || self.listen != Listen::SocketOnly
+            || self.ownership.is_some()
+        {
+            let problem =
+                "a shared server has no password, no TCP and no ownership but that of its users";
+            return Err(TempErrorKind::Option(problem.to_owned()));
+        }
+        self.with_recipe(|recipe, cache| {
+            let place = Place::of(recipe, cache, key)?;
+            let user = recipe.options.superuser();
+            let (tenant, root, sockets) = {
+                let _entering = DirectoryLock::acquire(&place.directory, Deadline::never())
+                    .map_err(TempErrorKind::Lock)?;
+                match place.enter()? {
+                    Some(entered) => entered,
+                    None => self.start_shared(recipe, cache, &place)?,
+                }
+            };
+            // Nobody may be connected to a database while it is copied.
+            let database = if recipe.database == "postgres" {
+                "template1"
+            } else {
+                "postgres"
+            };
+            let administration = Administration {
+                sockets: sockets.clone(),
+                user: user.to_owned(),
+                database: database.to_owned(),
+            };
+            let name = format!("t_{}", random_name());
+            let statement = format!(
+                "CREATE DATABASE {} TEMPLATE {}",
+                identifier(&name),
+                identifier(recipe.database)
+            );
+            Session::open(&sockets, PORT, user, database, PATIENCE)
+                .and_then(|mut session| session.run(&statement))
+                .map_err(|error| TempErrorKind::Database(name.clone(), error.into()))?;
+            Ok(SharedCluster {
+                info: ConnectionInfo::socket(sockets, PORT)
+                    .with_user(user)
+                    .with_database(&name),
+                database: name,
+                administration,
+                cluster: Cluster::new(recipe.installation.clone(), root.join("data"))
+                    .map_err(TempErrorKind::Cluster)?,
+                _tenant: tenant,
+            })
+        })
+    }
+
+    /// Starts the server, and leaves it to its users, of whom this process is the first. The lock
+    /// is held.
+    fn start_shared(
+        &self,
+        recipe: &Recipe<'_>,
+        cache: &Cache,
+        place: &Place,
+    ) -> Result<(Tenant, Utf8PathBuf, Utf8PathBuf), TempErrorKind> {
+        let mut tenant = None;
+        let temp = self.clone_of_template(recipe, cache, &mut |root, options| {
+            let fifo = root.path().join(USERS);
+            let tenancy =
+                Tenancy::create(&fifo, &place.directory, self.linger).map_err(at(&fifo))?;
+            tenant = Tenant::enter(&fifo).map_err(at(&fifo))?;
+            let log = root.path().join("data").join(LOG);
+            *options = options.clone().log(Log::File(log)).tenancy(tenancy);
+            Ok(())
+        })?;
+        let (root, sockets) = (temp.path().to_owned(), temp.socket_directory().to_owned());
+        let fifo = root.join(USERS);
+        let tenant = tenant.ok_or_else(|| at(&fifo)(std::io::ErrorKind::NotFound.into()))?;
+        fs::write(place.current(), format!("{root}\n{sockets}\n")).map_err(at(place.current()))?;
+        temp.leave();
+        Ok((tenant, root, sockets))
+    }
+}
+
+/// Where the users of a key meet.
+struct Place {
+    directory: Utf8PathBuf,
+}
+
+impl Place {
+    fn of(recipe: &Recipe<'_>, cache: &Cache, key: &str) -> Result<Self, TempErrorKind> {
+        let directory = cache
+            .directory()
+            .join("shared")
+            .join(recipe.key_of_server(key));
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&directory)
+            .map_err(at(&directory))?;
+        Ok(Self { directory })
+    }
+
+    fn current(&self) -> Utf8PathBuf {
+        self.directory.join("current")
+    }
+
+    /// Enters the server that was started last, if it is still there.
+    fn enter(&self) -> Result<Option<(Tenant, Utf8PathBuf, Utf8PathBuf)>, TempErrorKind> {
+        let Ok(text) = fs::read_to_string(self.current()) else {
+            return Ok(None);
+        };
+        let mut lines = text.lines().map(Utf8Path::new);
+        let (Some(root), Some(sockets)) = (lines.next(), lines.next()) else {
+            return Ok(None);
+        };
+        let fifo = root.join(USERS);
+        let tenant = Tenant::enter(&fifo).map_err(at(&fifo))?;
+        Ok(tenant.map(|tenant| (tenant, root.to_owned(), sockets.to_owned())))
+    }
+}
