@@ -9,8 +9,8 @@ use std::process::Command;
 use camino::{Utf8Path, Utf8PathBuf};
 use pg_cluster::{Account, Cluster, Escalation, InitErrorKind, StartErrorKind};
 use pg_tests::{
-    Room, assert_says, child, init_options, is_root, refused, report, role, server, server_account,
-    servers,
+    Room, assert_says, can_mount, child, init_options, refused, report, role, server,
+    server_account, servers,
 };
 
 /// Without a time zone database, in a mount namespace of its own, which only root can make.
@@ -36,7 +36,7 @@ fn a_missing_time_zone_database_is_named() {
         }
         return;
     }
-    if !is_root() {
+    if !can_mount() {
         return;
     }
     let room = Room::new();
@@ -86,7 +86,7 @@ fn a_limit_of_shared_memory_is_no_full_disk() {
         }
         return;
     }
-    if !is_root() {
+    if !can_mount() {
         return;
     }
     let ours = child(NAME, "limited");
@@ -128,7 +128,7 @@ fn what_the_account_cannot_read_is_not_in_effect() {
 /// A file that a container runtime mounts cannot be replaced.
 #[test]
 fn a_configuration_file_that_is_a_mount_point_is_named() {
-    if !is_root() {
+    if !can_mount() {
         return;
     }
     let room = Room::new();
@@ -190,7 +190,7 @@ fn a_root_that_is_not_quite_root_is_told_why() {
         assert!(!cluster.data_directory().exists());
         return;
     }
-    if !is_root() {
+    if !can_mount() {
         return;
     }
     let room = Room::new();
@@ -252,7 +252,7 @@ fn a_user_without_an_entry_is_told_what_to_do() {
         assert!(!cluster.data_directory().exists());
         return;
     }
-    if !is_root() {
+    if !can_mount() {
         return;
     }
     let unnamed = Account::by_id(54_321).unwrap();
