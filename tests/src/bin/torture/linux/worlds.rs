@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 use camino::Utf8Path;
-use pg_cluster::{Cluster, Escalation, Installation, Ownership, Started, State};
+use pg_cluster::{Cluster, Escalation, Installation, Ownership, StartWait, Started, State};
 use pg_tests::Victim;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
@@ -157,12 +157,13 @@ pub(crate) fn reloads(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
             other.line();
         }
         scene.fault();
-        let started = cluster.start(&scene.start_options())?;
-        let reloaded = cluster.reload()?;
-        ensure!(
-            reloaded == started.pid(),
-            "{reloaded} instead of {started:?}"
-        );
+        let wait = rng.pick(&[StartWait::Spawned, StartWait::Ready]);
+        let started = cluster.start(&scene.start_options().wait(wait))?;
+        let reloaded = cluster.reload();
+        // Whoever cannot reload yet may say so.
+        let is_it = reloaded.as_ref().map_or(true, |pid| *pid == started.pid());
+        ensure!(is_it, "{reloaded:?} instead of {started:?}");
+        cluster.wait_until_started(PATIENCE)?;
         drop(other);
         answers(&mut pg_tests::connect(&cluster))?;
         let pid = cluster.pid()?;
