@@ -7,14 +7,8 @@ use std::os::unix::fs::{FileTypeExt as _, symlink};
 use std::process::Command;
 use std::time::Duration;
 
-use camino::Utf8Path;
 use pg_cluster::{Cluster, Ownership, SettingsErrorKind};
-use pg_tests::{OPERATIONS, Room, complete_server, is_root, server};
-use rustix::fs::{CWD, Mode, mkfifoat};
-
-fn put_fifo(path: &Utf8Path) {
-    mkfifoat(CWD, path.as_std_path(), Mode::from_raw_mode(0o666)).unwrap();
-}
+use pg_tests::{OPERATIONS, Room, complete_server, is_root, names, put_fifo, server};
 
 /// Who opens a FIFO waits until somebody opens its other end, and nobody ever does.
 #[test]
@@ -77,15 +71,6 @@ fn a_device_is_not_replaced() {
         names(cluster.data_directory()),
         ["device", "postgresql.conf"]
     );
-}
-
-fn names(directory: &Utf8Path) -> Vec<String> {
-    let entries = directory.read_dir_utf8().unwrap();
-    let mut names: Vec<_> = entries
-        .map(|entry| entry.unwrap().file_name().to_owned())
-        .collect();
-    names.sort();
-    names
 }
 
 /// The same for what is written to ask something of a running server.

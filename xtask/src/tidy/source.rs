@@ -23,7 +23,6 @@ const EXEMPT: &[(Rule, &str)] = &[
     (Rule::Columns, "crates/pg-install/"),
     (Rule::Columns, "crates/pg-proc/"),
     (Rule::Columns, "crates/pgconf-parse/"),
-    (Rule::ModuleLine, "crates/pg-proc/"),
     (Rule::ErrorField, "crates/pg-cluster/"),
     (Rule::ErrorField, "crates/pg-proc/"),
 ];

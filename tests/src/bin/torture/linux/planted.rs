@@ -10,12 +10,12 @@ use std::thread;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use pg_cluster::{Account, Cluster, Escalation};
-use pg_tests::{init_options, server_account};
+use pg_tests::{init_options, names, server_account};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::process::{Gid, Uid};
 
 use super::rng::Rng;
-use super::scene::{Loss, Scene, ensure, names};
+use super::scene::{Loss, Scene, ensure};
 
 /// Names, modes, owners and contents.
 type Look = Vec<(String, u32, u32, Vec<u8>)>;

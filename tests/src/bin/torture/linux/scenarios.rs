@@ -71,7 +71,7 @@ pub(crate) const ALL: [Scenario; 31] = [
     of("hostile-files", "files that are not what they should be", hostile::files),
     of("hostile-leftovers", "`init` where odd things are left", hostile::leftovers),
     of("damaged-cache", "templates with damaged files", temps::damaged_caches),
-    of("planted-links", "links to root's files in an account's directory", planted::links).for_root(),
+    of("planted-links", "links to root's files in another's directory", planted::links).for_root(),
     of("swapped-links", "links that take a directory's place meanwhile", planted::swaps).for_root(),
     of("bystanders", "processes that look like the server", identity::lookalikes),
     of("early-reload", "SIGHUP during a start and right after it", worlds::reloads),

@@ -206,9 +206,3 @@ pub(crate) fn answers(client: &mut postgres::Client) -> Result<(), Loss> {
     ensure!(answer == "42", "the answer is {answer:?}");
     Ok(())
 }
-
-/// What is in a directory, if it is there.
-pub(crate) fn names(directory: &Utf8Path) -> Vec<String> {
-    let entries = directory.read_dir_utf8().into_iter().flatten().flatten();
-    entries.map(|entry| entry.file_name().to_owned()).collect()
-}
