@@ -9,7 +9,8 @@ use std::error::Error;
 
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
-use pg_cluster::{Cluster, Escalation, StartOptions, TempCluster};
+use pg_cluster::{Cluster, Escalation, StartOptions};
+use pg_fixture::TempCluster;
 use pg_tests::{ask, connect_to, server};
 
 fn main() -> Result<(), Box<dyn Error>> {
