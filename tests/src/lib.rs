@@ -133,6 +133,21 @@ pub fn copy(from: &Utf8Path, to: &Utf8Path) {
     assert!(status.expect("cp runs").success(), "{from} to {to}");
 }
 
+/// Makes a pipe with a name. Who opens one end waits for the other.
+pub fn put_fifo(path: &Utf8Path) {
+    let mode = rustix::fs::Mode::from_raw_mode(0o666);
+    rustix::fs::mkfifoat(rustix::fs::CWD, path.as_std_path(), mode).expect("a pipe");
+    fs::set_permissions(path, Permissions::from_mode(0o666)).expect("a mode");
+}
+
+/// What is in a directory, sorted; nothing if it is not there.
+pub fn names(directory: &Utf8Path) -> Vec<String> {
+    let entries = directory.read_dir_utf8().into_iter().flatten().flatten();
+    let mut names: Vec<_> = entries.map(|entry| entry.file_name().to_owned()).collect();
+    names.sort();
+    names
+}
+
 /// Gives a file to the account that servers run as.
 pub fn give_to_servers(path: &Utf8Path) {
     if let Some(account) = server_account() {

@@ -1,5 +1,7 @@
 //! What a user in trouble is told, provoked on real servers: the reason, its details, and advice.
 
+// Long, because each diagnosis is provoked by a fault of its own.
+
 #![allow(clippy::unwrap_used, reason = "it is a test throughout")]
 
 use std::fs;

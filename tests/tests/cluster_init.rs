@@ -16,10 +16,9 @@ use pg_cluster::{
     Installation, Locale, LocaleCategory, LocaleProvider, Program, State,
 };
 use pg_tests::{
-    Room, ask, child, child_as, connect, connect_to, init_options, is_root, random, role, rounds,
-    server, servers, stranger,
+    Room, ask, child, child_as, connect, connect_to, init_options, is_root, put_fifo, random, role,
+    rounds, server, servers, stranger,
 };
-use rustix::fs::{CWD, Mode, mkfifoat};
 
 #[test]
 fn a_password_is_asked_for() {
@@ -393,7 +392,7 @@ fn with_initdb(room: &Room, script: &str) -> Installation {
 /// Opened for writing, it waits until somebody reads.
 fn fifo(room: &Room) -> Utf8PathBuf {
     let path = room.join("fifo");
-    mkfifoat(CWD, path.as_std_path(), Mode::from_raw_mode(0o644)).unwrap();
+    put_fifo(&path);
     path
 }
 

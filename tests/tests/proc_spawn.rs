@@ -186,10 +186,7 @@ fn a_program_ends_with_its_owner() {
     give_to_account(&root);
     fs::write(root.join("marker"), "").expect("write");
     let started = path.join("started");
-    let made = std::process::Command::new("mkfifo")
-        .args(["-m", "666", started.as_str()])
-        .status();
-    assert!(made.expect("mkfifo runs").success());
+    pg_tests::put_fifo(&started);
     let script = format!("sleep 1000 & echo $! > {started}; wait");
     let mut owner = std::process::Command::new(env!("CARGO_BIN_EXE_proc-owner"))
         .args(["run", root.as_str(), "/bin/sh", "-c", &script])

@@ -11,8 +11,8 @@ use pg_proc::{
     Deadline, Endpoint, Found, Ping, Postmaster, Rejection, Signal, SignalErrorKind, Status,
     WaitErrorKind, ping,
 };
+use pg_tests::put_fifo;
 use proc_fixture::{Cluster, account, bin_directories, patience};
-use rustix::fs::{CWD, Mode, mkfifoat};
 
 fn soon() -> Deadline {
     Deadline::after(Duration::from_millis(100))
@@ -91,8 +91,7 @@ fn recovery_extends_a_deadline() {
     drop(server);
 
     let gate = cluster.root.join("gate");
-    mkfifoat(CWD, gate.as_std_path(), Mode::from_raw_mode(0o666)).expect("a pipe");
-    proc_fixture::give_to_account(&gate);
+    put_fifo(&gate);
     let waiting = format!("test -p {gate} && cat {gate}; false");
     let newest = pg_tests::server();
     let server = if newest.version().major() < 12 {
@@ -139,7 +138,7 @@ fn what_does_not_recover_extends_nothing() {
     let cluster = Cluster::new();
     let control = cluster.data.join("global/pg_control");
     fs::remove_file(&control).expect("rm");
-    mkfifoat(CWD, control.as_std_path(), Mode::from_raw_mode(0o666)).expect("a pipe");
+    put_fifo(&control);
     let server = cluster.spawn();
     let patient = Deadline::after(Duration::from_millis(100)).while_recovering(Duration::MAX);
     let error = server.wait_ready(patient).expect_err("it is stuck");
@@ -163,7 +162,7 @@ fn standby_and_promotion() {
     ));
     // Opening a pipe to write would wait for one who reads.
     let request = cluster.data.join("promote");
-    mkfifoat(CWD, request.as_std_path(), Mode::RUSR | Mode::WUSR).expect("a pipe");
+    put_fifo(&request);
     let error = server.postmaster().promote().expect_err("a pipe");
     assert!(matches!(
         error.kind,

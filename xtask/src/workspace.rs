@@ -2,6 +2,7 @@
 
 use std::process::{Command, Stdio};
 
+use anyhow::{Context as _, Result, bail};
 use camino::Utf8PathBuf;
 
 /// The workspace's directory. cargo says at run time where xtask is; two checkouts that share a
@@ -40,4 +41,23 @@ pub(crate) fn hide_server(command: &mut Command) {
             command.env_remove(name);
         }
     }
+}
+
+/// What a program that has to succeed prints.
+pub(crate) fn output_of(command: &mut Command) -> Result<Vec<u8>> {
+    let shown = format!("{command:?}");
+    let output = command
+        .output()
+        .with_context(|| format!("failed to run {shown}"))?;
+    if !output.status.success() {
+        bail!(
+            "{shown} failed: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    Ok(output.stdout)
+}
+
+pub(crate) fn has_nextest() -> bool {
+    output_of(cargo().args(["nextest", "--version"])).is_ok()
 }

@@ -49,12 +49,7 @@ impl<'a> Phase<'a> {
     /// Unit and integration tests of the workspace as the account that we are, by nextest when
     /// there is one.
     pub(crate) fn cargo_tests(&self, executables: &Executables) -> Result<Outcome> {
-        let nextest = workspace::cargo()
-            .args(["nextest", "--version"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
-            .is_ok_and(|status| status.success());
+        let nextest = workspace::has_nextest();
         let mut command = workspace::cargo();
         let files: Vec<_> = executables
             .tests
@@ -117,7 +112,7 @@ impl<'a> Phase<'a> {
             |test| {
                 let package = self.stage.package(test);
                 let mut command = Command::new(self.stage.copy_of(&test.path));
-                // What is ours is nothing to them; std drops our supplementary groups with the user.
+                // Our environment is nothing to them; std drops our groups with the user.
                 command
                     .env_clear()
                     .current_dir(&package)

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 
 use super::Finding;
 use super::packages::Packages;
@@ -21,23 +21,15 @@ pub(super) struct Budget {
 
 pub(super) fn query(packages: &Packages) -> Result<Vec<Budget>> {
     let budget = |(package, allowed)| {
-        let output = workspace::cargo()
-            .args([
-                "tree",
-                "--package",
-                package,
-                "--edges=normal",
-                "--prefix=none",
-            ])
-            .output()
-            .context("failed to run cargo")?;
-        if !output.status.success() {
-            bail!(
-                "`cargo tree` failed: {}",
-                String::from_utf8_lossy(&output.stderr).trim()
-            );
-        }
-        let crates = count(&String::from_utf8_lossy(&output.stdout));
+        let arguments = [
+            "tree",
+            "--package",
+            package,
+            "--edges=normal",
+            "--prefix=none",
+        ];
+        let output = workspace::output_of(workspace::cargo().args(arguments))?;
+        let crates = count(&String::from_utf8_lossy(&output));
         Ok(Budget {
             package,
             crates,

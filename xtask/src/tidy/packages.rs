@@ -1,6 +1,6 @@
 //! The workspace's packages, and what a published one must have.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 
@@ -46,18 +46,9 @@ pub(super) struct Dependency {
 
 impl Packages {
     pub(super) fn query() -> Result<Packages> {
-        let output = workspace::cargo()
-            .args(["metadata", "--no-deps", "--format-version=1"])
-            .output()
-            .context("failed to run cargo")?;
-        if !output.status.success() {
-            bail!(
-                "`cargo metadata` failed: {}",
-                String::from_utf8_lossy(&output.stderr).trim()
-            );
-        }
-        serde_json::from_slice(&output.stdout)
-            .context("`cargo metadata` printed something unexpected")
+        let arguments = ["metadata", "--no-deps", "--format-version=1"];
+        let output = workspace::output_of(workspace::cargo().args(arguments))?;
+        serde_json::from_slice(&output).context("`cargo metadata` printed something unexpected")
     }
 
     pub(super) fn published(&self) -> impl Iterator<Item = &Package> {
