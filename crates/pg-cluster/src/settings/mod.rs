@@ -4,7 +4,6 @@ mod check;
 mod edit;
 mod error;
 mod history;
-mod replace;
 
 use std::collections::{BTreeMap, BTreeSet};
 

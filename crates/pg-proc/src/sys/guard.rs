@@ -7,20 +7,26 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use nix::errno::Errno;
 use nix::libc::{self, c_int, pid_t};
 
-use super::fork::{self, MAX_KEPT};
+use super::fork;
 use super::shared_memory::{DirectoryOf, Refusal, release};
 
 /// What to do at the owner's end, in this order.
 #[derive(Default)]
 pub(crate) struct Errand {
     /// Data directories whose server's shared memory is to be given back.
-    pub(crate) data_directories: Vec<CString>,
+    pub(crate) data_directories: Vec<Place>,
     pub(crate) removals: Vec<Removal>,
+}
+
+/// A name in a directory that is held open: its path may lead elsewhere by the time it is used.
+pub(crate) struct Place {
+    pub(crate) parent: OwnedFd,
+    pub(crate) name: CString,
 }
 
 /// A directory to be removed, known by more than its path.
 pub(crate) struct Removal {
-    pub(crate) path: CString,
+    pub(crate) place: Place,
     pub(crate) device: u64,
     pub(crate) inode: u64,
     /// A file that has to be in it.
@@ -36,12 +42,16 @@ pub(crate) fn launch_guard(errand: &Errand) -> io::Result<(OwnedFd, OwnedFd, pid
     let (done, done_write) = fork::pipe()?;
     let limit = fork::descriptor_limit();
     let (read, write) = (lifeline_read.as_raw_fd(), done_write.as_raw_fd());
+    let places = errand.removals.iter().map(|removal| &removal.place);
+    let places = places.chain(&errand.data_directories);
+    let mut keep: Vec<RawFd> = places.map(|place| place.parent.as_raw_fd()).collect();
+    keep.extend([read, write]);
     // SAFETY: `run` calls system calls only, on what was built before.
-    let pid = unsafe { fork::fork(|| run(errand, read, write, limit)) }?;
+    let pid = unsafe { fork::fork(|| run(errand, read, &mut keep, limit)) }?;
     Ok((lifeline, done, pid))
 }
 
-fn run(errand: &Errand, lifeline: RawFd, done: RawFd, limit: RawFd) {
+fn run(errand: &Errand, lifeline: RawFd, keep: &mut [RawFd], limit: RawFd) {
     // SAFETY: plain system calls on numbers and constants. Every signal stays blocked, as the fork
     // left it.
     unsafe {
@@ -50,11 +60,7 @@ fn run(errand: &Errand, lifeline: RawFd, done: RawFd, limit: RawFd) {
     }
     fork::name_this_process(c"pg-proc guard");
     fork::reset_signals();
-    let mut keep = [-1; MAX_KEPT];
-    for (slot, fd) in keep.iter_mut().zip([lifeline, done]) {
-        *slot = fd;
-    }
-    fork::close_all_but(&mut keep, limit);
+    fork::close_all_but(keep, limit);
     fork::let_go_of_streams();
     let mut byte = [0];
     if fork::read(lifeline, &mut byte) <= 0 {
@@ -74,7 +80,7 @@ fn remove(removal: &Removal) {
     let until = fork::now_ms().saturating_add(1000);
     let mut marker = removal.marker.as_deref();
     loop {
-        let Some((fd, info)) = open(&removal.path) else {
+        let Some((fd, info)) = open(&removal.place) else {
             return;
         };
         let same = (info.st_dev as u64, info.st_ino as u64) == (removal.device, removal.inode);
@@ -89,8 +95,10 @@ fn remove(removal: &Removal) {
         }
         // Seen once, and removed meanwhile.
         marker = None;
-        // SAFETY: the path ends with a zero byte. An empty directory is all that this can remove.
-        let gone = unsafe { libc::rmdir(removal.path.as_ptr()) } == 0;
+        let Place { parent, name } = &removal.place;
+        // SAFETY: the name ends with a zero byte. An empty directory is all that this can remove.
+        let gone =
+            unsafe { libc::unlinkat(parent.as_raw_fd(), name.as_ptr(), libc::AT_REMOVEDIR) } == 0;
         if gone || Errno::last_raw() != libc::ENOTEMPTY || fork::now_ms() > until {
             return;
         }
@@ -99,12 +107,12 @@ fn remove(removal: &Removal) {
 }
 
 /// Opens a directory, unless a link has taken its place.
-fn open(path: &CStr) -> Option<(c_int, libc::stat)> {
-    // SAFETY: the path ends with a zero byte; all zeros is a value of the plain C struct that the
+fn open(place: &Place) -> Option<(c_int, libc::stat)> {
+    // SAFETY: the name ends with a zero byte; all zeros is a value of the plain C struct that the
     // call fills in.
     unsafe {
         let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
-        let fd = libc::open(path.as_ptr(), flags);
+        let fd = libc::openat(place.parent.as_raw_fd(), place.name.as_ptr(), flags);
         let mut info: libc::stat = std::mem::zeroed();
         if fd < 0 {
             return None;
@@ -134,8 +142,10 @@ fn has_marker(directory: c_int, marker: Option<&CStr>) -> bool {
 
 /// Gives back what a killed server of this directory left behind. A server that is just being
 /// killed is waited for.
-fn release_memory(path: &CStr) {
-    let Some((fd, info)) = open(path) else { return };
+fn release_memory(place: &Place) {
+    let Some((fd, info)) = open(place) else {
+        return;
+    };
     let mut lock_file = [0; 8192];
     // SAFETY: constants and numbers; both descriptors are closed here.
     let length = unsafe {

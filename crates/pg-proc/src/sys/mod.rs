@@ -16,8 +16,10 @@ mod tenancy;
 
 #[cfg(target_os = "linux")]
 pub(crate) use events::DirectoryEvents;
+#[cfg(test)]
+pub(crate) use fork::succeeds_in_forked_process;
 pub(crate) use fork::{above_standard, pipe, reap, reap_later, set_nonblocking};
-pub(crate) use guard::{Errand, Removal, launch_guard};
+pub(crate) use guard::{Errand, Place, Removal, launch_guard};
 pub(crate) use launch::{
     LaunchError, Launched, Orders, Program, Report, Sink, Stage, Step, command, launch, send, write,
 };
