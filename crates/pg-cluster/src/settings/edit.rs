@@ -72,7 +72,11 @@ pub(super) fn edit(
     let _lock = DirectoryLock::acquire_held(&directory, place, Deadline::after(LOCK_PATIENCE))
         .map_err(|error| failed(SettingsErrorKind::Lock(error)))?;
 
-    let file = entry.open_file().map_err(read)?;
+    let file = entry.open_file().map_err(|error| match error.kind() {
+        // Such as the null device, to which a link may lead in order to switch the file off.
+        io::ErrorKind::InvalidInput => failed(SettingsErrorKind::Write(error)),
+        _ => read(error),
+    })?;
     require_leave_of_server(cluster, path, &entry, &file).map_err(failed)?;
     let text = pg_proc::read_all(&file, MAX_TEXT).map_err(read)?;
     let old = Document::parse(text);

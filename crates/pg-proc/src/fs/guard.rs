@@ -101,7 +101,7 @@ impl GuardOptions {
 
     /// Gives back the shared memory of a server of this data directory that was killed, as
     /// [`release_shared_memory`](crate::release_shared_memory) does, before anything is removed.
-    /// The directory need not exist yet, but the one that it is in does.
+    /// The directory need not exist yet.
     #[must_use]
     pub fn release_memory_of(mut self, data_directory: impl Into<Utf8PathBuf>) -> Self {
         self.data_directories.push(data_directory.into());
@@ -117,9 +117,8 @@ impl GuardOptions {
     pub fn guard(&self) -> Result<DirectoryGuard, GuardError> {
         let mut errand = Errand::default();
         for path in &self.data_directories {
-            let (parent, name) = place(path).map_err(GuardError::at(path))?.into_parent();
-            let name = c_string(name.as_bytes()).map_err(GuardError::at(path))?;
-            errand.data_directories.push(Place { parent, name });
+            let way = way_to(path).map_err(GuardError::at(path))?;
+            errand.data_directories.push(way);
         }
         for (path, extent) in &self.directories {
             errand
@@ -213,6 +212,24 @@ fn removal(path: &Utf8Path, extent: &Extent) -> Result<Removal, GuardErrorKind> 
         marker,
         content_only: matches!(extent, Extent::Content),
     })
+}
+
+/// The deepest directory of the path that exists, and the names that lead from there.
+fn way_to(path: &Utf8Path) -> Result<(OwnedFd, Vec<CString>), GuardErrorKind> {
+    match (place(path), path.parent(), path.file_name()) {
+        (Ok(place), ..) => {
+            let (parent, name) = place.into_parent();
+            Ok((parent, vec![c_string(name.as_bytes())?]))
+        }
+        (Err(GuardErrorKind::Directory(e)), Some(parent), Some(name))
+            if e.kind() == io::ErrorKind::NotFound =>
+        {
+            let (held, mut names) = way_to(parent)?;
+            names.push(c_string(name.as_bytes())?);
+            Ok((held, names))
+        }
+        (Err(kind), ..) => Err(kind),
+    }
 }
 
 fn place(path: &Utf8Path) -> Result<Entry, GuardErrorKind> {

@@ -13,8 +13,9 @@ use super::shared_memory::{DirectoryOf, Refusal, release};
 /// What to do at the owner's end, in this order.
 #[derive(Default)]
 pub(crate) struct Errand {
-    /// Data directories whose server's shared memory is to be given back.
-    pub(crate) data_directories: Vec<Place>,
+    /// Data directories whose server's shared memory is to be given back: a directory that is held
+    /// open, and the names that lead from there, which need not exist yet.
+    pub(crate) data_directories: Vec<(OwnedFd, Vec<CString>)>,
     pub(crate) removals: Vec<Removal>,
 }
 
@@ -42,9 +43,10 @@ pub(crate) fn launch_guard(errand: &Errand) -> io::Result<(OwnedFd, OwnedFd, pid
     let (done, done_write) = fork::pipe()?;
     let limit = fork::descriptor_limit();
     let (read, write) = (lifeline_read.as_raw_fd(), done_write.as_raw_fd());
-    let places = errand.removals.iter().map(|removal| &removal.place);
-    let places = places.chain(&errand.data_directories);
-    let mut keep: Vec<RawFd> = places.map(|place| place.parent.as_raw_fd()).collect();
+    let removals = errand.removals.iter();
+    let parents = removals.map(|removal| &removal.place.parent);
+    let parents = parents.chain(errand.data_directories.iter().map(|(parent, _)| parent));
+    let mut keep: Vec<RawFd> = parents.map(AsRawFd::as_raw_fd).collect();
     keep.extend([read, write]);
     // SAFETY: `run` calls system calls only, on what was built before.
     let pid = unsafe { fork::fork(|| run(errand, read, &mut keep, limit)) }?;
@@ -64,8 +66,8 @@ fn run(errand: &Errand, lifeline: RawFd, keep: &mut [RawFd], limit: RawFd) {
     fork::let_go_of_streams();
     let mut byte = [0];
     if fork::read(lifeline, &mut byte) <= 0 {
-        for directory in &errand.data_directories {
-            release_memory(directory);
+        for (parent, names) in &errand.data_directories {
+            release_memory(parent.as_raw_fd(), names);
         }
         for removal in &errand.removals {
             remove(removal);
@@ -80,7 +82,8 @@ fn remove(removal: &Removal) {
     let until = fork::now_ms().saturating_add(1000);
     let mut marker = removal.marker.as_deref();
     loop {
-        let Some((fd, info)) = open(&removal.place) else {
+        let Place { parent, name } = &removal.place;
+        let Some((fd, info)) = open(parent.as_raw_fd(), name) else {
             return;
         };
         let same = (info.st_dev as u64, info.st_ino as u64) == (removal.device, removal.inode);
@@ -95,7 +98,6 @@ fn remove(removal: &Removal) {
         }
         // Seen once, and removed meanwhile.
         marker = None;
-        let Place { parent, name } = &removal.place;
         // SAFETY: the name ends with a zero byte. An empty directory is all that this can remove.
         let gone =
             unsafe { libc::unlinkat(parent.as_raw_fd(), name.as_ptr(), libc::AT_REMOVEDIR) } == 0;
@@ -107,12 +109,12 @@ fn remove(removal: &Removal) {
 }
 
 /// Opens a directory, unless a link has taken its place.
-fn open(place: &Place) -> Option<(c_int, libc::stat)> {
+fn open(parent: RawFd, name: &CStr) -> Option<(c_int, libc::stat)> {
     // SAFETY: the name ends with a zero byte; all zeros is a value of the plain C struct that the
     // call fills in.
     unsafe {
         let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
-        let fd = libc::openat(place.parent.as_raw_fd(), place.name.as_ptr(), flags);
+        let fd = libc::openat(parent, name.as_ptr(), flags);
         let mut info: libc::stat = std::mem::zeroed();
         if fd < 0 {
             return None;
@@ -142,10 +144,20 @@ fn has_marker(directory: c_int, marker: Option<&CStr>) -> bool {
 
 /// Gives back what a killed server of this directory left behind. A server that is just being
 /// killed is waited for.
-fn release_memory(place: &Place) {
-    let Some((fd, info)) = open(place) else {
-        return;
-    };
+fn release_memory(parent: RawFd, names: &[CString]) {
+    let mut found: Option<(c_int, libc::stat)> = None;
+    for name in names {
+        let next = open(found.map_or(parent, |(fd, _)| fd), name);
+        if let Some((fd, _)) = found {
+            // SAFETY: opened in the round before.
+            unsafe { libc::close(fd) };
+        }
+        found = next;
+        if found.is_none() {
+            return;
+        }
+    }
+    let Some((fd, info)) = found else { return };
     let mut lock_file = [0; 8192];
     // SAFETY: constants and numbers; both descriptors are closed here.
     let length = unsafe {
