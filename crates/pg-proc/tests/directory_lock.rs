@@ -21,16 +21,13 @@ fn a_lock_names_its_holder_and_leaves_no_thread() {
 
     // Another process: `flock` of util-linux holds it until it is killed.
     let mut holder = Command::new("flock")
-        .args([
-            "-o",
-            room.as_str(),
-            "sh",
-            "-c",
-            "echo locked; exec sleep 600",
-        ])
+        .args(["-o", room.as_str(), "sh", "-c", "echo locked; exec cat"])
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
+    // What it runs outlives it, and ends with its input.
+    let _input = holder.stdin.take().unwrap();
     let mut output = holder.stdout.take().unwrap();
     std::io::Read::read_exact(&mut output, &mut [0; 7]).unwrap();
     assert!(matches!(
