@@ -1,9 +1,9 @@
 //! An account that changes a directory while root works below it: whatever it does there, nothing
 //! outside is touched. Takes root, and an account that is not root's.
 //!
-//! The account owns `home`, and exchanges `home/mid` with a link of its own to a directory that only
-//! root can enter, in the middle of a path that root was given. Whose process calls `rename` makes
-//! no difference to the kernel in a directory that its caller may write, so a thread does it.
+//! The account owns `home`, and exchanges `home/mid` with a link of its own to a directory that
+//! only root can enter, in the middle of a path that root was given. Whose process calls `rename`
+//! makes no difference to the kernel in a directory that its caller may write, so a thread does it.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "it is a test throughout")]
@@ -84,8 +84,8 @@ impl Stage {
             .with_account(self.account.clone())
     }
 
-    /// Does something while two names are exchanged, and then once more in peace: that must succeed.
-    /// Returns whether it did so in the attack.
+    /// Does something while two names are exchanged, and then once more in peace: that must
+    /// succeed. Returns whether it did so in the attack.
     fn attacked<E: std::fmt::Debug>(
         &self,
         names: [&str; 2],

@@ -169,7 +169,8 @@ impl Cluster {
 /// How long somebody who changes a setting may keep us waiting.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Half a cluster, as an interrupted removal leaves it, is still recognized: `PG_VERSION` goes last.
+/// Half a cluster, as an interrupted removal leaves it, is still recognized: `PG_VERSION` goes
+/// last.
 fn recognize(names: &[OsString]) -> Result<(), RemoveErrorKind> {
     match names.iter().any(|name| name == "PG_VERSION") {
         true => Ok(()),

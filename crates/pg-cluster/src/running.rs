@@ -9,8 +9,8 @@ use crate::{Cluster, Escalation, StartError, StartOptions, Started, StopError, S
 /// # Cleanup
 ///
 /// Dropping it is a fast shutdown that is waited for, for at most ten seconds, then an immediate
-/// one. Errors are lost then: use [`finish`](Self::finish) to see them. In a process that was forked
-/// from the one that made it, dropping it does nothing.
+/// one. Errors are lost then: use [`finish`](Self::finish) to see them. In a process that was
+/// forked from the one that made it, dropping it does nothing.
 #[derive(Debug)]
 #[must_use = "the server is shut down when this is dropped"]
 pub struct Running<'c> {

@@ -59,8 +59,8 @@ impl Directory {
     }
 
     /// Opens the directory that a path names, and makes it, with its parents, where it is missing.
-    /// Only its owner can enter what is made, unless a mode is given for the parents; the umask does
-    /// not change it.
+    /// Only its owner can enter what is made, unless a mode is given for the parents; the umask
+    /// does not change it.
     ///
     /// # Errors
     ///
@@ -237,8 +237,8 @@ impl MadeDirectory {
         self.made.splice(0..0, earlier.made);
     }
 
-    /// Removes the directories that were made, from the bottom up, as far as they are empty: parents
-    /// may hold something of somebody else's by now.
+    /// Removes the directories that were made, from the bottom up, as far as they are empty:
+    /// parents may hold something of somebody else's by now.
     ///
     /// # Errors
     ///

@@ -117,8 +117,8 @@ impl DirectoryLock {
 
     /// No system offers a wait with a deadline. A thread that waits without one would be left
     /// behind when the time is over, and a process forked to wait would be named as the holder. So
-    /// this tries again: whenever the directory is closed by a process, as by a holder that releases
-    /// the lock or exits, and after pauses in case that is not reported.
+    /// this tries again: whenever the directory is closed by a process, as by a holder that
+    /// releases the lock or exits, and after pauses in case that is not reported.
     fn wait(
         path: &Utf8Path,
         mut directory: Directory,
@@ -239,7 +239,7 @@ pub enum LockErrorKind {
     #[error("the directory cannot be opened")]
     Open(#[source] io::Error),
     /// Another process held the lock until the deadline.
-    #[error("{} holds the lock", .holder.map_or("another process".to_owned(), |pid| format!("process {pid}")))]
+    #[error("{} holds the lock", named(.holder))]
     Busy {
         /// The process, where the system names it.
         holder: Option<Pid>,
@@ -247,6 +247,10 @@ pub enum LockErrorKind {
     /// The system refused, as for a file system without locks.
     #[error("the system refused")]
     System(#[source] io::Error),
+}
+
+fn named(holder: &Option<Pid>) -> String {
+    holder.map_or("another process".to_owned(), |pid| format!("process {pid}"))
 }
 
 impl LockError {

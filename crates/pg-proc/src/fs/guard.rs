@@ -147,8 +147,8 @@ impl DirectoryGuard {
         }
     }
 
-    /// Removes the directories now, waits up to the deadline until that is done, and returns whether
-    /// it is.
+    /// Removes the directories now, waits up to the deadline until that is done, and returns
+    /// whether it is.
     ///
     /// Something that was started [`guarded_by`](crate::Command::guarded_by) this guard and still
     /// runs holds it back.

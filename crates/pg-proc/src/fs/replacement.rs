@@ -29,13 +29,13 @@ pub struct Replacement {
 
 impl Replacement {
     /// Writes what is to replace the content of `file`, which was [opened](Entry::open_file) from
-    /// `entry`, beside it, with the mode, the owner and the group of `file`. `suffix` makes the name
-    /// of the new file; a dot is put before it. Returns when the content is on disk.
+    /// `entry`, beside it, with the mode, the owner and the group of `file`. `suffix` makes the
+    /// name of the new file; a dot is put before it. Returns when the content is on disk.
     ///
     /// # Errors
     ///
-    /// If the file cannot be written, or cannot be given that owner, group and mode. Nothing is left
-    /// of it then.
+    /// If the file cannot be written, or cannot be given that owner, group and mode. Nothing is
+    /// left of it then.
     pub fn stage(entry: &Entry, file: &File, suffix: &str, content: &[u8]) -> io::Result<Self> {
         let old = file.metadata()?;
         let mut staged = OsString::from(".");
@@ -64,7 +64,8 @@ impl Replacement {
         Ok(replacement)
     }
 
-    /// The path of the new content until [`commit`](Self::commit), for programs that are to read it.
+    /// The path of the new content until [`commit`](Self::commit), for programs that are to read
+    /// it.
     pub fn path(&self) -> &std::path::Path {
         &self.path
     }
@@ -73,8 +74,8 @@ impl Replacement {
     ///
     /// # Errors
     ///
-    /// If the system refuses. The old content is in its place then, unless the directory alone could
-    /// not be written to disk.
+    /// If the system refuses. The old content is in its place then, unless the directory alone
+    /// could not be written to disk.
     pub fn commit(mut self) -> io::Result<()> {
         let directory = self.directory.as_file();
         rustix::fs::renameat(directory, &self.staged, directory, &self.name)?;

@@ -88,8 +88,8 @@ impl ServerOptions {
 /// detached one lives on.
 ///
 /// Only the process that started it is its owner. In a process that was forked, dropping its copy
-/// ends nothing and waits for nothing. If the owner exits and such a copy lives on, in a program that
-/// has made itself a daemon, the server lives as long as the copy does.
+/// ends nothing and waits for nothing. If the owner exits and such a copy lives on, in a program
+/// that has made itself a daemon, the server lives as long as the copy does.
 ///
 /// A process between this one and the server (`pg-proc watch` in `ps`) sees to that. If it is
 /// killed itself, the kernel sends a bound server SIGQUIT on Linux; elsewhere such a server is left
