@@ -70,18 +70,18 @@ impl Deadline {
         self.remaining().is_some_and(|left| left.is_zero())
     }
 
-    /// Waits until something is ready, or the time is over; whether something is. A signal that
-    /// interrupts the wait does not end it.
+    /// Waits until one of the descriptors is ready, and returns whether one is. A signal that is
+    /// handled meanwhile does not end the wait.
     pub(crate) fn poll(&self, fds: &mut [PollFd<'_>]) -> bool {
         loop {
-            let left = self.remaining().map(Timespec::try_from);
-            // A time too large for the system is as good as none.
-            let timeout = left.and_then(Result::ok);
+            let left = self.remaining();
+            // A time too large for the kernel is as good as none.
+            let timeout = left.and_then(|left| Timespec::try_from(left).ok());
             match rustix::event::poll(fds, timeout.as_ref()) {
-                Ok(0) if self.is_over() => return false,
-                Ok(0) | Err(Errno::INTR) => {}
-                Ok(_) => return true,
-                Err(_) => return false,
+                Err(Errno::INTR) => {}
+                // A kernel that measures the time otherwise must not be asked in a circle.
+                Ok(0) if left.is_some_and(|left| !left.is_zero()) && !self.is_over() => {}
+                outcome => return matches!(outcome, Ok(1..)),
             }
         }
     }

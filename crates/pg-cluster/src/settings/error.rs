@@ -78,9 +78,12 @@ impl SettingsError {
             {
                 Some("the file and its directory have to be open to this process: it belongs to the server's account".into())
             }
-            SettingsErrorKind::Lock(error) if matches!(error.kind, LockErrorKind::Busy) => {
-                Some("another program is changing the file: try again".into())
-            }
+            SettingsErrorKind::Lock(error) => match error.kind() {
+                LockErrorKind::Busy { holder: None } => {
+                    Some("another program is changing the file: try again".into())
+                }
+                _ => error.hint(),
+            },
             SettingsErrorKind::Installation(cause) => {
                 cause.downcast_ref::<MissingProgramError>()?.hint()
             }

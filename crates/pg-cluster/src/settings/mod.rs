@@ -6,7 +6,6 @@ mod error;
 mod history;
 mod preload;
 mod readable;
-mod replace;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -210,7 +210,7 @@ impl Cache {
             let path = self.path.join(BUILDING).join(name);
             if let Ok(TryLock::Acquired(lock)) = DirectoryLock::try_acquire(&path) {
                 // The directory stays: another process may be about to lock it.
-                let _ = lock.directory().and_then(|workshop| clear(&workshop));
+                let _ = clear(lock.directory());
             }
         }
     }
@@ -221,8 +221,8 @@ impl Slot<'_> {
     pub(crate) fn store(&self, made: &Made) -> Result<Template, TempErrorKind> {
         let name = self.key.name();
         let path = self.cache.path.join(BUILDING).join(&name);
-        let workshop = self.lock.directory().map_err(at(&path))?;
-        let stage = clear(&workshop)
+        let workshop = self.lock.directory();
+        let stage = clear(workshop)
             .and_then(|()| workshop.make(STAGE)?.make(&name))
             .map_err(at(&path))?;
         let manifest = pack::pack(made.data_directory(), &stage, &path)?;
@@ -237,7 +237,7 @@ impl Slot<'_> {
             }
             workshop.subdirectory(STAGE)?.move_to(&name, templates)?;
             templates.as_file().sync_all()?;
-            clear(&workshop)
+            clear(workshop)
         };
         write().map_err(at(&path))?;
         self.cache.find(self.key).ok_or_else(|| {
@@ -337,7 +337,7 @@ pub(crate) fn lock_private(
     patience: Duration,
 ) -> Result<DirectoryLock, TempErrorKind> {
     let lock = DirectoryLock::acquire(path, patience).map_err(TempErrorKind::Lock)?;
-    require_private(&lock.directory().map_err(at(path))?, path)?;
+    require_private(lock.directory(), path)?;
     Ok(lock)
 }
 

@@ -1,57 +1,129 @@
 //! A directory held open, so that no link can lead elsewhere.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io;
-use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
 
 use camino::Utf8Path;
-use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags};
+use rustix::fs::{AtFlags, Dir, Mode, OFlags};
 use rustix::io::Errno;
 
-/// A directory that is held open: what is done here is done in it, whatever somebody puts at its
-/// path meanwhile.
+use super::entry::Entry;
+use super::walk::Walk;
+
+/// A directory that is held open: what is done here is done in this directory, whatever is put at
+/// its path meanwhile.
 ///
 /// Names are those of entries, without a slash.
 #[derive(Debug)]
 pub struct Directory(File);
 
 impl Directory {
-    /// Opens a directory, but no link to one.
+    /// Opens the directory that a path names. Each component of the path is held open while the
+    /// next one is looked at, and a link is followed only if root, the caller or the owner of what
+    /// it leads to made it.
     ///
     /// # Errors
     ///
-    /// It cannot be opened, or is something else.
+    /// If it cannot be opened, is not a directory, or a link on the way is a
+    /// [`ForeignLink`](crate::ForeignLink).
     pub fn open(path: impl AsRef<Utf8Path>) -> io::Result<Self> {
-        open_at(
-            CWD,
-            path.as_ref().as_std_path().as_os_str(),
-            OFlags::NOFOLLOW,
-        )
+        let path = path.as_ref().as_std_path();
+        Self::again(&Walk::from_current_directory().directory(path)?)
     }
 
-    pub(crate) fn again(file: &File) -> io::Result<Self> {
-        open_at(file, OsStr::new("."), OFlags::empty())
+    pub(crate) fn again(directory: &impl AsFd) -> io::Result<Self> {
+        Self::in_directory(directory.as_fd(), OsStr::new("."))
     }
 
-    /// Opens one of its directories.
+    pub(super) fn in_directory(parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let opened: OwnedFd = rustix::fs::openat(parent, name, flags, Mode::empty())?;
+        Ok(Self(opened.into()))
+    }
+
+    /// Opens the directory that a path names, and makes it if it is missing; the one that it is in
+    /// has to exist. Only its owner can enter what is made.
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open).
-    pub fn subdirectory(&self, name: impl AsRef<OsStr>) -> io::Result<Self> {
-        open_at(&self.0, name.as_ref(), OFlags::NOFOLLOW)
+    /// As [`open`](Self::open), or if the system refuses to make it.
+    pub fn create(path: impl AsRef<Utf8Path>) -> io::Result<MadeDirectory> {
+        let mut made = Vec::new();
+        let directory = create(path.as_ref(), &mut made)?;
+        Ok(MadeDirectory { directory, made })
     }
 
-    /// Opens one of its directories, or the directory to which a link in it leads.
+    /// Opens the directory that a path names, and makes it, with its parents, where it is missing.
+    /// Only its owner can enter what is made, unless a mode is given for the parents; the umask
+    /// does not change it.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open), or if the system refuses to make one. What was made by then stays.
+    pub fn create_all(
+        path: impl AsRef<Utf8Path>,
+        parents: Option<u32>,
+    ) -> io::Result<MadeDirectory> {
+        let mut made = Vec::new();
+        let directory = create_all(path.as_ref(), parents, &mut made)?;
+        Ok(MadeDirectory { directory, made })
+    }
+
+    /// Opens one of its directories, but no link to one.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be opened, or is not a directory.
+    pub fn subdirectory(&self, name: impl AsRef<OsStr>) -> io::Result<Self> {
+        Self::in_directory(self.0.as_fd(), name.as_ref())
+    }
+
+    /// Opens one of its directories, or the directory to which a link in it leads, by the rule of
+    /// [`open`](Self::open).
     ///
     /// # Errors
     ///
     /// As [`open`](Self::open).
     pub fn follow(&self, name: impl AsRef<OsStr>) -> io::Result<Self> {
-        open_at(&self.0, name.as_ref(), OFlags::empty())
+        let mut walk = Walk::from(self.0.as_fd());
+        Self::again(&walk.directory(Path::new(name.as_ref()))?)
+    }
+
+    /// Finds what an entry, or the link of that name, leads to.
+    ///
+    /// # Errors
+    ///
+    /// As [`Entry::find`].
+    pub fn entry(&self, name: impl AsRef<OsStr>) -> io::Result<Entry> {
+        Entry::find_in(&self.0, name.as_ref())
+    }
+
+    /// Returns whether there is an entry of this name.
+    ///
+    /// # Errors
+    ///
+    /// If the directory cannot be searched.
+    pub fn contains(&self, name: impl AsRef<OsStr>) -> io::Result<bool> {
+        match rustix::fs::statat(&self.0, name.as_ref(), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(_) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Returns whether the other one is the same directory.
+    ///
+    /// # Errors
+    ///
+    /// If the system refuses.
+    pub fn is_same(&self, other: &Self) -> io::Result<bool> {
+        let (this, other) = (self.0.metadata()?, other.0.metadata()?);
+        Ok((this.dev(), this.ino()) == (other.dev(), other.ino()))
     }
 
     /// Makes a directory in it, which nobody but its owner can enter.
@@ -112,7 +184,7 @@ impl Directory {
         Ok(names)
     }
 
-    /// The number of the user to whom it belongs.
+    /// The ID of the user to whom it belongs.
     ///
     /// # Errors
     ///
@@ -134,6 +206,13 @@ impl Directory {
     pub fn move_to(&self, name: impl AsRef<OsStr>, other: &Self) -> io::Result<()> {
         let name = name.as_ref();
         Ok(rustix::fs::renameat(&self.0, name, &other.0, name)?)
+    }
+
+    pub(super) fn remove_file(&self, name: &OsStr) -> io::Result<()> {
+        match rustix::fs::unlinkat(&self.0, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
     }
 
     /// Removes an entry, a directory with all that is in it. Links are not followed. One that is
@@ -166,10 +245,77 @@ impl Directory {
     }
 }
 
-fn open_at(parent: impl std::os::fd::AsFd, name: &OsStr, flags: OFlags) -> io::Result<Directory> {
-    let flags = flags | OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let opened: OwnedFd = rustix::fs::openat(parent, name, flags, Mode::empty())?;
-    Ok(Directory(opened.into()))
+/// A directory, and which directories had to be made for it.
+#[derive(Debug)]
+pub struct MadeDirectory {
+    directory: Directory,
+    /// From the top down.
+    made: Vec<Entry>,
+}
+
+impl MadeDirectory {
+    /// The directory.
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// Returns whether the directory itself was made.
+    pub fn is_new(&self) -> bool {
+        !self.made.is_empty()
+    }
+
+    /// Takes over from an earlier attempt at the same path what that one had made.
+    pub fn adopt(&mut self, earlier: Self) {
+        self.made.splice(0..0, earlier.made);
+    }
+
+    /// Removes the directories that were made, from the bottom up, as far as they are empty:
+    /// parents may hold something of somebody else's by now.
+    ///
+    /// # Errors
+    ///
+    /// If one is not empty, or the system refuses; those above it stay.
+    pub fn remove(&self) -> io::Result<()> {
+        for entry in self.made.iter().rev() {
+            match entry.remove_empty_directory() {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn create_all(
+    path: &Utf8Path,
+    parents: Option<u32>,
+    made: &mut Vec<Entry>,
+) -> io::Result<Directory> {
+    match Directory::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        other => return other,
+    }
+    // The topmost is made first.
+    if let Some(parent) = path.parent().filter(|parent| *parent != "") {
+        let before = made.len();
+        let parent = create_all(parent, parents, made)?;
+        if let (Some(mode), true) = (parents, made.len() > before) {
+            parent.0.set_permissions(Permissions::from_mode(mode))?;
+        }
+    }
+    create(path, made)
+}
+
+/// Not through a link that leads nowhere: its maker would choose where.
+fn create(path: &Utf8Path, made: &mut Vec<Entry>) -> io::Result<Directory> {
+    let entry = Entry::named(path)?;
+    match entry.make_directory()? {
+        Some(directory) => {
+            made.push(entry);
+            Ok(directory)
+        }
+        None => Directory::open(path),
+    }
 }
 
 #[cfg(test)]
@@ -192,7 +338,6 @@ mod tests {
         let held = Directory::open(path("held")).unwrap();
         fs::rename(path("held"), path("aside")).unwrap();
         symlink(path("other"), path("held")).unwrap();
-        assert!(Directory::open(path("held")).is_err());
         assert!(held.subdirectory("file").is_err());
 
         held.make("new").unwrap();

@@ -1,9 +1,11 @@
 //! Removing directories when the process that owns them exits.
 
+use std::borrow::Cow;
 use std::ffi::CString;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +14,10 @@ use rustix::event::{PollFd, PollFlags};
 use thiserror::Error;
 
 use crate::deadline::Deadline;
-use crate::sys::{self, Errand, Removal};
+use crate::fs::entry::Entry;
+use crate::fs::walk::ForeignLink;
+use crate::maker::Maker;
+use crate::sys::{self, Errand, Place, Removal};
 
 /// Removes directories when the owner ends, however it ends, and when this value is dropped.
 ///
@@ -22,7 +27,12 @@ use crate::sys::{self, Errand, Removal};
 ///
 /// Each directory is known by its device and inode as of [`guard`](GuardOptions::guard), and
 /// optionally by a marker file: a directory that has taken its place meanwhile is left alone, and
-/// so is what is mounted inside, or what links inside point to.
+/// so is what is mounted inside, or what links inside point to. The directory that it is in is held
+/// open from then on, so that no link can lead elsewhere.
+///
+/// Only the process that made it is its owner: in a process that was forked, dropping its copy
+/// neither removes nor waits for anything. The directories are removed when the last copy of a
+/// process that lives is gone.
 ///
 /// # Cleanup
 ///
@@ -34,6 +44,7 @@ pub struct DirectoryGuard {
     errand: Errand,
     /// How long dropping it may take.
     patience: Duration,
+    maker: Maker,
 }
 
 /// What a [`DirectoryGuard`] removes.
@@ -105,28 +116,21 @@ impl GuardOptions {
     pub fn guard(&self) -> Result<DirectoryGuard, GuardError> {
         let mut errand = Errand::default();
         for path in &self.data_directories {
-            let failed = |kind| GuardError {
-                path: Some(path.clone()),
-                kind,
-            };
-            errand.data_directories.push(c_path(path).map_err(failed)?);
+            let way = way_to(path).map_err(GuardError::at(path))?;
+            errand.data_directories.push(way);
         }
         for (path, extent) in &self.directories {
-            let failed = |kind| GuardError {
-                path: Some(path.clone()),
-                kind,
-            };
-            errand.removals.push(removal(path, extent).map_err(failed)?);
+            errand
+                .removals
+                .push(removal(path, extent).map_err(GuardError::at(path))?);
         }
-        let (lifeline, done) = sys::guard(&errand).map_err(|e| GuardError {
-            path: None,
-            kind: GuardErrorKind::Start(e),
-        })?;
+        let (lifeline, done) = sys::guard(&errand).map_err(GuardError::start)?;
         Ok(DirectoryGuard {
             lifeline: Some(Arc::new(lifeline)),
             done,
             errand,
             patience: Duration::from_secs(5),
+            maker: Maker::this_process(),
         })
     }
 }
@@ -134,14 +138,17 @@ impl GuardOptions {
 impl DirectoryGuard {
     /// Ends the guard without removing anything.
     pub fn release(mut self) {
+        if !self.maker.is_this_process() {
+            return;
+        }
         if let Some(lifeline) = self.lifeline.take() {
             sys::send(&lifeline, b"keep");
         }
         self.errand = Errand::default();
     }
 
-    /// Removes the directories now, and waits until that is done; whether it was within the
-    /// deadline.
+    /// Removes the directories now, waits up to the deadline until that is done, and returns
+    /// whether it is.
     ///
     /// Something that was started [`guarded_by`](crate::Command::guarded_by) this guard and still
     /// runs holds it back.
@@ -157,6 +164,9 @@ impl DirectoryGuard {
     }
 
     fn wait(&self, deadline: Deadline) -> bool {
+        if !self.maker.is_this_process() {
+            return false;
+        }
         let is_over = |done: &OwnedFd| {
             let mut byte = [0];
             deadline
@@ -177,20 +187,25 @@ impl DirectoryGuard {
 
 impl Drop for DirectoryGuard {
     /// Removes the directories, unless released. Waits up to five seconds for it; the removal goes
-    /// on after that.
+    /// on after that. Does nothing in a process that was forked from the one that made it.
     fn drop(&mut self) {
         self.lifeline = None;
-        if !self.errand.is_empty() {
+        if self.maker.is_this_process() && !self.errand.is_empty() {
             self.wait(Deadline::after(self.patience));
         }
     }
 }
 
 fn removal(path: &Utf8Path, extent: &Extent) -> Result<Removal, GuardErrorKind> {
-    let meta = std::fs::symlink_metadata(path).map_err(GuardErrorKind::Directory)?;
-    if !meta.is_dir() {
-        return Err(GuardErrorKind::NotDirectory);
-    }
+    let place = place(path)?;
+    let directory = place.open_directory().map_err(|e| match e.kind() {
+        io::ErrorKind::NotADirectory => GuardErrorKind::NotDirectory,
+        _ => GuardErrorKind::Directory(e),
+    })?;
+    let meta = directory
+        .as_file()
+        .metadata()
+        .map_err(GuardErrorKind::Directory)?;
     let marker = match extent {
         Extent::IfMarked(name) if name.is_empty() || name.contains('/') => {
             return Err(GuardErrorKind::Marker(name.clone()));
@@ -200,8 +215,10 @@ fn removal(path: &Utf8Path, extent: &Extent) -> Result<Removal, GuardErrorKind> 
         }
         Extent::Whole | Extent::Content => None,
     };
+    let (parent, name) = place.into_parent();
+    let name = c_string(name.as_bytes())?;
     Ok(Removal {
-        path: c_path(path)?,
+        place: Place { parent, name },
         device: meta.dev(),
         inode: meta.ino(),
         marker,
@@ -209,41 +226,89 @@ fn removal(path: &Utf8Path, extent: &Extent) -> Result<Removal, GuardErrorKind> 
     })
 }
 
-/// Absolute, as the guard works in another directory.
-fn c_path(path: &Utf8Path) -> Result<CString, GuardErrorKind> {
-    let absolute = camino::absolute_utf8(path).map_err(GuardErrorKind::Directory)?;
-    CString::new(absolute.as_str()).map_err(|e| GuardErrorKind::Directory(e.into()))
+/// The deepest directory of the path that exists, and the names that lead from there.
+fn way_to(path: &Utf8Path) -> Result<(OwnedFd, Vec<CString>), GuardErrorKind> {
+    match (place(path), path.parent(), path.file_name()) {
+        (Ok(place), ..) => {
+            let (parent, name) = place.into_parent();
+            Ok((parent, vec![c_string(name.as_bytes())?]))
+        }
+        (Err(GuardErrorKind::Directory(e)), Some(parent), Some(name))
+            if e.kind() == io::ErrorKind::NotFound =>
+        {
+            let (held, mut names) = way_to(parent)?;
+            names.push(c_string(name.as_bytes())?);
+            Ok((held, names))
+        }
+        (Err(kind), ..) => Err(kind),
+    }
+}
+
+fn place(path: &Utf8Path) -> Result<Entry, GuardErrorKind> {
+    Entry::named(path).map_err(GuardErrorKind::Directory)
+}
+
+fn c_string(name: &[u8]) -> Result<CString, GuardErrorKind> {
+    CString::new(name).map_err(|e| GuardErrorKind::Directory(e.into()))
 }
 
 /// A guard that could not be set up.
-#[derive(Debug)]
-#[non_exhaustive]
+#[derive(Debug, Error)]
+#[error("failed to guard {}", .path.as_ref().map_or("directories", |path| path.as_str()))]
 pub struct GuardError {
-    /// The directory concerned.
-    pub path: Option<Utf8PathBuf>,
-    /// What went wrong.
-    pub kind: GuardErrorKind,
+    path: Option<Utf8PathBuf>,
+    #[source]
+    kind: GuardErrorKind,
 }
 
-error_with_kind!(GuardError, |e, f| match &e.path {
-    Some(path) => write!(f, "failed to guard {path}: {}", e.kind),
-    None => write!(f, "failed to guard directories: {}", e.kind),
-});
-
-/// What went wrong with a guard.
+/// Why a guard could not be set up.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum GuardErrorKind {
-    /// The directory cannot be looked at.
-    #[error("cannot be read")]
+    /// The directory, or one on its path, cannot be read.
+    #[error("the directory cannot be read")]
     Directory(#[source] io::Error),
-    /// It is something else, or a link.
-    #[error("is not a directory")]
+    /// It is a file, or a link.
+    #[error("the path is not a directory")]
     NotDirectory,
-    /// The marker is no name of a file.
-    #[error("{0:?} is no file name")]
+    /// The marker is not the name of a file.
+    #[error("{0:?} is not a file name")]
     Marker(String),
     /// The guard's process could not be started.
     #[error("no process could be started")]
     Start(#[source] io::Error),
+}
+
+impl GuardError {
+    pub(crate) fn at(path: &Utf8Path) -> impl FnOnce(GuardErrorKind) -> Self {
+        move |kind| Self {
+            path: Some(path.to_owned()),
+            kind,
+        }
+    }
+
+    pub(crate) const fn start(cause: io::Error) -> Self {
+        Self {
+            path: None,
+            kind: GuardErrorKind::Start(cause),
+        }
+    }
+
+    /// The directory concerned; none if it is about all of them.
+    pub fn path(&self) -> Option<&Utf8Path> {
+        self.path.as_deref()
+    }
+
+    /// What went wrong.
+    pub const fn kind(&self) -> &GuardErrorKind {
+        &self.kind
+    }
+
+    /// What may help, where something is known.
+    pub fn hint(&self) -> Option<Cow<'_, str>> {
+        match &self.kind {
+            GuardErrorKind::Directory(cause) => Some(ForeignLink::of(cause)?.hint().into()),
+            _ => None,
+        }
+    }
 }

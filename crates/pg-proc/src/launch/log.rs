@@ -1,17 +1,17 @@
 //! Where the output of a server goes, and reading its end.
 
-use std::collections::VecDeque;
-use std::fmt;
-use std::io::{self, Read, Seek, SeekFrom};
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use camino::Utf8PathBuf;
 use rustix::event::{PollFd, PollFlags};
 
-use crate::fs::regular_file::{self, Unreadable};
+use crate::fs::regular_file;
+use crate::launch::tail::BoundedTail;
+use crate::maker::Maker;
 
 /// Where a server's standard output and standard error go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,38 +59,33 @@ impl LogReader {
                 offset,
                 owner,
             } => {
-                let mut file = match regular_file::open(path) {
-                    Ok(file) => file,
-                    Err(Unreadable::Io(e)) => return Err(e),
+                let file = match regular_file::open_regular_file(path) {
                     // A terminal or a pipe has given away what was written.
-                    Err(_) => return Ok(Vec::new()),
+                    Err(e) if e.kind() == io::ErrorKind::InvalidInput => return Ok(Vec::new()),
+                    other => other?,
                 };
-                let found = file.metadata()?;
                 // The account may have put a link there to what only the caller may read.
-                if owner.is_some_and(|owner| owner != found.uid()) {
+                let found = file.metadata()?.uid();
+                if owner.is_some_and(|owner| owner != found) {
                     return Err(io::ErrorKind::PermissionDenied.into());
                 }
-                let end = found.len();
-                // A file that has shrunk was truncated or replaced: all of it is new.
-                let begin = if end < *offset { 0 } else { *offset };
-                let wanted = u64::try_from(limit).unwrap_or(u64::MAX);
-                let from = begin.max(end.saturating_sub(wanted));
-                file.seek(SeekFrom::Start(from))?;
-                let mut bytes = Vec::new();
-                file.take(wanted).read_to_end(&mut bytes)?;
-                Ok(bytes)
+                regular_file::read_tail(file, *offset, limit)
             }
         }
     }
 }
 
 /// The end of a stream, kept in memory by a thread of its own.
+///
+/// A process that was forked has no such thread, and reads nothing: what is in the stream is for
+/// the thread of the process that made this. It knows what was read until it was forked.
 #[derive(Debug)]
 pub(crate) struct Tail {
     kept: Arc<Mutex<Kept>>,
     /// Dropped to end the thread while somebody still holds the other end of the stream.
     stop: Option<OwnedFd>,
     thread: Option<JoinHandle<()>>,
+    maker: Maker,
 }
 
 impl Tail {
@@ -100,8 +95,7 @@ impl Tail {
         let watched = stream.try_clone()?;
         let kept = Arc::new(Mutex::new(Kept {
             stream,
-            bytes: VecDeque::new(),
-            limit,
+            tail: BoundedTail::new(limit),
         }));
         let shared = Arc::clone(&kept);
         let thread = std::thread::Builder::new()
@@ -111,70 +105,51 @@ impl Tail {
             kept,
             stop: Some(stop),
             thread: Some(thread),
+            maker: Maker::this_process(),
         })
     }
 
     /// With all that was written before this call, whether or not the thread has come to it: a
     /// server that has just ended has said why.
     fn last(&self, limit: usize) -> Vec<u8> {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.take_what_is_there();
-        let bytes = &kept.bytes;
-        bytes
-            .iter()
-            .skip(bytes.len().saturating_sub(limit))
-            .copied()
-            .collect()
+        if self.maker.is_this_process() {
+            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.take_what_is_there();
+            return kept.tail.last(limit);
+        }
+        // The thread may have held the lock when this process was forked.
+        match self.kept.try_lock() {
+            Ok(kept) => kept.tail.last(limit),
+            Err(_) => Vec::new(),
+        }
     }
 }
 
 impl Drop for Tail {
     fn drop(&mut self) {
         drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // It cannot have panicked; if it has, there is nothing to mend.
-            let _ = thread.join();
+        match self.thread.take() {
+            Some(thread) if self.maker.is_this_process() => {
+                // It cannot have panicked; if it has, there is nothing to mend.
+                let _ = thread.join();
+            }
+            // Not even its handle can be given back where there is no such thread.
+            other => std::mem::forget(other),
         }
     }
 }
 
 /// What was read, and where more comes from: read under one lock, so that the bytes stay in their
 /// order.
+#[derive(Debug)]
 struct Kept {
     stream: OwnedFd,
-    bytes: VecDeque<u8>,
-    limit: usize,
-}
-
-/// How much was read; nobody who looks at a server wants to see all of its log as numbers.
-impl fmt::Debug for Kept {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Kept")
-            .field("bytes", &self.bytes.len())
-            .field("limit", &self.limit)
-            .finish_non_exhaustive()
-    }
+    tail: BoundedTail,
 }
 
 impl Kept {
-    /// Reads until there is nothing more for now; whether there may be more later.
     fn take_what_is_there(&mut self) -> bool {
-        let mut buffer = [0; 8192];
-        // More than a pipe holds; one who writes without a pause must not hold the lock for ever.
-        for _ in 0..64 {
-            match rustix::io::read(&self.stream, &mut buffer) {
-                Ok(0) => return false,
-                Ok(n) => {
-                    self.bytes.extend(buffer.iter().take(n));
-                    let excess = self.bytes.len().saturating_sub(self.limit);
-                    self.bytes.drain(..excess);
-                }
-                Err(rustix::io::Errno::INTR) => {}
-                Err(rustix::io::Errno::AGAIN) => return true,
-                Err(_) => return false,
-            }
-        }
-        true
+        self.tail.take_from(&self.stream)
     }
 }
 

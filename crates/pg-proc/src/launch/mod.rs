@@ -8,4 +8,5 @@ pub(crate) mod run;
 pub(crate) mod server;
 pub(crate) mod spawn_error;
 pub(crate) mod supervised;
+pub(crate) mod tail;
 pub(crate) mod tenancy;

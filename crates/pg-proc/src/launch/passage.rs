@@ -41,7 +41,9 @@ impl Passage {
         }
         let turn = match DirectoryLock::acquire(data_directory, Deadline::after(patience)) {
             Ok(turn) => Some(turn),
-            Err(e) if matches!(e.kind, LockErrorKind::Busy) => return Err(SpawnErrorKind::Lock(e)),
+            Err(e) if matches!(e.kind(), LockErrorKind::Busy { .. }) => {
+                return Err(SpawnErrorKind::Lock(e));
+            }
             // Where there are no locks it is as it is without this crate.
             Err(_) => None,
         };

@@ -1,7 +1,6 @@
 //! Running a program to its end.
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -10,7 +9,7 @@ use std::time::Duration;
 
 use camino::Utf8PathBuf;
 use nix::libc;
-use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::event::{PollFd, PollFlags};
 use thiserror::Error;
 
 use crate::deadline::Deadline;
@@ -19,6 +18,7 @@ use crate::launch::command::Command;
 use crate::launch::command::Streams;
 use crate::launch::spawn_error::{SpawnError, SpawnErrorKind};
 use crate::launch::supervised::Supervised;
+use crate::launch::tail::BoundedTail;
 use crate::sys::{self, Orders, Sink};
 
 /// What a program that has succeeded wrote.
@@ -103,15 +103,17 @@ impl Command {
         let mut exchange = Exchange {
             input: Some(input).filter(|_| !self.input.is_empty()),
             rest: &self.input,
-            outputs: [Capture::of(output), Capture::of(errors)],
-            limit: self.capture_limit,
+            outputs: [output, errors].map(|stream| Capture {
+                stream: Some(stream),
+                kept: BoundedTail::new(self.capture_limit),
+            }),
         };
         let status = exchange.until_end(&supervised, deadline);
         supervised.let_go();
         // Killed by then, and everything it had started: a moment.
         supervised.wait_all_gone(Deadline::after(Duration::from_secs(5)));
         exchange.take_what_is_there();
-        let [stdout, stderr] = exchange.outputs.map(|capture| Vec::from(capture.kept));
+        let [stdout, stderr] = exchange.outputs.map(|capture| capture.kept.into_bytes());
         let kind = match status {
             Some(status) if status.success() => return Ok(Output { stdout, stderr }),
             Some(status) => RunErrorKind::Failed(status),
@@ -131,21 +133,11 @@ struct Exchange<'a> {
     input: Option<OwnedFd>,
     rest: &'a [u8],
     outputs: [Capture; 2],
-    limit: usize,
 }
 
 struct Capture {
     stream: Option<OwnedFd>,
-    kept: VecDeque<u8>,
-}
-
-impl Capture {
-    const fn of(stream: OwnedFd) -> Self {
-        Self {
-            stream: Some(stream),
-            kept: VecDeque::new(),
-        }
-    }
+    kept: BoundedTail,
 }
 
 impl Exchange<'_> {
@@ -176,9 +168,7 @@ impl Exchange<'_> {
                         .map(|fd| PollFd::new(fd, PollFlags::IN)),
                 );
             }
-            let left = deadline.remaining().unwrap_or(Duration::from_secs(3600));
-            // An interruption is an early wake-up like any other.
-            let _ = rustix::event::poll(&mut fds, Timespec::try_from(left).ok().as_ref());
+            deadline.poll(&mut fds);
         }
     }
 
@@ -196,22 +186,10 @@ impl Exchange<'_> {
     }
 
     fn take_what_is_there(&mut self) {
-        let mut buffer = [0; 16 * 1024];
         for capture in &mut self.outputs {
-            // More than a pipe holds; one who writes without a pause must not keep us from the
-            // deadline.
-            for _ in 0..128 {
-                let Some(stream) = &capture.stream else { break };
-                match rustix::io::read(stream, &mut buffer) {
-                    Ok(0) => capture.stream = None,
-                    Ok(n) => {
-                        capture.kept.extend(buffer.iter().take(n));
-                        let excess = capture.kept.len().saturating_sub(self.limit);
-                        capture.kept.drain(..excess);
-                    }
-                    Err(rustix::io::Errno::INTR) => {}
-                    Err(rustix::io::Errno::AGAIN) => break,
-                    Err(_) => capture.stream = None,
+            if let Some(stream) = &capture.stream {
+                if !capture.kept.take_from(stream) {
+                    capture.stream = None;
                 }
             }
         }

@@ -112,8 +112,13 @@ impl ServerOptions {
 /// [`StopPlan`], and drop waits for that, at most two seconds longer than the plan takes; a
 /// detached one lives on.
 ///
+/// Only the process that started it is its owner. In a process that was forked, dropping its copy
+/// ends nothing and waits for nothing. If the owner exits and such a copy lives on, in a program
+/// that has made itself a daemon, the server lives as long as the copy does.
+///
 /// The warden, a process between this one and the server (`pg-proc: warden` in `ps`, one for each
-/// program), sees to that. If it is killed itself, the kernel sends a bound server SIGQUIT on Linux; elsewhere such a server is left
+/// program), sees to that. If it is killed itself, the kernel sends a bound server SIGQUIT on
+/// Linux; elsewhere such a server is left
 /// behind.
 #[derive(Debug)]
 pub struct Server {
@@ -324,6 +329,10 @@ impl Server {
         deadline: impl Into<Deadline>,
     ) -> Result<Option<ExitStatus>, WaitError> {
         let deadline = deadline.into();
+        if !self.supervised.is_here() {
+            self.postmaster.wait_gone(deadline)?;
+            return Ok(None);
+        }
         let since = Instant::now();
         if self.supervised.wait_all_gone(deadline) {
             self.postmaster.wait_gone(deadline)?;
@@ -382,6 +391,9 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.supervised.let_go();
+        if !self.supervised.is_here() {
+            return;
+        }
         let Some(plan) = &self.plan else { return };
         let longest = Deadline::after(plan.duration().saturating_add(Duration::from_secs(2)));
         self.supervised.wait_all_gone(longest);
@@ -401,4 +413,53 @@ impl Drop for Server {
 pub struct DetachError {
     /// The server.
     pub pid: Pid,
+}
+
+#[cfg(test)]
+mod tests {
+    use camino::Utf8Path;
+
+    use super::*;
+    use crate::fs::guard::GuardOptions;
+
+    fn patience() -> Deadline {
+        Deadline::after(Duration::from_secs(60))
+    }
+
+    /// A program that forks workers, or makes itself a daemon, has copies of all of its values.
+    #[test]
+    fn a_copy_in_a_forked_process_ends_nothing() {
+        let room = tempfile::tempdir().expect("a directory");
+        let room = Utf8Path::from_path(room.path()).expect("UTF-8");
+        let kept = room.join("kept");
+        std::fs::create_dir(&kept).expect("a directory");
+        let mut guard = Some(GuardOptions::new().remove(&kept).guard().expect("a guard"));
+        let options = ServerOptions::new(room).log(Log::Tail(4096));
+        let server = Command::new("/bin/sh")
+            .args(["-c", "echo began; sleep 600 & wait"])
+            .spawn_server(&options)
+            .expect("a program");
+        let mut server = Some(server);
+        for _ in 0..3 {
+            assert!(sys::succeeds_in_forked_process(|| {
+                if let Some(server) = &server {
+                    assert_eq!(server.exit_status(), None);
+                    let _ = server.log_tail(100);
+                    server.wait_gone(Duration::ZERO).expect_err("it runs");
+                }
+                drop(server.take());
+                drop(guard.take());
+            }));
+            let server = server.as_ref().expect("only the copy was dropped");
+            assert!(server.postmaster().is_alive());
+            assert!(kept.exists());
+        }
+        let server = server.take().expect("only the copy was dropped");
+        server.send(Signal::Kill).expect("a signal");
+        server.wait_gone(patience()).expect("the end");
+        assert!(server.exit_status().is_some());
+        assert_eq!(server.log_tail(100).expect("a log"), b"began\n");
+        assert!(guard.take().expect("a guard").remove(patience()));
+        assert!(!kept.exists());
+    }
 }

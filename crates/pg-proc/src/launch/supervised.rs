@@ -4,11 +4,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use crate::deadline::Deadline;
+use crate::maker::Maker;
 use crate::signal::Signal;
 use crate::sys::{self, Launched, Process, Report};
 
@@ -18,6 +18,8 @@ pub(crate) struct Supervised {
     lifeline: Option<OwnedFd>,
     reports: OwnedFd,
     heard: Mutex<Heard>,
+    /// The reports are for this process only: each is read once.
+    maker: Maker,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -42,6 +44,7 @@ impl Supervised {
                 lifeline: Some(lifeline),
                 reports,
                 heard,
+                maker: Maker::this_process(),
             },
             process,
         )
@@ -97,19 +100,28 @@ impl Supervised {
     fn wait(&self, deadline: Deadline, enough: impl Fn(&Heard) -> bool) -> Heard {
         loop {
             let heard = self.listen();
-            if enough(&heard) || deadline.is_over() {
+            if enough(&heard) || deadline.is_over() || !self.is_here() {
                 return heard;
             }
-            let timeout = deadline.remaining().unwrap_or(Duration::from_secs(3600));
-            let timeout = Timespec::try_from(timeout).ok();
-            let mut fds = [PollFd::new(&self.reports, PollFlags::IN)];
-            // An interruption is an early wake-up like any other.
-            let _ = rustix::event::poll(&mut fds, timeout.as_ref());
+            deadline.poll(&mut [PollFd::new(&self.reports, PollFlags::IN)]);
         }
+    }
+
+    /// Returns whether this is the process that started the program, and not one forked from it.
+    pub(crate) fn is_here(&self) -> bool {
+        self.maker.is_this_process()
     }
 
     /// Takes in what was reported, without waiting.
     fn listen(&self) -> Heard {
+        if !self.is_here() {
+            // Another thread may have held the lock when this process was forked.
+            return self
+                .heard
+                .try_lock()
+                .map(|heard| *heard)
+                .unwrap_or_default();
+        }
         let mut heard: MutexGuard<'_, Heard> =
             self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         while !heard.silent {

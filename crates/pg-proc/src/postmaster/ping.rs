@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
@@ -278,16 +278,8 @@ fn no_sigpipe() -> rustix::net::SendFlags {
 }
 
 fn wait(socket: &OwnedFd, events: PollFlags, deadline: Deadline) -> io::Result<()> {
-    loop {
-        if deadline.is_over() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        let left = deadline.remaining().unwrap_or(Duration::from_secs(3600));
-        let mut fds = [PollFd::new(socket, events)];
-        match rustix::event::poll(&mut fds, Timespec::try_from(left).ok().as_ref()) {
-            Ok(1..) => return Ok(()),
-            Ok(0) | Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno.into()),
-        }
+    match deadline.poll(&mut [PollFd::new(socket, events)]) {
+        true => Ok(()),
+        false => Err(io::ErrorKind::TimedOut.into()),
     }
 }

@@ -6,7 +6,7 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use camino::Utf8Path;
-use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::event::{PollFd, PollFlags};
 use thiserror::Error;
 
 use crate::deadline::Deadline;
@@ -83,9 +83,7 @@ impl Watcher {
         {
             fds.push(PollFd::from_borrowed_fd(fd, PollFlags::IN));
         }
-        let timeout = Timespec::try_from(pause).ok();
-        // An interruption is an early wake-up like any other.
-        let _ = rustix::event::poll(&mut fds, timeout.as_ref());
+        Deadline::after(pause).poll(&mut fds);
         if let Some(events) = &self.events {
             events.forget();
         }

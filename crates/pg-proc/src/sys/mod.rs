@@ -14,6 +14,8 @@ mod warden;
 
 #[cfg(target_os = "linux")]
 pub(crate) use events::DirectoryEvents;
+#[cfg(test)]
+pub(crate) use fork::succeeds_in_forked_process;
 pub(crate) use fork::{above_standard, pipe, set_nonblocking};
 #[cfg(target_os = "linux")]
 pub(crate) use linux::{
@@ -27,7 +29,7 @@ pub(crate) use portable::{
 };
 pub(crate) use process::{Evidence, Identity, Means, Process, identify};
 pub(crate) use shared_memory::{DirectoryOf, Refusal, release};
-pub(crate) use warden::errand::{Errand, Removal, guard};
+pub(crate) use warden::errand::{Errand, Place, Removal, guard};
 pub(crate) use warden::order::{
     LaunchError, Launched, Orders, Program, Report, Sink, Stage, Step, command, launch, send, write,
 };

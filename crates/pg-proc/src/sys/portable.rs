@@ -87,6 +87,10 @@ impl DirectoryEvents {
         None
     }
 
+    pub(crate) fn of_closing(_path: &camino::Utf8Path) -> Option<Self> {
+        None
+    }
+
     pub(crate) fn descriptor(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
         None
     }

@@ -15,8 +15,9 @@ use crate::sys::shared_memory::{DirectoryOf, Refusal, release};
 /// What to do at the owner's end, in this order.
 #[derive(Debug, Default)]
 pub(crate) struct Errand {
-    /// Data directories whose server's shared memory is to be given back.
-    pub(crate) data_directories: Vec<CString>,
+    /// Data directories whose server's shared memory is to be given back: a directory that is held
+    /// open, and the names that lead from there, which need not exist yet.
+    pub(crate) data_directories: Vec<(OwnedFd, Vec<CString>)>,
     pub(crate) removals: Vec<Removal>,
 }
 
@@ -26,10 +27,17 @@ impl Errand {
     }
 }
 
+/// A name in a directory that is held open: its path may lead elsewhere by the time it is used.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) parent: OwnedFd,
+    pub(crate) name: CString,
+}
+
 /// A directory to be removed, known by more than its path.
 #[derive(Debug)]
 pub(crate) struct Removal {
-    pub(crate) path: CString,
+    pub(crate) place: Place,
     pub(crate) device: u64,
     pub(crate) inode: u64,
     /// A file that has to be in it.
@@ -39,14 +47,13 @@ pub(crate) struct Removal {
 }
 
 /// An order to guard directories, with its descriptors in this sequence: the order itself, the
-/// lifeline, and what is closed when all is done.
+/// lifeline, what is closed when all is done, and the parents of the directories.
 pub(super) const ORDER_ERRAND: u8 = b'G';
 
 /// What the warden has to know of an errand, in the form that it reads.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(super) struct ErrandOrder {
-    /// Places of the paths of data directories.
     data_directories: usize,
     data_directory_count: usize,
     removals: usize,
@@ -55,8 +62,19 @@ pub(super) struct ErrandOrder {
 
 #[derive(Clone, Copy)]
 #[repr(C)]
+struct MemoryOrder {
+    /// Which of the parents.
+    parent: usize,
+    names: usize,
+    name_count: usize,
+}
+
+#[derive(Clone, Copy)]
+#[repr(C)]
 struct RemovalOrder {
-    path: usize,
+    /// Which of the parents.
+    parent: usize,
+    name: usize,
     /// Zero if there is none.
     marker: usize,
     content_only: usize,
@@ -72,25 +90,34 @@ pub(crate) fn guard(errand: &Errand) -> io::Result<(OwnedFd, OwnedFd)> {
     let (done, done_write) = fork::pipe()?;
     fork::set_nonblocking(&lifeline_read)?;
     let mut writer = Writer::new();
-    let data_directories: Vec<usize> = errand
-        .data_directories
-        .iter()
-        .map(|path| writer.string(path))
-        .collect();
-    let removals: Vec<RemovalOrder> = errand
-        .removals
-        .iter()
-        .map(|removal| RemovalOrder {
-            path: writer.string(&removal.path),
-            marker: removal
-                .marker
-                .as_ref()
-                .map_or(0, |marker| writer.string(marker)),
+    let mut parents = Vec::new();
+    let mut data_directories = Vec::new();
+    for (parent, names) in &errand.data_directories {
+        let places: Vec<usize> = names.iter().map(|name| writer.string(name)).collect();
+        data_directories.push(MemoryOrder {
+            parent: parents.len(),
+            names: writer.values(&places),
+            name_count: places.len(),
+        });
+        parents.push(parent.as_fd());
+    }
+    let mut removals = Vec::new();
+    for removal in &errand.removals {
+        let marker = removal.marker.as_ref();
+        removals.push(RemovalOrder {
+            parent: parents.len(),
+            name: writer.string(&removal.place.name),
+            marker: marker.map_or(0, |marker| writer.string(marker)),
             content_only: removal.content_only.into(),
             device: removal.device,
             inode: removal.inode,
-        })
-        .collect();
+        });
+        parents.push(removal.place.parent.as_fd());
+    }
+    if parents.len() > MAX_PARENTS {
+        let text = format!("more than {MAX_PARENTS} directories for one guard");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
     let header = ErrandOrder {
         data_directories: writer.values(&data_directories),
         data_directory_count: data_directories.len(),
@@ -98,10 +125,14 @@ pub(crate) fn guard(errand: &Errand) -> io::Result<(OwnedFd, OwnedFd)> {
         removal_count: removals.len(),
     };
     let payload = writer.finish(header)?;
-    let descriptors = [payload.as_fd(), lifeline_read.as_fd(), done_write.as_fd()];
+    let mut descriptors = vec![payload.as_fd(), lifeline_read.as_fd(), done_write.as_fd()];
+    descriptors.extend(parents);
     start::send(ORDER_ERRAND, &descriptors)?;
     Ok((lifeline, done))
 }
+
+/// How many directories one errand may have.
+const MAX_PARENTS: usize = MAX_DESCRIPTORS - 3;
 
 /// An errand that waits for its lifeline to end, or is being done. Everything here is
 /// async-signal-safe.
@@ -110,6 +141,7 @@ pub(super) struct Guarding {
     payload: Payload<ErrandOrder>,
     lifeline: RawFd,
     done: RawFd,
+    parents: [RawFd; MAX_PARENTS],
     /// Who does it; zero as long as nobody does.
     worker: pid_t,
     is_over: bool,
@@ -119,20 +151,18 @@ pub(super) struct Guarding {
 
 impl Guarding {
     pub(super) fn begin(descriptors: &[RawFd; MAX_DESCRIPTORS]) -> Option<Self> {
-        let [file, lifeline, done, ..] = *descriptors;
+        let [file, lifeline, done, parents @ ..] = *descriptors;
         let payload = Payload::map(file);
-        // SAFETY: these were sent along, and are not used any more.
-        unsafe {
-            libc::close(file);
-            if payload.is_none() {
-                libc::close(lifeline);
-                libc::close(done);
-            }
+        close(&[file]);
+        if payload.is_none() {
+            close(&[lifeline, done]);
+            close(&parents);
         }
         Some(Self {
             payload: payload?,
             lifeline,
             done,
+            parents,
             worker: 0,
             is_over: false,
             is_ready: false,
@@ -172,11 +202,8 @@ impl Guarding {
             }
         }
         if self.is_over {
-            // SAFETY: they are not used any more.
-            unsafe {
-                libc::close(self.lifeline);
-                libc::close(self.done);
-            }
+            close(&[self.lifeline, self.done]);
+            close(&self.parents);
             self.payload.unmap();
         }
         !self.is_over
@@ -201,17 +228,21 @@ impl Guarding {
 
     fn work(&self) {
         let order = self.payload.header();
-        let places: &[usize] = self
+        let parent = |index: usize| self.parents.get(index).copied().unwrap_or(-1);
+        let data_directories: &[MemoryOrder] = self
             .payload
             .values(order.data_directories, order.data_directory_count);
-        for &place in places {
-            self.payload.string(place).map(release_memory);
+        for directory in data_directories {
+            let names = self.payload.values(directory.names, directory.name_count);
+            let names = names.iter().filter_map(|&place| self.payload.string(place));
+            release_memory(parent(directory.parent), names);
         }
         let removals: &[RemovalOrder] = self.payload.values(order.removals, order.removal_count);
         for removal in removals {
-            if let Some(path) = self.payload.string(removal.path) {
+            if let Some(name) = self.payload.string(removal.name) {
                 remove(&Doomed {
-                    path,
+                    parent: parent(removal.parent),
+                    name,
                     device: removal.device,
                     inode: removal.inode,
                     marker: self.payload.string(removal.marker),
@@ -228,7 +259,8 @@ const DONE: &[u8] = b"D";
 
 /// A directory to be removed, as the warden knows it.
 struct Doomed<'a> {
-    path: &'a CStr,
+    parent: RawFd,
+    name: &'a CStr,
     device: u64,
     inode: u64,
     marker: Option<&'a CStr>,
@@ -240,7 +272,7 @@ fn remove(removal: &Doomed<'_>) {
     let until = fork::now_ms().saturating_add(1000);
     let mut marker = removal.marker;
     loop {
-        let Some((fd, info)) = open(removal.path) else {
+        let Some((fd, info)) = open(removal.parent, removal.name) else {
             return;
         };
         let same = (info.st_dev as u64, info.st_ino as u64) == (removal.device, removal.inode);
@@ -255,8 +287,10 @@ fn remove(removal: &Doomed<'_>) {
         }
         // Seen once, and removed meanwhile.
         marker = None;
-        // SAFETY: the path ends with a zero byte. An empty directory is all that this can remove.
-        let gone = unsafe { libc::rmdir(removal.path.as_ptr()) } == 0;
+        // SAFETY: the name ends with a zero byte. An empty directory is all that this can remove.
+        let gone =
+            unsafe { libc::unlinkat(removal.parent, removal.name.as_ptr(), libc::AT_REMOVEDIR) }
+                == 0;
         if gone || Errno::last_raw() != libc::ENOTEMPTY || fork::now_ms() > until {
             return;
         }
@@ -265,12 +299,12 @@ fn remove(removal: &Doomed<'_>) {
 }
 
 /// Opens a directory, unless a link has taken its place.
-fn open(path: &CStr) -> Option<(c_int, libc::stat)> {
-    // SAFETY: the path ends with a zero byte; all zeros is a value of the plain C struct that the
+fn open(parent: RawFd, name: &CStr) -> Option<(c_int, libc::stat)> {
+    // SAFETY: the name ends with a zero byte; all zeros is a value of the plain C struct that the
     // call fills in.
     unsafe {
         let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
-        let fd = libc::open(path.as_ptr(), flags);
+        let fd = libc::openat(parent, name.as_ptr(), flags);
         let mut info: libc::stat = std::mem::zeroed();
         if fd < 0 {
             return None;
@@ -300,8 +334,20 @@ fn has_marker(directory: c_int, marker: Option<&CStr>) -> bool {
 
 /// Gives back what a killed server of this directory left behind. A server that is just being
 /// killed is waited for.
-fn release_memory(path: &CStr) {
-    let Some((fd, info)) = open(path) else { return };
+fn release_memory<'a>(parent: RawFd, names: impl Iterator<Item = &'a CStr>) {
+    let mut found: Option<(c_int, libc::stat)> = None;
+    for name in names {
+        let next = open(found.map_or(parent, |(fd, _)| fd), name);
+        if let Some((fd, _)) = found {
+            // SAFETY: opened in the round before.
+            unsafe { libc::close(fd) };
+        }
+        found = next;
+        if found.is_none() {
+            return;
+        }
+    }
+    let Some((fd, info)) = found else { return };
     let mut lock_file = [0; 8192];
     // SAFETY: constants and numbers; both descriptors are closed here.
     let length = unsafe {
@@ -443,5 +489,12 @@ fn empty(fd: c_int, _removal: &Doomed<'_>) {
         }
         libc::close(fd);
         fork::reap(child);
+    }
+}
+
+fn close(descriptors: &[RawFd]) {
+    for &fd in descriptors.iter().filter(|&&fd| fd >= 0) {
+        // SAFETY: it was sent along with the order, and is not used any more.
+        unsafe { libc::close(fd) };
     }
 }

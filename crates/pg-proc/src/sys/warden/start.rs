@@ -48,7 +48,7 @@ impl Owner {
 static WARDEN: Mutex<Option<Warden>> = Mutex::new(None);
 
 /// Descriptors that come with one order, at most.
-pub(super) const MAX_DESCRIPTORS: usize = 9;
+pub(super) const MAX_DESCRIPTORS: usize = 24;
 
 /// Sends an order to the warden, which is started if there is none.
 pub(super) fn send(kind: u8, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
