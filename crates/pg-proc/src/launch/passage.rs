@@ -1,14 +1,17 @@
-//! Starting a server over the lock file that a crashed one has left.
+//! Starting a server over the lock files that a crashed one has left.
 
 use std::time::Duration;
 
 use camino::Utf8Path;
 
 use crate::deadline::Deadline;
+use crate::files::socket::SocketPath;
 use crate::fs::directory_lock::{DirectoryLock, LockErrorKind};
 use crate::launch::spawn_error::SpawnErrorKind;
-use crate::postmaster::find::Found;
+use crate::pid::Pid;
+use crate::postmaster::find::{Found, Stale};
 use crate::postmaster::handle::Postmaster;
+use crate::postmaster::sockets;
 
 /// How long a start makes others wait. A server replaces the file some milliseconds after it was
 /// executed.
@@ -17,8 +20,14 @@ const TURN: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a new server of a data directory needs to get past the lock file that lies there.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Passage {
+    /// PostgreSQL takes the process that a lock file names for a server if it is alive, whatever it
+    /// is, unless it is the parent or the grandparent of the new one, which `PG_GRANDPARENT_PID`
+    /// names (`CreateLockFile`). One process only: that of the directory's lock file, else that of
+    /// a socket's, if they are known not to be servers. Else it is the calling process, which is
+    /// the grandparent, and in a container often had the same number before; `pg_ctl` does the
+    /// same.
     pub(crate) environment: Vec<(&'static str, String)>,
     /// DIFFERENCE: of two servers that find the same stale file, each removes what lies there under
     /// that name (`CreateLockFile` in src/backend/utils/init/miscinit.c), which may be the file
@@ -31,9 +40,22 @@ impl Passage {
     /// # Errors
     ///
     /// The directory has a server, cannot be looked at, or is locked by somebody else for long.
-    pub(crate) fn find(data_directory: &Utf8Path) -> Result<Self, SpawnErrorKind> {
-        if Self::environment(data_directory)?.is_none() {
-            return Ok(Self::default());
+    pub(crate) fn find(
+        data_directory: &Utf8Path,
+        sockets: &[SocketPath],
+    ) -> Result<Self, SpawnErrorKind> {
+        let bystander_of_socket = sockets.iter().find_map(sockets::bystander);
+        let of = |bystander: Option<Pid>| {
+            let pid = bystander
+                .or(bystander_of_socket)
+                .unwrap_or_else(Pid::current);
+            vec![("PG_GRANDPARENT_PID", pid.to_string())]
+        };
+        if Self::stale(data_directory)?.is_none() {
+            return Ok(Self {
+                environment: of(None),
+                turn: None,
+            });
         }
         let turn = match DirectoryLock::acquire(data_directory, Deadline::after(PATIENCE)) {
             Ok(turn) => Some(turn),
@@ -42,31 +64,21 @@ impl Passage {
             Err(_) => None,
         };
         // Whoever had the turn before may have started a server.
-        let environment = Self::environment(data_directory)?;
+        let stale = Self::stale(data_directory)?;
         Ok(Self {
-            turn: turn.filter(|_| environment.is_some()),
-            environment: environment.unwrap_or_default(),
+            turn: turn.filter(|_| stale.is_some()),
+            environment: of(stale.and_then(|stale| stale.bystander())),
         })
     }
 
-    /// PostgreSQL takes the process that a stale lock file names for a server if it is alive,
-    /// whatever it is, unless it is the grandparent of the new one (`CreateLockFile`). None if
-    /// there is no such file.
-    fn environment(
-        data_directory: &Utf8Path,
-    ) -> Result<Option<Vec<(&'static str, String)>>, SpawnErrorKind> {
+    /// The lock file that lies there without its server.
+    fn stale(data_directory: &Utf8Path) -> Result<Option<Stale>, SpawnErrorKind> {
         match Postmaster::find(data_directory) {
             Ok(Found::Running(postmaster)) => Err(SpawnErrorKind::Running(postmaster.pid())),
             Ok(Found::SingleUser(pid) | Found::OtherUsers { pid, .. }) => {
                 Err(SpawnErrorKind::Held(pid))
             }
-            Ok(Found::Stale(stale)) => Ok(Some(
-                stale
-                    .bystander()
-                    .map(|pid| ("PG_GRANDPARENT_PID", pid.to_string()))
-                    .into_iter()
-                    .collect(),
-            )),
+            Ok(Found::Stale(stale)) => Ok(Some(stale)),
             Ok(Found::Nothing) => Ok(None),
             Err(e) => Err(SpawnErrorKind::State(e)),
         }

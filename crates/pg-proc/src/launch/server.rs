@@ -14,6 +14,7 @@ use thiserror::Error;
 use crate::account::Account;
 use crate::deadline::Deadline;
 use crate::files::pid_file::{PidFile, Status};
+use crate::files::socket::SocketPath;
 use crate::launch::command::Command;
 use crate::launch::command::Streams;
 use crate::launch::log::Log;
@@ -26,7 +27,8 @@ use crate::launch::tenancy::Tenancy;
 use crate::pid::Pid;
 use crate::postmaster::handle::FileVersion;
 use crate::postmaster::handle::Postmaster;
-use crate::postmaster::wait::{self, WaitError, WaitErrorKind};
+use crate::postmaster::wait;
+use crate::postmaster::wait_error::{WaitError, WaitErrorKind};
 use crate::signal::{Signal, SignalError};
 use crate::sys::{self, Means, Orders, Sink, Vigil, command};
 
@@ -38,6 +40,7 @@ pub struct ServerOptions {
     log: Log,
     ownership: Ownership,
     tenancy: Option<Tenancy>,
+    sockets: Vec<SocketPath>,
 }
 
 impl ServerOptions {
@@ -53,7 +56,17 @@ impl ServerOptions {
             log: Log::Null,
             ownership: Ownership::default(),
             tenancy: None,
+            sockets: Vec::new(),
         }
+    }
+
+    /// A socket that the server will make, as its settings say. A lock file of it that a crashed
+    /// server left behind is no obstacle then, also if its process number belongs to another
+    /// program by now.
+    #[must_use]
+    pub fn socket(mut self, socket: SocketPath) -> Self {
+        self.sockets.push(socket);
+        self
     }
 
     /// Where the server's output goes.
@@ -131,7 +144,8 @@ impl Command {
         }
         let file = options.data_directory.join(PidFile::NAME);
         let file_before = FileVersion::of(&file);
-        let passage = Passage::find(&options.data_directory).map_err(|kind| self.failed(kind))?;
+        let passage = Passage::find(&options.data_directory, &options.sockets)
+            .map_err(|kind| self.failed(kind))?;
 
         let null = |write: bool| {
             let file = File::options().read(!write).write(write).open("/dev/null");
@@ -242,6 +256,7 @@ impl Server {
         if self.postmaster.process.descriptor().is_some() {
             return self.postmaster.send(signal);
         }
+        self.postmaster.wait_for_handler(signal)?;
         // Its parent can signal it without a doubt about whom it hits.
         if self.supervised.exit_status().is_some() {
             let errno = rustix::io::Errno::SRCH;

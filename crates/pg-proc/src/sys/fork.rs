@@ -177,7 +177,12 @@ fn close_between(first: RawFd, last: RawFd, limit: RawFd) {
 
 /// The number above any open descriptor; read before a fork, for kernels without `close_range`.
 pub(super) fn descriptor_limit() -> RawFd {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    // SAFETY: all zeros is a value of the plain C struct that the call fills in. A sandbox may
+    // refuse it.
+    let limit = unsafe {
+        let mut limit: libc::rlimit = std::mem::zeroed();
+        (libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) == 0).then_some(limit.rlim_cur)
+    };
     limit
         .and_then(|n| RawFd::try_from(n).ok())
         .map_or(65_536, |n| n.min(1 << 20))
