@@ -7,8 +7,9 @@ use std::io;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use pg_proc::{Deadline, Directory, DirectoryLock, Found, LockError, Orphans, Pid};
+use pg_proc::{Deadline, Directory, DirectoryLock, LockError, Orphans, Pid};
 
+use crate::state::Occupant;
 use crate::{Cluster, Escalation, StopError};
 
 /// A cluster could not be removed.
@@ -138,7 +139,7 @@ impl Cluster {
             _ => {}
         }
         recognise(directory).map_err(failed)?;
-        if let Ok(Found::SingleUser(pid) | Found::OtherUsers { pid, .. }) = self.find() {
+        if let Ok(Occupant::SingleUser(pid) | Occupant::OtherUsers(pid)) = self.occupant() {
             return Err(failed(RemoveErrorKind::Held(pid)));
         }
         self.stop_and_wait(escalation)

@@ -241,6 +241,7 @@ fn starts(causes: &Causes, texts: &mut Vec<String>) {
             path: "/too/long".into(),
         },
         K::Held(Pid::new(4711).expect("a number")),
+        K::LockFileLost(Pid::new(4711).expect("a number")),
         K::AddressInUse("127.0.0.1:5432".to_owned()),
         K::Configuration(vec![
             problem(Some("/data/postgresql.conf"), Some(7)),

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use pg_install::Program;
 use pg_proc::{
-    Deadline, Log, Orphans, Ownership, Pid, Postmaster, Server, ServerOptions, SpawnErrorKind,
-    Status, WaitErrorKind,
+    Deadline, Log, Orphans, Ownership, Pid, Postmaster, Server, ServerOptions, SocketPath,
+    SpawnErrorKind, Status, WaitErrorKind,
 };
 
 pub use self::error::{StartError, StartErrorKind};
@@ -19,7 +19,7 @@ pub use self::options::{StartOptions, StartWait};
 use crate::cluster::OwnServer;
 use crate::log_file::{CollectedLog, TAIL, tail_of};
 use crate::state::Occupant;
-use crate::{Cluster, Escalation, StopMode};
+use crate::{Cluster, Escalation, StopMode, listening};
 
 /// What [`Cluster::start`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +76,9 @@ impl Cluster {
         {
             Occupant::Server(postmaster) => {
                 let wait = |error| failed(StartErrorKind::Wait(error));
+                if postmaster.has_lost_lock_file() {
+                    return Err(failed(StartErrorKind::LockFileLost(postmaster.pid())));
+                }
                 if !is_stopping(&postmaster) {
                     let ready = match options.wait {
                         StartWait::Ready => postmaster.wait_ready(options.deadline()).map(|_| ()),
@@ -209,6 +212,12 @@ impl Cluster {
         let mut server_options = ServerOptions::new(self.data_directory())
             .log(log)
             .ownership(options.ownership.clone());
+        let listening = listening::before_start(self, options);
+        for directory in &listening.socket_directories {
+            if let Ok(socket) = SocketPath::new(directory, listening.port) {
+                server_options = server_options.socket(socket);
+            }
+        }
         if let Some(tenancy) = &options.tenancy {
             server_options = server_options.tenancy(tenancy.clone());
         }
