@@ -72,7 +72,7 @@ fn wait_until_busy(cluster: &Cluster, backends: i64) {
 }
 
 /// The postmaster is killed by somebody else, and nobody sees to its children: a detached server's
-/// supervisor does not.
+/// warden does not.
 #[test]
 fn children_that_were_left_alone() {
     let cluster = Cluster::new();

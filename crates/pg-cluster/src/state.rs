@@ -30,6 +30,8 @@ pub enum State {
     Standby(Pid),
     /// A server is shutting down.
     Stopping(Pid),
+    /// A server is there and is stopped by a signal (SIGSTOP) or a debugger: it answers nobody.
+    Suspended(Pid),
     /// A single-user or bootstrap process holds the directory.
     SingleUser(Pid),
     /// A process may be the server, and cannot be looked at closely enough to decide; most often it
@@ -59,6 +61,9 @@ impl Cluster {
         Ok(match self.occupant()? {
             Occupant::Server(postmaster) => {
                 let pid = postmaster.pid();
+                if postmaster.is_suspended() {
+                    return Ok(State::Suspended(pid));
+                }
                 match status(&postmaster) {
                     Some(Status::Ready) => State::Ready(pid),
                     Some(Status::Standby) => State::Standby(pid),
@@ -117,7 +122,9 @@ impl Cluster {
     pub fn readiness(&self) -> Result<Readiness, FindError> {
         Ok(match self.occupant()? {
             Occupant::Nobody => Readiness::NoServer,
-            Occupant::Server(postmaster) if status(&postmaster) == Some(Status::Ready) => {
+            Occupant::Server(postmaster)
+                if status(&postmaster) == Some(Status::Ready) && !postmaster.is_suspended() =>
+            {
                 Readiness::Ready
             }
             _ => Readiness::NotReady,
@@ -154,7 +161,7 @@ impl Cluster {
             pg_proc::open_regular_file(self.data_directory().join("global/pg_control"))
                 .map_err(ControlDataErrorKind::File)?;
             let output = self
-                .command(Program::PgControldata)
+                .english_command(Program::PgControldata)
                 .map_err(|_| ControlDataErrorKind::Content("pg_controldata is missing"))?
                 .args(["-D", self.data_directory().as_str()])
                 .run(Duration::from_secs(60))

@@ -2,6 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, Timespec};
+use rustix::io::Errno;
+
 /// Until when something is waited for.
 ///
 /// A fixed limit is wrong for a server that recovers from a crash: that takes as long as there is
@@ -65,6 +68,22 @@ impl Deadline {
     /// Whether the time is over.
     pub fn is_over(&self) -> bool {
         self.remaining().is_some_and(|left| left.is_zero())
+    }
+
+    /// Waits until something is ready, or the time is over; whether something is. A signal that
+    /// interrupts the wait does not end it.
+    pub(crate) fn poll(&self, fds: &mut [PollFd<'_>]) -> bool {
+        loop {
+            let left = self.remaining().map(Timespec::try_from);
+            // A time too large for the system is as good as none.
+            let timeout = left.and_then(Result::ok);
+            match rustix::event::poll(fds, timeout.as_ref()) {
+                Ok(0) if self.is_over() => return false,
+                Ok(0) | Err(Errno::INTR) => {}
+                Ok(_) => return true,
+                Err(_) => return false,
+            }
+        }
     }
 
     pub(crate) const fn patience(&self) -> Option<Duration> {

@@ -9,7 +9,7 @@
 //! * [`Command`] runs programs such as `initdb`, and starts servers: with dropped privileges, a
 //!   clean environment, nothing inherited, and [bound](Ownership) to the process that starts them.
 //! * [`DirectoryGuard`] removes directories when their owner ends.
-//! * [`ping`] asks a server over its socket.
+//! * [`ping`] asks a server over its socket; [`wire`] frames the messages of its protocol.
 //! * [`Orphans`] and [`release_shared_memory`] are about what a killed server leaves behind.
 //!
 //! ```
@@ -44,8 +44,12 @@
 //!
 //! # Threads, forks and signals
 //!
-//! Starting something forks the calling process twice, and what runs between fork and exec calls
-//! nothing but async-signal-safe functions: any thread of any program may do it. SIGCHLD is left
+//! The first program or guard starts the warden: one process for each program, which starts and
+//! watches everything else. On Linux it is the program itself, executed anew: an initializer of
+//! this crate sees the environment variable `PG_PROC_WARDEN`, and `main` is never reached. Where
+//! that cannot be (this crate in a library of another program, no `/proc`, other systems) the
+//! caller is forked, and what runs then calls nothing but async-signal-safe functions. Either way
+//! any thread of any program may do it. The warden is not a child of the caller. SIGCHLD is left
 //! alone. A caller that ignores it, or that waits for children it did not start, takes away nothing
 //! that is needed here.
 //!
@@ -85,6 +89,7 @@ mod signal;
 mod sys;
 #[cfg(test)]
 mod texts;
+pub mod wire;
 
 pub use camino::{Utf8Path, Utf8PathBuf};
 
@@ -92,6 +97,7 @@ pub use account::{Account, AccountError, AccountErrorKind};
 pub use deadline::Deadline;
 pub use files::pid_file::{PidFile, PidFileError, PidFileErrorKind, ServerKind, Status};
 pub use files::postmaster_opts::{PostmasterOpts, PostmasterOptsError, PostmasterOptsErrorKind};
+pub use files::server_message::{ServerMessage, Severity};
 pub use files::socket::{MAX_SOCKET_PATH, SocketPath, SocketPathError};
 pub use fs::directory::Directory;
 pub use fs::directory_lock::{DirectoryLock, LockError, LockErrorKind, TryLock, available_space};
@@ -112,6 +118,8 @@ pub use postmaster::ping::{Endpoint, Ping, Rejection, ping};
 pub use postmaster::shared_memory::{
     Released, SharedMemoryError, SharedMemoryErrorKind, release_shared_memory,
 };
+pub use postmaster::sockets::remove_dead_socket;
 pub use postmaster::wait_error::{WaitError, WaitErrorKind};
 pub use shared_memory_id::SharedMemoryId;
 pub use signal::{Signal, SignalError, SignalErrorKind};
+pub use sys::tcp_listener;

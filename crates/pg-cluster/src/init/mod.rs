@@ -25,16 +25,21 @@ pub use self::error::{InitError, InitErrorKind};
 pub use self::options::{
     DataChecksums, DirectoryAccess, Durability, InitOptions, Locale, LocaleCategory, LocaleProvider,
 };
-use crate::Cluster;
+use crate::{Cluster, parts};
 
 /// Where `initdb` works.
-pub(crate) const STAGE: &str = ".pg-cluster-init";
+const STAGE: &str = Cluster::INIT_DIRECTORY;
 /// How long another process may keep us from a directory: `initdb` takes half a second.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 /// How long the guard of a killed process may take to remove what that process had begun.
 const GUARD_PATIENCE: Duration = Duration::from_secs(2);
 
 impl Cluster {
+    /// The subdirectory of the data directory in which `initdb` works until [`init`](Self::init) has
+    /// succeeded. An `initdb` that was killed may have left
+    /// [shared memory](pg_proc::release_shared_memory) for it.
+    pub const INIT_DIRECTORY: &str = ".pg-cluster-init";
+
     /// Makes the data directory with `initdb`, and returns when it is complete.
     ///
     /// The directory may be missing, with its parents, or be empty. Under root it comes to belong
@@ -58,7 +63,21 @@ impl Cluster {
         self.installation()
             .require(Program::Initdb)
             .map_err(|error| failed(InitErrorKind::MissingProgram(error)))?;
-        let mut target = Target::prepare(self.data_directory(), self.account()).map_err(failed)?;
+        if let Some(account) = self.account() {
+            account
+                .require_usable()
+                .map_err(|error| failed(InitErrorKind::Account(error)))?;
+        }
+        let mut target =
+            Target::prepare(self.data_directory(), self.account()).map_err(|kind| {
+                let missing = parts::of_half_a_cluster(self);
+                failed(match kind {
+                    InitErrorKind::AlreadyInitialized if !missing.is_empty() => {
+                        InitErrorKind::Incomplete(missing)
+                    }
+                    kind => kind,
+                })
+            })?;
         let wal = options.wal_directory.as_deref();
         let wal = wal
             .map(|path| WalDirectory::prepare(path, self.account()))
@@ -89,14 +108,13 @@ impl Cluster {
 
     fn run_initdb(&self, options: &InitOptions, target: &Target<'_>) -> Result<(), InitErrorKind> {
         let mut command = self
-            .command(Program::Initdb)
+            .english_command(Program::Initdb)
             .map_err(InitErrorKind::MissingProgram)?
-            .args(options.arguments(self.installation().version(), &target.stage()));
+            .args(options.initdb_arguments(self.installation().version(), &target.stage()));
         if options.locale == Locale::Environment {
-            command = command.env_remove("LC_ALL");
-            for (name, value) in locale_variables() {
-                command = command.env(name, value);
-            }
+            command = command
+                .env_remove("LC_ALL")
+                .envs(options.locale_environment());
         }
         if let Some(password) = &options.password {
             // initdb reads the first line of this file, which is the pipe behind its standard
@@ -405,11 +423,4 @@ fn is_written_by_initdb(name: &str) -> bool {
         "postgresql.auto.conf",
     ];
     name.starts_with("pg_") || OTHERS.contains(&name)
-}
-
-/// No locale's name is other than UTF-8, but any other variable may be.
-pub(crate) fn locale_variables() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .filter(|(name, _)| name.starts_with("LC_") || name == "LANG")
 }

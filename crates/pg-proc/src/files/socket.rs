@@ -1,5 +1,8 @@
 //! The Unix socket of a server, and its lock file.
 
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+
 use camino::{Utf8Path, Utf8PathBuf};
 use thiserror::Error;
 
@@ -59,6 +62,30 @@ impl SocketPath {
     /// The file cannot be read, or no server wrote it.
     pub fn read_lock(&self) -> Result<Option<PidFile>, PidFileError> {
         PidFile::read_file(self.lock_file())
+    }
+}
+
+impl SocketPath {
+    /// Removes the socket and its lock file if they are what this server has left: the lock file
+    /// names the same process and data directory, and belongs to this user number. Returns whether
+    /// they were.
+    pub(crate) fn remove_of(&self, dead: &PidFile, uid: u32) -> io::Result<bool> {
+        let Ok(Some(lock)) = self.read_lock() else {
+            return Ok(false);
+        };
+        let lock_file = self.lock_file();
+        let is_same = (lock.pid, &lock.data_directory) == (dead.pid, &dead.data_directory);
+        if !is_same || std::fs::symlink_metadata(&lock_file)?.uid() != uid {
+            return Ok(false);
+        }
+        // The names only, not what a link leads to; the lock last, as long as there is a socket.
+        for path in [&self.socket, &lock_file] {
+            match std::fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(true)
     }
 }
 

@@ -64,6 +64,38 @@ impl Directory {
         self.subdirectory(name)
     }
 
+    /// Opens one of its regular files for reading, but no link to one. A pipe is not waited for.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be opened, or is not a regular file
+    /// ([`InvalidInput`](io::ErrorKind::InvalidInput)).
+    pub fn open_file(&self, name: impl AsRef<OsStr>) -> io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let flags = flags | OFlags::CLOEXEC;
+        let opened = rustix::fs::openat(&self.0, name.as_ref(), flags, Mode::empty())?;
+        let file = File::from(opened);
+        match file.metadata()?.is_file() {
+            true => Ok(file),
+            false => Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "it is not a regular file",
+            )),
+        }
+    }
+
+    /// Makes a file in it, for writing, which nobody but its owner may read.
+    ///
+    /// # Errors
+    ///
+    /// If there is anything of this name, a link included, or the system refuses.
+    pub fn create_file(&self, name: impl AsRef<OsStr>) -> io::Result<File> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+        let flags = flags | OFlags::CLOEXEC;
+        let mode = Mode::RUSR | Mode::WUSR;
+        Ok(rustix::fs::openat(&self.0, name.as_ref(), flags, mode)?.into())
+    }
+
     /// The names of what is in it, in any order.
     ///
     /// # Errors
@@ -169,6 +201,19 @@ mod tests {
         assert_eq!(fs::read(path("aside/new/file")).unwrap(), b"held");
         held.remove("sub").unwrap();
         held.remove("sub").unwrap();
+
+        use std::io::Write as _;
+        held.create_file("made").unwrap().write_all(b"x").unwrap();
+        assert_eq!(fs::read(path("aside/made")).unwrap(), b"x");
+        symlink(path("other/file"), path("aside/link")).unwrap();
+        for name in ["link", "new", "nothing"] {
+            assert!(held.open_file(name).is_err(), "{name}");
+        }
+        assert!(held.open_file("made").is_ok());
+        for name in ["link", "made"] {
+            assert!(held.create_file(name).is_err(), "{name}");
+            held.remove(name).unwrap();
+        }
         assert_eq!(held.names().unwrap(), ["new"]);
         assert_eq!(fs::read(path("other/sub/file")).unwrap(), b"other/sub");
         assert_eq!(fs::read(path("other/file")).unwrap(), b"other");

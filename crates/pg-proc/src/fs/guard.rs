@@ -8,8 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use nix::libc;
-use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::event::{PollFd, PollFlags};
 use thiserror::Error;
 
 use crate::deadline::Deadline;
@@ -32,7 +31,7 @@ use crate::sys::{self, Errand, Removal};
 pub struct DirectoryGuard {
     lifeline: Option<Arc<OwnedFd>>,
     done: OwnedFd,
-    process: libc::pid_t,
+    errand: Errand,
     /// How long dropping it may take.
     patience: Duration,
 }
@@ -119,14 +118,14 @@ impl GuardOptions {
             };
             errand.removals.push(removal(path, extent).map_err(failed)?);
         }
-        let (lifeline, done, process) = sys::launch_guard(&errand).map_err(|e| GuardError {
+        let (lifeline, done) = sys::guard(&errand).map_err(|e| GuardError {
             path: None,
             kind: GuardErrorKind::Start(e),
         })?;
         Ok(DirectoryGuard {
             lifeline: Some(Arc::new(lifeline)),
             done,
-            process,
+            errand,
             patience: Duration::from_secs(5),
         })
     }
@@ -138,6 +137,7 @@ impl DirectoryGuard {
         if let Some(lifeline) = self.lifeline.take() {
             sys::send(&lifeline, b"keep");
         }
+        self.errand = Errand::default();
     }
 
     /// Removes the directories now, and waits until that is done; whether it was within the
@@ -157,14 +157,21 @@ impl DirectoryGuard {
     }
 
     fn wait(&self, deadline: Deadline) -> bool {
-        let left = deadline
-            .remaining()
-            .unwrap_or(Duration::from_secs(365 * 86_400));
-        let mut fds = [PollFd::new(&self.done, PollFlags::IN)];
-        matches!(
-            rustix::event::poll(&mut fds, Timespec::try_from(left).ok().as_ref()),
-            Ok(1..)
-        )
+        let is_over = |done: &OwnedFd| {
+            let mut byte = [0];
+            deadline
+                .poll(&mut [PollFd::new(done, PollFlags::IN)])
+                .then(|| rustix::io::read(done, &mut byte) == Ok(1))
+        };
+        match is_over(&self.done) {
+            // The warden was killed before it could see to that. Another one does it.
+            Some(false) => sys::guard(&self.errand).is_ok_and(|(lifeline, done)| {
+                drop(lifeline);
+                is_over(&done) == Some(true)
+            }),
+            Some(true) => true,
+            None => false,
+        }
     }
 }
 
@@ -173,10 +180,8 @@ impl Drop for DirectoryGuard {
     /// on after that.
     fn drop(&mut self) {
         self.lifeline = None;
-        if self.wait(Deadline::after(self.patience)) {
-            sys::reap(self.process);
-        } else {
-            sys::reap_later(self.process);
+        if !self.errand.is_empty() {
+            self.wait(Deadline::after(self.patience));
         }
     }
 }

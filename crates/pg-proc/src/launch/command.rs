@@ -20,9 +20,9 @@ use crate::sys::{self, LaunchError, Launched, Orders, Program, Sink, Stage};
 /// umask 077, and an environment without anything that would make it act on behalf of somebody
 /// else: see [`env`](Self::env).
 ///
-/// Between the caller and the program stands a small process, forked from the caller, which ends
-/// the program when the caller ends. It shares the caller's memory copy-on-write: pages that the
-/// caller changes afterwards exist twice for as long as it lives.
+/// A small process, the warden, is the parent of all programs that the caller starts, and ends them
+/// when the caller exits. It has none of the caller's memory. Programs have the resource limits,
+/// priority, control group and namespaces that the caller had when it started its first program.
 #[derive(Clone, Debug)]
 pub struct Command {
     program: Utf8PathBuf,
@@ -77,6 +77,17 @@ impl Command {
         self.environment
             .insert(name.as_ref().to_owned(), Some(value.as_ref().to_owned()));
         self
+    }
+
+    /// Sets several variables of the environment.
+    #[must_use]
+    pub fn envs(
+        self,
+        variables: impl IntoIterator<Item = (impl AsRef<OsStr>, impl AsRef<OsStr>)>,
+    ) -> Self {
+        variables
+            .into_iter()
+            .fold(self, |command, (name, value)| command.env(name, value))
     }
 
     /// Removes a variable of the environment.

@@ -68,7 +68,7 @@ impl StopPlan {
         self.steps
             .iter()
             .map(|(signal, patience)| Step {
-                signal: signal.as_raw(),
+                signal: signal.as_raw().into(),
                 patience_ms: i64::try_from(patience.as_millis()).unwrap_or(i64::MAX),
             })
             .collect()

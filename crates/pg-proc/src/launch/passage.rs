@@ -1,33 +1,25 @@
-//! Starting a server over the lock files that a crashed one has left.
+//! Starting a server over the lock file that a crashed one has left.
 
 use std::time::Duration;
 
 use camino::Utf8Path;
 
 use crate::deadline::Deadline;
-use crate::files::socket::SocketPath;
 use crate::fs::directory_lock::{DirectoryLock, LockErrorKind};
 use crate::launch::spawn_error::SpawnErrorKind;
-use crate::pid::Pid;
-use crate::postmaster::find::{Found, Stale};
+use crate::postmaster::find::Found;
 use crate::postmaster::handle::Postmaster;
 use crate::postmaster::sockets;
 
 /// How long a start makes others wait. A server replaces the file some milliseconds after it was
 /// executed.
 const TURN: Duration = Duration::from_secs(10);
-/// How long it waits for others.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long it waits for others, if nothing is said.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a new server of a data directory needs to get past the lock file that lies there.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Passage {
-    /// PostgreSQL takes the process that a lock file names for a server if it is alive, whatever it
-    /// is, unless it is the parent or the grandparent of the new one, which `PG_GRANDPARENT_PID`
-    /// names (`CreateLockFile`). One process only: that of the directory's lock file, else that of
-    /// a socket's, if they are known not to be servers. Else it is the calling process, which is
-    /// the grandparent, and in a container often had the same number before; `pg_ctl` does the
-    /// same.
     pub(crate) environment: Vec<(&'static str, String)>,
     /// DIFFERENCE: of two servers that find the same stale file, each removes what lies there under
     /// that name (`CreateLockFile` in src/backend/utils/init/miscinit.c), which may be the file
@@ -42,43 +34,47 @@ impl Passage {
     /// The directory has a server, cannot be looked at, or is locked by somebody else for long.
     pub(crate) fn find(
         data_directory: &Utf8Path,
-        sockets: &[SocketPath],
+        patience: Duration,
     ) -> Result<Self, SpawnErrorKind> {
-        let bystander_of_socket = sockets.iter().find_map(sockets::bystander);
-        let of = |bystander: Option<Pid>| {
-            let pid = bystander
-                .or(bystander_of_socket)
-                .unwrap_or_else(Pid::current);
-            vec![("PG_GRANDPARENT_PID", pid.to_string())]
-        };
-        if Self::stale(data_directory)?.is_none() {
-            return Ok(Self {
-                environment: of(None),
-                turn: None,
-            });
+        if Self::environment(data_directory)?.is_none() {
+            return Ok(Self::default());
         }
-        let turn = match DirectoryLock::acquire(data_directory, Deadline::after(PATIENCE)) {
+        let turn = match DirectoryLock::acquire(data_directory, Deadline::after(patience)) {
             Ok(turn) => Some(turn),
             Err(e) if matches!(e.kind, LockErrorKind::Busy) => return Err(SpawnErrorKind::Lock(e)),
             // Where there are no locks it is as it is without this crate.
             Err(_) => None,
         };
         // Whoever had the turn before may have started a server.
-        let stale = Self::stale(data_directory)?;
+        let environment = Self::environment(data_directory)?;
+        if let (Some(_), Ok(Found::Stale(stale))) = (&turn, Postmaster::find(data_directory)) {
+            // What stays is a reason for the server to fail, and it will say so.
+            let _ = sockets::remove_of(&stale, data_directory);
+        }
         Ok(Self {
-            turn: turn.filter(|_| stale.is_some()),
-            environment: of(stale.and_then(|stale| stale.bystander())),
+            turn: turn.filter(|_| environment.is_some()),
+            environment: environment.unwrap_or_default(),
         })
     }
 
-    /// The lock file that lies there without its server.
-    fn stale(data_directory: &Utf8Path) -> Result<Option<Stale>, SpawnErrorKind> {
+    /// PostgreSQL takes the process that a stale lock file names for a server if it is alive,
+    /// whatever it is, unless it is the grandparent of the new one (`CreateLockFile`). None if
+    /// there is no such file.
+    fn environment(
+        data_directory: &Utf8Path,
+    ) -> Result<Option<Vec<(&'static str, String)>>, SpawnErrorKind> {
         match Postmaster::find(data_directory) {
             Ok(Found::Running(postmaster)) => Err(SpawnErrorKind::Running(postmaster.pid())),
             Ok(Found::SingleUser(pid) | Found::OtherUsers { pid, .. }) => {
                 Err(SpawnErrorKind::Held(pid))
             }
-            Ok(Found::Stale(stale)) => Ok(Some(stale)),
+            Ok(Found::Stale(stale)) => Ok(Some(
+                stale
+                    .bystander()
+                    .map(|pid| ("PG_GRANDPARENT_PID", pid.to_string()))
+                    .into_iter()
+                    .collect(),
+            )),
             Ok(Found::Nothing) => Ok(None),
             Err(e) => Err(SpawnErrorKind::State(e)),
         }

@@ -1,5 +1,6 @@
 //! Running a program to its end.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io;
@@ -13,6 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use thiserror::Error;
 
 use crate::deadline::Deadline;
+use crate::files::server_message::ServerMessage;
 use crate::launch::command::Command;
 use crate::launch::command::Streams;
 use crate::launch::spawn_error::{SpawnError, SpawnErrorKind};
@@ -80,7 +82,7 @@ impl Command {
         let orders = Orders {
             steps: Vec::new(),
             bound: true,
-            if_supervisor_dies: libc::SIGKILL,
+            if_warden_dies: libc::SIGKILL,
             whole_group: true,
             hold: self
                 .held_guard()
@@ -232,6 +234,19 @@ pub struct RunError {
 }
 
 impl RunError {
+    /// What it says of its failure on its standard error: see [`ServerMessage::reason`].
+    pub fn reason(&self) -> Option<ServerMessage> {
+        ServerMessage::reason(&String::from_utf8_lossy(&self.stderr))
+    }
+
+    /// What may help: the program's own `HINT`, or what is known of a program that did not start.
+    pub fn hint(&self) -> Option<Cow<'_, str>> {
+        match &self.kind {
+            RunErrorKind::Start(error) => error.hint(),
+            _ => self.reason()?.hint.map(Cow::Owned),
+        }
+    }
+
     /// Its exit status, if it ended by itself.
     pub const fn status(&self) -> Option<ExitStatus> {
         match &self.kind {
@@ -260,9 +275,8 @@ impl std::fmt::Display for RunError {
             RunErrorKind::Start(e) => return e.fmt(f),
             kind => write!(f, "{} {kind}", self.program)?,
         }
-        let stderr = String::from_utf8_lossy(&self.stderr);
-        match stderr.lines().rfind(|line| !line.trim().is_empty()) {
-            Some(line) => write!(f, ": {}", line.trim()),
+        match self.reason() {
+            Some(reason) => write!(f, ": {reason}"),
             None => Ok(()),
         }
     }
@@ -291,6 +305,6 @@ pub enum RunErrorKind {
     #[error("did not end in time")]
     TimedOut,
     /// The process between the caller and the program was killed, and the program with it.
-    #[error("was lost with its supervisor")]
+    #[error("was lost with the warden")]
     Lost,
 }

@@ -14,13 +14,12 @@ use thiserror::Error;
 use crate::account::Account;
 use crate::deadline::Deadline;
 use crate::files::pid_file::{PidFile, Status};
-use crate::files::socket::SocketPath;
 use crate::launch::command::Command;
 use crate::launch::command::Streams;
 use crate::launch::log::Log;
 use crate::launch::log::{LogReader, Tail};
 use crate::launch::ownership::{Ownership, StopPlan};
-use crate::launch::passage::Passage;
+use crate::launch::passage::{PATIENCE, Passage};
 use crate::launch::spawn_error::{SpawnError, SpawnErrorKind};
 use crate::launch::supervised::Supervised;
 use crate::launch::tenancy::Tenancy;
@@ -40,7 +39,8 @@ pub struct ServerOptions {
     log: Log,
     ownership: Ownership,
     tenancy: Option<Tenancy>,
-    sockets: Vec<SocketPath>,
+    bystander: Option<Pid>,
+    turn_timeout: Duration,
 }
 
 impl ServerOptions {
@@ -56,16 +56,29 @@ impl ServerOptions {
             log: Log::Null,
             ownership: Ownership::default(),
             tenancy: None,
-            sockets: Vec::new(),
+            bystander: None,
+            turn_timeout: PATIENCE,
         }
     }
 
-    /// A socket that the server will make, as its settings say. A lock file of it that a crashed
-    /// server left behind is no obstacle then, also if its process number belongs to another
-    /// program by now.
+    /// How long to wait for other processes that start a server of this data directory over the
+    /// lock file of a crashed one; a minute if not set.
     #[must_use]
-    pub fn socket(mut self, socket: SocketPath) -> Self {
-        self.sockets.push(socket);
+    pub fn turn_timeout(mut self, timeout: Duration) -> Self {
+        self.turn_timeout = timeout;
+        self
+    }
+
+    /// A process that the lock file of a socket names and that is not a server, as was found out.
+    /// Without this the server takes it for one.
+    ///
+    /// If nothing is said, this is the calling process, as for `pg_ctl` its parent: in a container
+    /// its PID is often that of the server before (`PG_GRANDPARENT_PID` in `CreateLockFile`,
+    /// src/backend/utils/init/miscinit.c). A process that the stale `postmaster.pid` names comes
+    /// first.
+    #[must_use]
+    pub fn bystander(mut self, pid: Pid) -> Self {
+        self.bystander = Some(pid);
         self
     }
 
@@ -100,8 +113,8 @@ impl ServerOptions {
 /// [`StopPlan`], and drop waits for that, at most two seconds longer than the plan takes; a
 /// detached one lives on.
 ///
-/// A process between this one and the server (`pg-proc watch` in `ps`) sees to that. If it is
-/// killed itself, the kernel sends a bound server SIGQUIT on Linux; elsewhere such a server is left
+/// The warden, a process between this one and the server (`pg-proc: warden` in `ps`, one for each
+/// program), sees to that. If it is killed itself, the kernel sends a bound server SIGQUIT on Linux; elsewhere such a server is left
 /// behind.
 #[derive(Debug)]
 pub struct Server {
@@ -144,8 +157,15 @@ impl Command {
         }
         let file = options.data_directory.join(PidFile::NAME);
         let file_before = FileVersion::of(&file);
-        let passage = Passage::find(&options.data_directory, &options.sockets)
+        let mut passage = Passage::find(&options.data_directory, options.turn_timeout)
             .map_err(|kind| self.failed(kind))?;
+        if passage.environment.is_empty() {
+            let pid = options.bystander.map_or_else(
+                || std::process::id().to_string(),
+                |bystander| bystander.to_string(),
+            );
+            passage.environment.push(("PG_GRANDPARENT_PID", pid));
+        }
 
         let null = |write: bool| {
             let file = File::options().read(!write).write(write).open("/dev/null");
@@ -187,7 +207,7 @@ impl Command {
         let orders = Orders {
             steps: plan.as_ref().map(StopPlan::to_steps).unwrap_or_default(),
             bound: plan.is_some(),
-            if_supervisor_dies: libc::SIGQUIT,
+            if_warden_dies: libc::SIGQUIT,
             whole_group: false,
             hold: self.held_guard()?,
             vigil: options.tenancy.as_ref().map(|tenancy| Vigil {
@@ -251,7 +271,7 @@ impl Server {
     ///
     /// # Races
     ///
-    /// None: it goes through a pidfd, or is sent by the supervisor, whose child the server is.
+    /// None: it goes through a pidfd, or is sent by the warden, whose child the server is.
     pub fn send(&self, signal: Signal) -> Result<(), SignalError> {
         if self.postmaster.process.descriptor().is_some() {
             return self.postmaster.send(signal);
@@ -345,7 +365,7 @@ impl Server {
 
     /// Lets the server outlive this process from now on.
     ///
-    /// One that was bound before keeps its supervisor, which then waits for the server's end and
+    /// One that was bound before keeps the warden, which then waits for the server's end and
     /// does nothing else.
     ///
     /// # Errors
@@ -368,7 +388,7 @@ impl Drop for Server {
         let longest = Deadline::after(plan.duration().saturating_add(Duration::from_secs(2)));
         self.supervised.wait_all_gone(longest);
         if self.postmaster.is_alive() {
-            // Its supervisor is gone, or it is stuck in the kernel. Whatever can be done, more
+            // The warden is gone, or it is stuck in the kernel. Whatever can be done, more
             // cannot.
             let _ = self.postmaster.send(Signal::Immediate);
             let _ = self.postmaster.wait_gone(longest);

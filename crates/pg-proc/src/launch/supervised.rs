@@ -1,4 +1,4 @@
-//! The owner's side of a supervisor.
+//! The owner's side of a program that the warden watches.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
@@ -6,19 +6,17 @@ use std::process::ExitStatus;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use nix::libc;
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use crate::deadline::Deadline;
 use crate::signal::Signal;
 use crate::sys::{self, Launched, Process, Report};
 
-/// A program that runs under a supervisor of ours.
+/// A program that the warden watches.
 #[derive(Debug)]
 pub(crate) struct Supervised {
     lifeline: Option<OwnedFd>,
     reports: OwnedFd,
-    supervisor: libc::pid_t,
     heard: Mutex<Heard>,
 }
 
@@ -26,7 +24,7 @@ pub(crate) struct Supervised {
 struct Heard {
     status: Option<ExitStatus>,
     all_gone: bool,
-    /// The supervisor has ended, with or without a last word.
+    /// The warden has said its last word, or is gone.
     silent: bool,
 }
 
@@ -35,7 +33,6 @@ impl Supervised {
         let Launched {
             lifeline,
             reports,
-            supervisor,
             process,
             ..
         } = launched;
@@ -44,19 +41,18 @@ impl Supervised {
             Self {
                 lifeline: Some(lifeline),
                 reports,
-                supervisor,
                 heard,
             },
             process,
         )
     }
 
-    /// Becomes readable with every report, and for good when the supervisor has ended.
+    /// Becomes readable with every report, and for good when the warden has said all.
     pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
         self.reports.as_fd()
     }
 
-    /// Exit status of the program, once it has ended. None also if the supervisor was killed and
+    /// Exit status of the program, once it has ended. None also if the warden was killed and
     /// nobody saw the end.
     pub(crate) fn exit_status(&self) -> Option<ExitStatus> {
         self.listen().status
@@ -69,7 +65,7 @@ impl Supervised {
         (heard.status, heard.all_gone || heard.silent)
     }
 
-    /// Waits until the supervisor has reported the end of the program or has ended itself.
+    /// Waits until the warden has reported the end of the program, or is gone.
     pub(crate) fn wait_exit_status(&self, deadline: Deadline) -> Option<ExitStatus> {
         self.wait(deadline, |heard| heard.status.is_some() || heard.silent)
             .status
@@ -93,7 +89,7 @@ impl Supervised {
         }
     }
 
-    /// Lets go of the lifeline: the supervisor does now what it was told to do at the owner's end.
+    /// Lets go of the lifeline: the warden does now what it was told to do at the owner's end.
     pub(crate) fn let_go(&mut self) {
         self.lifeline = None;
     }
@@ -136,24 +132,9 @@ impl Supervised {
                 Err(rustix::io::Errno::INTR) => {}
                 _ => {
                     heard.silent = true;
-                    // It has closed its end, so it is ending: this does not take long.
-                    sys::reap(self.supervisor);
                 }
             }
         }
         *heard
-    }
-}
-
-impl Drop for Supervised {
-    fn drop(&mut self) {
-        self.lifeline = None;
-        match self.listen() {
-            Heard { silent: true, .. } => {}
-            // That was its last word.
-            Heard { all_gone: true, .. } => sys::reap(self.supervisor),
-            // The program takes longer than the owner wants to wait.
-            _ => sys::reap_later(self.supervisor),
-        }
     }
 }

@@ -14,11 +14,11 @@ use crate::sys;
 
 /// Lets a server live as long as any process uses it, and no longer.
 ///
-/// Every user holds a FIFO open for writing ([`Tenant`]), and the server's supervisor holds it open
+/// Every user holds a FIFO open for writing ([`Tenant`]), and the server's warden holds it open
 /// for reading: the kernel counts the users, and sees each of them end however it ends. When there
-/// is none left, the supervisor waits a while for another, and then ends the server.
+/// is none left, the warden waits a while for another, and then ends the server.
 ///
-/// Users enter while they hold the [lock](crate::DirectoryLock) of a directory. The supervisor
+/// Users enter while they hold the [lock](crate::DirectoryLock) of a directory. The warden
 /// takes the same lock to decide that it is the end, and closes its side of the FIFO before it
 /// releases it: whoever [entered](Tenant::enter) has a server that stays.
 #[derive(Clone, Debug)]

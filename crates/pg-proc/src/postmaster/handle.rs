@@ -11,7 +11,7 @@ use crate::files::pid_file::{PidFile, PidFileError, Status};
 use crate::pid::Pid;
 use crate::postmaster::watcher::Watcher;
 use crate::signal::{Signal, SignalError, SignalErrorKind};
-use crate::sys::{Means, Process};
+use crate::sys::{self, Means, Process};
 
 /// A postmaster whose identity was checked.
 ///
@@ -70,6 +70,19 @@ impl Postmaster {
         !self.process.has_ended()
     }
 
+    /// Whether the process is stopped by a signal (SIGSTOP) or a debugger: it does nothing, answers
+    /// nobody, and obeys no signal but SIGCONT and SIGKILL. Known on Linux only.
+    pub fn is_suspended(&self) -> bool {
+        sys::is_suspended(self.pid())
+    }
+
+    /// Its child processes with their titles, such as `postgres: checkpointer` and `postgres: alice
+    /// shop [local] idle` (`init_ps_display` in src/backend/utils/misc/ps_status.c). Known on Linux
+    /// only.
+    pub fn child_titles(&self) -> Vec<(Pid, String)> {
+        sys::titles_of_children(self.pid())
+    }
+
     /// What its lock file says; none as long as it has not written one, or after it has removed it.
     ///
     /// # Errors
@@ -105,13 +118,6 @@ impl Postmaster {
     pub(crate) fn is_standby(&self) -> bool {
         let has = |name: &str| self.data_directory.join(name).exists();
         has("recovery.conf") || has("standby.signal")
-    }
-
-    /// Returns whether the process was stopped, as by SIGSTOP or a debugger: it accepts connections
-    /// then, and answers none, whatever its status says. False where that cannot be seen, and of a
-    /// process whose control group is frozen.
-    pub fn is_stopped(&self) -> bool {
-        self.process.is_stopped()
     }
 
     /// Sends a signal.

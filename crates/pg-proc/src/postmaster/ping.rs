@@ -1,6 +1,6 @@
 //! Asking a server over its socket whether it accepts connections.
 
-use std::io;
+use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use crate::deadline::Deadline;
 use crate::files::socket::SocketPath;
+use crate::wire::{self, ErrorFields, Message};
 
 /// Where a server is asked whether it accepts connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,9 +118,12 @@ pub fn ping(endpoint: &Endpoint, deadline: impl Into<Deadline>) -> Ping {
 fn converse(endpoint: &Endpoint, deadline: Deadline) -> io::Result<Ping> {
     let socket = connect(&endpoint.address, deadline)?;
     let mut connection = Connection { socket, deadline };
-    connection.write(&startup_packet(&endpoint.user, &endpoint.database))?;
+    connection.write(&wire::startup(&[
+        ("user", &endpoint.user),
+        ("database", &endpoint.database),
+    ]))?;
     loop {
-        let (kind, body) = connection.read_message()?;
+        let Message { kind, body } = wire::read(&mut connection, LONGEST_MESSAGE)?;
         match kind {
             b'R' => {
                 if body.starts_with(&[0, 0, 0, 0]) {
@@ -132,42 +136,17 @@ fn converse(endpoint: &Endpoint, deadline: Deadline) -> io::Result<Ping> {
             // without end never lets a read wait, which is where the deadline counts otherwise.
             b'N' | b'v' if !deadline.is_over() => {}
             b'N' | b'v' => return Err(io::ErrorKind::TimedOut.into()),
-            _ => return Err(not_postgresql()),
+            _ => return Err(wire::not_postgresql()),
         }
     }
 }
 
-fn startup_packet(user: &str, database: &str) -> Vec<u8> {
-    const PROTOCOL_3_0: u32 = 3 << 16;
-    let mut packet = vec![0; 4];
-    packet.extend(PROTOCOL_3_0.to_be_bytes());
-    for text in ["user", user, "database", database] {
-        // A zero byte would end the value for the server; what follows it must not become another
-        // parameter.
-        packet.extend(text.bytes().take_while(|&byte| byte != 0));
-        packet.push(0);
-    }
-    packet.push(0);
-    let length = u32::try_from(packet.len()).unwrap_or(u32::MAX);
-    packet.splice(..4, length.to_be_bytes());
-    packet
-}
-
-/// Fields of an error: a letter, text, and a zero byte each.
 fn judge_error(body: &[u8]) -> io::Result<Ping> {
-    let mut code = None;
-    let mut message = String::new();
-    for field in body.split(|&byte| byte == 0) {
-        match field {
-            [b'C', code_text @ ..] => code = Some(code_text),
-            [b'M', text @ ..] => message = String::from_utf8_lossy(text).into_owned(),
-            _ => {}
-        }
-    }
-    match code {
-        Some(b"57P03") => Ok(Ping::Rejecting(rejection(message))),
+    let fields = ErrorFields::parse(body);
+    match fields.code.as_deref() {
+        Some("57P03") => Ok(Ping::Rejecting(rejection(fields.message.into_owned()))),
         Some(_) => Ok(Ping::Accepting),
-        None => Err(not_postgresql()),
+        None => Err(wire::not_postgresql()),
     }
 }
 
@@ -261,46 +240,21 @@ impl Connection {
         Ok(())
     }
 
-    /// Kind and content.
-    fn read_message(&mut self) -> io::Result<(u8, Vec<u8>)> {
-        let mut head = [0; 5];
-        self.read_exact(&mut head)?;
-        let [kind, a, b, c, d] = head;
-        let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
-        if !(4..=LONGEST_MESSAGE).contains(&length) {
-            return Err(not_postgresql());
-        }
-        let mut body = vec![0; length - 4];
-        self.read_exact(&mut body)?;
-        Ok((kind, body))
-    }
-
-    fn read_exact(&mut self, mut buffer: &mut [u8]) -> io::Result<()> {
-        while !buffer.is_empty() {
-            match rustix::io::read(&self.socket, &mut *buffer) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(n) => buffer = buffer.get_mut(n..).unwrap_or_default(),
-                Err(Errno::AGAIN) => wait(&self.socket, PollFlags::IN, self.deadline)?,
-                Err(Errno::INTR) => {}
-                Err(errno) => return Err(errno.into()),
-            }
-        }
-        Ok(())
-    }
-
     /// Says goodbye and waits until the server has taken it in, so that it finds no broken
     /// connection to log. The answer is known already: whatever goes wrong here is no matter.
     fn end_session(&mut self) {
-        const TERMINATE: &[u8] = &[b'X', 0, 0, 0, 4];
-        if self.write(TERMINATE).is_err() {
+        if self.write(&wire::message(b'X', &[])).is_err() {
             return;
         }
         let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Write);
         let mut rest = [0; 1024];
-        while !self.deadline.is_over() && self.read_some(&mut rest).is_ok_and(|n| n > 0) {}
+        while !self.deadline.is_over() && self.read(&mut rest).is_ok_and(|n| n > 0) {}
     }
+}
 
-    fn read_some(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+impl Read for Connection {
+    /// Waits until something arrives, no longer than the deadline allows.
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             match rustix::io::read(&self.socket, &mut *buffer) {
                 Ok(n) => return Ok(n),
@@ -336,11 +290,4 @@ fn wait(socket: &OwnedFd, events: PollFlags, deadline: Deadline) -> io::Result<(
             Err(errno) => return Err(errno.into()),
         }
     }
-}
-
-fn not_postgresql() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::InvalidData,
-        "this is no answer of a PostgreSQL server",
-    )
 }

@@ -80,7 +80,6 @@ impl Postmaster {
     pub fn kill(&self, deadline: impl Into<Deadline>) -> Result<(), WaitError> {
         let deadline = deadline.into();
         let since = Instant::now();
-        let file = self.pid_file().ok().flatten();
         match self.send(Signal::Kill) {
             Err(e) if !e.is_gone() => {
                 let kind = WaitErrorKind::NotSignalled(e.kind);
@@ -93,10 +92,10 @@ impl Postmaster {
             _ => {}
         }
         for_process(self, deadline)?;
-        if let Some(file) = file {
-            sockets::remove_left(&file, self.data_directory());
-        }
-        for_orphans(self, deadline, Some(Signal::Kill))
+        for_orphans(self, deadline, Some(Signal::Kill))?;
+        // What stays stands in the way of other servers only.
+        let _ = sockets::remove_dead_socket(self.data_directory());
+        Ok(())
     }
 
     /// Waits until the server answers on this endpoint that it accepts connections, asking again

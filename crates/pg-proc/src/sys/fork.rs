@@ -8,8 +8,7 @@
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
 use nix::errno::Errno;
 use nix::libc::{self, c_int, pid_t};
@@ -177,15 +176,44 @@ fn close_between(first: RawFd, last: RawFd, limit: RawFd) {
 
 /// The number above any open descriptor; read before a fork, for kernels without `close_range`.
 pub(super) fn descriptor_limit() -> RawFd {
-    // SAFETY: all zeros is a value of the plain C struct that the call fills in. A sandbox may
-    // refuse it.
-    let limit = unsafe {
-        let mut limit: libc::rlimit = std::mem::zeroed();
-        (libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) == 0).then_some(limit.rlim_cur)
-    };
+    let mut limit = 65_536;
+    // SAFETY: the structure is valid; a sandbox may refuse the call.
+    unsafe {
+        let mut limits: libc::rlimit = std::mem::zeroed();
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limits) == 0 {
+            limit = RawFd::try_from(limits.rlim_cur).map_or(limit, |n| n.min(1 << 20));
+        }
+    }
     limit
-        .and_then(|n| RawFd::try_from(n).ok())
-        .map_or(65_536, |n| n.min(1 << 20))
+}
+
+/// The limit that [`raise_descriptor_limit`] found.
+static SOFT_LIMIT: AtomicU64 = AtomicU64::new(u64::MAX);
+
+/// Allows this process as many descriptors as the system does. Async-signal-safe.
+pub(super) fn raise_descriptor_limit() {
+    change_descriptor_limit(|limits| {
+        SOFT_LIMIT.store(limits.rlim_cur as u64, Ordering::Relaxed);
+        limits.rlim_cur = limits.rlim_max;
+    });
+}
+
+/// Undoes [`raise_descriptor_limit`] for a program to be executed. Async-signal-safe.
+pub(super) fn restore_descriptor_limit() {
+    change_descriptor_limit(|limits| {
+        limits.rlim_cur = SOFT_LIMIT.load(Ordering::Relaxed) as libc::rlim_t;
+    });
+}
+
+fn change_descriptor_limit(change: impl FnOnce(&mut libc::rlimit)) {
+    // SAFETY: the structure is valid for both calls, which some sandboxes refuse.
+    unsafe {
+        let mut limits: libc::rlimit = std::mem::zeroed();
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limits) == 0 {
+            change(&mut limits);
+            libc::setrlimit(libc::RLIMIT_NOFILE, &limits);
+        }
+    }
 }
 
 /// Async-signal-safe. Whoever should have read is gone if this fails; there is nobody else to tell.
@@ -230,20 +258,6 @@ pub(crate) fn reap(pid: pid_t) {
     // SAFETY: `status` is valid. The number is ours until waited for; if another thread waited for
     // it, this fails.
     while unsafe { libc::waitpid(pid, &mut status, 0) } < 0 && Errno::last_raw() == libc::EINTR {}
-}
-
-/// Children of ours that had not ended when nobody wanted to wait any longer.
-static UNREAPED: Mutex<Vec<pid_t>> = Mutex::new(Vec::new());
-
-/// Waits for a child whenever another one is reaped this way, instead of now.
-pub(crate) fn reap_later(pid: pid_t) {
-    let mut unreaped = UNREAPED.lock().unwrap_or_else(PoisonError::into_inner);
-    unreaped.push(pid);
-    unreaped.retain(|&pid| {
-        let mut status = 0;
-        // SAFETY: `status` is valid; the number is ours until waited for.
-        unsafe { libc::waitpid(pid, &mut status, libc::WNOHANG) == 0 }
-    });
 }
 
 /// What `ps -o comm` shows: at most 15 bytes. Async-signal-safe.

@@ -15,6 +15,7 @@ use super::executable;
 use super::portable;
 use super::process::{Began, CLOCK_TOLERANCE, DirectoryId, Evidence, Identity, Process};
 use super::segments::MadeFor;
+use crate::account::AccountErrorKind;
 use crate::pid::Pid;
 use crate::signal::Signal;
 
@@ -165,10 +166,6 @@ pub(super) fn has_ended(pid: Pid, began: Option<Began>) -> bool {
         // Without `/proc`, or with one that hides others' processes, only this can be asked.
         None => rustix::process::test_kill_process(pid.rustix()) == Err(Errno::SRCH),
     }
-}
-
-pub(super) fn is_stopped(pid: Pid) -> bool {
-    Stat::read(pid).is_some_and(|stat| matches!(stat.state, b'T' | b't'))
 }
 
 /// Whether the process catches or ignores a signal.
@@ -327,6 +324,64 @@ impl Title {
     fn is_of_postmaster(&self) -> bool {
         self.holds_directory() && !self.is_single_user()
     }
+}
+
+/// Whether the process is stopped by a signal or a debugger (`T` and `t` in proc_pid_stat(5)).
+pub(crate) fn is_suspended(pid: Pid) -> bool {
+    Stat::read(pid).is_some_and(|stat| matches!(stat.state, b'T' | b't'))
+}
+
+/// The children of a process with their command lines, which servers replace by what they do.
+pub(crate) fn titles_of_children(parent: Pid) -> Vec<(Pid, String)> {
+    let title = |pid: Pid| {
+        let bytes = fs::read(proc_path(pid, "cmdline")).ok()?;
+        let text = String::from_utf8_lossy(&bytes).replace('\0', " ");
+        let text = text.trim();
+        (!text.is_empty()).then(|| (pid, text.to_owned()))
+    };
+    children(parent).into_iter().filter_map(title).collect()
+}
+
+/// Why this process, whose user is called root, cannot take on another account, by what the kernel
+/// says of it (proc_pid_status(5), user_namespaces(7)); none if it can, as far as that is told.
+pub(crate) fn limit_of_root(uid: u32, gid: u32) -> Option<AccountErrorKind> {
+    /// By number (`include/uapi/linux/capability.h`).
+    const NEEDED: [(u32, &str); 3] = [(0, "CAP_CHOWN"), (6, "CAP_SETGID"), (7, "CAP_SETUID")];
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name));
+    let effective = field("Uid:")?.split_ascii_whitespace().nth(1)?;
+    let user: u32 = effective.parse().ok()?;
+    if user != 0 {
+        return Some(AccountErrorKind::Fake(user));
+    }
+    if !is_mapped("/proc/self/uid_map", uid) || !is_mapped("/proc/self/gid_map", gid) {
+        return Some(AccountErrorKind::NotMapped);
+    }
+    let held = u64::from_str_radix(field("CapEff:")?.trim(), 16).ok()?;
+    let missing: Vec<_> = NEEDED
+        .into_iter()
+        .filter(|(number, _)| held >> number & 1 == 0)
+        .map(|(_, name)| name)
+        .collect();
+    // A directory that belongs to the account already need not be given away.
+    (!missing.is_empty() && missing != ["CAP_CHOWN"])
+        .then_some(AccountErrorKind::Capabilities(missing))
+}
+
+/// Whether a user or group exists in this user namespace. Each line has the first of a range here,
+/// the first outside, and the length.
+fn is_mapped(map: &str, id: u32) -> bool {
+    fs::read_to_string(map).is_ok_and(|map| {
+        map.lines().any(|line| {
+            let mut numbers = line.split_ascii_whitespace().map(str::parse::<u64>);
+            let (Some(Ok(first)), _, Some(Ok(length))) =
+                (numbers.next(), numbers.next(), numbers.next())
+            else {
+                return true;
+            };
+            (first..first.saturating_add(length)).contains(&u64::from(id))
+        })
+    })
 }
 
 /// Processor time that a process has used, in ticks.

@@ -93,6 +93,24 @@ pub(crate) fn postmaster_in(_directory: DirectoryId) -> Option<Process> {
     None
 }
 
+/// Nothing tells the state of a process.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn is_suspended(_pid: Pid) -> bool {
+    false
+}
+
+/// Nothing tells the children of a process.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn titles_of_children(_parent: Pid) -> Vec<(Pid, String)> {
+    Vec::new()
+}
+
+/// Nothing tells beforehand.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn limit_of_root(_uid: u32, _gid: u32) -> Option<crate::account::AccountErrorKind> {
+    None
+}
+
 #[cfg(target_os = "linux")]
 pub(super) fn began(pid: Pid) -> Option<Began> {
     super::linux::began(pid)
@@ -124,16 +142,6 @@ pub(super) fn has_ended(pid: Pid, began: Option<Began>) -> bool {
     }
 }
 
-#[cfg(target_os = "linux")]
-pub(super) fn is_stopped(pid: Pid) -> bool {
-    super::linux::is_stopped(pid)
-}
-
-#[cfg(not(target_os = "linux"))]
-pub(super) fn is_stopped(pid: Pid) -> bool {
-    Listing::of(pid).is_ok_and(|listing| listing.state == b'T')
-}
-
 /// Nothing tells the arguments of a process.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn is_single_user(_pid: Pid) -> bool {
@@ -142,7 +150,7 @@ pub(crate) fn is_single_user(_pid: Pid) -> bool {
 
 /// A line of `ps`.
 struct Listing {
-    /// The first letter: `Z` for a zombie, `T` for one that was stopped.
+    /// The first letter: `Z` for a zombie.
     state: u8,
     uid: u32,
     age: i64,

@@ -48,13 +48,6 @@ pub(crate) struct DirectoryId {
 }
 
 impl DirectoryId {
-    /// No directory at all.
-    pub(crate) const NONE: Self = Self {
-        device: 0,
-        inode: 0,
-        owner: u32::MAX,
-    };
-
     pub(crate) fn of(path: &Utf8Path) -> io::Result<Self> {
         let meta = std::fs::metadata(path)?;
         if !meta.is_dir() {
@@ -159,11 +152,6 @@ impl Process {
             }
             Self::Number { pid, began } => super::portable::has_ended(*pid, *began),
         }
-    }
-
-    /// Whether the process was stopped, as by SIGSTOP; false where that cannot be seen.
-    pub(crate) fn is_stopped(&self) -> bool {
-        !self.has_ended() && super::portable::is_stopped(self.pid())
     }
 
     /// Whether the process takes this signal otherwise than by ending; none where that cannot be
