@@ -220,6 +220,43 @@ pub fn stranger() -> Option<Account> {
     Some(stranger)
 }
 
+/// `setpriv` with the capabilities that root has in a container of Docker's, as a beginning of a
+/// command line. CAP_SYS_PTRACE and CAP_IPC_OWNER are not among them. Takes root.
+pub fn with_docker_capabilities() -> std::process::Command {
+    const KEPT: &str = "-all,+chown,+dac_override,+fowner,+fsetid,+kill,+setgid,+setuid,+setpcap,\
+                        +net_bind_service,+net_raw,+sys_chroot,+mknod,+audit_write,+setfcap";
+    let mut command = std::process::Command::new("setpriv");
+    command.args([
+        format!("--bounding-set={KEPT}"),
+        "--inh-caps=-all".to_owned(),
+    ]);
+    command
+}
+
+/// Whether tests may mount file systems in namespaces of their own.
+///
+/// # Panics
+///
+/// If root may not, as in a container without CAP_SYS_ADMIN: then the environment has to say so by
+/// `PG_TESTS_NO_NAMESPACES`.
+pub fn may_mount() -> bool {
+    let namespaces: &[&str] = if is_root() {
+        &[]
+    } else {
+        &["--user", "--map-root-user"]
+    };
+    let unshared = std::process::Command::new("unshare")
+        .args(namespaces)
+        .args(["--mount", "true"])
+        .status();
+    let may = unshared.is_ok_and(|status| status.success());
+    assert!(
+        may || env::var_os("PG_TESTS_NO_NAMESPACES").is_some(),
+        "run this where mount namespaces are allowed, or set PG_TESTS_NO_NAMESPACES to do without"
+    );
+    may
+}
+
 /// Without waiting for the disk.
 pub fn init_options() -> InitOptions {
     InitOptions::new().durability(pg_cluster::Durability::NotSynced)

@@ -6,10 +6,9 @@ use std::io;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use pg_proc::{
-    Deadline, Directory, DirectoryLock, Entry, ForeignLink, Found, LockError, Orphans, Pid,
-};
+use pg_proc::{Deadline, Directory, DirectoryLock, Entry, ForeignLink, LockError, Orphans, Pid};
 
+use crate::state::Occupant;
 use crate::{Cluster, Escalation, StopError};
 
 /// A cluster could not be removed.
@@ -143,7 +142,7 @@ impl Cluster {
             return place.remove().map_err(not_removed);
         }
         recognize(&names).map_err(failed)?;
-        if let Ok(Found::SingleUser(pid) | Found::OtherUsers { pid, .. }) = self.find() {
+        if let Ok(Occupant::SingleUser(pid) | Occupant::OtherUsers(pid)) = self.occupant() {
             return Err(failed(RemoveErrorKind::Held(pid)));
         }
         self.stop_and_wait(escalation)

@@ -34,8 +34,8 @@ pub enum State {
     Suspended(Pid),
     /// A single-user or bootstrap process holds the directory.
     SingleUser(Pid),
-    /// A process of another user holds the directory as far as can be seen; no more can be found
-    /// out.
+    /// A process may be the server, and cannot be looked at closely enough to decide; most often it
+    /// is one of another user. Nothing is done to it, nor to the directory.
     OtherUsers(Pid),
 }
 
@@ -182,14 +182,22 @@ impl Cluster {
         Postmaster::find(self.data_directory())
     }
 
-    /// Who holds the data directory. A server that this object has started holds it before it has
-    /// written its lock file.
+    /// Who holds the data directory. A server that this object has started is known without a
+    /// look, also before it has written its lock file, unless the file names another process.
     pub(crate) fn occupant(&self) -> Result<Occupant, FindError> {
+        let own = self.living_server();
+        let is_named = |server: &Arc<OwnServer>| {
+            let file = PidFile::read(self.data_directory()).ok().flatten();
+            file.is_none_or(|file| file.pid == server.process.pid())
+        };
+        if let Some(server) = own.clone().filter(is_named) {
+            return Ok(Occupant::Server(AnyPostmaster::Own(server)));
+        }
         Ok(match self.find()? {
             Found::Running(postmaster) => Occupant::Server(AnyPostmaster::Found(postmaster)),
             Found::SingleUser(pid) => Occupant::SingleUser(pid),
             Found::OtherUsers { pid, .. } => Occupant::OtherUsers(pid),
-            _ => match self.living_server() {
+            _ => match own {
                 Some(server) => Occupant::Server(AnyPostmaster::Own(server)),
                 None => Occupant::Nobody,
             },

@@ -250,6 +250,7 @@ fn starts(causes: &Causes, texts: &mut Vec<String>) {
             path: "/too/long".into(),
         },
         K::Held(Pid::new(4711).expect("a number")),
+        K::LockFileLost(Pid::new(4711).expect("a number")),
         K::Suspended(Pid::new(4711).expect("a number")),
         K::Busy(Duration::from_secs(60)),
         K::Account(account),

@@ -27,15 +27,20 @@
 //!
 //! # What is certain, and what is not
 //!
-//! A process number says nothing: it is given out again. On Linux a process is held by a pidfd
-//! first and looked at second, so what was found out stays true of it. A postmaster is recognised
-//! by its program, its working directory, and its start, which cannot be later than what
-//! `postmaster.pid` records; if the clock was set since, the kernel's record of who created the
-//! server's shared memory decides.
+//! A process ID says nothing: it is given out again. On Linux a process is held by a pidfd first and
+//! looked at second, so what was found out stays true of it. A postmaster works in its data
+//! directory, and either made the shared memory of that directory, as the kernel records, or runs a
+//! program that is a PostgreSQL server by its content. A name proves nothing, and the calling
+//! process is never a postmaster. What cannot be determined is [`Found::OtherUsers`]: nothing is
+//! signalled, started or deleted then.
 //!
 //! Linux before 5.3 has no pidfd, and some sandboxes forbid it: then the time at which the process
-//! began is compared before each signal. Other systems have neither: see [`Postmaster::find`].
-//! [`Postmaster::find_portably`] does without on Linux too.
+//! began is compared before each signal. Without `/proc`, and on other systems, the shared memory
+//! and `ps` have to do: see [`Postmaster::find`]. [`Postmaster::find_portably`] does without on
+//! Linux too.
+//!
+//! Root without CAP_SYS_PTRACE, as in most containers, may not look at processes of other accounts.
+//! The calling thread then takes on the account of the process for the moment of the look.
 //!
 //! # Threads, forks and signals
 //!
@@ -119,7 +124,7 @@ pub use postmaster::shared_memory::{
     Released, SharedMemoryError, SharedMemoryErrorKind, release_shared_memory,
 };
 pub use postmaster::sockets::remove_dead_socket;
-pub use postmaster::wait::{WaitError, WaitErrorKind};
+pub use postmaster::wait_error::{WaitError, WaitErrorKind};
 pub use shared_memory_id::SharedMemoryId;
 pub use signal::{Signal, SignalError, SignalErrorKind};
 pub use sys::tcp_listener;

@@ -128,7 +128,13 @@ fn every_error_reads_as_it_did() {
 
     use SignalErrorKind as K;
     let file = K::RequestFile("promote", denied());
-    for kind in [K::Gone, K::NotPermitted, file, K::System(refused())] {
+    for kind in [
+        K::Gone,
+        K::NotPermitted,
+        K::NotHandled,
+        file,
+        K::System(refused()),
+    ] {
         let signal = Signal::Fast;
         show(&SignalError { pid, signal, kind });
     }

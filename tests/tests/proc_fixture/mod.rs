@@ -107,18 +107,20 @@ impl Cluster {
     /// Starts the server, quickly and with little.
     pub(crate) fn command(&self) -> Command {
         Command::new(self.bin.join("postgres"))
-            .args([
-                "-D",
-                self.data.as_str(),
-                "-k",
-                self.root.as_str(),
-                "-h",
-                "",
-                "-F",
-            ])
-            .args(["-p", &PORT.to_string(), "-c", "shared_buffers=1MB"])
-            .args(["-c", "autovacuum=off"])
+            .args(self.arguments())
             .account(account())
+    }
+
+    pub(crate) fn arguments(&self) -> Vec<String> {
+        let (data, root) = (self.data.as_str(), self.root.as_str());
+        let port = PORT.to_string();
+        let arguments = ["-D", data, "-k", root, "-h", "", "-F", "-p", &port];
+        let settings = ["-c", "shared_buffers=1MB", "-c", "autovacuum=off"];
+        arguments
+            .into_iter()
+            .chain(settings)
+            .map(str::to_owned)
+            .collect()
     }
 
     pub(crate) fn options(&self) -> ServerOptions {

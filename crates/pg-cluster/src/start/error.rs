@@ -101,6 +101,10 @@ pub enum StartErrorKind {
     /// single-user process, or a process of another user.
     #[error("process {0} holds the data directory")]
     Held(Pid),
+    /// A server runs in the data directory, whose lock file was removed or replaced.
+    #[error("server process {0} serves the data directory without its lock file")]
+    LockFileLost(Pid),
+    /// Somebody else listens on that address, a TCP address with port or the path of a Unix socket.
     /// Another process listens on that address.
     #[error("the address {0} is in use")]
     AddressInUse(TakenAddress),
@@ -282,6 +286,10 @@ impl StartError {
             }
             StartErrorKind::SocketPathTooLong { .. } => {
                 "`StartOptions::socket_directory` takes a shorter one, such as a directory in /tmp"
+            }
+            StartErrorKind::LockFileLost(_) => {
+                "`Cluster::stop_and_wait` stops it; a server that has lost its lock file takes no new start beside it, and shuts \
+                 down by itself within a minute"
             }
             StartErrorKind::AddressInUse(_) => {
                 "`StartOptions::port` takes another port; without `listen_addresses` only the Unix socket is used"

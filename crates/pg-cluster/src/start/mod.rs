@@ -88,6 +88,9 @@ impl Cluster {
                     return Err(failed(StartErrorKind::Suspended(postmaster.pid())));
                 }
                 let wait = |error| failed(StartErrorKind::Wait(error));
+                if postmaster.has_lost_lock_file() {
+                    return Err(failed(StartErrorKind::LockFileLost(postmaster.pid())));
+                }
                 if !is_stopping(&postmaster) {
                     let ready = match options.wait {
                         StartWait::Ready => postmaster.wait_ready(deadline()).map(|_| ()),

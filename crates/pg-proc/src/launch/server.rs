@@ -26,7 +26,8 @@ use crate::launch::tenancy::Tenancy;
 use crate::pid::Pid;
 use crate::postmaster::handle::FileVersion;
 use crate::postmaster::handle::Postmaster;
-use crate::postmaster::wait::{self, WaitError, WaitErrorKind};
+use crate::postmaster::wait;
+use crate::postmaster::wait_error::{WaitError, WaitErrorKind};
 use crate::signal::{Signal, SignalError};
 use crate::sys::{self, Means, Orders, Sink, Vigil, command};
 
@@ -280,6 +281,7 @@ impl Server {
         if self.postmaster.process.descriptor().is_some() {
             return self.postmaster.send(signal);
         }
+        self.postmaster.wait_for_handler(signal)?;
         // Its parent can signal it without a doubt about whom it hits.
         if self.supervised.exit_status().is_some() {
             let errno = rustix::io::Errno::SRCH;

@@ -8,14 +8,16 @@ use thiserror::Error;
 use crate::files::pid_file::{PidFile, PidFileError, ServerKind};
 use crate::pid::Pid;
 use crate::postmaster::handle::Postmaster;
-use crate::postmaster::handle::directory_id;
-use crate::sys::{Evidence, Identity, Means, Process, identify, postmaster_in};
+use crate::sys::{
+    DirectoryId, Evidence, Identity, MadeFor, Means, Process, Segment, identify, is_single_user,
+    postmaster_in, segments_by_key, segments_for,
+};
 
 /// What holds a data directory.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Found {
-    /// Nothing: there is no lock file, or no such directory.
+    /// Nothing: there is no lock file and no server without one, or no such directory.
     ///
     /// A server needs some milliseconds from its start until it has written the file.
     Nothing,
@@ -25,10 +27,10 @@ pub enum Found {
     Stale(Stale),
     /// A single-user or bootstrap process. It knows none of a postmaster's signals.
     SingleUser(Pid),
-    /// A process of another user, which may be the server: it cannot be looked at closely enough to
-    /// tell.
+    /// A process that may be the server, and cannot be looked at closely enough to decide: most
+    /// often one of another user. It is neither known to run the directory nor known not to.
     OtherUsers {
-        /// The process that the lock file names.
+        /// The process that the lock file names, or that made the server's shared memory.
         pid: Pid,
         /// Its user, if known.
         uid: Option<u32>,
@@ -89,18 +91,21 @@ impl Stale {
 }
 
 impl Postmaster {
-    /// Finds out what holds a data directory, from its `postmaster.pid` and from the process that
-    /// this names.
+    /// Determines what holds a data directory, from its `postmaster.pid`, from the process that
+    /// this names, and from the shared memory that was made for the directory.
     ///
-    /// On Linux the process has to run a program called `postgres`, in that directory, and must not
-    /// have begun after the start that the file records, unless it is the creator of the shared
-    /// memory that the file names (the clock may have been set). A pid file that came from another
-    /// machine or another container with a shared volume is stale for want of such a process, as it
-    /// is for PostgreSQL itself.
+    /// On Linux the process has to work in that directory, and to have made the shared memory that
+    /// the file names, or to run a program that is a PostgreSQL server by its content. A name
+    /// proves nothing. Root without CAP_SYS_PTRACE looks as the account of the process. A pid file
+    /// that came from another machine or another container with a shared volume is stale for want
+    /// of such a process, as it is for PostgreSQL itself. The calling process is never the server.
     ///
-    /// If the file is damaged, a postmaster that runs in the directory is found without it.
+    /// If the file is absent, damaged, or names another process, the server is found by the shared
+    /// memory that it made for the directory, in time that does not depend on the number of
+    /// processes. A server of another IPC namespace is not found that way.
     ///
-    /// Elsewhere `kill(pid, 0)`, `ps`, and the kernel's record of that shared memory have to do.
+    /// Elsewhere, and on Linux without `/proc`, `kill(pid, 0)`, the kernel's record of that shared
+    /// memory, and `ps` have to do.
     ///
     /// # Errors
     ///
@@ -121,6 +126,20 @@ impl Postmaster {
         let data_directory = data_directory.as_ref();
         find(data_directory, Means::Portable)
     }
+
+    /// Returns whether the server serves its directory although the lock file is absent or names
+    /// another process: somebody removed or replaced it. Such a server notices within a minute and
+    /// shuts down (`RecheckDataDirLockFile`).
+    pub fn has_lost_lock_file(&self) -> bool {
+        // A server that exits in order removes its memory before its lock file.
+        let has_memory = || {
+            let directory = DirectoryId::of(&self.data_directory).ok();
+            directory
+                .and_then(|directory| memory_of(&self.data_directory, directory, self.means))
+                .is_some_and(|(creator, _)| creator == self.pid())
+        };
+        matches!(self.pid_file(), Ok(None)) && has_memory() && self.is_alive()
+    }
 }
 
 /// A server that starts or stops meanwhile replaces the file; what was found out about the old one
@@ -132,7 +151,7 @@ pub(crate) fn find(data_directory: &Utf8Path, means: Means) -> Result<Found, Fin
         data_directory: data_directory.to_owned(),
         kind,
     };
-    let directory = match directory_id(data_directory) {
+    let directory = match DirectoryId::of(data_directory) {
         Ok(id) => id,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
         Err(e) => return Err(failed(FindErrorKind::Directory(e))),
@@ -171,9 +190,9 @@ fn read(data_directory: &Utf8Path) -> Result<Read, FindErrorKind> {
     }
 }
 
-fn judge(path: &Utf8Path, directory: (u64, u64), read: &Read, means: Means) -> Found {
+fn judge(path: &Utf8Path, directory: DirectoryId, read: &Read, means: Means) -> Found {
     let file = match read {
-        Read::Absent => return Found::Nothing,
+        Read::Absent => return by_directory(path, directory, means).unwrap_or(Found::Nothing),
         Read::Bad(_) => return without_file(path, directory, means),
         Read::File(file) => file,
     };
@@ -188,22 +207,82 @@ fn judge(path: &Utf8Path, directory: (u64, u64), read: &Read, means: Means) -> F
             return Found::SingleUser(file.pid);
         }
         Identity::Verified(process) => return running(process, path, means),
-        Identity::OtherUsers(uid) => return Found::OtherUsers { pid: file.pid, uid },
+        Identity::Unknown(uid) => return Found::OtherUsers { pid: file.pid, uid },
         Identity::Gone => StaleReason::Gone,
         Identity::Zombie => StaleReason::Zombie,
         Identity::OtherProgram(name) => StaleReason::OtherProgram(name),
         Identity::OtherDirectory => StaleReason::OtherDirectory,
         Identity::BeganLater => StaleReason::BeganLater,
     };
-    Found::Stale(Stale {
-        pid_file: Some(file.clone()),
-        reason,
+    by_directory(path, directory, means).unwrap_or_else(|| {
+        Found::Stale(Stale {
+            pid_file: Some(file.clone()),
+            reason,
+        })
     })
+}
+
+/// The server that made shared memory for the directory, and lives. It has its memory as long as it
+/// has its lock file: it takes the lock before, and removes the memory before the lock
+/// (`PostmasterMain`, `proc_exit`).
+fn by_directory(path: &Utf8Path, directory: DirectoryId, means: Means) -> Option<Found> {
+    let segments = segments(path, directory, means);
+    segments.into_iter().find_map(|segment| {
+        let made_for = segment.made_for(directory);
+        let pid = Pid::new(segment.creator).filter(|_| made_for != MadeFor::Another)?;
+        let evidence = Evidence {
+            pid,
+            directory,
+            start_time: None,
+            shared_memory: Some(segment.name()),
+        };
+        match identify(&evidence, means) {
+            Identity::Verified(_) if is_single_user(pid) => Some(Found::SingleUser(pid)),
+            Identity::Verified(process) => Some(running(process, path, means)),
+            // Many segments may be another directory's; of this one that is certain.
+            Identity::Unknown(uid) if made_for == MadeFor::This => {
+                Some(Found::OtherUsers { pid, uid })
+            }
+            _ => None,
+        }
+    })
+}
+
+/// The creator and the ID of shared memory that was made for the directory, and to which somebody is
+/// attached.
+pub(crate) fn memory_of(
+    path: &Utf8Path,
+    directory: DirectoryId,
+    means: Means,
+) -> Option<(Pid, i32)> {
+    segments(path, directory, means)
+        .into_iter()
+        .find(|segment| segment.made_for(directory) == MadeFor::This)
+        .and_then(|segment| Some((Pid::new(segment.creator)?, segment.id)))
+}
+
+fn segments(path: &Utf8Path, directory: DirectoryId, means: Means) -> Vec<Segment> {
+    match means {
+        Means::Native => segments_for(directory, is_keyed_by_inode(path)),
+        Means::Portable => segments_by_key(directory),
+    }
+}
+
+/// Since PostgreSQL 13 the key of the shared memory is the inode of the data directory
+/// (`PGSharedMemoryCreate`).
+fn is_keyed_by_inode(path: &Utf8Path) -> bool {
+    std::fs::read_to_string(path.join("PG_VERSION"))
+        .ok()
+        .and_then(|text| text.trim().parse::<u32>().ok())
+        .is_some_and(|major| major >= 13)
 }
 
 /// The file is no help: it is empty for a moment when a server starts, and may have been damaged
 /// since.
-fn without_file(path: &Utf8Path, directory: (u64, u64), means: Means) -> Found {
+fn without_file(path: &Utf8Path, directory: DirectoryId, means: Means) -> Found {
+    if let Some(found) = by_directory(path, directory, means) {
+        return found;
+    }
     let process = match means {
         Means::Native => postmaster_in(directory),
         Means::Portable => None,

@@ -1,19 +1,16 @@
-//! A postmaster whose identity was checked: signals, waits, and what it says of itself.
+//! A postmaster whose identity was checked: signals, and what it says of itself.
 
 use std::fs::OpenOptions;
-use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::time::Instant;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::deadline::Deadline;
 use crate::files::pid_file::{PidFile, PidFileError, Status};
 use crate::pid::Pid;
-use crate::postmaster::ping::Endpoint;
-use crate::postmaster::wait::{self, WaitError, WaitErrorKind};
-use crate::signal::SignalErrorKind;
-use crate::signal::{Signal, SignalError};
+use crate::postmaster::watcher::Watcher;
+use crate::signal::{Signal, SignalError, SignalErrorKind};
 use crate::sys::{self, Means, Process};
 
 /// A postmaster whose identity was checked.
@@ -52,6 +49,10 @@ impl FileVersion {
         })
     }
 }
+
+/// How long a server may take from its execution until it handles signals: it is among the first
+/// things that it does.
+const HANDLER_PATIENCE: Duration = Duration::from_secs(10);
 
 impl Postmaster {
     /// Its process number.
@@ -119,21 +120,10 @@ impl Postmaster {
         has("recovery.conf") || has("standby.signal")
     }
 
-    /// Waits until `done` says so, asking it at first and whenever something in the data directory
-    /// has changed.
-    ///
-    /// # Errors
-    ///
-    /// It has ended, or the deadline is over.
-    pub fn wait_until(
-        &self,
-        done: impl FnMut() -> bool,
-        deadline: impl Into<Deadline>,
-    ) -> Result<(), WaitError> {
-        wait::for_change(self, done, deadline.into())
-    }
-
     /// Sends a signal.
+    ///
+    /// A server that has only just been executed would be ended by [`Signal::Reload`] and
+    /// [`Signal::CheckRequests`]: these wait until it handles them, up to ten seconds.
     ///
     /// # Races
     ///
@@ -141,12 +131,43 @@ impl Postmaster {
     ///
     /// # Errors
     ///
-    /// It has [gone](SignalErrorKind::Gone), or belongs to [another
-    /// user](SignalErrorKind::NotPermitted).
+    /// It has [exited](SignalErrorKind::Gone), belongs to [another
+    /// user](SignalErrorKind::NotPermitted), or does [not handle the
+    /// signal](SignalErrorKind::NotHandled).
     pub fn send(&self, signal: Signal) -> Result<(), SignalError> {
+        self.wait_for_handler(signal)?;
         self.process
             .send(signal)
             .map_err(|errno| SignalError::from_errno(self.pid(), signal, errno))
+    }
+
+    /// A postmaster installs its handlers first, and takes the lock of its directory afterwards
+    /// (`PostmasterMain`). Where the kernel does not show the handlers the lock file proves them.
+    pub(crate) fn wait_for_handler(&self, signal: Signal) -> Result<(), SignalError> {
+        if !matches!(signal, Signal::Reload | Signal::CheckRequests) {
+            return Ok(());
+        }
+        let deadline = Deadline::after(HANDLER_PATIENCE);
+        let watcher = Watcher::of_end();
+        loop {
+            let has_lock = || self.pid_file().is_ok_and(|file| file.is_some());
+            if self.process.handles(signal).unwrap_or_else(has_lock) {
+                return Ok(());
+            }
+            let kind = if self.process.has_ended() {
+                SignalErrorKind::Gone
+            } else if deadline.is_over() {
+                SignalErrorKind::NotHandled
+            } else {
+                watcher.poll(self.process.descriptor(), deadline.remaining());
+                continue;
+            };
+            return Err(SignalError {
+                pid: self.pid(),
+                signal,
+                kind,
+            });
+        }
     }
 
     /// Makes a standby the primary: writes the file `promote`, and sends [`Signal::CheckRequests`].
@@ -167,85 +188,6 @@ impl Postmaster {
     /// As [`send`](Self::send), or the file cannot be written.
     pub fn rotate_log(&self) -> Result<(), SignalError> {
         self.request("logrotate")
-    }
-
-    /// Waits until the server has started: [`Status::Ready`], or [`Status::Standby`] for a standby
-    /// that accepts no connections. Ends at once when the server does.
-    ///
-    /// # Errors
-    ///
-    /// It has ended, or the deadline is over. Servers before PostgreSQL 10 never say that they are
-    /// ready: [`wait_accepting`](Self::wait_accepting) asks them.
-    pub fn wait_ready(&self, deadline: impl Into<Deadline>) -> Result<Status, WaitError> {
-        self.wait_status(&[Status::Ready, Status::Standby], deadline)
-    }
-
-    /// Waits until the status is one of these. Ends at once when the server does.
-    ///
-    /// # Errors
-    ///
-    /// It has ended, or the deadline is over.
-    pub fn wait_status(
-        &self,
-        wanted: &[Status],
-        deadline: impl Into<Deadline>,
-    ) -> Result<Status, WaitError> {
-        wait::for_status(self, wanted, deadline.into(), None)
-    }
-
-    /// Waits until the process has ended, and after a crash until its children, which outlive it
-    /// and hold its shared memory, have ended too: a new server can be started then.
-    ///
-    /// # Errors
-    ///
-    /// The deadline is over.
-    pub fn wait_gone(&self, deadline: impl Into<Deadline>) -> Result<(), WaitError> {
-        wait::for_end(self, deadline.into())
-    }
-
-    /// Sends SIGKILL to the postmaster and then to its children, and waits until all are gone: a
-    /// new server, which recovers from the write-ahead log, can be started then.
-    ///
-    /// # Errors
-    ///
-    /// It belongs to another user, or the deadline is over. That it has gone already is no error.
-    ///
-    /// # Cleanup
-    ///
-    /// The lock file and the System V segment stay behind, and POSIX shared memory with them; the
-    /// next start takes care of them, and where there will be none,
-    /// [`release_shared_memory`](crate::release_shared_memory) does.
-    pub fn kill(&self, deadline: impl Into<Deadline>) -> Result<(), WaitError> {
-        let deadline = deadline.into();
-        let since = Instant::now();
-        match self.send(Signal::Kill) {
-            Err(e) if !e.is_gone() => {
-                let kind = WaitErrorKind::NotSignalled(e.kind);
-                return Err(WaitError {
-                    pid: self.pid(),
-                    waited: since.elapsed(),
-                    kind,
-                });
-            }
-            _ => {}
-        }
-        wait::for_process(self, deadline)?;
-        wait::for_orphans(self, deadline, Some(Signal::Kill))
-    }
-
-    /// Waits until the server answers on this endpoint that it accepts connections, asking again
-    /// and again. For servers before PostgreSQL 10, and to be certain of a particular address. Ends
-    /// at once when the server does.
-    ///
-    /// # Errors
-    ///
-    /// It has ended, or the deadline is over.
-    pub fn wait_accepting(
-        &self,
-        endpoint: &Endpoint,
-        deadline: impl Into<Deadline>,
-    ) -> Result<(), WaitError> {
-        wait::for_answer(self, endpoint, deadline.into())
     }
 
     fn request(&self, file: &'static str) -> Result<(), SignalError> {
@@ -269,12 +211,4 @@ impl Postmaster {
             let _ = std::fs::remove_file(&path);
         })
     }
-}
-
-pub(crate) fn directory_id(path: &Utf8Path) -> io::Result<(u64, u64)> {
-    let meta = std::fs::metadata(path)?;
-    if !meta.is_dir() {
-        return Err(io::ErrorKind::NotADirectory.into());
-    }
-    Ok((meta.dev(), meta.ino()))
 }

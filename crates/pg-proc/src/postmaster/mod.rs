@@ -8,3 +8,5 @@ pub(crate) mod progress;
 pub(crate) mod shared_memory;
 pub(crate) mod sockets;
 pub(crate) mod wait;
+pub(crate) mod wait_error;
+pub(crate) mod watcher;

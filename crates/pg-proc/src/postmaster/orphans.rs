@@ -6,12 +6,11 @@ use camino::Utf8Path;
 
 use crate::deadline::Deadline;
 use crate::pid::Pid;
-use crate::postmaster::find::{FindError, FindErrorKind, Found, StaleReason, find};
-use crate::postmaster::handle::directory_id;
-use crate::postmaster::wait::{WaitError, WaitErrorKind, Watcher};
-use crate::shared_memory_id::SharedMemoryId;
+use crate::postmaster::find::{FindError, FindErrorKind, Found, StaleReason, find, memory_of};
+use crate::postmaster::wait_error::{WaitError, WaitErrorKind};
+use crate::postmaster::watcher::Watcher;
 use crate::signal::{Signal, SignalError};
-use crate::sys::{self, Means, Process};
+use crate::sys::{self, DirectoryId, Means, Process, Segment};
 
 /// Children of a postmaster that has gone without them.
 ///
@@ -19,14 +18,18 @@ use crate::sys::{self, Means, Process};
 /// until they next look. They hold its shared memory, and a new server does not start before they
 /// are gone.
 ///
-/// They are found by `/proc` on Linux: processes that call themselves `postgres: ...` and work in
-/// the data directory, whose parent is not a postmaster. Elsewhere they cannot be found, only
-/// waited for, by the number of processes that are attached to the shared memory segment which the
-/// lock file names.
+/// Whether there are any is known from the shared memory that the postmaster made for the directory,
+/// and from the lock file that it left: without both, no process is looked for. On Linux they are
+/// found by `/proc` then: processes that call themselves `postgres: ...` and work in the data
+/// directory, whose parent is not a postmaster. Elsewhere they cannot be found, only waited for, by
+/// the number of processes that are attached to the shared memory.
 #[derive(Debug)]
 pub struct Orphans {
-    directory: (u64, u64),
-    segment: Option<(Pid, SharedMemoryId)>,
+    directory: DirectoryId,
+    /// The memory of the last server: its creator and its ID.
+    segment: Option<(Pid, i32)>,
+    /// Whether a server has left anything by which it is known that it did not end in order.
+    crashed: bool,
     means: Means,
     processes: Vec<Process>,
 }
@@ -44,21 +47,27 @@ impl Orphans {
     }
 
     pub(crate) fn find_by(data_directory: &Utf8Path, means: Means) -> Result<Self, FindError> {
-        let segment = match find(data_directory, means)? {
-            // A copy of another server's file names that server's memory.
-            Found::Stale(stale) if !matches!(stale.reason, StaleReason::OtherDirectory) => stale
-                .pid_file
-                .and_then(|file| Some((file.pid, file.shared_memory?))),
-            // Whoever is attached is no orphan.
-            _ => None,
-        };
-        let directory = directory_id(data_directory).map_err(|e| FindError {
+        let found = find(data_directory, means)?;
+        let directory = DirectoryId::of(data_directory).map_err(|e| FindError {
             data_directory: data_directory.to_owned(),
             kind: FindErrorKind::Directory(e),
         })?;
+        let crashed = matches!(found, Found::Stale(_));
+        let segment = match found {
+            Found::Nothing => memory_of(data_directory, directory, means),
+            // A copy of another server's file names that server's memory.
+            Found::Stale(stale) => stale
+                .pid_file
+                .filter(|_| !matches!(stale.reason, StaleReason::OtherDirectory))
+                .and_then(|file| Some((file.pid, file.shared_memory?.id)))
+                .or_else(|| memory_of(data_directory, directory, means)),
+            // Whoever is attached to a living server's memory is no orphan.
+            _ => None,
+        };
         let mut orphans = Self {
             directory,
             segment,
+            crashed,
             means,
             processes: Vec::new(),
         };
@@ -127,14 +136,18 @@ impl Orphans {
 
     fn look_again(&mut self) {
         self.processes = match self.means {
-            Means::Native => sys::orphans(self.directory),
-            Means::Portable => Vec::new(),
+            Means::Native if self.crashed || self.memory_is_attached() => {
+                sys::orphans(self.directory)
+            }
+            _ => Vec::new(),
         };
     }
 
     fn memory_is_attached(&self) -> bool {
-        self.segment
-            .is_some_and(|(creator, id)| sys::is_attached_creator(id, creator))
+        self.segment.is_some_and(|(creator, id)| {
+            Segment::by_id(id)
+                .is_some_and(|found| found.creator == creator.as_raw() && found.attached > 0)
+        })
     }
 
     fn signal(&self, process: &Process, signal: Signal, since: Instant) -> Result<(), WaitError> {

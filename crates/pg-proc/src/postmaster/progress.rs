@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use crate::files::pid_file::Status;
-use crate::postmaster::handle::Postmaster;
+use crate::pid::Pid;
 
 /// Sees whether anything changes that only changes by work.
 #[derive(Debug)]
 pub(crate) struct Progress {
-    postmaster: crate::pid::Pid,
+    postmaster: Pid,
     patience: Duration,
     seen: Option<Trace>,
     changed: Instant,
@@ -41,8 +41,7 @@ struct Startup {
 }
 
 impl Progress {
-    pub(crate) fn new(postmaster: &Postmaster, patience: Duration) -> Self {
-        let postmaster = postmaster.pid();
+    pub(crate) fn new(postmaster: Pid, patience: Duration) -> Self {
         Self {
             postmaster,
             patience,
@@ -89,7 +88,7 @@ impl Startup {
 /// The process that replays the log calls itself `postgres: startup recovering
 /// 0000000100000000000000A7`.
 #[cfg(target_os = "linux")]
-fn startup(postmaster: crate::pid::Pid) -> Option<Startup> {
+fn startup(postmaster: Pid) -> Option<Startup> {
     crate::sys::children(postmaster)
         .into_iter()
         .find_map(|child| {
@@ -107,7 +106,7 @@ fn startup(postmaster: crate::pid::Pid) -> Option<Startup> {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn startup(_postmaster: crate::pid::Pid) -> Option<Startup> {
+fn startup(_postmaster: Pid) -> Option<Startup> {
     None
 }
 

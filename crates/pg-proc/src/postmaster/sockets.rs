@@ -7,7 +7,7 @@ use camino::Utf8Path;
 use crate::deadline::Deadline;
 use crate::files::socket::SocketPath;
 use crate::fs::directory_lock::DirectoryLock;
-use crate::postmaster::find::{Found, Stale};
+use crate::postmaster::find::{Found, Stale, StaleReason};
 use crate::postmaster::handle::Postmaster;
 
 /// Removes the socket, with its lock file, of a server that was killed: the one that the stale
@@ -43,6 +43,10 @@ pub(crate) fn remove_of(stale: &Stale, data_directory: &Utf8Path) -> io::Result<
     let Some(dead) = &stale.pid_file else {
         return Ok(false);
     };
+    // The file came with a copy of the directory: the server that it names lives elsewhere.
+    if matches!(stale.reason, StaleReason::OtherDirectory) {
+        return Ok(false);
+    }
     let (Some(directory), Some(port)) = (&dead.socket_directory, dead.port) else {
         return Ok(false);
     };

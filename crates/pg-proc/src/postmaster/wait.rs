@@ -1,98 +1,116 @@
-//! Waiting without polling where the system tells what happens, and with short, growing pauses
-//! where it does not.
+//! Waiting for what a server does: its status, its answer, its end.
 
 use std::os::fd::BorrowedFd;
-use std::process::ExitStatus;
-use std::time::{Duration, Instant};
-
-use camino::Utf8Path;
-use rustix::event::{PollFd, PollFlags};
-use thiserror::Error;
+use std::time::Instant;
 
 use crate::deadline::Deadline;
 use crate::files::pid_file::Status;
-use crate::pid::Pid;
 use crate::postmaster::handle::Postmaster;
 use crate::postmaster::orphans::Orphans;
 use crate::postmaster::ping::{Endpoint, ping};
 use crate::postmaster::progress::Progress;
-use crate::signal::{Signal, SignalErrorKind};
-use crate::sys::{DirectoryEvents, Means};
+use crate::postmaster::sockets;
+use crate::postmaster::wait_error::{WaitError, WaitErrorKind};
+use crate::postmaster::watcher::Watcher;
+use crate::signal::Signal;
 
-/// First pause of a wait that has to poll.
-const SHORTEST: Duration = Duration::from_micros(200);
-/// Longest pause of a wait that has to poll.
-const LONGEST: Duration = Duration::from_millis(5);
-/// How often to look even where events are expected: a file system in user space may not report
-/// any.
-const ANYWAY: Duration = Duration::from_millis(250);
-
-/// Sleeps until something may have happened.
-#[derive(Debug)]
-pub(crate) struct Watcher {
-    events: Option<DirectoryEvents>,
-    since: Instant,
-}
-
-impl Watcher {
-    /// Wakes when anything in this directory changes, and when the process ends.
-    pub(crate) fn of_directory(path: &Utf8Path, means: Means) -> Self {
-        let events = match means {
-            Means::Native => DirectoryEvents::of(path),
-            Means::Portable => None,
-        };
-        Self {
-            events,
-            since: Instant::now(),
-        }
-    }
-
-    /// Wakes when the process ends.
-    pub(crate) fn of_end() -> Self {
-        Self {
-            events: None,
-            since: Instant::now(),
-        }
-    }
-
-    /// `end` becomes readable when the process has ended.
-    pub(crate) fn pause(
+impl Postmaster {
+    /// Waits until `done` says so, asking it at first and whenever something in the data directory
+    /// has changed.
+    ///
+    /// # Errors
+    ///
+    /// It has ended, or the deadline is over.
+    pub fn wait_until(
         &self,
-        end: Option<BorrowedFd<'_>>,
-        files_too: bool,
-        left: Option<Duration>,
-    ) {
-        let told = end.is_some() && (self.events.is_some() || !files_too);
-        self.sleep(end, if told { ANYWAY } else { self.polling_pause() }, left);
+        done: impl FnMut() -> bool,
+        deadline: impl Into<Deadline>,
+    ) -> Result<(), WaitError> {
+        for_change(self, done, deadline.into())
     }
 
-    /// Pauses as if nothing told of what is waited for, except for the end of the process.
-    pub(crate) fn poll(&self, end: Option<BorrowedFd<'_>>, left: Option<Duration>) {
-        self.sleep(end, self.polling_pause(), left);
+    /// Waits until the server has started: [`Status::Ready`], or [`Status::Standby`] for a standby
+    /// that accepts no connections. Ends at once when the server does.
+    ///
+    /// # Errors
+    ///
+    /// It has ended, or the deadline is over. Servers before PostgreSQL 10 never say that they are
+    /// ready: [`wait_accepting`](Self::wait_accepting) asks them.
+    pub fn wait_ready(&self, deadline: impl Into<Deadline>) -> Result<Status, WaitError> {
+        self.wait_status(&[Status::Ready, Status::Standby], deadline)
     }
 
-    fn sleep(&self, end: Option<BorrowedFd<'_>>, longest: Duration, left: Option<Duration>) {
-        let pause = left.map_or(longest, |left| left.min(longest));
-        let mut fds = Vec::with_capacity(3);
-        for fd in [
-            end,
-            self.events.as_ref().and_then(DirectoryEvents::descriptor),
-        ]
-        .into_iter()
-        .flatten()
-        {
-            fds.push(PollFd::from_borrowed_fd(fd, PollFlags::IN));
+    /// Waits until the status is one of these. Ends at once when the server does.
+    ///
+    /// # Errors
+    ///
+    /// It has ended, or the deadline is over.
+    pub fn wait_status(
+        &self,
+        wanted: &[Status],
+        deadline: impl Into<Deadline>,
+    ) -> Result<Status, WaitError> {
+        for_status(self, wanted, deadline.into(), None)
+    }
+
+    /// Waits until the process has ended, and after a crash until its children, which outlive it
+    /// and hold its shared memory, have ended too: a new server can be started then.
+    ///
+    /// # Errors
+    ///
+    /// The deadline is over.
+    pub fn wait_gone(&self, deadline: impl Into<Deadline>) -> Result<(), WaitError> {
+        for_end(self, deadline.into())
+    }
+
+    /// Sends SIGKILL to the postmaster and then to its children, and waits until all are gone: a
+    /// new server, which recovers from the write-ahead log, can be started then.
+    ///
+    /// # Errors
+    ///
+    /// It belongs to another user, or the deadline is over. That it has gone already is no error.
+    ///
+    /// # Cleanup
+    ///
+    /// The socket that the lock file names is removed, with its lock file, which would stand in the
+    /// way of other servers. The lock file of the directory and the System V segment stay behind,
+    /// and POSIX shared memory with them; the next start takes care of them, and where there will
+    /// be none,
+    /// [`release_shared_memory`](crate::release_shared_memory) does.
+    pub fn kill(&self, deadline: impl Into<Deadline>) -> Result<(), WaitError> {
+        let deadline = deadline.into();
+        let since = Instant::now();
+        match self.send(Signal::Kill) {
+            Err(e) if !e.is_gone() => {
+                let kind = WaitErrorKind::NotSignalled(e.kind);
+                return Err(WaitError {
+                    pid: self.pid(),
+                    waited: since.elapsed(),
+                    kind,
+                });
+            }
+            _ => {}
         }
-        Deadline::after(pause).poll(&mut fds);
-        if let Some(events) = &self.events {
-            events.forget();
-        }
+        for_process(self, deadline)?;
+        for_orphans(self, deadline, Some(Signal::Kill))?;
+        // What stays stands in the way of other servers only.
+        let _ = sockets::remove_dead_socket(self.data_directory());
+        Ok(())
     }
 
-    /// A sixteenth of the time waited so far: late by at most six per cent, and cheap when it takes
-    /// long.
-    fn polling_pause(&self) -> Duration {
-        (self.since.elapsed() / 16).clamp(SHORTEST, LONGEST)
+    /// Waits until the server answers on this endpoint that it accepts connections, asking again
+    /// and again. For servers before PostgreSQL 10, and to be certain of a particular address. Ends
+    /// at once when the server does.
+    ///
+    /// # Errors
+    ///
+    /// It has ended, or the deadline is over.
+    pub fn wait_accepting(
+        &self,
+        endpoint: &Endpoint,
+        deadline: impl Into<Deadline>,
+    ) -> Result<(), WaitError> {
+        for_answer(self, endpoint, deadline.into())
     }
 }
 
@@ -111,7 +129,7 @@ pub(crate) fn for_status(
     let watcher = Watcher::of_directory(postmaster.data_directory(), postmaster.means);
     let mut progress = deadline
         .patience()
-        .map(|patience| Progress::new(postmaster, patience));
+        .map(|patience| (Progress::new(postmaster.pid(), patience), patience));
     let mut last = None;
     loop {
         // Asked first: a server that has ended meanwhile leaves `ready` in its file.
@@ -128,9 +146,11 @@ pub(crate) fn for_status(
                 return Ok(status);
             }
         }
-        let recovering = progress
-            .as_mut()
-            .is_some_and(|progress| progress.goes_on(last, postmaster.is_standby()));
+        let recovering = progress.as_mut().is_some_and(|(progress, patience)| {
+            // Nothing depends on it before.
+            deadline.remaining().is_some_and(|left| left <= *patience)
+                && progress.goes_on(last, postmaster.is_standby())
+        });
         if deadline.is_over() && !recovering {
             return Err(failed(WaitErrorKind::TimedOut(last)));
         }
@@ -200,11 +220,9 @@ pub(crate) fn for_answer(
 /// Waits for the end of the process, its children included where it left any.
 pub(crate) fn for_end(postmaster: &Postmaster, deadline: Deadline) -> Result<(), WaitError> {
     for_process(postmaster, deadline)?;
-    // A postmaster that ends in order waits for its children first, and removes its file last.
-    match postmaster.pid_file() {
-        Ok(None) => Ok(()),
-        _ => for_orphans(postmaster, deadline, None),
-    }
+    // A postmaster that ends in order waits for its children first, and leaves neither lock file nor
+    // shared memory: then nothing is looked for.
+    for_orphans(postmaster, deadline, None)
 }
 
 pub(crate) fn for_process(postmaster: &Postmaster, deadline: Deadline) -> Result<(), WaitError> {
@@ -239,37 +257,4 @@ pub(crate) fn for_orphans(
         // The directory is gone, and nothing can be found by it.
         Err(_) => Ok(()),
     }
-}
-
-/// Something waited for has not happened.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct WaitError {
-    /// The postmaster.
-    pub pid: Pid,
-    /// How long it was waited for.
-    pub waited: Duration,
-    /// Why no longer.
-    pub kind: WaitErrorKind,
-}
-
-error_with_kind!(WaitError, |e, f| write!(
-    f,
-    "server process {} {} after {:.1?}",
-    e.pid, e.kind, e.waited
-));
-
-/// Why something waited for will not, or has not yet happened.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum WaitErrorKind {
-    /// The server has ended instead; with its exit status if it was started by this process.
-    #[error("ended{}", .0.map(|s| format!(" with {s}")).unwrap_or_default())]
-    Ended(Option<ExitStatus>),
-    /// A process could not be told to end.
-    #[error("cannot be signalled: {0}")]
-    NotSignalled(SignalErrorKind),
-    /// The deadline is over; with the status at that moment.
-    #[error("was still {}", .0.map_or("without a status", Status::as_str))]
-    TimedOut(Option<Status>),
 }
