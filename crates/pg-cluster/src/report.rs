@@ -99,7 +99,7 @@ mod tests {
         let report = Report::new(&error).to_string();
         let (causes, hint) = report.split_once("\nhint: ").unwrap_or_default();
         assert!(
-            causes.starts_with(r#"no database today: "sixteen" asks for no version"#),
+            causes.starts_with(r#"no database today: failed to parse "sixteen" as a request"#),
             "{report}"
         );
         assert_eq!(Some(hint), Report::new(&error).hint().as_deref());
