@@ -38,7 +38,7 @@ fn a_running_cluster_with_all_that_belongs_to_it() {
             .map(|e| e.unwrap().file_name())
             .collect();
         assert_eq!(names, ["readme"], "what others have put there remains");
-        assert_eq!(cluster.state().unwrap(), State::Void);
+        assert_eq!(cluster.state().unwrap(), State::Absent);
         cluster.remove().unwrap();
     }
 }

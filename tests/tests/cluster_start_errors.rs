@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use camino::Utf8Path;
-use pg_cluster::{Cluster, Escalation, Installation, Ownership, StartErrorKind, StartWait};
+use pg_cluster::{Cluster, Installation, Ownership, StartErrorKind, StartWait, StopPlan};
 use pg_tests::{Mount, Orphan, Room, can_mount, copy, init_options, refused, server, servers};
 
 #[test]
@@ -223,7 +223,7 @@ fn reasons_do_not_depend_on_the_language() {
                 && taken.pid == Some(pid) && taken.data_directory.as_deref() == Some(other.data_directory())),
             "{error:?}"
         );
-        other.stop_and_wait(&Escalation::fast()).unwrap();
+        other.stop(&StopPlan::fast()).unwrap();
 
         let hba = fs::read(cluster.hba_file()).unwrap();
         fs::write(cluster.hba_file(), "bogus all all trust\n").unwrap();
@@ -437,5 +437,5 @@ fn no_space_is_left() {
     );
     fs::remove_file(&filler).unwrap();
     full.start(&room.start_options()).unwrap();
-    full.stop_and_wait(&Escalation::fast()).unwrap();
+    full.stop(&StopPlan::fast()).unwrap();
 }

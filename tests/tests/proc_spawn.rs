@@ -371,7 +371,7 @@ fn a_server_ends_when_the_warden_is_killed() {
 fn plans_escalate() {
     let cluster = Cluster::new();
     // A smart shutdown waits for this client for ever.
-    let plan = StopPlan::new().then(Signal::Smart, Duration::from_millis(50));
+    let plan = StopPlan::new(Signal::Smart, Duration::from_millis(50));
     let bound = cluster.options().ownership(Ownership::Bound(plan));
     let server = cluster.command().spawn_server(&bound).expect("spawn");
     server.wait_ready(patience()).expect("ready");

@@ -435,7 +435,5 @@ fn a_detached_server_is_the_callers() {
     drop(temp);
     assert_eq!(ask(&mut connect_to(&info), "SELECT 1"), "1");
     let cluster = pg_cluster::Cluster::new(server(), data).unwrap();
-    cluster
-        .stop_and_wait(&pg_cluster::Escalation::fast())
-        .unwrap();
+    cluster.stop(&pg_cluster::StopPlan::fast()).unwrap();
 }

@@ -15,8 +15,8 @@ use std::io;
 use std::process::ExitCode;
 
 use pg_cluster::{
-    Cluster, ConnectionInfo, Escalation, InitOptions, Installation, MajorVersion, Report, Request,
-    StartError, StartOptions, Started,
+    Cluster, ConnectionInfo, InitOptions, Installation, MajorVersion, Report, Request, StartError,
+    StartOptions, Started, StopPlan,
 };
 
 const USER: &str = "app";
@@ -67,7 +67,7 @@ fn run(directory: &str) -> Result<(), Box<dyn Error>> {
     // database server ends just the same.
     io::copy(&mut io::stdin(), &mut io::sink())?;
 
-    cluster.stop_and_wait(&Escalation::escalating())?;
+    cluster.stop(&StopPlan::escalating())?;
     Ok(())
 }
 

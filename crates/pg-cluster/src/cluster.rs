@@ -1,17 +1,17 @@
 //! A cluster: an installation and a data directory, and what is known of the two at this moment.
 
+use std::borrow::Cow;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use pg_install::{Installation, MajorVersion, MissingProgramError, PgVersionFileError, Program};
-use pg_proc::{Account, AccountError, Command, DirectoryGuard, Server};
+use pg_proc::{Account, AccountError, CollectedLog, Command, DirectoryGuard, Server};
 use pgconf_parse::{AutoConf, ResolveError, Resolver};
 
 use crate::StartOptions;
-use crate::log_file::{CollectedLog, TAIL};
-use crate::start::{Taken, Turn};
+use crate::start::{TAIL, Taken, Turn};
 
 /// A data directory and the installation whose programs serve it.
 ///
@@ -21,7 +21,7 @@ use crate::start::{Taken, Turn};
 /// `&self`, and the type is `Send + Sync`: it may live in a `static`.
 ///
 /// ```no_run
-/// use pg_cluster::{Cluster, Escalation, InitOptions, Installation, Request, StartOptions};
+/// use pg_cluster::{Cluster, InitOptions, Installation, Request, StartOptions, StopPlan};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let installation = Installation::find(&Request::any())?;
@@ -31,7 +31,7 @@ use crate::start::{Taken, Turn};
 /// }
 /// cluster.settings().set("work_mem", "64MB")?;
 /// cluster.start(&StartOptions::new().socket_directory(cluster.data_directory()))?;
-/// cluster.stop_and_wait(&Escalation::fast())?;
+/// cluster.stop(&StopPlan::fast())?;
 /// # Ok(())
 /// # }
 /// ```
@@ -71,7 +71,8 @@ impl OwnServer {
     pub(crate) fn log_tail(&self) -> Option<String> {
         let mut bytes = self.process.log_tail(TAIL).ok()?;
         if let Some(collected) = CollectedLog::find(self.process.postmaster().data_directory()) {
-            bytes.extend(collected.since(self.collected_before.as_ref()));
+            let before = self.collected_before.as_ref();
+            bytes.extend(collected.read_since(before, TAIL).unwrap_or_default());
         }
         let excess = bytes.len().saturating_sub(TAIL);
         Some(String::from_utf8_lossy(bytes.get(excess..)?).into_owned())
@@ -95,8 +96,9 @@ impl Cluster {
         data_directory: impl AsRef<Utf8Path>,
     ) -> Result<Self, ClusterError> {
         let data_directory = absolute(data_directory.as_ref())?;
-        let account =
-            Account::for_data_directory(&data_directory).map_err(ClusterError::Account)?;
+        let account = Account::for_data_directory(&data_directory).map_err(|error| {
+            ClusterError::new(&data_directory, ClusterErrorKind::Account(error))
+        })?;
         Ok(Self {
             installation,
             data_directory,
@@ -125,7 +127,9 @@ impl Cluster {
             .major(installation.major_version().first())
             .auto_conf(AutoConf::Ignored)
             .read(config_file.as_std_path())
-            .map_err(ClusterError::ConfigFile)?;
+            .map_err(|error| {
+                ClusterError::new(&config_file, ClusterErrorKind::ConfigFile(error))
+            })?;
         let data_directory = match read.get("data_directory") {
             Some(found) => directory.join(&*found.value_lossy()),
             None => directory.to_owned(),
@@ -334,20 +338,56 @@ impl Cluster {
 
 fn absolute(path: &Utf8Path) -> Result<Utf8PathBuf, ClusterError> {
     camino::absolute_utf8(path)
-        .map_err(|error| ClusterError::CurrentDirectory(path.to_owned(), error))
+        .map_err(|error| ClusterError::new(path, ClusterErrorKind::CurrentDirectory(error)))
 }
 
-/// Why there is no cluster object.
+/// A [`Cluster`] could not be made for a path.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to determine the cluster of {path}")]
+pub struct ClusterError {
+    path: Utf8PathBuf,
+    #[source]
+    kind: ClusterErrorKind,
+}
+
+/// The reason of a [`ClusterError`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum ClusterError {
+pub enum ClusterErrorKind {
     /// A relative path cannot be made absolute.
-    #[error("failed to make the path {0} absolute")]
-    CurrentDirectory(Utf8PathBuf, #[source] io::Error),
+    #[error("the current directory cannot be determined")]
+    CurrentDirectory(#[source] io::Error),
     /// Under root: there is no account to run the server as.
-    #[error("failed to find an account to run the server as")]
+    #[error("no account is known to run the server as")]
     Account(#[source] AccountError),
     /// The configuration file cannot be read.
-    #[error("failed to read the configuration file")]
+    #[error("the configuration file cannot be read")]
     ConfigFile(#[source] ResolveError),
+}
+
+impl ClusterError {
+    pub(crate) fn new(path: &Utf8Path, kind: ClusterErrorKind) -> Self {
+        Self {
+            path: path.to_owned(),
+            kind,
+        }
+    }
+
+    /// The data directory or the configuration file.
+    pub fn path(&self) -> &Utf8Path {
+        &self.path
+    }
+
+    /// The reason.
+    pub fn kind(&self) -> &ClusterErrorKind {
+        &self.kind
+    }
+
+    /// Advice, if there is any.
+    pub fn hint(&self) -> Option<Cow<'_, str>> {
+        match &self.kind {
+            ClusterErrorKind::Account(error) => error.hint(),
+            _ => None,
+        }
+    }
 }

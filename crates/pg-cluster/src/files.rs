@@ -3,7 +3,7 @@
 use camino::Utf8PathBuf;
 use pg_proc::{FindError, Found, PostmasterOpts};
 
-use crate::{Cluster, Settings, command_line};
+use crate::{Cluster, Settings};
 
 impl Cluster {
     /// The settings in `postgresql.conf`.
@@ -15,10 +15,7 @@ impl Cluster {
     /// [`with_config_file`](Self::with_config_file), the one that the running server was started
     /// with, or the one in the data directory.
     pub fn config_file(&self) -> Utf8PathBuf {
-        let running = || {
-            let arguments = self.running_arguments().ok()?;
-            command_line::setting(&arguments, "config_file")
-        };
+        let running = || self.running_opts().ok()??.setting("config_file");
         let path = match self.given_config_file() {
             Some(path) => path.to_owned(),
             None => running().map_or_else(|| "postgresql.conf".into(), Utf8PathBuf::from),
@@ -57,20 +54,18 @@ impl Cluster {
     /// The value that a setting has by the running server's command line, or by the configuration
     /// files.
     fn in_effect(&self, name: &str) -> Option<String> {
-        let arguments = self.running_arguments().unwrap_or_default();
-        command_line::setting(&arguments, name).or_else(|| {
+        let opts = self.running_opts().ok().flatten();
+        opts.and_then(|opts| opts.setting(name)).or_else(|| {
             let configuration = self.settings().effective().ok()?;
             Some(configuration.get(name)?.value_lossy().into_owned())
         })
     }
 
-    /// The arguments of the running server, from its `postmaster.opts`; none of a server that does
-    /// not run.
-    pub(crate) fn running_arguments(&self) -> Result<Vec<String>, FindError> {
-        if !matches!(self.find()?, Found::Running(_)) {
-            return Ok(Vec::new());
-        }
-        let opts = PostmasterOpts::read(self.data_directory()).ok().flatten();
-        Ok(opts.map(|opts| opts.arguments).unwrap_or_default())
+    /// The command line of the running server, if there is one.
+    pub(crate) fn running_opts(&self) -> Result<Option<PostmasterOpts>, FindError> {
+        Ok(match self.find()? {
+            Found::Running(_) => PostmasterOpts::read(self.data_directory()).ok().flatten(),
+            _ => None,
+        })
     }
 }

@@ -14,7 +14,7 @@
 //! cluster.init(&InitOptions::new())?;
 //! // Where the socket goes unless told otherwise often belongs to the system's server, as on Debian.
 //! let options = StartOptions::new().socket_directory(cluster.data_directory());
-//! let running = cluster.running(&options)?;
+//! let running = cluster.run_scoped(&options)?;
 //! if let Some(address) = cluster.connection_info()? {
 //!     println!("{}", address.with_user("postgres").uri());
 //! }
@@ -46,15 +46,12 @@
 //! one dependency is enough.
 
 mod cluster;
-mod command_line;
-mod configuration_problem;
 mod connection;
 mod control;
-mod control_data;
+mod control_error;
 mod files;
 mod init;
 mod listening;
-mod log_file;
 mod parts;
 mod remove;
 mod report;
@@ -64,6 +61,7 @@ mod start;
 mod state;
 mod stop;
 #[cfg(test)]
+#[path = "../texts/mod.rs"]
 mod texts;
 
 pub use pg_install as install;
@@ -71,15 +69,17 @@ pub use pg_proc as proc;
 pub use pgconf_parse as conf;
 
 pub use pg_install::{Discovery, Installation, MajorVersion, Program, Request, Version};
-pub use pg_proc::{Account, Log, Ownership, Pid, ServerMessage, Severity, Signal, StopPlan};
+pub use pg_proc::{
+    Account, ConfigurationProblem, ControlData, ControlState, Log, Ownership, Pid, ServerMessage,
+    Severity, Signal, StopPlan,
+};
 
 pub use camino::{Utf8Path, Utf8PathBuf};
 
-pub use crate::cluster::{Cluster, ClusterError};
-pub use crate::configuration_problem::ConfigurationProblem;
+pub use crate::cluster::{Cluster, ClusterError, ClusterErrorKind};
 pub use crate::connection::{ConnectionInfo, Host};
-pub use crate::control::{ControlError, ControlErrorKind, Reloaded, RestartError};
-pub use crate::control_data::{ControlData, ControlDataError, ControlDataErrorKind, ControlState};
+pub use crate::control::Reloaded;
+pub use crate::control_error::{ControlError, ControlErrorKind};
 pub use crate::init::{
     DataChecksums, DirectoryAccess, Durability, InitError, InitErrorKind, InitOptions, Locale,
     LocaleCategory, LocaleProvider,
@@ -95,7 +95,7 @@ pub use crate::start::{
     StartError, StartErrorKind, StartOptions, StartWait, Started, TakenAddress,
 };
 pub use crate::state::{Readiness, State};
-pub use crate::stop::{Escalation, StopError, StopErrorKind, StopMode, Stopped};
+pub use crate::stop::Stopped;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -4,7 +4,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use pg_proc::{FindError, PidFile};
 use pgconf_parse::{BaseUnit, Configuration, split_directories, split_guc_list};
 
-use crate::{Cluster, ConnectionInfo, StartOptions, command_line};
+use crate::{Cluster, ConnectionInfo, StartOptions};
 
 /// Where a server will listen, as far as its configuration tells.
 #[derive(Debug)]
@@ -91,11 +91,7 @@ impl Cluster {
         {
             return Ok(Some(info));
         }
-        let opts = self.running_arguments()?;
-        let configuration = self.settings().effective().ok();
-        let listening = of(self, configuration.as_ref(), |name| {
-            command_line::setting(&opts, name)
-        });
+        let listening = self.listening()?;
         let socket = listening.socket_directories.first();
         Ok(match (socket, listening.tcp_hosts.first()) {
             (Some(directory), _) => Some(ConnectionInfo::socket(directory, listening.port)),
@@ -119,13 +115,19 @@ impl Cluster {
                 return Ok(Some(ConnectionInfo::tcp(reachable(host), port)));
             }
         }
-        let opts = self.running_arguments()?;
-        let configuration = self.settings().effective().ok();
-        let listening = of(self, configuration.as_ref(), |name| {
-            command_line::setting(&opts, name)
-        });
+        let listening = self.listening()?;
         let host = listening.tcp_hosts.first();
         Ok(host.map(|host| ConnectionInfo::tcp(reachable(host), listening.port)))
+    }
+}
+
+impl Cluster {
+    /// Where the running server listens, or else the next one will by the configuration files.
+    fn listening(&self) -> Result<Listening, FindError> {
+        let opts = self.running_opts()?;
+        let configuration = self.settings().effective().ok();
+        let given = |name: &str| opts.as_ref()?.setting(name);
+        Ok(of(self, configuration.as_ref(), given))
     }
 }
 

@@ -1,34 +1,9 @@
 //! The parts that a data directory consists of, and those that one lacks.
 
 use camino::Utf8Path;
+use pg_proc::layout::DIRECTORIES;
 
 use crate::Cluster;
-
-/// The directories that `initdb` makes, in all versions from 10 on (`subdirs` in
-/// src/bin/initdb/initdb.c). Most are empty at first, and so are lost by git.
-const DIRECTORIES: [&str; 21] = [
-    "base",
-    "base/1",
-    "global",
-    "pg_commit_ts",
-    "pg_dynshmem",
-    "pg_logical",
-    "pg_logical/mappings",
-    "pg_logical/snapshots",
-    "pg_multixact",
-    "pg_multixact/members",
-    "pg_multixact/offsets",
-    "pg_notify",
-    "pg_replslot",
-    "pg_serial",
-    "pg_snapshots",
-    "pg_stat",
-    "pg_subtrans",
-    "pg_tblspc",
-    "pg_twophase",
-    "pg_wal",
-    "pg_xact",
-];
 
 /// All that is missing of a directory that has parts of a data directory and is none; empty if it is
 /// one, has no part of one, or cannot be looked at.

@@ -6,10 +6,14 @@ use std::io;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use pg_proc::{Deadline, Directory, DirectoryLock, Entry, ForeignLink, LockError, Orphans, Pid};
+use pg_proc::{
+    ControlData, Deadline, Directory, DirectoryLock, Entry, ForeignLink, LockError, Orphans, Pid,
+    StopPlan, layout,
+};
 
+use crate::Cluster;
+use crate::control_error::ControlError;
 use crate::state::Occupant;
-use crate::{Cluster, Escalation, StopError};
 
 /// A cluster could not be removed.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +36,7 @@ pub enum RemoveErrorKind {
     Lock(#[source] LockError),
     /// The server could not be stopped. Nothing was removed.
     #[error("its server does not stop")]
-    Stop(#[source] StopError),
+    Stop(#[source] ControlError),
     /// Children of a server that was killed are left, and cannot be ended. Nothing was removed.
     #[error("children of its killed server cannot be ended")]
     Orphans,
@@ -84,7 +88,7 @@ impl RemoveError {
 }
 
 impl Cluster {
-    /// Stops the server, gently at first ([`Escalation::escalating`]), and removes everything that
+    /// Stops the server, gently at first ([`StopPlan::escalating`]), and removes everything that
     /// belongs to the cluster: the data directory, the directory of the write-ahead log if `pg_wal`
     /// is a link, and what the cluster has put into its tablespaces. A directory that does not
     /// exist is no error, nor is an empty one, which is removed.
@@ -108,15 +112,15 @@ impl Cluster {
     ///
     /// A server that somebody else starts meanwhile finds its files gone.
     pub fn remove(&self) -> Result<(), RemoveError> {
-        self.remove_with(&Escalation::escalating())
+        self.remove_with(&StopPlan::escalating())
     }
 
-    /// As [`remove`](Self::remove), stopping the server as the escalation says.
+    /// As [`remove`](Self::remove), stopping the server by this plan.
     ///
     /// # Errors
     ///
     /// As [`remove`](Self::remove).
-    pub fn remove_with(&self, escalation: &Escalation) -> Result<(), RemoveError> {
+    pub fn remove_with(&self, plan: &StopPlan) -> Result<(), RemoveError> {
         let failed = |kind| RemoveError::new(self.data_directory(), kind);
         let directory = self.data_directory();
         let not_removed = |cause| {
@@ -145,7 +149,7 @@ impl Cluster {
         if let Ok(Occupant::SingleUser(pid) | Occupant::OtherUsers(pid)) = self.occupant() {
             return Err(failed(RemoveErrorKind::Held(pid)));
         }
-        self.stop_and_wait(escalation)
+        self.stop(plan)
             .map_err(|error| failed(RemoveErrorKind::Stop(error)))?;
         self.set_server(None);
         let deadline = Deadline::after(LOCK_PATIENCE);
@@ -245,40 +249,21 @@ fn wal_elsewhere(held: &Directory, owner: u32) -> Option<(Directory, Entry)> {
     }
     let entry = held.entry("pg_wal").ok()?;
     let wal = entry.open_directory().ok()?;
-    let is_written_there = |name: &OsString| name.to_str().is_some_and(is_written_into_pg_wal);
+    let is_written_there = |name: &OsString| name.to_str().is_some_and(layout::is_made_in_pg_wal);
     let is_ours = wal.owner().ok()? == owner && wal.names().ok()?.iter().all(is_written_there);
     Some((wal, entry)).filter(|_| is_ours)
-}
-
-/// `IsXLogFileName` and its kin in src/include/access/xlog_internal.h, and what else servers and
-/// archiving tools put there.
-fn is_written_into_pg_wal(name: &str) -> bool {
-    let (stem, rest) = name.split_at_checked(24).unwrap_or((name, ""));
-    let is_segment = stem.len() == 24 && stem.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let is_history = name.strip_suffix(".history").is_some_and(|timeline| {
-        timeline.len() == 8 && timeline.bytes().all(|byte| byte.is_ascii_hexdigit())
-    });
-    is_segment && (rest.is_empty() || rest == ".partial" || rest.ends_with(".backup"))
-        || is_history
-        || name.starts_with("xlogtemp.")
-        || matches!(
-            name,
-            "archive_status" | "summaries" | "RECOVERYXLOG" | "RECOVERYHISTORY"
-        )
 }
 
 /// The subdirectories of a tablespace that this cluster has made: `PG_` with its major version and
 /// catalog version, owned by the owner of the data directory.
 fn own_parts_of(tablespace: &Directory, held: &Directory, owner: u32) -> Vec<OsString> {
-    let Ok(control) = crate::ControlData::read_in(held) else {
+    let Ok(control) = ControlData::read_in(held) else {
         return Vec::new();
     };
-    let suffix = format!("_{}", control.catalog_version);
     let mut names = tablespace.names().unwrap_or_default();
     names.retain(|name| {
-        let is_named_so = name
-            .to_str()
-            .is_some_and(|name| name.starts_with("PG_") && name.ends_with(&suffix));
+        let is_made = |name: &str| layout::is_made_in_tablespace(name, control.catalog_version);
+        let is_named_so = name.to_str().is_some_and(is_made);
         let part = is_named_so.then(|| tablespace.subdirectory(name));
         part.is_some_and(|part| {
             part.and_then(|part| part.owner())

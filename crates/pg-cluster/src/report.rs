@@ -9,9 +9,7 @@ use pg_install::{DiscoveryError, InstallationError, MissingProgramError, ParseRe
 use pg_proc::{AccountError, RunError, SpawnError};
 use pgconf_parse::{SyntaxError, ValueError};
 
-use crate::{
-    ControlError, InitError, RemoveError, RestartError, SettingsError, StartError, StopError,
-};
+use crate::{ClusterError, ControlError, InitError, RemoveError, SettingsError, StartError};
 
 /// Prints an error with its causes on one line, and below it what may help, if one of them has a
 /// hint. For any error: those of this family are recognised wherever they are among the causes.
@@ -67,7 +65,7 @@ fn hint<'e>(error: &'e (dyn Error + 'static)) -> Option<Cow<'e, str>> {
         };
     }
     hint_of_one_of!(
-        StartError InitError StopError RestartError ControlError SettingsError RemoveError
+        ClusterError StartError InitError ControlError SettingsError RemoveError
         DiscoveryError InstallationError MissingProgramError ParseRequestError
         SpawnError RunError AccountError SyntaxError ValueError
     )

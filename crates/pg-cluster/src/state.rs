@@ -5,18 +5,17 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use pg_install::Program;
-use pg_proc::{FindError, Found, Pid, PidFile, Postmaster, Status};
+use pg_proc::{ControlData, ControlDataError, FindError, Found, Pid, PidFile, Postmaster, Status};
 
 use crate::Cluster;
 use crate::cluster::OwnServer;
-use crate::control_data::{ControlData, ControlDataError, ControlDataErrorKind};
 
 /// What is to be said of a cluster at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum State {
     /// There is no such directory, or an empty one.
-    Void,
+    Absent,
     /// The directory holds something that is no complete data directory.
     Uninitialized,
     /// There is a data directory, and no server.
@@ -82,7 +81,7 @@ impl Cluster {
             {
                 State::Uninitialized
             }
-            Occupant::Nobody => State::Void,
+            Occupant::Nobody => State::Absent,
         })
     }
 
@@ -142,40 +141,24 @@ impl Cluster {
         Ok(started.map(|at| SystemTime::now().duration_since(at).unwrap_or_default()))
     }
 
-    /// What `global/pg_control` says: the system identifier, the state at the last write, and with
-    /// `pg_controldata` in the installation checksums and all the rest.
+    /// The identity, the formats and the state of the cluster, from `global/pg_control`. If the
+    /// installation has `pg_controldata`, and it succeeds, checksums and all other entries are
+    /// included.
     ///
     /// # Errors
     ///
-    /// If the file cannot be read or `pg_controldata` fails.
+    /// If the file cannot be read.
     pub fn control_data(&self) -> Result<ControlData, ControlDataError> {
-        let read = || {
-            if self
-                .installation()
-                .program(Program::PgControldata)
-                .is_none()
-            {
-                return ControlData::read(self.data_directory());
-            }
-            // The program would wait for whatever there is to open.
-            pg_proc::open_regular_file(self.data_directory().join("global/pg_control"))
-                .map_err(ControlDataErrorKind::File)?;
-            let output = self
-                .english_command(Program::PgControldata)
-                .map_err(|_| ControlDataErrorKind::Content("pg_controldata is missing"))?
+        // First, because the program would wait for a pipe or a device to open.
+        let read = ControlData::read(self.data_directory())?;
+        let by_program = || {
+            let program = self.english_command(Program::PgControldata).ok()?;
+            let output = program
                 .args(["-D", self.data_directory().as_str()])
-                .run(Duration::from_secs(60))
-                .map_err(ControlDataErrorKind::Program)?;
-            match ControlData::parse(&String::from_utf8_lossy(&output.stdout)) {
-                Ok(data) => Ok(data),
-                // An odd version of the program; the file itself is there all the same.
-                Err(_) => ControlData::read(self.data_directory()),
-            }
+                .run(Duration::from_secs(60));
+            String::from_utf8_lossy(&output.ok()?.stdout).parse().ok()
         };
-        read().map_err(|kind| ControlDataError {
-            data_directory: self.data_directory().to_owned(),
-            kind,
-        })
+        Ok(by_program().unwrap_or(read))
     }
 
     pub(crate) fn find(&self) -> Result<Found, FindError> {

@@ -2,7 +2,7 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use pg_cluster::{Cluster, ConnectionInfo, Escalation, StopMode};
+use pg_cluster::{Cluster, ConnectionInfo, Signal, StopPlan};
 
 use crate::builder::TempClusterBuilder;
 use crate::error::TempError;
@@ -210,9 +210,9 @@ impl Drop for TempCluster {
             Keep::Always => true,
         };
         if is_kept {
-            let plan = Escalation::new(StopMode::Fast, std::time::Duration::from_secs(5))
-                .then(StopMode::Kill, std::time::Duration::from_secs(2));
-            let _ = self.cluster.stop_and_wait(&plan);
+            let plan = StopPlan::new(Signal::Fast, std::time::Duration::from_secs(5))
+                .then(Signal::Kill, std::time::Duration::from_secs(2));
+            let _ = self.cluster.stop(&plan);
             if self.keep == Keep::OnPanic {
                 say_kept(self.path());
             }

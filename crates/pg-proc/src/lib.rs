@@ -82,6 +82,7 @@ mod pid;
 mod postmaster;
 mod shared_memory_id;
 mod signal;
+mod stop_plan;
 #[allow(unsafe_code)]
 #[allow(
     clippy::unnecessary_cast,
@@ -96,6 +97,12 @@ pub use camino::{Utf8Path, Utf8PathBuf};
 
 pub use account::{Account, AccountError, AccountErrorKind};
 pub use deadline::Deadline;
+pub use files::collected_log::{CollectedLog, read_log_tail};
+pub use files::configuration_problem::ConfigurationProblem;
+pub use files::control_data::{
+    ControlData, ControlDataError, ControlDataErrorKind, ControlState, ParseControlStateError,
+};
+pub use files::layout;
 pub use files::pid_file::{PidFile, PidFileError, PidFileErrorKind, ServerKind, Status};
 pub use files::postmaster_opts::{PostmasterOpts, PostmasterOptsError, PostmasterOptsErrorKind};
 pub use files::server_message::{ServerMessage, Severity};
@@ -109,7 +116,7 @@ pub use fs::replacement::Replacement;
 pub use fs::walk::ForeignLink;
 pub use launch::command::Command;
 pub use launch::log::Log;
-pub use launch::ownership::{Ownership, StopPlan};
+pub use launch::ownership::Ownership;
 pub use launch::run::{Output, RunError, RunErrorKind};
 pub use launch::server::{DetachError, Server, ServerOptions};
 pub use launch::spawn_error::{SpawnError, SpawnErrorKind};
@@ -127,4 +134,5 @@ pub use postmaster::sockets::remove_dead_socket;
 pub use postmaster::wait_error::{WaitError, WaitErrorKind};
 pub use shared_memory_id::SharedMemoryId;
 pub use signal::{Signal, SignalError, SignalErrorKind};
+pub use stop_plan::StopPlan;
 pub use sys::tcp_listener;

@@ -18,7 +18,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use pg_install::Program;
 use pg_proc::{
     Account, Command, Deadline, Directory, DirectoryGuard, DirectoryLock, Entry, GuardOptions,
-    LockErrorKind, MadeDirectory,
+    LockErrorKind, MadeDirectory, layout,
 };
 
 pub use self::error::{InitError, InitErrorKind};
@@ -270,7 +270,7 @@ impl<'a> Target<'a> {
     /// Removes what was moved up, and then the subdirectory that tells that it is ours.
     fn clear(&self) -> io::Result<()> {
         for name in self.held().names()? {
-            if name.to_str().is_some_and(is_written_by_initdb) {
+            if name.to_str().is_some_and(layout::is_made_by_initdb) {
                 self.held().remove(&name)?;
             }
         }
@@ -377,17 +377,4 @@ impl WalDirectory {
         }
         let _ = self.made.remove();
     }
-}
-
-/// The names at the top of a data directory, of all versions. Whatever else is there, somebody else
-/// has put there.
-fn is_written_by_initdb(name: &str) -> bool {
-    const OTHERS: [&str; 5] = [
-        "PG_VERSION",
-        "base",
-        "global",
-        "postgresql.conf",
-        "postgresql.auto.conf",
-    ];
-    name.starts_with("pg_") || OTHERS.contains(&name)
 }

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use camino::Utf8Path;
 use pg_install::{ParameterContext, Program, ServerParameters};
+use pg_proc::ConfigurationProblem;
 
 use super::{SettingsError, SettingsErrorKind, preload};
-use crate::{Cluster, ConfigurationProblem};
+use crate::Cluster;
 
 /// What [`Settings::check`](super::Settings::check) found out.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,10 +5,7 @@ use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use pg_install::MissingProgramError;
-use pg_proc::LockErrorKind;
-
-use crate::ConfigurationProblem;
-use crate::configuration_problem::hints;
+use pg_proc::{ConfigurationProblem, LockErrorKind};
 
 /// An error in reading or writing a cluster's settings.
 #[derive(Debug, thiserror::Error)]
@@ -90,7 +87,7 @@ impl SettingsError {
             SettingsErrorKind::ForeignLink(_) => {
                 Some("if it is meant to lead there, have it belong to the owner of the file".into())
             }
-            SettingsErrorKind::Rejected(problems) => Some(match hints(problems) {
+            SettingsErrorKind::Rejected(problems) => Some(match ConfigurationProblem::hints(problems) {
                 Some(hint) => format!("nothing was changed; the server says: {hint}").into(),
                 None => "nothing was changed".into(),
             }),

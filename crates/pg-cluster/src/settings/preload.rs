@@ -11,11 +11,12 @@ use std::os::unix::fs::{DirBuilderExt as _, chown, symlink};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use pg_install::Program;
+use pg_proc::ConfigurationProblem;
 use pgconf_parse::split_directories;
 
 use super::SettingsErrorKind;
 use super::check::PATIENCE;
-use crate::{Cluster, ConfigurationProblem};
+use crate::Cluster;
 
 const SETTING: &str = "shared_preload_libraries";
 
@@ -32,9 +33,9 @@ pub(super) fn unloadable(
         true => load(cluster, config_file)?,
         false => missing(cluster, &listed),
     };
-    let named = |problem: ConfigurationProblem| ConfigurationProblem {
-        message: format!("{SETTING}: {}", problem.message),
-        ..problem
+    let named = |mut problem: ConfigurationProblem| {
+        problem.message = format!("{SETTING}: {}", problem.message);
+        problem
     };
     Ok(said.into_iter().map(named).collect())
 }
@@ -73,7 +74,7 @@ fn load(
             .reason()
             // Anything else is about the directory.
             .filter(|reason| reason.contains("could not access file") || reason.contains("library"))
-            .map(ConfigurationProblem::of)
+            .map(ConfigurationProblem::from)
             .into_iter()
             .collect()),
     }
@@ -126,10 +127,8 @@ fn missing(cluster: &Cluster, listed: &str) -> Vec<ConfigurationProblem> {
         .iter()
         .map(|name| name.to_string_lossy())
         .filter(|name| !exists(name))
-        .map(|name| ConfigurationProblem {
-            message: format!("there is no library \"{name}\" in {directory}"),
-            ..ConfigurationProblem::default()
-        })
+        .map(|name| format!("there is no library \"{name}\" in {directory}"))
+        .map(ConfigurationProblem::new)
         .collect()
 }
 

@@ -8,17 +8,19 @@ use std::io::{self, Read as _};
 use std::net::{TcpListener, ToSocketAddrs as _};
 use std::time::Duration;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
 use pg_install::Program;
-use pg_proc::{Endpoint, Found, PidFile, Ping, Postmaster, Server, ServerMessage, SocketPath};
+use pg_proc::{
+    ConfigurationProblem, ControlData, ControlState, Endpoint, Found, PidFile, Ping, Postmaster,
+    Server, ServerMessage, SocketPath,
+};
 
 use super::error::{LIBRARIES, MISSING_FILE, PRE_EXISTING, TakenAddress};
 use super::{StartError, StartErrorKind, StartOptions};
 use crate::cluster::OwnServer;
-use crate::control_data::{ControlData, ControlState};
 use crate::listening::Listening;
 use crate::settings::SettingOrigin;
-use crate::{Cluster, ConfigurationProblem, command_line, listening, parts};
+use crate::{Cluster, listening, parts};
 
 /// A reason, if it is the one.
 type Reason = fn(&Evidence<'_>) -> Option<StartErrorKind>;
@@ -87,12 +89,8 @@ impl Evidence<'_> {
     /// The value of a setting at this start, and the file and line that it comes from; none for
     /// one that no file and no option sets.
     fn setting(&self, name: &str) -> Option<(String, Option<SettingOrigin>)> {
-        let given = self.options.settings.iter();
-        if let Some((_, value)) = given
-            .rev()
-            .find(|(given, _)| command_line::is_same(given, name))
-        {
-            return Some((value.clone(), None));
+        if let Some(value) = self.options.value_of(name) {
+            return Some((value.to_owned(), None));
         }
         let history = self.cluster.settings().explain(name).ok()?;
         let origin = history.winner()?;
@@ -102,13 +100,13 @@ impl Evidence<'_> {
     /// A complaint about a setting, with its place.
     fn problem(&self, name: &str, message: &ServerMessage) -> StartErrorKind {
         let origin = self.setting(name).and_then(|(_, origin)| origin);
-        StartErrorKind::Configuration(vec![ConfigurationProblem {
-            file: origin.as_ref().map(|origin| origin.file.clone()),
-            line: origin.and_then(|origin| u32::try_from(origin.line).ok()),
-            message: format!("{name}: {}", message.message),
-            detail: message.detail.clone(),
-            hint: message.hint.clone(),
-        }])
+        let line = origin
+            .as_ref()
+            .and_then(|origin| u32::try_from(origin.line).ok());
+        let mut problem = ConfigurationProblem::from(message.clone());
+        problem.message = format!("{name}: {}", message.message);
+        let problem = problem.at(origin.map(|origin| origin.file), line);
+        StartErrorKind::Configuration(vec![problem])
     }
 
     fn says(&self, words: &str) -> Option<&ServerMessage> {
@@ -245,60 +243,22 @@ fn libraries(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
         .then(|| evidence.problem(LIBRARIES, message))
 }
 
-/// `pg_hba.conf` and `pg_ident.conf` are not read by that check. The server's log names the file
-/// and the line in every language (`tokenize_auth_file` and `parse_hba_line` in
-/// src/backend/libpq/hba.c), in the context of the message or, in a language that is not known, in
-/// the line below it.
+/// The server's check of its configuration does not read `pg_hba.conf` and `pg_ident.conf`.
 fn access_rules(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
-    let messages = &evidence.messages;
-    let number = |text: &str, file: &Utf8Path| -> Option<u32> {
-        text.replace(file.as_str(), "")
-            .split(|c: char| !c.is_ascii_digit())
-            .find_map(|digits| digits.parse().ok())
-    };
-    for file in [evidence.cluster.hba_file(), evidence.cluster.ident_file()] {
-        let problem = |(n, message): (usize, &ServerMessage)| {
-            let (line, said) = match &message.context {
-                Some(context) if context.contains(file.as_str()) => {
-                    (number(context, &file), message)
-                }
-                _ if !message.message.contains(file.as_str()) => return None,
-                _ => match number(&message.message, &file) {
-                    Some(line) => (Some(line), messages.get(n.checked_sub(1)?)?),
-                    None => (None, message),
-                },
-            };
-            Some(ConfigurationProblem {
-                file: Some(file.clone()),
-                line,
-                message: said.message.clone(),
-                detail: said.detail.clone(),
-                hint: said.hint.clone(),
-            })
-        };
-        let (told, closing): (Vec<_>, Vec<_>) = messages
-            .iter()
-            .enumerate()
-            .filter_map(problem)
-            .partition(|problem| problem.line.is_some());
-        // The closing complaint about the whole file has no line.
-        let told = if told.is_empty() { closing } else { told };
-        if !told.is_empty() && file.exists() {
-            return Some(StartErrorKind::Configuration(told));
-        }
-    }
-    None
+    let files = [evidence.cluster.hba_file(), evidence.cluster.ident_file()];
+    let mut present = files.into_iter().filter(|file| file.exists());
+    present.find_map(|file| {
+        let problems = ConfigurationProblem::read_access_rules(&evidence.messages, &file);
+        (!problems.is_empty()).then_some(StartErrorKind::Configuration(problems))
+    })
 }
 
 fn missing_access_rules(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
     let file = evidence.cluster.hba_file();
     let name = file.file_name()?;
     (!file.exists() && evidence.log.contains(name)).then(|| {
-        StartErrorKind::Configuration(vec![ConfigurationProblem {
-            file: Some(file.clone()),
-            message: MISSING_FILE.to_owned(),
-            ..ConfigurationProblem::default()
-        }])
+        let problem = ConfigurationProblem::new(MISSING_FILE);
+        StartErrorKind::Configuration(vec![problem.at(Some(file.clone()), None)])
     })
 }
 

@@ -9,12 +9,11 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 use pg_install::{MajorVersion, MissingProgramError, Version};
 use pg_proc::{
-    AccountError, FindError, MAX_SOCKET_PATH, Pid, ServerMessage, Severity, SpawnError, WaitError,
-    WaitErrorKind,
+    AccountError, ConfigurationProblem, FindError, MAX_SOCKET_PATH, Pid, ServerMessage, Severity,
+    SpawnError, WaitError, WaitErrorKind,
 };
 
-use crate::ConfigurationProblem;
-use crate::configuration_problem::hints;
+use crate::control_error::ControlError;
 use crate::parts;
 
 /// A server did not start.
@@ -154,6 +153,9 @@ pub enum StartErrorKind {
         /// The gravest message in its log, or the last one; none if there is none.
         message: Option<ServerMessage>,
     },
+    /// The server that runs could not be stopped for a [restart](crate::Cluster::restart).
+    #[error("the running server did not stop")]
+    Stop(#[source] ControlError),
     /// There is no server to wait for.
     #[error("there is no server")]
     NotRunning,
@@ -225,7 +227,9 @@ impl StartError {
 
     fn server_hint(&self) -> Option<Cow<'_, str>> {
         let message = match &self.kind {
-            StartErrorKind::Configuration(problems) => return hints(problems).map(Cow::Owned),
+            StartErrorKind::Configuration(problems) => {
+                return ConfigurationProblem::hints(problems).map(Cow::Owned);
+            }
             StartErrorKind::SharedMemory(message) | StartErrorKind::Recovery(message) => message,
             StartErrorKind::Ended { message, .. } => message.as_ref()?,
             _ => return None,
@@ -288,7 +292,7 @@ impl StartError {
                 "`StartOptions::socket_directory` takes a shorter one, such as a directory in /tmp"
             }
             StartErrorKind::LockFileLost(_) => {
-                "`Cluster::stop_and_wait` stops it; a server that has lost its lock file takes no new start beside it, and shuts \
+                "`Cluster::stop` stops it; a server that has lost its lock file takes no new start beside it, and shuts \
                  down by itself within a minute"
             }
             StartErrorKind::AddressInUse(_) => {
@@ -300,6 +304,7 @@ impl StartError {
             StartErrorKind::Wait(_) if self.is_timeout() => {
                 "`StartOptions::timeout` gives it more time"
             }
+            StartErrorKind::Stop(error) => return error.hint(),
             StartErrorKind::MissingProgram(error) => return error.hint(),
             StartErrorKind::Spawn(error) => return error.hint(),
             _ => return None,

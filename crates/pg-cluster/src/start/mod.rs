@@ -11,18 +11,17 @@ use std::time::{Duration, Instant};
 
 use pg_install::Program;
 use pg_proc::{
-    Deadline, Found, Log, Orphans, Ownership, Pid, Postmaster, Server, ServerOptions, SocketPath,
-    SpawnErrorKind, Status, WaitErrorKind,
+    CollectedLog, Deadline, Found, Log, Orphans, Ownership, Pid, Postmaster, Server, ServerOptions,
+    Signal, SocketPath, SpawnErrorKind, Status, StopPlan, WaitErrorKind,
 };
 
 pub use self::error::{StartError, StartErrorKind, TakenAddress};
 pub use self::options::{StartOptions, StartWait};
 pub(crate) use self::turn::{Taken, Turn};
+use crate::Cluster;
 use crate::cluster::OwnServer;
 use crate::listening::Listening;
-use crate::log_file::{CollectedLog, TAIL, tail_of};
 use crate::state::Occupant;
-use crate::{Cluster, Escalation, StopMode};
 
 /// What [`Cluster::start`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +42,8 @@ impl Started {
     }
 }
 
+/// How much of a log is kept in memory, or read, where the caller does not say.
+pub(crate) const TAIL: usize = 64 << 10;
 /// How long a start waits for the children of a server that was killed.
 const ORPHAN_PATIENCE: Duration = Duration::from_secs(10);
 /// The log of a detached server in its data directory, where the caller does not say.
@@ -126,7 +127,7 @@ impl Cluster {
         if options.wait == StartWait::Ready {
             let waited = self.wait_for(&server, deadline());
             if waited.is_err() {
-                give_up(&server.process);
+                let _ = self.carry_out(&give_up(), server.process.postmaster());
             }
             waited?;
         }
@@ -192,7 +193,11 @@ impl Cluster {
     pub fn log_tail(&self) -> Option<String> {
         match self.server() {
             Some(server) => server.log_tail(),
-            None => tail_of(&self.data_directory().join(LOG_FILE)),
+            None => {
+                let path = self.data_directory().join(LOG_FILE);
+                let bytes = pg_proc::read_log_tail(&path, self.data_directory(), TAIL).ok()?;
+                Some(String::from_utf8_lossy(&bytes).into_owned())
+            }
         }
     }
 
@@ -294,16 +299,9 @@ fn is_stopping(postmaster: &Postmaster) -> bool {
     postmaster.status().ok().flatten() == Some(Status::Stopping)
 }
 
-/// A server that could not be waited for must not go on behind the caller's back.
-fn give_up(server: &Server) {
-    let plan = Escalation::new(StopMode::Fast, Duration::from_secs(2))
-        .then(StopMode::Immediate, Duration::from_secs(2))
-        .then(StopMode::Kill, Duration::from_secs(2));
-    for &(mode, patience) in plan.steps() {
-        if server.exit_status().is_some() {
-            return;
-        }
-        let _ = server.send(mode.signal());
-        let _ = server.wait_gone(patience);
-    }
+/// The plan for a server that does not become ready: it must not go on running after the error.
+fn give_up() -> StopPlan {
+    StopPlan::new(Signal::Fast, Duration::from_secs(2))
+        .then(Signal::Immediate, Duration::from_secs(2))
+        .then(Signal::Kill, Duration::from_secs(2))
 }

@@ -6,8 +6,6 @@ use std::time::Duration;
 use camino::Utf8PathBuf;
 use pg_proc::{Log, Ownership, Tenancy};
 
-use crate::command_line;
-
 /// How a server is to be started. The default is a server with the settings of its configuration
 /// files, bound to this process, with the end of its log kept in memory, and waited for until it is
 /// ready, for a minute.
@@ -60,26 +58,24 @@ impl StartOptions {
         }
     }
 
-    /// A setting for this start, which wins over all configuration files. The value is passed as
-    /// one argument: no quoting is needed and no shell sees it.
+    /// A setting for this start, which overrides all configuration files. A dash in the name stands
+    /// for an underscore, as on the server's command line (`ParseLongOption`). The value is passed
+    /// as one argument, without a shell, and needs no quotes.
     #[must_use]
     pub fn setting(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.settings.push((name.into(), value.into()));
+        self.settings
+            .push((name.into().replace('-', "_"), value.into()));
         self
     }
 
     /// Several settings for this start.
     #[must_use]
     pub fn settings<N: Into<String>, V: Into<String>>(
-        mut self,
+        self,
         settings: impl IntoIterator<Item = (N, V)>,
     ) -> Self {
-        self.settings.extend(
-            settings
-                .into_iter()
-                .map(|(name, value)| (name.into(), value.into())),
-        );
-        self
+        let add = |options: Self, (name, value)| options.setting(name, value);
+        settings.into_iter().fold(self, add)
     }
 
     /// The port, for this start.
@@ -192,7 +188,7 @@ impl StartOptions {
         let found = self
             .settings
             .iter()
-            .rfind(|(given, _)| command_line::is_same(given, name));
+            .rfind(|(given, _)| given.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())
     }
 }

@@ -17,8 +17,7 @@ pub(super) fn check(
     options: &StartOptions,
 ) -> Result<Listening, StartErrorKind> {
     for (name, _) in &options.settings {
-        // Dashes stand for underscores on a command line (`ParseLongOption`).
-        if SettingName::new(name.replace('-', "_")).is_err() {
+        if SettingName::new(name).is_err() {
             return Err(StartErrorKind::SettingName(name.clone()));
         }
     }

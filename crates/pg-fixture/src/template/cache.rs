@@ -8,7 +8,6 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use pg_cluster::ClusterError;
 use pg_proc::{Account, Directory, DirectoryLock, TryLock};
 
 use super::manifest::{Manifest, Stamp};
@@ -69,8 +68,7 @@ impl Cache {
         if let Some(named) = given.map(Utf8Path::to_owned).or_else(named_directory) {
             return Self::open_at(named);
         }
-        let account = Account::current()
-            .map_err(|error| TempErrorKind::Cluster(ClusterError::Account(error)))?;
+        let account = Account::current().map_err(TempErrorKind::Account)?;
         // Another user may have made a directory of this name, which is then refused as not private.
         let temporary = storage::disks(None)
             .into_iter()

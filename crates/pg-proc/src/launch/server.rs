@@ -18,7 +18,7 @@ use crate::launch::command::Command;
 use crate::launch::command::Streams;
 use crate::launch::log::Log;
 use crate::launch::log::{LogReader, Tail};
-use crate::launch::ownership::{Ownership, StopPlan};
+use crate::launch::ownership::Ownership;
 use crate::launch::passage::{PATIENCE, Passage};
 use crate::launch::spawn_error::{SpawnError, SpawnErrorKind};
 use crate::launch::supervised::Supervised;
@@ -29,6 +29,7 @@ use crate::postmaster::handle::Postmaster;
 use crate::postmaster::wait;
 use crate::postmaster::wait_error::{WaitError, WaitErrorKind};
 use crate::signal::{Signal, SignalError};
+use crate::stop_plan::StopPlan;
 use crate::sys::{self, Means, Orders, Sink, Vigil, command};
 
 /// How a server is to be started.

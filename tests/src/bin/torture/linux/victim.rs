@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use camino::{Utf8Path, Utf8PathBuf};
 use pg_cluster::conf::Document;
 use pg_cluster::{
-    Cluster, Escalation, Ownership, StartError, StartErrorKind, StartOptions, Started, StopMode,
+    Cluster, Ownership, Signal, StartError, StartErrorKind, StartOptions, Started, StopPlan,
 };
 use pg_tests::{Victim, init_options, server};
 
@@ -120,20 +120,20 @@ fn stop_as_named(cluster: &Cluster) -> Result<(), Failed> {
     let text = std::fs::read_to_string(&file)?;
     let (_, rest) = text.split_once('\n').unwrap_or_default();
     std::fs::write(&file, format!("{}\n{rest}", std::process::id()))?;
-    cluster.stop_and_wait(&Escalation::escalating())?;
+    cluster.stop(&StopPlan::escalating())?;
     Ok(())
 }
 
 fn stop(cluster: &Cluster, mode: &str) -> Result<(), Failed> {
-    let step = |mode| Escalation::new(mode, Duration::from_secs(30));
+    let step = |mode| StopPlan::new(mode, Duration::from_secs(30));
     let escalation = match mode {
-        "smart" => step(StopMode::Smart),
-        "fast" => step(StopMode::Fast),
-        "immediate" => step(StopMode::Immediate),
-        "kill" => step(StopMode::Kill),
-        _ => Escalation::escalating(),
+        "smart" => step(Signal::Smart),
+        "fast" => step(Signal::Fast),
+        "immediate" => step(Signal::Immediate),
+        "kill" => step(Signal::Kill),
+        _ => StopPlan::escalating(),
     };
-    cluster.stop_and_wait(&escalation)?;
+    cluster.stop(&escalation)?;
     Ok(())
 }
 
