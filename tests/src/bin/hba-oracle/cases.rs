@@ -865,11 +865,11 @@ const TREES: &[Tree] = &[
 /// Lines and tokens about as long as the old servers could read.
 fn long() -> Vec<Case> {
     let mut cases = Vec::new();
-    for length in [10_236, 10_238, 10_239, 10_240, 10_241] {
+    for length in [253, 254, 255, 256, 257, 10_238, 10_239, 10_240] {
         let text = format!("local {} all trust\nlocal all all md5\n", "a".repeat(length));
         cases.push(single(format!("token-{length}"), Kind::Hba, text));
     }
-    for length in [20_477, 20_478, 20_479, 20_480, 20_481, 41_000] {
+    for length in [8_190, 8_191, 8_192, 8_193, 20_478, 20_479, 20_480] {
         // Blanks, of which nothing is to be seen in the answers.
         let line = "local all all trust ";
         let text = format!("{line:<length$}\nlocal all all md5\n");
@@ -877,8 +877,11 @@ fn long() -> Vec<Case> {
         let text = format!("{line:<length$}");
         cases.push(single(format!("line-{length}-end"), Kind::Hba, text));
     }
-    let quoted = format!("local \"{}\"\"{} all trust\n", "a".repeat(10_238), "b");
-    cases.push(single("token-quoted".to_owned(), Kind::Hba, quoted));
+    for length in [253, 254, 255, 10_237, 10_238, 10_239] {
+        let name = "a".repeat(length);
+        let quoted = format!("local \"{name}\" all trust\nlocal {name},b all trust\n");
+        cases.push(single(format!("token-quoted-{length}"), Kind::Hba, quoted));
+    }
     let text = format!("local all all trust #{}\nlocal all all md5\n", "c".repeat(20_500));
     cases.push(single("line-comment".to_owned(), Kind::Hba, text));
     cases
