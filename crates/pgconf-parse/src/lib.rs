@@ -85,6 +85,8 @@ mod document;
 mod edit;
 mod edit_error;
 mod error;
+pub mod hba;
+pub mod ident;
 mod list;
 mod loader;
 mod location;

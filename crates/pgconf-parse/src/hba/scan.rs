@@ -21,11 +21,24 @@ use winnow::stream::Location as _;
 use winnow::stream::LocatingSlice;
 use winnow::token::{literal, take_till, take_while};
 
-/// The length of `MAX_LINE`, with its terminating zero, in servers before PostgreSQL 14.
-pub(crate) const MAX_LINE: usize = 20480;
+/// The longest line, with its newline, that a server before PostgreSQL 14 reads: one byte less
+/// than `MAX_LINE`.
+pub(crate) fn longest_line(major: u16) -> Option<usize> {
+    match major {
+        ..=10 => Some(8191),
+        11..=13 => Some(20479),
+        _ => None,
+    }
+}
 
-/// The length of `MAX_TOKEN`, with its terminating zero, in servers before PostgreSQL 16.
-pub(crate) const MAX_TOKEN: usize = 10240;
+/// The longest token that a server before PostgreSQL 16 reads: one byte less than `MAX_TOKEN`.
+pub(crate) fn longest_token(major: u16) -> Option<usize> {
+    match major {
+        ..=10 => Some(255),
+        11..=15 => Some(10239),
+        _ => None,
+    }
+}
 
 type Input<'i> = LocatingSlice<&'i [u8]>;
 
@@ -125,12 +138,12 @@ fn unquoted(written: &[u8]) -> Vec<u8> {
 
 /// Whether servers before PostgreSQL 16 find the token too long: their loop checks the space left
 /// before it looks whether the next byte is a quote or a comma.
-pub(crate) fn is_too_long(token: &Token, line: &[u8]) -> bool {
+pub(crate) fn is_too_long(token: &Token, line: &[u8], longest: usize) -> bool {
     let mut stored = 0;
     let mut within = false;
     let mut after_quote = false;
     for &byte in line[token.span.clone()].iter().chain(token.comma.then_some(&b',')) {
-        if stored >= MAX_TOKEN - 1 {
+        if stored >= longest {
             return true;
         }
         if byte != b'"' || after_quote {
@@ -206,7 +219,8 @@ pub(crate) struct Lines<'a> {
     source: &'a [u8],
     at: usize,
     number: usize,
-    continues: bool,
+    /// None if lines are continued, and may be as long as they like.
+    longest: Option<usize>,
 }
 
 impl<'a> Lines<'a> {
@@ -215,17 +229,18 @@ impl<'a> Lines<'a> {
             source,
             at: 0,
             number: 1,
-            continues: major >= 14,
+            longest: longest_line(major),
         }
     }
 
     /// Source: `fgets` in `tokenize_file` before PostgreSQL 14. What follows a line that is too
     /// long is read as another line.
-    fn short(&mut self) -> Line<'a> {
+    fn short(&mut self, longest: usize) -> Line<'a> {
         let start = self.at;
         let rest = &self.source[start..];
-        let newline = memchr(b'\n', &rest[..rest.len().min(MAX_LINE - 1)]);
-        let length = newline.map_or(rest.len().min(MAX_LINE - 1), |n| n + 1);
+        let most = rest.len().min(longest);
+        let newline = memchr(b'\n', &rest[..most]);
+        let length = newline.map_or(most, |n| n + 1);
         let read = &rest[..length];
         let read = &read[..memchr(0, read).unwrap_or(length)];
         self.at = start + length;
@@ -235,7 +250,7 @@ impl<'a> Lines<'a> {
             parts: Parts::default(),
             number: self.number - 1,
             span: start..self.at,
-            is_too_long: read.len() == MAX_LINE - 1,
+            is_too_long: read.len() == longest,
             is_complete: newline.is_some(),
         }
     }
@@ -321,10 +336,11 @@ impl<'a> Iterator for Lines<'a> {
     fn next(&mut self) -> Option<Line<'a>> {
         if self.at >= self.source.len() {
             None
-        } else if self.continues {
-            Some(self.continued())
         } else {
-            Some(self.short())
+            Some(match self.longest {
+                None => self.continued(),
+                Some(longest) => self.short(longest),
+            })
         }
     }
 }

@@ -213,10 +213,10 @@ impl Reading<'_> {
                 break;
             };
             let place = line.offset(token.span.start);
-            if self.major < 16
-                && token.span.len() >= scan::MAX_TOKEN - 1
-                && scan::is_too_long(&token, &line.text)
-            {
+            let longest = scan::longest_token(self.major);
+            if longest.is_some_and(|longest| {
+                token.span.len() >= longest && scan::is_too_long(&token, &line.text, longest)
+            }) {
                 *at = line.text.len();
                 current.error = Some(error("authentication file token too long", place));
                 break;
@@ -427,20 +427,22 @@ impl Reading<'_> {
                 self.read += 1;
                 // Since PostgreSQL 14 nothing is said of a file that can be opened and not read.
                 let content = Vec::new();
+                let file = self.add(path, content);
                 if self.major < 14 {
-                    return Err(self.unread(path, &error));
+                    return Err(unread(path, &error));
                 }
-                Ok(self.add(path, content))
+                Ok(file)
             }
         }
     }
+}
 
-    fn unread(&self, path: &[u8], error: &io::Error) -> Unopened {
-        let _ = self;
-        Unopened {
-            message: [b"could not read file \"", path, b"\": ", reason(error).as_bytes()].concat(),
-            is_missing: false,
-        }
+/// How servers before PostgreSQL 14 report a directory in the place of a file.
+fn unread(path: &[u8], error: &io::Error) -> Unopened {
+    let reason = reason(error);
+    Unopened {
+        message: [b"could not read file \"", path, b"\": ", reason.as_bytes()].concat(),
+        is_missing: false,
     }
 }
 

@@ -1,0 +1,532 @@
+//! The options of a method: `parse_hba_auth_opt`, and what `parse_hba_line` demands of them.
+
+use crate::hba::ldap_url;
+use crate::hba::method::{ConnectionType, Method};
+use crate::hba::server::Server;
+use crate::list::split_guc_list;
+
+/// An error in a rule: what the server logs, and what its view shows, where that is another text
+/// or nothing at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Rejection {
+    pub(crate) logged: Vec<u8>,
+    pub(crate) shown: Option<Vec<u8>>,
+}
+
+impl Rejection {
+    /// The same in both places.
+    pub(crate) fn new(message: impl Into<Vec<u8>>) -> Self {
+        let logged = message.into();
+        Self {
+            shown: Some(logged.clone()),
+            logged,
+        }
+    }
+
+    /// With what is quoted at the end.
+    pub(crate) fn quoting(words: &str, quoted: &[u8]) -> Self {
+        Self::new([words.as_bytes(), b" \"", quoted, b"\""].concat())
+    }
+
+    /// The view shows the line without any error.
+    fn only_logged(message: Vec<u8>) -> Self {
+        Self {
+            logged: message,
+            shown: None,
+        }
+    }
+}
+
+/// In the order of the server's view; what it does not show comes last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Name {
+    IncludeRealm,
+    KrbRealm,
+    Map,
+    ClientCert,
+    PamService,
+    LdapServer,
+    LdapPort,
+    LdapScheme,
+    LdapTls,
+    LdapPrefix,
+    LdapSuffix,
+    LdapBaseDn,
+    LdapBindDn,
+    LdapBindPasswd,
+    LdapSearchAttribute,
+    LdapSearchFilter,
+    LdapScope,
+    RadiusServers,
+    RadiusSecrets,
+    RadiusIdentifiers,
+    RadiusPorts,
+    Issuer,
+    Scope,
+    Validator,
+    DelegateIdentMapping,
+    ClientName,
+    PamUseHostname,
+    CompatRealm,
+    UpnUsername,
+    LdapUrl,
+}
+
+impl Name {
+    fn text(self) -> &'static str {
+        let found = OPTIONS.iter().find(|option| option.name == self);
+        found.map_or("ldapscope", |option| option.text)
+    }
+
+    /// Whether the view of that version shows it. Source: `get_hba_options` in hbafuncs.c.
+    fn is_shown(self, major: u16) -> bool {
+        self < Self::ClientName && (self != Self::LdapScheme || major >= 13)
+    }
+}
+
+struct Known {
+    text: &'static str,
+    name: Name,
+    since: u16,
+    methods: &'static [Method],
+    /// As the message has them.
+    listed: &'static str,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Text,
+    /// `1` or anything else.
+    Flag,
+    /// With rules of its own.
+    Special,
+}
+
+const fn known(
+    text: &'static str,
+    name: Name,
+    methods: &'static [Method],
+    listed: &'static str,
+    kind: Kind,
+) -> Known {
+    Known {
+        text,
+        name,
+        since: 10,
+        methods,
+        listed,
+        kind,
+    }
+}
+
+const fn since(major: u16, known: Known) -> Known {
+    Known {
+        since: major,
+        ..known
+    }
+}
+
+const MAPPED: &[Method] = &[
+    Method::Ident,
+    Method::Peer,
+    Method::Gss,
+    Method::Sspi,
+    Method::Cert,
+    Method::OAuth,
+];
+const LDAP: &[Method] = &[Method::Ldap];
+const RADIUS: &[Method] = &[Method::Radius];
+const REALM: &[Method] = &[Method::Gss, Method::Sspi];
+const OAUTH: &[Method] = &[Method::OAuth];
+const PAM: &[Method] = &[Method::Pam];
+const SSPI: &[Method] = &[Method::Sspi];
+
+use Kind::{Flag, Special, Text};
+
+#[rustfmt::skip]
+static OPTIONS: [Known; 29] = [
+    known("map", Name::Map, MAPPED, "ident, peer, gssapi, sspi, and cert", Text),
+    known("clientcert", Name::ClientCert, &[], "", Special),
+    since(14, known("clientname", Name::ClientName, &[], "", Special)),
+    known("pamservice", Name::PamService, PAM, "pam", Text),
+    known("pam_use_hostname", Name::PamUseHostname, PAM, "pam", Flag),
+    known("ldapurl", Name::LdapUrl, LDAP, "ldap", Special),
+    known("ldaptls", Name::LdapTls, LDAP, "ldap", Flag),
+    since(11, known("ldapscheme", Name::LdapScheme, LDAP, "ldap", Text)),
+    known("ldapserver", Name::LdapServer, LDAP, "ldap", Text),
+    known("ldapport", Name::LdapPort, LDAP, "ldap", Special),
+    known("ldapbinddn", Name::LdapBindDn, LDAP, "ldap", Text),
+    known("ldapbindpasswd", Name::LdapBindPasswd, LDAP, "ldap", Text),
+    known("ldapsearchattribute", Name::LdapSearchAttribute, LDAP, "ldap", Text),
+    since(11, known("ldapsearchfilter", Name::LdapSearchFilter, LDAP, "ldap", Text)),
+    known("ldapbasedn", Name::LdapBaseDn, LDAP, "ldap", Text),
+    known("ldapprefix", Name::LdapPrefix, LDAP, "ldap", Text),
+    known("ldapsuffix", Name::LdapSuffix, LDAP, "ldap", Text),
+    known("krb_realm", Name::KrbRealm, REALM, "gssapi and sspi", Text),
+    known("include_realm", Name::IncludeRealm, REALM, "gssapi and sspi", Flag),
+    known("compat_realm", Name::CompatRealm, SSPI, "sspi", Flag),
+    known("upn_username", Name::UpnUsername, SSPI, "sspi", Flag),
+    known("radiusservers", Name::RadiusServers, RADIUS, "radius", Special),
+    known("radiusports", Name::RadiusPorts, RADIUS, "radius", Special),
+    known("radiussecrets", Name::RadiusSecrets, RADIUS, "radius", Special),
+    known("radiusidentifiers", Name::RadiusIdentifiers, RADIUS, "radius", Special),
+    since(18, known("issuer", Name::Issuer, OAUTH, "oauth", Text)),
+    since(18, known("scope", Name::Scope, OAUTH, "oauth", Text)),
+    since(18, known("validator", Name::Validator, OAUTH, "oauth", Text)),
+    since(18, known("delegate_ident_mapping", Name::DelegateIdentMapping, OAUTH, "oauth", Flag)),
+];
+
+/// The options of one rule, each once: the last one counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Options {
+    values: Vec<(Name, Vec<u8>)>,
+}
+
+impl Options {
+    /// What is set before the options are read. Source: `parse_hba_line`.
+    pub(crate) fn new(method: Method) -> Self {
+        let mut options = Self::default();
+        if REALM.contains(&method) {
+            options.set(Name::IncludeRealm, "true");
+        }
+        if method == Method::Sspi {
+            options.set(Name::CompatRealm, "true");
+        }
+        options
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    pub(crate) fn get(&self, name: Name) -> Option<&[u8]> {
+        let found = self.values.iter().find(|(known, _)| *known == name);
+        found.map(|(_, value)| value.as_slice())
+    }
+
+    /// Name and value, as the server's view shows them.
+    pub(crate) fn shown(
+        &self,
+        method: Method,
+        major: u16,
+    ) -> impl Iterator<Item = (&'static str, &[u8])> {
+        let hides_scope = method != Method::Ldap;
+        self.values
+            .iter()
+            .filter(move |(name, _)| name.is_shown(major))
+            .filter(move |(name, value)| {
+                *name != Name::LdapScope || !(hides_scope || value.as_slice() == b"0")
+            })
+            .map(|(name, value)| (name.text(), value.as_slice()))
+    }
+
+    fn set(&mut self, name: Name, value: impl Into<Vec<u8>>) {
+        let value = value.into();
+        match self.values.binary_search_by_key(&name, |(name, _)| *name) {
+            Ok(n) => self.values[n].1 = value,
+            Err(n) => self.values.insert(n, (name, value)),
+        }
+    }
+
+    fn unset(&mut self, name: Name) {
+        self.values.retain(|(known, _)| *known != name);
+    }
+
+    /// Source: `parse_hba_auth_opt`.
+    pub(crate) fn add(
+        &mut self,
+        name: &[u8],
+        value: &[u8],
+        connection: ConnectionType,
+        method: Method,
+        server: &Server,
+    ) -> Result<(), Rejection> {
+        self.set(Name::LdapScope, "2");
+        let found = OPTIONS
+            .iter()
+            .find(|known| known.text.as_bytes() == name && known.since <= server.major);
+        let Some(known) = found else {
+            let words = "unrecognized authentication option name:";
+            return Err(Rejection::quoting(words, name));
+        };
+        if !known.methods.is_empty() && !known.methods.contains(&method) {
+            let listed = match known.name {
+                Name::Map if server.major >= 18 => "ident, peer, gssapi, sspi, cert, and oauth",
+                _ => known.listed,
+            };
+            return Err(Rejection::new(format!(
+                "authentication option \"{}\" is only valid for authentication methods {listed}",
+                known.text,
+            )));
+        }
+        match known.kind {
+            Text => self.set(known.name, value),
+            Flag if value == b"1" => self.set(known.name, "true"),
+            Flag => self.unset(known.name),
+            Special => self.add_special(known.name, value, connection, method, server)?,
+        }
+        Ok(())
+    }
+
+    fn add_special(
+        &mut self,
+        name: Name,
+        value: &[u8],
+        connection: ConnectionType,
+        method: Method,
+        server: &Server,
+    ) -> Result<(), Rejection> {
+        match name {
+            Name::ClientCert | Name::ClientName if connection != ConnectionType::HostSsl => {
+                return Err(Rejection::new(format!(
+                    "{} can only be configured for \"hostssl\" rows",
+                    name.text(),
+                )));
+            }
+            Name::ClientCert => return self.add_client_cert(value, method, server.major),
+            Name::ClientName => match value {
+                b"CN" | b"DN" => self.set(name, value),
+                _ => return Err(invalid_value("clientname", value)),
+            },
+            Name::LdapUrl => {
+                for (name, value) in ldap_url::parse(value, server.major)? {
+                    self.set(name, value);
+                }
+            }
+            Name::LdapPort => match atoi(value) {
+                0 => return Err(Rejection::quoting("invalid LDAP port number:", value)),
+                port => self.set(name, port.to_string()),
+            },
+            _ => return self.add_radius(name, value),
+        }
+        Ok(())
+    }
+
+    fn add_client_cert(
+        &mut self,
+        value: &[u8],
+        method: Method,
+        major: u16,
+    ) -> Result<(), Rejection> {
+        let is_cert = method == Method::Cert;
+        match (value, major) {
+            (b"1", ..=11) => self.set(Name::ClientCert, "true"),
+            (_, ..=11) if is_cert => {
+                return Err(Rejection::new(
+                    "clientcert can not be set to 0 when using \"cert\" authentication",
+                ));
+            }
+            (_, ..=11) => self.unset(Name::ClientCert),
+            (b"verify-ca", 14..) if is_cert => {
+                return Err(Rejection {
+                    logged: b"clientcert only accepts \"verify-full\" when using \"cert\" \
+                              authentication"
+                        .to_vec(),
+                    shown: Some(
+                        b"clientcert can only be set to \"verify-full\" when using \"cert\" \
+                          authentication"
+                            .to_vec(),
+                    ),
+                });
+            }
+            (b"verify-full", _) => self.set(Name::ClientCert, value),
+            (b"verify-ca", _) | (b"1", ..=13) => self.set(Name::ClientCert, "verify-ca"),
+            (b"0" | b"no-verify", ..=13) if is_cert => {
+                let not = if major == 12 { "can not" } else { "cannot" };
+                return Err(Rejection::new(format!(
+                    "clientcert {not} be set to \"no-verify\" when using \"cert\" authentication",
+                )));
+            }
+            (b"0" | b"no-verify", ..=13) => self.unset(Name::ClientCert),
+            _ => return Err(invalid_value("clientcert", value)),
+        }
+        Ok(())
+    }
+
+    /// DIFFERENCE: names of RADIUS servers are taken to have an address; the server looks them up.
+    fn add_radius(&mut self, name: Name, value: &[u8]) -> Result<(), Rejection> {
+        let what = match name {
+            Name::RadiusServers => "server",
+            Name::RadiusPorts => "port",
+            Name::RadiusSecrets => "secret",
+            _ => "identifiers",
+        };
+        let Some(list) = radius_list(value) else {
+            let words = format!("could not parse RADIUS {what} list");
+            let rejection = Rejection::quoting(&words, value);
+            return Err(Rejection {
+                shown: (name == Name::RadiusPorts)
+                    .then(|| Rejection::quoting("invalid RADIUS port number:", value).logged),
+                ..rejection
+            });
+        };
+        if name == Name::RadiusPorts && list.iter().any(|port| atoi(port.as_bytes()) == 0) {
+            let rejection = Rejection::quoting("invalid RADIUS port number:", value);
+            return Err(Rejection::only_logged(rejection.logged));
+        }
+        self.set(name, value);
+        Ok(())
+    }
+
+    /// What a method cannot do without. Source: the end of `parse_hba_line`.
+    pub(crate) fn finish(&mut self, method: Method, server: &Server) -> Result<(), Rejection> {
+        match method {
+            Method::Ldap => self.finish_ldap(server.major),
+            Method::Radius => self.finish_radius(),
+            Method::Cert => {
+                let value = match server.major {
+                    ..=11 => "true",
+                    12 | 13 if self.get(Name::ClientCert).is_none() => "verify-ca",
+                    12 | 13 => return Ok(()),
+                    _ => "verify-full",
+                };
+                self.set(Name::ClientCert, value);
+                Ok(())
+            }
+            Method::OAuth => self.finish_oauth(server),
+            _ => Ok(()),
+        }
+    }
+
+    fn finish_ldap(&self, major: u16) -> Result<(), Rejection> {
+        let has = |name| self.get(name).is_some();
+        if major <= 11 && !has(Name::LdapServer) {
+            return Err(missing("ldap", "ldapserver"));
+        }
+        let searches = [
+            Name::LdapBaseDn,
+            Name::LdapBindDn,
+            Name::LdapBindPasswd,
+            Name::LdapSearchAttribute,
+            Name::LdapSearchFilter,
+        ];
+        if has(Name::LdapPrefix) || has(Name::LdapSuffix) {
+            if searches.into_iter().any(has) {
+                let message = match major {
+                    ..=10 => {
+                        "cannot use ldapbasedn, ldapbinddn, ldapbindpasswd, ldapsearchattribute, \
+                         or ldapurl together with ldapprefix"
+                    }
+                    11..=17 => {
+                        "cannot use ldapbasedn, ldapbinddn, ldapbindpasswd, ldapsearchattribute, \
+                         ldapsearchfilter, or ldapurl together with ldapprefix"
+                    }
+                    _ => "cannot mix options for simple bind and search+bind modes",
+                };
+                return Err(Rejection::new(message));
+            }
+        } else if !has(Name::LdapBaseDn) {
+            return Err(Rejection::new(
+                "authentication method \"ldap\" requires argument \"ldapbasedn\", \
+                 \"ldapprefix\", or \"ldapsuffix\" to be set",
+            ));
+        }
+        if has(Name::LdapSearchAttribute) && has(Name::LdapSearchFilter) {
+            return Err(Rejection::new(
+                "cannot use ldapsearchattribute together with ldapsearchfilter",
+            ));
+        }
+        Ok(())
+    }
+
+    fn finish_radius(&self) -> Result<(), Rejection> {
+        let count = |name| self.get(name).and_then(radius_list).map_or(0, |list| list.len());
+        for (name, text) in [
+            (Name::RadiusServers, "radiusservers"),
+            (Name::RadiusSecrets, "radiussecrets"),
+        ] {
+            // An empty list is nothing to the server.
+            if count(name) == 0 {
+                return Err(missing("radius", text));
+            }
+        }
+        let servers = count(Name::RadiusServers);
+        for (name, what) in [
+            (Name::RadiusSecrets, "secrets"),
+            (Name::RadiusPorts, "ports"),
+            (Name::RadiusIdentifiers, "identifiers"),
+        ] {
+            let count = count(name);
+            if count > 1 && count != servers {
+                return Err(Rejection::new(format!(
+                    "the number of RADIUS {what} ({count}) must be 1 or the same as the number \
+                     of RADIUS servers ({servers})",
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Source: also `check_oauth_validator` in auth-oauth.c.
+    fn finish_oauth(&mut self, server: &Server) -> Result<(), Rejection> {
+        for (name, text) in [(Name::Scope, "scope"), (Name::Issuer, "issuer")] {
+            if self.get(name).is_none() {
+                return Err(missing("oauth", text));
+            }
+        }
+        match (&server.oauth_validators, self.get(Name::Validator)) {
+            (None, _) => {}
+            (Some(allowed), _) if allowed.is_empty() => {
+                return Err(Rejection::new(
+                    "oauth_validator_libraries must be set for authentication method oauth",
+                ));
+            }
+            (Some(allowed), None) => match allowed.as_slice() {
+                [only] => self.set(Name::Validator, only.clone()),
+                _ => {
+                    return Err(Rejection::new(
+                        "authentication method \"oauth\" requires argument \"validator\" to be \
+                         set when oauth_validator_libraries contains multiple options",
+                    ));
+                }
+            },
+            (Some(allowed), Some(validator)) => {
+                if !allowed.iter().any(|library| library == validator) {
+                    let start = b"validator \"".as_slice();
+                    let end = b"\" is not permitted by oauth_validator_libraries";
+                    return Err(Rejection::new([start, validator, end].concat()));
+                }
+            }
+        }
+        if self.get(Name::DelegateIdentMapping).is_some() && self.get(Name::Map).is_some() {
+            return Err(Rejection::new(
+                "map cannot be used in combination with delegate_ident_mapping",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// These are not in the view, although the line is nothing to the server.
+fn invalid_value(name: &str, value: &[u8]) -> Rejection {
+    let words = format!("invalid value for {name}:");
+    Rejection::only_logged(Rejection::quoting(&words, value).logged)
+}
+
+fn missing(method: &str, option: &str) -> Rejection {
+    Rejection::new(format!(
+        "authentication method \"{method}\" requires argument \"{option}\" to be set"
+    ))
+}
+
+/// Source: `SplitGUCList`. Where bytes are not text, what counts are commas and quotes.
+fn radius_list(value: &[u8]) -> Option<Vec<String>> {
+    split_guc_list(&String::from_utf8_lossy(value)).ok()
+}
+
+/// Source: `atoi` of the C library.
+pub(crate) fn atoi(text: &[u8]) -> i32 {
+    let text = text.trim_ascii_start();
+    let (negative, digits) = match text {
+        [b'-', rest @ ..] => (true, rest),
+        [b'+', rest @ ..] => (false, rest),
+        _ => (false, text),
+    };
+    let mut number = 0_i64;
+    for byte in digits.iter().take_while(|byte| byte.is_ascii_digit()) {
+        number = number.saturating_mul(10).saturating_add(i64::from(byte - b'0'));
+    }
+    // As strtol's result is cut off.
+    (if negative { -number } else { number }) as i32
+}
