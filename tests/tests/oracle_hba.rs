@@ -8,20 +8,23 @@ mod hba_cases;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use hba_cases::{Column, DIRECTORY, Row, cases, compare, servers};
+use hba_cases::{Column, Row, cases, compare, servers};
 use pgconf_parse::hba::{self, Rules};
 use pgconf_parse::ident::{self, Mappings};
 
 #[test]
 fn every_server_shows_the_rules_that_we_read() {
-    let file = Path::new(DIRECTORY).join("pg_hba.conf");
+    let room = tempfile::tempdir().unwrap();
     let mut differences = 0;
     let mut faults = Vec::new();
     for case in cases("hba") {
-        let loader = case.loader(DIRECTORY);
+        let directory = room.path().join(&case.id);
+        case.write(&directory);
+        let directory = directory.to_str().unwrap();
+        let file = Path::new(directory).join("pg_hba.conf");
         for asked in servers() {
-            let Some(answer) = case.answer(&asked.id, DIRECTORY) else { continue };
-            let rules = Rules::load(&loader, &file, &asked.server).unwrap();
+            let Some(answer) = case.answer(&asked.id, directory) else { continue };
+            let rules = Rules::read(&file, &asked.server).unwrap();
             let rows: Vec<Row> = rules.rows().map(|row| hba_row(&row)).collect();
             match compare(&case.id, &asked.id, &rows, &answer) {
                 Ok(differs) => differences += usize::from(differs),
@@ -35,13 +38,16 @@ fn every_server_shows_the_rules_that_we_read() {
 
 #[test]
 fn every_server_shows_the_mappings_that_we_read() {
-    let file = Path::new(DIRECTORY).join("pg_ident.conf");
+    let room = tempfile::tempdir().unwrap();
     let mut faults = Vec::new();
     for case in cases("ident") {
-        let loader = case.loader(DIRECTORY);
+        let directory = room.path().join(&case.id);
+        case.write(&directory);
+        let directory = directory.to_str().unwrap();
+        let file = Path::new(directory).join("pg_ident.conf");
         for asked in servers() {
-            let Some(answer) = case.answer(&asked.id, DIRECTORY) else { continue };
-            let mappings = Mappings::load(&loader, &file, &asked.server).unwrap();
+            let Some(answer) = case.answer(&asked.id, directory) else { continue };
+            let mappings = Mappings::read(&file, &asked.server).unwrap();
             let rows: Vec<Row> = mappings.rows().map(|row| ident_row(&row, &mappings)).collect();
             if let Err(fault) = compare(&case.id, &asked.id, &rows, &answer) {
                 faults.push(fault);

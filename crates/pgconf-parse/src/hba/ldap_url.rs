@@ -34,7 +34,8 @@ pub(crate) fn parse(url: &[u8], major: u16) -> Result<Vec<(Name, Vec<u8>)>, Reje
         Rejection::new([start, url, b"\": ", flaw.words().as_bytes()].concat())
     };
     let parts = Parts::new(url).map_err(flawed)?;
-    if parts.scheme != b"ldap" && parts.scheme != b"ldaps" {
+    let is_tls = parts.scheme == b"ldaps" && major >= 11;
+    if parts.scheme != b"ldap" && !is_tls {
         let words = b"unsupported LDAP URL scheme: ".as_slice();
         return Err(Rejection::new([words, &parts.scheme].concat()));
     }
@@ -47,7 +48,7 @@ pub(crate) fn parse(url: &[u8], major: u16) -> Result<Vec<(Name, Vec<u8>)>, Reje
     }
     options.extend(parts.host.map(|host| (Name::LdapServer, host)));
     options.push((Name::LdapPort, parts.port.to_string().into_bytes()));
-    options.push((Name::LdapBaseDn, parts.dn));
+    options.extend((!parts.dn.is_empty()).then_some((Name::LdapBaseDn, parts.dn)));
     options.extend(parts.attribute.map(|name| (Name::LdapSearchAttribute, name)));
     options.extend(parts.filter.map(|filter| (Name::LdapSearchFilter, filter)));
     options.push((Name::LdapScope, parts.scope.to_string().into_bytes()));

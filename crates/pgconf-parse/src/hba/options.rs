@@ -373,14 +373,9 @@ impl Options {
     pub(crate) fn finish(&mut self, method: Method, server: &Server) -> Result<(), Rejection> {
         match method {
             Method::Ldap => self.finish_ldap(server.major),
-            Method::Radius => self.finish_radius(),
+            Method::Radius => self.finish_radius(server.major),
             Method::Cert => {
-                let value = match server.major {
-                    ..=11 => "true",
-                    12 | 13 if self.get(Name::ClientCert).is_none() => "verify-ca",
-                    12 | 13 => return Ok(()),
-                    _ => "verify-full",
-                };
+                let value = if server.major <= 11 { "true" } else { "verify-full" };
                 self.set(Name::ClientCert, value);
                 Ok(())
             }
@@ -430,7 +425,7 @@ impl Options {
         Ok(())
     }
 
-    fn finish_radius(&self) -> Result<(), Rejection> {
+    fn finish_radius(&self, major: u16) -> Result<(), Rejection> {
         let count = |name| self.get(name).and_then(radius_list).map_or(0, |list| list.len());
         for (name, text) in [
             (Name::RadiusServers, "radiusservers"),
@@ -449,10 +444,14 @@ impl Options {
         ] {
             let count = count(name);
             if count > 1 && count != servers {
-                return Err(Rejection::new(format!(
+                let message = format!(
                     "the number of RADIUS {what} ({count}) must be 1 or the same as the number \
                      of RADIUS servers ({servers})",
-                )));
+                );
+                return Err(match major {
+                    ..=13 => Rejection::only_logged(message.into_bytes()),
+                    _ => Rejection::new(message),
+                });
             }
         }
         Ok(())

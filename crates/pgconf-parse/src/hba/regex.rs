@@ -407,14 +407,12 @@ impl Parser<'_> {
         if let [b'(', b'?', b'a'..=b'z' | b'A'..=b'Z', ..] = self.rest() {
             self.at += 2;
             self.is_plain = false;
+            let mut is_checked = true;
             while let Some(option @ (b'a'..=b'z' | b'A'..=b'Z')) = self.peek() {
                 self.at += 1;
                 match option {
                     // DIFFERENCE: what follows is not checked.
-                    b'b' | b'e' | b'q' | b'x' => {
-                        self.at = self.input.len();
-                        return Some(Node::Other);
-                    }
+                    b'b' | b'e' | b'q' | b'x' => is_checked = false,
                     b'c' | b'i' | b'm' | b'n' | b'p' | b's' | b't' | b'w' => {}
                     _ => {
                         self.fail(OPTION);
@@ -422,10 +420,12 @@ impl Parser<'_> {
                     }
                 }
             }
-            if self.peek() == Some(b')') {
+            if self.peek() != Some(b')') {
+                self.fail(OPTION);
+            } else if is_checked {
                 self.at += 1;
             } else {
-                self.fail(OPTION);
+                return Some(Node::Other);
             }
         }
         None

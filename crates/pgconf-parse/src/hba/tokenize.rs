@@ -141,9 +141,11 @@ struct Current {
     error: Option<Box<TokenError>>,
 }
 
-/// Why a file is not read: what the server says, and whether it is only missing.
+/// Why a file is not read.
 struct Unopened {
+    /// What the server says; before PostgreSQL 16 perhaps without the beginning of the sentence.
     message: Vec<u8>,
+    is_complete: bool,
     is_missing: bool,
 }
 
@@ -261,7 +263,7 @@ impl Reading<'_> {
         let file = match self.open_auth_file(&path, depth) {
             Ok(file) => file,
             Err(unopened) => {
-                let message = if self.major < 16 {
+                let message = if self.major < 16 && !unopened.is_complete {
                     let quoted = [b"could not open secondary authentication file \"@", name];
                     [&quoted.concat(), b"\" as ".as_slice(), &unopened.message].concat()
                 } else {
@@ -336,7 +338,7 @@ impl Reading<'_> {
         let files = self.conf_files_in_dir(file, name)?;
         let mut messages: Vec<Vec<u8>> = Vec::new();
         for path in files {
-            match self.tokenize_include_file(file, &path, depth, false, into) {
+            match self.tokenize_located_file(&path, depth, false, into) {
                 Err(message) => messages.push(message),
                 // The server does not take the message back before it reads the next file.
                 Ok(()) => messages.extend(messages.last().cloned()),
@@ -358,7 +360,18 @@ impl Reading<'_> {
         into: &mut Found,
     ) -> Result<(), Vec<u8>> {
         let path = location::included(name, &self.path(outer), self.major);
-        match self.open_auth_file(&path, depth) {
+        self.tokenize_located_file(&path, depth, missing_ok, into)
+    }
+
+    /// The same for a path that need not be looked for any more.
+    fn tokenize_located_file(
+        &mut self,
+        path: &[u8],
+        depth: usize,
+        missing_ok: bool,
+        into: &mut Found,
+    ) -> Result<(), Vec<u8>> {
+        match self.open_auth_file(path, depth) {
             Ok(file) => {
                 self.tokenize_auth_file(file, depth, into);
                 Ok(())
@@ -404,6 +417,7 @@ impl Reading<'_> {
             let words: &[u8] = if self.major < 16 { b"" } else { b"could not open file " };
             Err(Unopened {
                 message: [words, b"\"", path, b"\": ", reason.as_bytes()].concat(),
+                is_complete: !words.is_empty(),
                 is_missing,
             })
         };
@@ -442,6 +456,7 @@ fn unread(path: &[u8], error: &io::Error) -> Unopened {
     let reason = reason(error);
     Unopened {
         message: [b"could not read file \"", path, b"\": ", reason.as_bytes()].concat(),
+        is_complete: true,
         is_missing: false,
     }
 }

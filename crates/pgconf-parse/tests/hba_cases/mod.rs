@@ -9,9 +9,6 @@ use std::path::{Path, PathBuf};
 use pgconf_parse::hba::{Server, Ssl};
 use serde_json::Value as Json;
 
-/// The directory of the files, in the paths that were recorded.
-pub(crate) const DIRECTORY: &str = "@DIR@";
-
 pub(crate) struct Case {
     pub(crate) id: String,
     /// Contents by path in the directory.
@@ -108,14 +105,6 @@ impl Case {
         }
     }
 
-    /// The files in the directory, for a loader.
-    pub(crate) fn loader(&self, directory: &str) -> BTreeMap<PathBuf, Vec<u8>> {
-        let files = self.files.iter();
-        files
-            .map(|(path, content)| (Path::new(directory).join(path), content.clone()))
-            .collect()
-    }
-
     /// Writes the files.
     pub(crate) fn write(&self, directory: &Path) {
         for (path, content) in &self.files {
@@ -142,10 +131,13 @@ impl Case {
 }
 
 impl Row {
-    /// Of JSON, with the directory put in its place.
+    /// Of JSON, with the directory, and the one above it, put in their places.
     pub(crate) fn of(json: &Json, directory: &str) -> Self {
+        let above = Path::new(directory).parent().unwrap().to_str().unwrap();
         let text = |json: &Json| match json {
-            Json::String(text) => text.replace(DIRECTORY, directory).into_bytes(),
+            Json::String(text) => {
+                text.replace("@DIR@", directory).replace("@UP@", above).into_bytes()
+            }
             json => bytes(json),
         };
         let column = |json: &Json| match json {

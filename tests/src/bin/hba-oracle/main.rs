@@ -161,7 +161,7 @@ impl Server {
             Ok(rows) => Some(rows.iter().map(|row| self.row(row)).collect()),
             Err(error) => {
                 let message = error.as_db_error()?.message();
-                Some(json!(message.replace(self.directory.as_str(), "@DIR@")))
+                Some(json!(self.neutral(message)))
             }
         }
     }
@@ -189,9 +189,14 @@ impl Server {
             .map(|n| u8::from_str_radix(&digits[2 * n..2 * n + 2], 16).expect("two digits"))
             .collect();
         match String::from_utf8(value) {
-            Ok(text) => text.replace(self.directory.as_str(), "@DIR@").into(),
+            Ok(text) => self.neutral(&text).into(),
             Err(error) => bytes(error.as_bytes()),
         }
+    }
+
+    fn neutral(&self, text: &str) -> String {
+        let above = self.directory.parent().expect("a directory in the room");
+        text.replace(self.directory.as_str(), "@DIR@").replace(above.as_str(), "@UP@")
     }
 
     fn stop(self) {
