@@ -348,10 +348,6 @@ impl<'a> Rule<'a> {
         self.row.rules
     }
 
-    pub(crate) fn index(&self) -> usize {
-        self.row.index
-    }
-
     /// See [`Row::number`].
     #[must_use]
     pub fn number(&self) -> Option<usize> {

@@ -233,6 +233,15 @@ impl<'a> Lines<'a> {
         }
     }
 
+    /// From a line of which the place and the number are known.
+    pub(crate) fn resume(source: &'a [u8], at: usize, number: usize, major: u16) -> Self {
+        Self {
+            at,
+            number,
+            ..Self::new(source, major)
+        }
+    }
+
     /// Source: `fgets` in `tokenize_file` before PostgreSQL 14. What follows a line that is too
     /// long is read as another line.
     fn short(&mut self, longest: usize) -> Line<'a> {

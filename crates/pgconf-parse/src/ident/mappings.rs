@@ -303,6 +303,12 @@ impl<'a> Mapping<'a> {
         self.data.database_user.quoted
     }
 
+    /// The server that it was read for.
+    #[must_use]
+    pub fn server(&self) -> &'a Server {
+        &self.row.mappings.server
+    }
+
     pub(crate) fn system_regex(&self) -> Option<&'a Regex> {
         self.data.system_regex.as_ref()
     }
