@@ -40,8 +40,15 @@ fn connections_go_as_was_decided() {
         let room = Room::new();
         let cluster = room.cluster(&installation);
         let major = installation.version().major();
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
-        let options = room.start_options().port(port).listen_addresses(["127.0.0.1"]);
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let options = room
+            .start_options()
+            .port(port)
+            .listen_addresses(["127.0.0.1"]);
 
         // Roles and databases first, under the rules of initdb.
         cluster.start(&options).unwrap();
@@ -55,19 +62,24 @@ fn connections_go_as_was_decided() {
             )
             .unwrap();
         for database in DATABASES.iter().filter(|name| **name != "postgres") {
-            connect(&cluster).batch_execute(&format!("CREATE DATABASE \"{database}\"")).unwrap();
+            connect(&cluster)
+                .batch_execute(&format!("CREATE DATABASE \"{database}\""))
+                .unwrap();
         }
         cluster.stop_and_wait(&Escalation::fast()).unwrap();
 
         let me = me();
-        write(&cluster.ident_file(), &format!("other {me} alice\nm /^({me})$ x\\1\nm {me} alice\n"));
-        let mut document = Document::parse_for(RULES, u16::from(major));
+        write(
+            &cluster.ident_file(),
+            &format!("other {me} alice\nm /^({me})$ x\\1\nm {me} alice\n"),
+        );
+        let mut document = Document::parse_for(RULES, major);
         let all = NewRule::local(Name::of("bob"), Name::of("carol"), Method::Trust);
         document.insert(Place::Before(4), &all).unwrap();
         write(&cluster.hba_file(), &document.to_string());
         cluster.start(&options).unwrap();
 
-        let server = Server::new(u16::from(major));
+        let server = Server::new(major);
         let rules = Rules::read(cluster.hba_file(), &server).unwrap();
         let mappings = Mappings::read(cluster.ident_file(), &server).unwrap();
         assert!(rules.is_accepted() && mappings.is_accepted());
@@ -82,7 +94,11 @@ fn connections_go_as_was_decided() {
                     };
                     let expected = expected(&rules, &mappings, &attempt, user, &me);
                     let mut config = postgres::Config::new();
-                    config.user(user).dbname(database).port(port).password("secret");
+                    config
+                        .user(user)
+                        .dbname(database)
+                        .port(port)
+                        .password("secret");
                     if over_tcp {
                         config.host("127.0.0.1");
                     } else {
@@ -90,7 +106,11 @@ fn connections_go_as_was_decided() {
                     }
                     let outcome = match config.connect(postgres::NoTls) {
                         Ok(_) => "in".to_owned(),
-                        Err(error) => error.as_db_error().expect("the server's words").message().to_owned(),
+                        Err(error) => error
+                            .as_db_error()
+                            .expect("the server's words")
+                            .message()
+                            .to_owned(),
                     };
                     assert!(
                         outcome.starts_with(expected),
@@ -103,7 +123,11 @@ fn connections_go_as_was_decided() {
         }
         // Each outcome was met.
         for outcome in OUTCOMES {
-            assert!(seen.contains(&outcome), "{outcome} on {}", installation.version());
+            assert!(
+                seen.contains(&outcome),
+                "{outcome} on {}",
+                installation.version()
+            );
         }
         cluster.stop_and_wait(&Escalation::fast()).unwrap();
     }

@@ -23,7 +23,9 @@ fn every_server_shows_the_rules_that_we_read() {
         let directory = directory.to_str().unwrap();
         let file = Path::new(directory).join("pg_hba.conf");
         for asked in servers() {
-            let Some(answer) = case.answer(&asked.id, directory) else { continue };
+            let Some(answer) = case.answer(&asked.id, directory) else {
+                continue;
+            };
             let rules = Rules::read(&file, &asked.server).unwrap();
             let rows: Vec<Row> = rules.rows().map(|row| hba_row(&row)).collect();
             match compare(&case.id, &asked.id, &rows, &answer) {
@@ -32,7 +34,12 @@ fn every_server_shows_the_rules_that_we_read() {
             }
         }
     }
-    assert!(faults.is_empty(), "{} faults\n{}", faults.len(), faults.join("\n"));
+    assert!(
+        faults.is_empty(),
+        "{} faults\n{}",
+        faults.len(),
+        faults.join("\n")
+    );
     assert!(differences > 0, "the wanted differences do not show");
 }
 
@@ -46,15 +53,25 @@ fn every_server_shows_the_mappings_that_we_read() {
         let directory = directory.to_str().unwrap();
         let file = Path::new(directory).join("pg_ident.conf");
         for asked in servers() {
-            let Some(answer) = case.answer(&asked.id, directory) else { continue };
+            let Some(answer) = case.answer(&asked.id, directory) else {
+                continue;
+            };
             let mappings = Mappings::read(&file, &asked.server).unwrap();
-            let rows: Vec<Row> = mappings.rows().map(|row| ident_row(&row, &mappings)).collect();
+            let rows: Vec<Row> = mappings
+                .rows()
+                .map(|row| ident_row(&row, &mappings))
+                .collect();
             if let Err(fault) = compare(&case.id, &asked.id, &rows, &answer) {
                 faults.push(fault);
             }
         }
     }
-    assert!(faults.is_empty(), "{} faults\n{}", faults.len(), faults.join("\n"));
+    assert!(
+        faults.is_empty(),
+        "{} faults\n{}",
+        faults.len(),
+        faults.join("\n")
+    );
 }
 
 fn text(text: Option<&[u8]>) -> Column {
@@ -92,7 +109,11 @@ fn hba_row(row: &hba::Row<'_>) -> Row {
                 text(address.as_deref()),
                 text(mask.as_ref().map(String::as_bytes)),
                 text(Some(rule.method().name().as_bytes())),
-                if options.is_empty() { Column::Null } else { Column::List(options) },
+                if options.is_empty() {
+                    Column::Null
+                } else {
+                    Column::List(options)
+                },
             ]);
         }
     }
@@ -101,7 +122,12 @@ fn hba_row(row: &hba::Row<'_>) -> Row {
 }
 
 fn ident_row(row: &ident::Row<'_>, mappings: &Mappings) -> Row {
-    let mut columns = place(mappings.server().major(), row.number(), row.file(), row.line());
+    let mut columns = place(
+        mappings.server().major(),
+        row.number(),
+        row.file(),
+        row.line(),
+    );
     match row.mapping() {
         None => columns.extend(vec![Column::Null; 3]),
         Some(found) => columns.extend([
@@ -110,6 +136,8 @@ fn ident_row(row: &ident::Row<'_>, mappings: &Mappings) -> Row {
             text(Some(found.database_user())),
         ]),
     }
-    columns.push(text(row.error().map(|error| error.message().to_vec()).as_deref()));
+    columns.push(text(
+        row.error().map(|error| error.message().to_vec()).as_deref(),
+    ));
     Row(columns)
 }

@@ -17,15 +17,23 @@ use proptest::sample::select;
 fn file() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         select(vec![
-            "local all all trust\n", "host all all 10.0.0.0/8 md5\n", "host app,all +r ::/0 reject # x\r\n",
-            "hostssl \"a b\" /x all cert map=m\n", "host all all .example.com peer\n", "# comment\n",
-            "include x\n", "local @list all trust\n", "local replication all trust\n", "m root postgres\n",
-            "m /^(.*)$ \\1\n", "m a +r\n",
+            "local all all trust\n",
+            "host all all 10.0.0.0/8 md5\n",
+            "host app,all +r ::/0 reject # x\r\n",
+            "hostssl \"a b\" /x all cert map=m\n",
+            "host all all .example.com peer\n",
+            "# comment\n",
+            "include x\n",
+            "local @list all trust\n",
+            "local replication all trust\n",
+            "m root postgres\n",
+            "m /^(.*)$ \\1\n",
+            "m a +r\n",
         ])
         .prop_map(|text| text.as_bytes().to_vec()),
         select(vec![
-            "local", "host", "all", "trust", "samenet", "10.0.0.1", " ", "\t", "\n", "\r\n", "\\\n",
-            "\\", "\"", "\"\"", ",", "#", "@", "/", "+", "=", "\0", "é",
+            "local", "host", "all", "trust", "samenet", "10.0.0.1", " ", "\t", "\n", "\r\n",
+            "\\\n", "\\", "\"", "\"\"", ",", "#", "@", "/", "+", "=", "\0", "é",
         ])
         .prop_map(|text| text.as_bytes().to_vec()),
         vec(any::<u8>(), 0..4),
@@ -55,7 +63,11 @@ fn attempt() -> impl Strategy<Value = Attempt> {
                 Some(address) => Attempt::host(address, database, user).encrypted(encryption),
                 None => Attempt::local(database, user),
             };
-            if is_replication { attempt.replication() } else { attempt }
+            if is_replication {
+                attempt.replication()
+            } else {
+                attempt
+            }
         },
     )
 }
@@ -86,14 +98,25 @@ fn seen(source: &[u8], major: u16) -> Vec<String> {
             format!(
                 "{} {} {} {:?} {} {:?}",
                 rule.connection(),
-                names(rule.databases().map(|n| (n.text().to_vec(), n.is_quoted())).collect()),
-                names(rule.users().map(|n| (n.text().to_vec(), n.is_quoted())).collect()),
+                names(
+                    rule.databases()
+                        .map(|n| (n.text().to_vec(), n.is_quoted()))
+                        .collect()
+                ),
+                names(
+                    rule.users()
+                        .map(|n| (n.text().to_vec(), n.is_quoted()))
+                        .collect()
+                ),
                 rule.address_columns(),
                 rule.method(),
                 rule.options().collect::<Vec<_>>(),
             )
         });
-        format!("{rule:?} {:?}", row.error().map(|error| error.message().to_vec()))
+        format!(
+            "{rule:?} {:?}",
+            row.error().map(|error| error.message().to_vec())
+        )
     });
     rows.collect()
 }
@@ -103,10 +126,16 @@ fn seen_mappings(source: &[u8]) -> Vec<String> {
     let rows = mappings.rows().map(|row| {
         let mapping = row.mapping().map(|mapping| {
             let quoted = mapping.is_database_user_quoted();
-            let (user, to) = (mapping.system_user().to_vec(), mapping.database_user().to_vec());
+            let (user, to) = (
+                mapping.system_user().to_vec(),
+                mapping.database_user().to_vec(),
+            );
             (mapping.map().to_vec(), user, to, quoted)
         });
-        format!("{mapping:?} {:?}", row.error().map(|error| error.message().to_vec()))
+        format!(
+            "{mapping:?} {:?}",
+            row.error().map(|error| error.message().to_vec())
+        )
     });
     rows.collect()
 }
@@ -322,7 +351,14 @@ proptest! {
 /// The last line may end in a backslash or lack its newline.
 #[test]
 fn a_rule_can_follow_any_last_line() {
-    for source in ["local all all trust", "local all all trust\\", "# x\\\n", "local all all trust\0", "\\", "\0"] {
+    for source in [
+        "local all all trust",
+        "local all all trust\\",
+        "# x\\\n",
+        "local all all trust\0",
+        "\\",
+        "\0",
+    ] {
         let mut document = Document::parse(source);
         let before = seen(source.as_bytes(), 18);
         let rule = NewRule::local(Name::all(), Name::all(), Method::Md5);
@@ -338,14 +374,26 @@ fn a_rule_can_follow_any_last_line() {
 fn columns_are_those_of_the_neighbor() {
     let rule = NewRule::host(Name::of("x"), Name::of("y"), "10.0.0.0/8", Method::Md5);
     for (source, wanted) in [
-        ("host  all  all  all  trust\n", "host  x    y    10.0.0.0/8 md5\n"),
-        ("host\tall\tall\tall\ttrust\n", "host\tx\ty\t10.0.0.0/8\tmd5\n"),
-        ("  host all all 127.0.0.1/32 trust\r\n", "  host x   y   10.0.0.0/8   md5\r\n"),
+        (
+            "host  all  all  all  trust\n",
+            "host  x    y    10.0.0.0/8 md5\n",
+        ),
+        (
+            "host\tall\tall\tall\ttrust\n",
+            "host\tx\ty\t10.0.0.0/8\tmd5\n",
+        ),
+        (
+            "  host all all 127.0.0.1/32 trust\r\n",
+            "  host x   y   10.0.0.0/8   md5\r\n",
+        ),
         (
             "local   all             all                                     peer\n",
             "host    x               y 10.0.0.0/8                            md5\n",
         ),
-        ("# nothing\n", "host    x               y               10.0.0.0/8              md5\n"),
+        (
+            "# nothing\n",
+            "host    x               y               10.0.0.0/8              md5\n",
+        ),
     ] {
         let mut document = Document::parse(source);
         document.insert(Place::End, &rule).unwrap();
@@ -357,10 +405,19 @@ fn columns_are_those_of_the_neighbor() {
 fn a_comment_keeps_its_column() {
     let rule = NewRule::local(Name::of("x"), Name::all(), Method::Peer);
     for (source, wanted) in [
-        ("local  all  all  md5  # why\n", "local  x    all  peer # why\n"),
-        ("local  all  all  md5          # why\n", "local  x    all  peer         # why\n"),
+        (
+            "local  all  all  md5  # why\n",
+            "local  x    all  peer # why\n",
+        ),
+        (
+            "local  all  all  md5          # why\n",
+            "local  x    all  peer         # why\n",
+        ),
         ("local all all md5# why", "local x   all peer # why"),
-        ("local \\\n all all md5 # why\\\n more\nx", "local  x   all peer # why more\nx"),
+        (
+            "local \\\n all all md5 # why\\\n more\nx",
+            "local  x   all peer # why more\nx",
+        ),
     ] {
         let mut document = Document::parse(source);
         document.replace(1, &rule).unwrap();

@@ -14,7 +14,10 @@ use serde_json::{Value as Json, json};
 
 #[test]
 fn hba_list_agrees_with_every_server_on_every_case() {
-    assert!(differences("hba", "pg_hba.conf") > 0, "the wanted differences do not show");
+    assert!(
+        differences("hba", "pg_hba.conf") > 0,
+        "the wanted differences do not show"
+    );
 }
 
 #[test]
@@ -41,10 +44,19 @@ fn differences(kind: &str, name: &str) -> usize {
         let output = Command::new(program())
             .args([kind, "list"])
             .args(&asked.arguments)
-            .args(asked_of.iter().map(|(case, _)| Path::new(&directory(case)).join(name)))
+            .args(
+                asked_of
+                    .iter()
+                    .map(|(case, _)| Path::new(&directory(case)).join(name)),
+            )
             .output()
             .unwrap();
-        assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(
+            output.status.code(),
+            Some(1),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         let lists = lists(&output, asked.server.major());
         assert_eq!(lists.len(), asked_of.len());
         for ((case, answer), rows) in asked_of.iter().zip(lists) {
@@ -72,12 +84,26 @@ fn lists(output: &Output, major: u16) -> Vec<Vec<Row>> {
 fn row(json: &Json, major: u16) -> Row {
     let names: &[&str] = if json.get("rule_number").is_some() {
         &[
-            "rule_number", "file_name", "line_number", "type", "database", "user_name", "address",
-            "netmask", "auth_method", "options", "error",
+            "rule_number",
+            "file_name",
+            "line_number",
+            "type",
+            "database",
+            "user_name",
+            "address",
+            "netmask",
+            "auth_method",
+            "options",
+            "error",
         ]
     } else {
         &[
-            "map_number", "file_name", "line_number", "map_name", "sys_name", "pg_username",
+            "map_number",
+            "file_name",
+            "line_number",
+            "map_name",
+            "sys_name",
+            "pg_username",
             "error",
         ]
     };
@@ -106,7 +132,10 @@ fn decoded(json: &Json) -> Json {
             let mut digits = String::new();
             for group in object["b64"].as_str().unwrap().as_bytes().chunks(4) {
                 let used = group.iter().filter(|byte| **byte != b'=').count();
-                let bits = group.iter().take(used).fold(0, |bits, byte| bits << 6 | digit(*byte));
+                let bits = group
+                    .iter()
+                    .take(used)
+                    .fold(0, |bits, byte| bits << 6 | digit(*byte));
                 let bits = bits << (6 * (4 - used));
                 for n in 0..used - 1 {
                     digits += &format!("{:02x}", bits >> (16 - 8 * n) & 0xff);
@@ -122,31 +151,63 @@ fn decoded(json: &Json) -> Json {
 fn rules_are_explained_added_and_removed() {
     let room = tempfile::tempdir().unwrap();
     let file = room.path().join("pg_hba.conf");
-    let text = "local all all peer\nhost all +staff samenet md5\nhost all all 10.0.0.0/8 reject # no\n";
+    let text =
+        "local all all peer\nhost all +staff samenet md5\nhost all all 10.0.0.0/8 reject # no\n";
     fs::write(&file, text).unwrap();
     let path = file.to_str().unwrap();
 
     let (code, out) = run(&["hba", "explain", path, "app", "bob"]);
-    assert_eq!((code, out.as_str()), (0, format!("{path}:1: local all all peer\n").as_str()));
+    assert_eq!(
+        (code, out.as_str()),
+        (0, format!("{path}:1: local all all peer\n").as_str())
+    );
     let from = ["hba", "explain", "--from=10.1.1.1", path, "app", "bob"];
     let (code, out) = run(&from);
     assert_eq!(code, 1);
-    assert!(out.ends_with("depends on the networks of the server\n"), "{out}");
+    assert!(
+        out.ends_with("depends on the networks of the server\n"),
+        "{out}"
+    );
     let (code, out) = run(&[&from[..], &["--member-of="]].concat());
     let wanted = format!("{path}:3: host all all 10.0.0.0/8 reject # no\n");
     assert_eq!((code, out), (0, wanted));
-    let (code, out) = run(&["hba", "explain", "--from=192.168.1.1", "--member-of=", path, "a", "b"]);
-    assert_eq!((code, out.as_str()), (1, "no rule applies, the server rejects the connection\n"));
+    let (code, out) = run(&[
+        "hba",
+        "explain",
+        "--from=192.168.1.1",
+        "--member-of=",
+        path,
+        "a",
+        "b",
+    ]);
+    assert_eq!(
+        (code, out.as_str()),
+        (1, "no rule applies, the server rejects the connection\n")
+    );
 
     let rule = "host app bob 10.1.1.1/32 scram-sha-256";
-    let add = ["hba", "add", "--from=10.1.1.1", "--member-of=", path, rule, "app", "bob"];
+    let add = [
+        "hba",
+        "add",
+        "--from=10.1.1.1",
+        "--member-of=",
+        path,
+        rule,
+        "app",
+        "bob",
+    ];
     assert_eq!(run(&add), (0, String::new()));
     let added = fs::read_to_string(&file).unwrap();
-    assert_eq!(added, text.replace("host all all", &format!("{rule}\nhost all all")));
+    assert_eq!(
+        added,
+        text.replace("host all all", &format!("{rule}\nhost all all"))
+    );
     assert_eq!(run(&["hba", "remove", path, "3"]).0, 0);
     assert_eq!(fs::read_to_string(&file).unwrap(), text);
     let (code, out) = run(&["hba", "remove", "--stdout", "--comment", path, "1", "3"]);
-    let commented = text.replace("local", "#local").replace("host all all", "#host all all");
+    let commented = text
+        .replace("local", "#local")
+        .replace("host all all", "#host all all");
     assert_eq!((code, out), (0, commented));
     assert_eq!(run(&["hba", "remove", path, "9"]).0, 2);
     assert_eq!(run(&["hba", "add", path, "local all all foo"]).0, 2);
@@ -156,7 +217,11 @@ fn rules_are_explained_added_and_removed() {
 fn check_names_errors_and_rules_that_never_apply() {
     let room = tempfile::tempdir().unwrap();
     let file = room.path().join("pg_hba.conf");
-    fs::write(&file, "local all all peer\nlocal app all md5\nlocal all all md6\n").unwrap();
+    fs::write(
+        &file,
+        "local all all peer\nlocal app all md5\nlocal all all md6\n",
+    )
+    .unwrap();
     let path = file.to_str().unwrap();
     let (code, out) = run(&["hba", "check", path]);
     let wanted = format!(
@@ -178,7 +243,10 @@ fn mappings_are_explained_added_and_removed() {
     let text = "m root postgres\nm /^(.*)@x$ \\1\n";
     assert_eq!(fs::read_to_string(&file).unwrap(), text);
     let (code, out) = run(&["ident", "explain", path, "m", "bob@x"]);
-    assert_eq!((code, out), (0, format!("{path}:2: m /^(.*)@x$ \\1\n    user \"bob\"\n")));
+    assert_eq!(
+        (code, out),
+        (0, format!("{path}:2: m /^(.*)@x$ \\1\n    user \"bob\"\n"))
+    );
     assert_eq!(run(&["ident", "explain", path, "m", "bob@x", "bob"]).0, 0);
     assert_eq!(run(&["ident", "explain", path, "m", "bob@x", "ann"]).0, 1);
     assert_eq!(run(&["ident", "check", path]), (0, String::new()));
@@ -188,7 +256,10 @@ fn mappings_are_explained_added_and_removed() {
 
 fn run(arguments: &[&str]) -> (i32, String) {
     let output = Command::new(program()).args(arguments).output().unwrap();
-    (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+    (
+        output.status.code().unwrap(),
+        String::from_utf8(output.stdout).unwrap(),
+    )
 }
 
 /// The example program in its present state, as in `program.rs`.
@@ -204,7 +275,10 @@ fn program() -> &'static Path {
         if profile.ends_with("release") {
             cargo.arg("--release");
         }
-        assert!(cargo.status().unwrap().success(), "the example program could not be built");
+        assert!(
+            cargo.status().unwrap().success(),
+            "the example program could not be built"
+        );
         profile.join("examples/pgconf")
     })
 }

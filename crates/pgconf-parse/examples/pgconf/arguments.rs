@@ -58,7 +58,8 @@ impl Arguments {
             };
             let mut value = || -> Result<String, Failure> {
                 let next = value.clone().or_else(|| {
-                    args.next().map(|next| String::from_utf8_lossy(&next).into_owned())
+                    args.next()
+                        .map(|next| String::from_utf8_lossy(&next).into_owned())
                 });
                 next.ok_or_else(|| usage.into())
             };
@@ -112,7 +113,9 @@ impl Arguments {
         if let Some(roles) = roles {
             found.facts = found.facts.member_of(roles);
         }
-        found.server = changes.into_iter().fold(Server::new(major), |server, change| change(server));
+        found.server = changes
+            .into_iter()
+            .fold(Server::new(major), |server, change| change(server));
         if found.operands.is_empty() {
             return Err(usage.into());
         }

@@ -26,9 +26,7 @@ use std::io::Write;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use pgconf_parse::hba::{
-    Attempt, Decision, Document, Fact, NewRule, Row, Rule, Rules, Shadow,
-};
+use pgconf_parse::hba::{Attempt, Decision, Document, Fact, NewRule, Row, Rule, Rules, Shadow};
 use serde_json::{Value as Json, json};
 
 use crate::arguments::{self, Arguments};
@@ -111,7 +109,11 @@ fn check(arguments: &Arguments, file: &Path, out: &mut impl Write) -> Result<boo
         write!(out, "{}: ", place(&shadowed.rule()))?;
         match shadowed.reason() {
             Shadow::Covered(by) => {
-                writeln!(out, "rule can never apply, because {} comes first", place(&by))?;
+                writeln!(
+                    out,
+                    "rule can never apply, because {} comes first",
+                    place(&by)
+                )?;
             }
             // The error has been printed.
             _ => writeln!(out, "rule can never apply")?,
@@ -132,7 +134,11 @@ fn attempt(arguments: &Arguments, database: &[u8], user: &[u8]) -> Attempt {
         Some(address) => Attempt::host(address, database, user).encrypted(arguments.encryption),
         None => Attempt::local(database, user),
     };
-    if arguments.is_replication { attempt.replication() } else { attempt }
+    if arguments.is_replication {
+        attempt.replication()
+    } else {
+        attempt
+    }
 }
 
 fn explain(
@@ -154,7 +160,10 @@ fn explain(
         _ => writeln!(out, "no rule applies, the server rejects the connection")?,
     }
     if !rules.is_accepted() {
-        writeln!(out, "the server does not accept this file, see `pgconf hba check`")?;
+        writeln!(
+            out,
+            "the server does not accept this file, see `pgconf hba check`"
+        )?;
     }
     Ok(matches!(decision, Decision::Rule(_)) && rules.is_accepted())
 }

@@ -56,9 +56,7 @@ pub(crate) fn run(
         ("explain", [map, system_user, user]) => {
             explain(&arguments, file, [map, system_user, user], out)
         }
-        ("add", [map, system_user, user]) => {
-            add(&arguments, file, [map, system_user, user], out)
-        }
+        ("add", [map, system_user, user]) => add(&arguments, file, [map, system_user, user], out),
         ("remove", [_, ..]) => {
             let mut document = Document::parse_for(fs::read(file)?, arguments.server.major());
             for line in arguments::lines(rest, USAGE)? {

@@ -115,17 +115,19 @@ pub(crate) fn parse(text: &[u8]) -> Option<IpAddr> {
 /// Source: `inet_aton`: one to four numbers, decimal, octal or hexadecimal, of which the last takes
 /// all bytes that are left.
 fn parse_v4(text: &str) -> Option<Ipv4Addr> {
-    let parts: Vec<&str> = text.split('.').collect();
-    let (last, bytes) = parts.split_last()?;
-    if bytes.len() > 3 {
-        return None;
-    }
     let mut address = 0_u32;
-    for (n, part) in bytes.iter().enumerate() {
-        address |= u32::from(u8::try_from(number(part)?).ok()?) << (24 - 8 * n);
+    let mut rest = text;
+    let mut bytes = 0;
+    while let Some((part, after)) = rest.split_once('.') {
+        if bytes == 3 {
+            return None;
+        }
+        address |= u32::from(u8::try_from(number(part)?).ok()?) << (24 - 8 * bytes);
+        bytes += 1;
+        rest = after;
     }
-    let last = number(last)?;
-    let most = u32::MAX.checked_shr(8 * bytes.len() as u32).unwrap_or(0);
+    let last = number(rest)?;
+    let most = u32::MAX.checked_shr(8 * bytes).unwrap_or(0);
     (last <= most).then(|| Ipv4Addr::from_bits(address | last))
 }
 
@@ -136,7 +138,9 @@ fn number(text: &str) -> Option<u32> {
         _ => (text, 10),
     };
     let is_number = digits.bytes().all(|byte| char::from(byte).is_digit(radix));
-    is_number.then(|| u32::from_str_radix(digits, radix).ok()).flatten()
+    is_number
+        .then(|| u32::from_str_radix(digits, radix).ok())
+        .flatten()
 }
 
 /// The mask of that many ones. Source: `pg_sockaddr_cidr_mask` in ip.c.

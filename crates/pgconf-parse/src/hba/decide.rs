@@ -490,7 +490,13 @@ fn covers_name(one: RuleName<'_>, other: RuleName<'_>) -> bool {
 
 /// A name that means nothing but itself.
 fn is_literal(name: RuleName<'_>) -> bool {
-    const KEYWORDS: [&[u8]; 5] = [b"all", b"sameuser", b"samerole", b"samegroup", b"replication"];
+    const KEYWORDS: [&[u8]; 5] = [
+        b"all",
+        b"sameuser",
+        b"samerole",
+        b"samegroup",
+        b"replication",
+    ];
     name.regex().is_none()
         && (name.is_quoted()
             || !(KEYWORDS.contains(&name.text()) || name.text().starts_with(b"+"))

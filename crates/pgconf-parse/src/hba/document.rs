@@ -154,7 +154,11 @@ impl Document {
         let fail = |kind| EditError::new("replace a rule", kind);
         let index = self.find(line).map_err(fail)?;
         let fields = self.checked(rule).map_err(fail)?;
-        let old = self.text.line(&self.text.entries()[index]).text.into_owned();
+        let old = self
+            .text
+            .line(&self.text.entries()[index])
+            .text
+            .into_owned();
         let new = with_comment_of(&old, &self.columns(index), &fields);
         Ok(self.text.replace(index, &new))
     }
@@ -165,7 +169,9 @@ impl Document {
     ///
     /// If there is no rule on that line.
     pub fn remove(&mut self, line: usize) -> Result<(), EditError> {
-        let index = self.find(line).map_err(|kind| EditError::new("remove a rule", kind))?;
+        let index = self
+            .find(line)
+            .map_err(|kind| EditError::new("remove a rule", kind))?;
         self.text.remove(index);
         Ok(())
     }
@@ -176,13 +182,17 @@ impl Document {
     ///
     /// If there is no rule on that line.
     pub fn comment_out(&mut self, line: usize) -> Result<(), EditError> {
-        let index = self.find(line).map_err(|kind| EditError::new("comment out a rule", kind))?;
+        let index = self
+            .find(line)
+            .map_err(|kind| EditError::new("comment out a rule", kind))?;
         self.text.comment_out(index);
         Ok(())
     }
 
     fn find(&self, line: usize) -> Result<usize, EditErrorKind> {
-        self.text.find(line).ok_or(EditErrorKind::NoSuchLine { line })
+        self.text
+            .find(line)
+            .ok_or(EditErrorKind::NoSuchLine { line })
     }
 
     fn columns(&self, index: usize) -> Columns {
@@ -202,7 +212,9 @@ impl Document {
 
     /// Whether the line includes other files.
     fn includes(&self, line: usize) -> bool {
-        let Ok(index) = self.find(line) else { return false };
+        let Ok(index) = self.find(line) else {
+            return false;
+        };
         let line = self.text.line(&self.text.entries()[index]);
         let fields = text::fields(&line.text);
         const DIRECTIVES: [&[u8]; 3] = [b"include", b"include_dir", b"include_if_exists"];

@@ -25,8 +25,15 @@ impl Columns {
         let has_blanks = line[..first].iter().all(is_blank);
         Self {
             has_tabs: line.contains(&b'\t') && !line.windows(2).any(|two| two == b"  "),
-            indentation: if has_blanks { line[..first].to_vec() } else { Vec::new() },
-            starts: starts.into_iter().map(|(n, at)| (n, width(&line[..at]))).collect(),
+            indentation: if has_blanks {
+                line[..first].to_vec()
+            } else {
+                Vec::new()
+            },
+            starts: starts
+                .into_iter()
+                .map(|(n, at)| (n, width(&line[..at])))
+                .collect(),
         }
     }
 
@@ -36,7 +43,10 @@ impl Columns {
         for (n, (column, text)) in fields.iter().enumerate() {
             if n > 0 {
                 let is_first = fields[n - 1].0 != *column;
-                let start = self.starts.iter().find(|(number, _)| is_first && number == column);
+                let start = self
+                    .starts
+                    .iter()
+                    .find(|(number, _)| is_first && number == column);
                 self.pad(&mut line, start.map_or(0, |&(_, start)| start));
             }
             line.extend(text);

@@ -1,6 +1,6 @@
 //! The option `ldapurl`, as OpenLDAP's `ldap_url_parse` takes it apart.
 
-use crate::hba::options::{Name, Rejection};
+use crate::hba::options::{Key, Rejection};
 
 /// OpenLDAP counts its errors from 1; the server shows them as though they were results of an
 /// operation, hence the odd words.
@@ -28,7 +28,7 @@ impl Flaw {
 /// The options that a URL stands for.
 ///
 /// Source: `parse_hba_auth_opt`, and `ldap_pvt_url_parse` in OpenLDAP's url.c.
-pub(crate) fn parse(url: &[u8], major: u16) -> Result<Vec<(Name, Vec<u8>)>, Rejection> {
+pub(crate) fn parse(url: &[u8], major: u16) -> Result<Vec<(Key, Vec<u8>)>, Rejection> {
     let flawed = |flaw: Flaw| {
         let start = b"could not parse LDAP URL \"".as_slice();
         Rejection::new([start, url, b"\": ", flaw.words().as_bytes()].concat())
@@ -44,14 +44,14 @@ pub(crate) fn parse(url: &[u8], major: u16) -> Result<Vec<(Name, Vec<u8>)>, Reje
     }
     let mut options = Vec::new();
     if major >= 11 {
-        options.push((Name::LdapScheme, parts.scheme.clone()));
+        options.push((Key::LdapScheme, parts.scheme.clone()));
     }
-    options.extend(parts.host.map(|host| (Name::LdapServer, host)));
-    options.push((Name::LdapPort, parts.port.to_string().into_bytes()));
-    options.extend((!parts.dn.is_empty()).then_some((Name::LdapBaseDn, parts.dn)));
-    options.extend(parts.attribute.map(|name| (Name::LdapSearchAttribute, name)));
-    options.extend(parts.filter.map(|filter| (Name::LdapSearchFilter, filter)));
-    options.push((Name::LdapScope, parts.scope.to_string().into_bytes()));
+    options.extend(parts.host.map(|host| (Key::LdapServer, host)));
+    options.push((Key::LdapPort, parts.port.to_string().into_bytes()));
+    options.extend((!parts.dn.is_empty()).then_some((Key::LdapBaseDn, parts.dn)));
+    options.extend(parts.attribute.map(|name| (Key::LdapSearchAttribute, name)));
+    options.extend(parts.filter.map(|filter| (Key::LdapSearchFilter, filter)));
+    options.push((Key::LdapScope, parts.scope.to_string().into_bytes()));
     Ok(options)
 }
 
@@ -112,7 +112,10 @@ impl Parts {
             text => Some(text),
         };
         let attribute = unescaped(attributes);
-        let attribute = attribute.split(|&byte| byte == b',').next().unwrap_or_default();
+        let attribute = attribute
+            .split(|&byte| byte == b',')
+            .next()
+            .unwrap_or_default();
         let default = if scheme.ends_with('s') { 636 } else { 389 };
         Ok(Self {
             scheme: scheme.trim_start_matches('p').as_bytes().to_vec(),
@@ -129,7 +132,10 @@ impl Parts {
 fn authority_parts(authority: &[u8]) -> Result<(Option<Vec<u8>>, i64), Flaw> {
     let (host, port) = match authority.strip_prefix(b"[") {
         Some(inside) => {
-            let end = inside.iter().position(|&byte| byte == b']').ok_or(Flaw::Url)?;
+            let end = inside
+                .iter()
+                .position(|&byte| byte == b']')
+                .ok_or(Flaw::Url)?;
             match &inside[end + 1..] {
                 [] => (&inside[..end], None),
                 [b':', port @ ..] => (&inside[..end], Some(port)),

@@ -47,9 +47,7 @@ pub(crate) mod tokenize;
 
 pub use crate::hba::address::{Address, Network};
 pub(crate) use crate::hba::decide::Answer;
-pub use crate::hba::decide::{
-    Attempt, Decision, Encryption, Fact, Facts, Shadow, Shadowed,
-};
+pub use crate::hba::decide::{Attempt, Decision, Encryption, Fact, Facts, Shadow, Shadowed};
 pub(crate) use crate::hba::document::with_comment_of;
 pub use crate::hba::document::{Document, Place};
 pub use crate::hba::edit_error::{EditError, EditErrorKind};

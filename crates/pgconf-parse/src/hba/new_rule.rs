@@ -90,8 +90,13 @@ impl Name {
     }
 
     fn written(&self, major: u16) -> Result<Vec<u8>, EditErrorKind> {
-        const KEYWORDS: [&[u8]; 5] =
-            [b"all", b"sameuser", b"samerole", b"samegroup", b"replication"];
+        const KEYWORDS: [&[u8]; 5] = [
+            b"all",
+            b"sameuser",
+            b"samerole",
+            b"samegroup",
+            b"replication",
+        ];
         let Self(kind, text) = self;
         match kind {
             Kind::Keyword => Ok(text.clone()),
@@ -158,12 +163,7 @@ impl NewRule {
     }
 
     /// For connections over TCP from an address: `10.0.0.0/8`, `all`, `samenet`, or a name.
-    pub fn host(
-        database: Name,
-        user: Name,
-        address: impl Into<Vec<u8>>,
-        method: Method,
-    ) -> Self {
+    pub fn host(database: Name, user: Name, address: impl Into<Vec<u8>>, method: Method) -> Self {
         Self {
             connection: ConnectionType::Host,
             address: address.into(),
@@ -273,8 +273,9 @@ pub(crate) fn columns(line: &[u8]) -> impl Iterator<Item = (usize, text::Field)>
 
 /// Where the columns of a line begin; that of the first option, if there are several.
 pub(crate) fn columns_of(line: &[u8]) -> Vec<(usize, usize)> {
-    let mut starts: Vec<_> =
-        columns(line).map(|(column, field)| (column, field.span.start)).collect();
+    let mut starts: Vec<_> = columns(line)
+        .map(|(column, field)| (column, field.span.start))
+        .collect();
     starts.dedup_by_key(|(column, _)| *column);
     starts
 }

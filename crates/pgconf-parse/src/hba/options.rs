@@ -39,7 +39,7 @@ impl Rejection {
 
 /// In the order of the server's view; what it does not show comes last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Name {
+pub(crate) enum Key {
     IncludeRealm,
     KrbRealm,
     Map,
@@ -72,7 +72,7 @@ pub(crate) enum Name {
     LdapUrl,
 }
 
-impl Name {
+impl Key {
     fn text(self) -> &'static str {
         let found = OPTIONS.iter().find(|option| option.name == self);
         found.map_or("ldapscope", |option| option.text)
@@ -86,7 +86,7 @@ impl Name {
 
 struct Known {
     text: &'static str,
-    name: Name,
+    name: Key,
     since: u16,
     methods: &'static [Method],
     /// As the message has them.
@@ -105,7 +105,7 @@ enum Kind {
 
 const fn known(
     text: &'static str,
-    name: Name,
+    name: Key,
     methods: &'static [Method],
     listed: &'static str,
     kind: Kind,
@@ -146,41 +146,41 @@ use Kind::{Flag, Special, Text};
 
 #[rustfmt::skip]
 static OPTIONS: [Known; 29] = [
-    known("map", Name::Map, MAPPED, "ident, peer, gssapi, sspi, and cert", Text),
-    known("clientcert", Name::ClientCert, &[], "", Special),
-    since(14, known("clientname", Name::ClientName, &[], "", Special)),
-    known("pamservice", Name::PamService, PAM, "pam", Text),
-    known("pam_use_hostname", Name::PamUseHostname, PAM, "pam", Flag),
-    known("ldapurl", Name::LdapUrl, LDAP, "ldap", Special),
-    known("ldaptls", Name::LdapTls, LDAP, "ldap", Flag),
-    since(11, known("ldapscheme", Name::LdapScheme, LDAP, "ldap", Text)),
-    known("ldapserver", Name::LdapServer, LDAP, "ldap", Text),
-    known("ldapport", Name::LdapPort, LDAP, "ldap", Special),
-    known("ldapbinddn", Name::LdapBindDn, LDAP, "ldap", Text),
-    known("ldapbindpasswd", Name::LdapBindPasswd, LDAP, "ldap", Text),
-    known("ldapsearchattribute", Name::LdapSearchAttribute, LDAP, "ldap", Text),
-    since(11, known("ldapsearchfilter", Name::LdapSearchFilter, LDAP, "ldap", Text)),
-    known("ldapbasedn", Name::LdapBaseDn, LDAP, "ldap", Text),
-    known("ldapprefix", Name::LdapPrefix, LDAP, "ldap", Text),
-    known("ldapsuffix", Name::LdapSuffix, LDAP, "ldap", Text),
-    known("krb_realm", Name::KrbRealm, REALM, "gssapi and sspi", Text),
-    known("include_realm", Name::IncludeRealm, REALM, "gssapi and sspi", Flag),
-    known("compat_realm", Name::CompatRealm, SSPI, "sspi", Flag),
-    known("upn_username", Name::UpnUsername, SSPI, "sspi", Flag),
-    known("radiusservers", Name::RadiusServers, RADIUS, "radius", Special),
-    known("radiusports", Name::RadiusPorts, RADIUS, "radius", Special),
-    known("radiussecrets", Name::RadiusSecrets, RADIUS, "radius", Special),
-    known("radiusidentifiers", Name::RadiusIdentifiers, RADIUS, "radius", Special),
-    since(18, known("issuer", Name::Issuer, OAUTH, "oauth", Text)),
-    since(18, known("scope", Name::Scope, OAUTH, "oauth", Text)),
-    since(18, known("validator", Name::Validator, OAUTH, "oauth", Text)),
-    since(18, known("delegate_ident_mapping", Name::DelegateIdentMapping, OAUTH, "oauth", Flag)),
+    known("map", Key::Map, MAPPED, "ident, peer, gssapi, sspi, and cert", Text),
+    known("clientcert", Key::ClientCert, &[], "", Special),
+    since(14, known("clientname", Key::ClientName, &[], "", Special)),
+    known("pamservice", Key::PamService, PAM, "pam", Text),
+    known("pam_use_hostname", Key::PamUseHostname, PAM, "pam", Flag),
+    known("ldapurl", Key::LdapUrl, LDAP, "ldap", Special),
+    known("ldaptls", Key::LdapTls, LDAP, "ldap", Flag),
+    since(11, known("ldapscheme", Key::LdapScheme, LDAP, "ldap", Text)),
+    known("ldapserver", Key::LdapServer, LDAP, "ldap", Text),
+    known("ldapport", Key::LdapPort, LDAP, "ldap", Special),
+    known("ldapbinddn", Key::LdapBindDn, LDAP, "ldap", Text),
+    known("ldapbindpasswd", Key::LdapBindPasswd, LDAP, "ldap", Text),
+    known("ldapsearchattribute", Key::LdapSearchAttribute, LDAP, "ldap", Text),
+    since(11, known("ldapsearchfilter", Key::LdapSearchFilter, LDAP, "ldap", Text)),
+    known("ldapbasedn", Key::LdapBaseDn, LDAP, "ldap", Text),
+    known("ldapprefix", Key::LdapPrefix, LDAP, "ldap", Text),
+    known("ldapsuffix", Key::LdapSuffix, LDAP, "ldap", Text),
+    known("krb_realm", Key::KrbRealm, REALM, "gssapi and sspi", Text),
+    known("include_realm", Key::IncludeRealm, REALM, "gssapi and sspi", Flag),
+    known("compat_realm", Key::CompatRealm, SSPI, "sspi", Flag),
+    known("upn_username", Key::UpnUsername, SSPI, "sspi", Flag),
+    known("radiusservers", Key::RadiusServers, RADIUS, "radius", Special),
+    known("radiusports", Key::RadiusPorts, RADIUS, "radius", Special),
+    known("radiussecrets", Key::RadiusSecrets, RADIUS, "radius", Special),
+    known("radiusidentifiers", Key::RadiusIdentifiers, RADIUS, "radius", Special),
+    since(18, known("issuer", Key::Issuer, OAUTH, "oauth", Text)),
+    since(18, known("scope", Key::Scope, OAUTH, "oauth", Text)),
+    since(18, known("validator", Key::Validator, OAUTH, "oauth", Text)),
+    since(18, known("delegate_ident_mapping", Key::DelegateIdentMapping, OAUTH, "oauth", Flag)),
 ];
 
 /// The options of one rule, each once: the last one counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Options {
-    values: Vec<(Name, Vec<u8>)>,
+    values: Vec<(Key, Vec<u8>)>,
 }
 
 impl Options {
@@ -188,10 +188,10 @@ impl Options {
     pub(crate) fn new(method: Method) -> Self {
         let mut options = Self::default();
         if REALM.contains(&method) {
-            options.set(Name::IncludeRealm, "true");
+            options.set(Key::IncludeRealm, "true");
         }
         if method == Method::Sspi {
-            options.set(Name::CompatRealm, "true");
+            options.set(Key::CompatRealm, "true");
         }
         options
     }
@@ -200,12 +200,12 @@ impl Options {
         self.values.is_empty()
     }
 
-    pub(crate) fn get(&self, name: Name) -> Option<&[u8]> {
+    pub(crate) fn get(&self, name: Key) -> Option<&[u8]> {
         let found = self.values.iter().find(|(known, _)| *known == name);
         found.map(|(_, value)| value.as_slice())
     }
 
-    /// Name and value, as the server's view shows them.
+    /// Key and value, as the server's view shows them.
     pub(crate) fn shown(
         &self,
         method: Method,
@@ -216,12 +216,12 @@ impl Options {
             .iter()
             .filter(move |(name, _)| name.is_shown(major))
             .filter(move |(name, value)| {
-                *name != Name::LdapScope || !(hides_scope || value.as_slice() == b"0")
+                *name != Key::LdapScope || !(hides_scope || value.as_slice() == b"0")
             })
             .map(|(name, value)| (name.text(), value.as_slice()))
     }
 
-    fn set(&mut self, name: Name, value: impl Into<Vec<u8>>) {
+    fn set(&mut self, name: Key, value: impl Into<Vec<u8>>) {
         let value = value.into();
         match self.values.binary_search_by_key(&name, |(name, _)| *name) {
             Ok(n) => self.values[n].1 = value,
@@ -229,7 +229,7 @@ impl Options {
         }
     }
 
-    fn unset(&mut self, name: Name) {
+    fn unset(&mut self, name: Key) {
         self.values.retain(|(known, _)| *known != name);
     }
 
@@ -242,7 +242,7 @@ impl Options {
         method: Method,
         server: &Server,
     ) -> Result<(), Rejection> {
-        self.set(Name::LdapScope, "2");
+        self.set(Key::LdapScope, "2");
         let found = OPTIONS
             .iter()
             .find(|known| known.text.as_bytes() == name && known.since <= server.major);
@@ -252,7 +252,7 @@ impl Options {
         };
         if !known.methods.is_empty() && !known.methods.contains(&method) {
             let listed = match known.name {
-                Name::Map if server.major >= 18 => "ident, peer, gssapi, sspi, cert, and oauth",
+                Key::Map if server.major >= 18 => "ident, peer, gssapi, sspi, cert, and oauth",
                 _ => known.listed,
             };
             return Err(Rejection::new(format!(
@@ -271,30 +271,30 @@ impl Options {
 
     fn add_special(
         &mut self,
-        name: Name,
+        name: Key,
         value: &[u8],
         connection: ConnectionType,
         method: Method,
         server: &Server,
     ) -> Result<(), Rejection> {
         match name {
-            Name::ClientCert | Name::ClientName if connection != ConnectionType::HostSsl => {
+            Key::ClientCert | Key::ClientName if connection != ConnectionType::HostSsl => {
                 return Err(Rejection::new(format!(
                     "{} can only be configured for \"hostssl\" rows",
                     name.text(),
                 )));
             }
-            Name::ClientCert => return self.add_client_cert(value, method, server.major),
-            Name::ClientName => match value {
+            Key::ClientCert => return self.add_client_cert(value, method, server.major),
+            Key::ClientName => match value {
                 b"CN" | b"DN" => self.set(name, value),
                 _ => return Err(invalid_value("clientname", value)),
             },
-            Name::LdapUrl => {
+            Key::LdapUrl => {
                 for (name, value) in ldap_url::parse(value, server.major)? {
                     self.set(name, value);
                 }
             }
-            Name::LdapPort => match atoi(value) {
+            Key::LdapPort => match atoi(value) {
                 0 => return Err(Rejection::quoting("invalid LDAP port number:", value)),
                 port => self.set(name, port.to_string()),
             },
@@ -311,13 +311,13 @@ impl Options {
     ) -> Result<(), Rejection> {
         let is_cert = method == Method::Cert;
         match (value, major) {
-            (b"1", ..=11) => self.set(Name::ClientCert, "true"),
+            (b"1", ..=11) => self.set(Key::ClientCert, "true"),
             (_, ..=11) if is_cert => {
                 return Err(Rejection::new(
                     "clientcert can not be set to 0 when using \"cert\" authentication",
                 ));
             }
-            (_, ..=11) => self.unset(Name::ClientCert),
+            (_, ..=11) => self.unset(Key::ClientCert),
             (b"verify-ca", 14..) if is_cert => {
                 return Err(Rejection {
                     logged: b"clientcert only accepts \"verify-full\" when using \"cert\" \
@@ -330,38 +330,38 @@ impl Options {
                     ),
                 });
             }
-            (b"verify-full", _) => self.set(Name::ClientCert, value),
-            (b"verify-ca", _) | (b"1", ..=13) => self.set(Name::ClientCert, "verify-ca"),
+            (b"verify-full", _) => self.set(Key::ClientCert, value),
+            (b"verify-ca", _) | (b"1", ..=13) => self.set(Key::ClientCert, "verify-ca"),
             (b"0" | b"no-verify", ..=13) if is_cert => {
                 let not = if major == 12 { "can not" } else { "cannot" };
                 return Err(Rejection::new(format!(
                     "clientcert {not} be set to \"no-verify\" when using \"cert\" authentication",
                 )));
             }
-            (b"0" | b"no-verify", ..=13) => self.unset(Name::ClientCert),
+            (b"0" | b"no-verify", ..=13) => self.unset(Key::ClientCert),
             _ => return Err(invalid_value("clientcert", value)),
         }
         Ok(())
     }
 
     /// DIFFERENCE: names of RADIUS servers are taken to have an address; the server looks them up.
-    fn add_radius(&mut self, name: Name, value: &[u8]) -> Result<(), Rejection> {
+    fn add_radius(&mut self, name: Key, value: &[u8]) -> Result<(), Rejection> {
         let what = match name {
-            Name::RadiusServers => "server",
-            Name::RadiusPorts => "port",
-            Name::RadiusSecrets => "secret",
+            Key::RadiusServers => "server",
+            Key::RadiusPorts => "port",
+            Key::RadiusSecrets => "secret",
             _ => "identifiers",
         };
         let Some(list) = radius_list(value) else {
             let words = format!("could not parse RADIUS {what} list");
             let rejection = Rejection::quoting(&words, value);
             return Err(Rejection {
-                shown: (name == Name::RadiusPorts)
+                shown: (name == Key::RadiusPorts)
                     .then(|| Rejection::quoting("invalid RADIUS port number:", value).logged),
                 ..rejection
             });
         };
-        if name == Name::RadiusPorts && list.iter().any(|port| atoi(port.as_bytes()) == 0) {
+        if name == Key::RadiusPorts && list.iter().any(|port| atoi(port.as_bytes()) == 0) {
             let rejection = Rejection::quoting("invalid RADIUS port number:", value);
             return Err(Rejection::only_logged(rejection.logged));
         }
@@ -375,8 +375,12 @@ impl Options {
             Method::Ldap => self.finish_ldap(server.major),
             Method::Radius => self.finish_radius(server.major),
             Method::Cert => {
-                let value = if server.major <= 11 { "true" } else { "verify-full" };
-                self.set(Name::ClientCert, value);
+                let value = if server.major <= 11 {
+                    "true"
+                } else {
+                    "verify-full"
+                };
+                self.set(Key::ClientCert, value);
                 Ok(())
             }
             Method::OAuth => self.finish_oauth(server),
@@ -386,17 +390,17 @@ impl Options {
 
     fn finish_ldap(&self, major: u16) -> Result<(), Rejection> {
         let has = |name| self.get(name).is_some();
-        if major <= 11 && !has(Name::LdapServer) {
+        if major <= 11 && !has(Key::LdapServer) {
             return Err(missing("ldap", "ldapserver"));
         }
         let searches = [
-            Name::LdapBaseDn,
-            Name::LdapBindDn,
-            Name::LdapBindPasswd,
-            Name::LdapSearchAttribute,
-            Name::LdapSearchFilter,
+            Key::LdapBaseDn,
+            Key::LdapBindDn,
+            Key::LdapBindPasswd,
+            Key::LdapSearchAttribute,
+            Key::LdapSearchFilter,
         ];
-        if has(Name::LdapPrefix) || has(Name::LdapSuffix) {
+        if has(Key::LdapPrefix) || has(Key::LdapSuffix) {
             if searches.into_iter().any(has) {
                 let message = match major {
                     ..=10 => {
@@ -411,13 +415,13 @@ impl Options {
                 };
                 return Err(Rejection::new(message));
             }
-        } else if !has(Name::LdapBaseDn) {
+        } else if !has(Key::LdapBaseDn) {
             return Err(Rejection::new(
                 "authentication method \"ldap\" requires argument \"ldapbasedn\", \
                  \"ldapprefix\", or \"ldapsuffix\" to be set",
             ));
         }
-        if has(Name::LdapSearchAttribute) && has(Name::LdapSearchFilter) {
+        if has(Key::LdapSearchAttribute) && has(Key::LdapSearchFilter) {
             return Err(Rejection::new(
                 "cannot use ldapsearchattribute together with ldapsearchfilter",
             ));
@@ -426,21 +430,25 @@ impl Options {
     }
 
     fn finish_radius(&self, major: u16) -> Result<(), Rejection> {
-        let count = |name| self.get(name).and_then(radius_list).map_or(0, |list| list.len());
+        let count = |name| {
+            self.get(name)
+                .and_then(radius_list)
+                .map_or(0, |list| list.len())
+        };
         for (name, text) in [
-            (Name::RadiusServers, "radiusservers"),
-            (Name::RadiusSecrets, "radiussecrets"),
+            (Key::RadiusServers, "radiusservers"),
+            (Key::RadiusSecrets, "radiussecrets"),
         ] {
             // An empty list is nothing to the server.
             if count(name) == 0 {
                 return Err(missing("radius", text));
             }
         }
-        let servers = count(Name::RadiusServers);
+        let servers = count(Key::RadiusServers);
         for (name, what) in [
-            (Name::RadiusSecrets, "secrets"),
-            (Name::RadiusPorts, "ports"),
-            (Name::RadiusIdentifiers, "identifiers"),
+            (Key::RadiusSecrets, "secrets"),
+            (Key::RadiusPorts, "ports"),
+            (Key::RadiusIdentifiers, "identifiers"),
         ] {
             let count = count(name);
             if count > 1 && count != servers {
@@ -459,12 +467,12 @@ impl Options {
 
     /// Source: also `check_oauth_validator` in auth-oauth.c.
     fn finish_oauth(&mut self, server: &Server) -> Result<(), Rejection> {
-        for (name, text) in [(Name::Scope, "scope"), (Name::Issuer, "issuer")] {
+        for (name, text) in [(Key::Scope, "scope"), (Key::Issuer, "issuer")] {
             if self.get(name).is_none() {
                 return Err(missing("oauth", text));
             }
         }
-        match (&server.oauth_validators, self.get(Name::Validator)) {
+        match (&server.oauth_validators, self.get(Key::Validator)) {
             (None, _) => {}
             (Some(allowed), _) if allowed.is_empty() => {
                 return Err(Rejection::new(
@@ -472,7 +480,7 @@ impl Options {
                 ));
             }
             (Some(allowed), None) => match allowed.as_slice() {
-                [only] => self.set(Name::Validator, only.clone()),
+                [only] => self.set(Key::Validator, only.clone()),
                 _ => {
                     return Err(Rejection::new(
                         "authentication method \"oauth\" requires argument \"validator\" to be \
@@ -488,7 +496,7 @@ impl Options {
                 }
             }
         }
-        if self.get(Name::DelegateIdentMapping).is_some() && self.get(Name::Map).is_some() {
+        if self.get(Key::DelegateIdentMapping).is_some() && self.get(Key::Map).is_some() {
             return Err(Rejection::new(
                 "map cannot be used in combination with delegate_ident_mapping",
             ));
@@ -524,7 +532,9 @@ pub(crate) fn atoi(text: &[u8]) -> i32 {
     };
     let mut number = 0_i64;
     for byte in digits.iter().take_while(|byte| byte.is_ascii_digit()) {
-        number = number.saturating_mul(10).saturating_add(i64::from(byte - b'0'));
+        number = number
+            .saturating_mul(10)
+            .saturating_add(i64::from(byte - b'0'));
     }
     // As strtol's result is cut off.
     (if negative { -number } else { number }) as i32

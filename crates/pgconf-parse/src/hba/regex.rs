@@ -188,11 +188,7 @@ type Group = (Option<usize>, Option<usize>);
 
 /// What the first group can be in the longest match that begins there. `None` if there are too
 /// many ways to tell.
-fn ways(
-    program: &[Step],
-    text: &[u8],
-    start: usize,
-) -> Option<std::collections::BTreeSet<Group>> {
+fn ways(program: &[Step], text: &[u8], start: usize) -> Option<std::collections::BTreeSet<Group>> {
     use std::collections::BTreeSet;
     const MAX_STATES: usize = 20_000;
     let mut longest = BTreeSet::new();
@@ -228,9 +224,9 @@ fn ways(
         let Some(&byte) = text.get(at) else { break };
         now = reached
             .into_iter()
-            .filter(|(step, _)| {
-                matches!(&program[*step], Step::Bytes(set) if set[usize::from(byte)])
-            })
+            .filter(
+                |(step, _)| matches!(&program[*step], Step::Bytes(set) if set[usize::from(byte)]),
+            )
             .map(|(step, group)| (step + 1, group))
             .collect();
     }
@@ -703,7 +699,9 @@ impl Parser<'_> {
             }
             Token::BackReference(number) => {
                 self.is_plain = false;
-                if (number as usize) == 0 || !self.groups.get(number as usize - 1).is_some_and(|g| *g) {
+                if (number as usize) == 0
+                    || !self.groups.get(number as usize - 1).is_some_and(|g| *g)
+                {
                     self.fail(BACK_REFERENCE);
                     return Node::Other;
                 }
@@ -924,7 +922,14 @@ impl Parser<'_> {
 }
 
 /// Names of characters that are met; `cnames` in regc_locale.c has about a hundred.
-const CHARACTERS: [&[u8]; 6] = [b"hyphen", b"minus", b"space", b"period", b"slash", b"underscore"];
+const CHARACTERS: [&[u8]; 6] = [
+    b"hyphen",
+    b"minus",
+    b"space",
+    b"period",
+    b"slash",
+    b"underscore",
+];
 
 fn literal(text: &[u8]) -> Node {
     let bytes = text.iter().map(|&byte| {
@@ -980,7 +985,9 @@ mod tests {
     use super::{Capture, Regex};
 
     fn is_match(pattern: &str, text: &str) -> Option<bool> {
-        Regex::new(pattern.as_bytes()).unwrap().is_match(text.as_bytes())
+        Regex::new(pattern.as_bytes())
+            .unwrap()
+            .is_match(text.as_bytes())
     }
 
     #[test]
@@ -1016,7 +1023,10 @@ mod tests {
     #[test]
     fn captures_are_given_where_they_are_certain() {
         let capture = |pattern: &str, text| Regex::new(pattern.as_bytes()).unwrap().capture(text);
-        assert_eq!(capture("^(.*)@example$", b"bob@example"), Capture::Text(b"bob"));
+        assert_eq!(
+            capture("^(.*)@example$", b"bob@example"),
+            Capture::Text(b"bob")
+        );
         assert_eq!(capture("^(.*)@example$", b"bob@other"), Capture::NoMatch);
         assert_eq!(capture("b(.)", b"abcbd"), Capture::Text(b"c"));
         assert_eq!(capture("(a)|b", b"b"), Capture::Nothing);

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::hba::address::{self, Address, Network};
 use crate::hba::method::{ConnectionType, Method};
-use crate::hba::options::{Name, Options, Rejection};
+use crate::hba::options::{Key, Options, Rejection};
 use crate::hba::regex::Regex;
 use crate::hba::server::{Server, Ssl};
 use crate::hba::tokenize::{self, TokenLine, Tokenized};
@@ -113,7 +113,9 @@ impl Rules {
     fn new(tokens: Tokenized, server: &Server) -> Self {
         let mut regexes = Vec::new();
         let lines = &tokens.found.lines;
-        let parsed = lines.iter().map(|line| parse_line(&tokens, line, server, &mut regexes));
+        let parsed = lines
+            .iter()
+            .map(|line| parse_line(&tokens, line, server, &mut regexes));
         Self {
             parsed: parsed.collect(),
             tokens,
@@ -158,7 +160,10 @@ impl Rules {
     /// Source: `load_hba` in hba.c.
     #[must_use]
     pub fn is_accepted(&self) -> bool {
-        let all_valid = self.parsed.iter().all(|parsed| matches!(parsed, Parsed::Rule(..)));
+        let all_valid = self
+            .parsed
+            .iter()
+            .all(|parsed| matches!(parsed, Parsed::Rule(..)));
         all_valid && !self.parsed.is_empty()
     }
 
@@ -216,10 +221,7 @@ impl<'a> Row<'a> {
     #[must_use]
     pub fn rule(&self) -> Option<Rule<'a>> {
         match &self.rules.parsed[self.index] {
-            Parsed::Rule(data, _) => Some(Rule {
-                row: *self,
-                data,
-            }),
+            Parsed::Rule(data, _) => Some(Rule { row: *self, data }),
             Parsed::Error(_) => None,
         }
     }
@@ -330,7 +332,13 @@ impl fmt::Display for RuleError<'_> {
 
 impl fmt::Debug for RuleError<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}: {self}", self.file().display(), self.line(), self.column())
+        write!(
+            f,
+            "{}:{}:{}: {self}",
+            self.file().display(),
+            self.line(),
+            self.column()
+        )
     }
 }
 
@@ -399,9 +407,13 @@ impl<'a> Rule<'a> {
             AddressData::SameHost => Some(Address::SameHost),
             AddressData::SameNet => Some(Address::SameNet),
             AddressData::Network(network) => Some(Address::Network(network)),
-            AddressData::Host(token) => {
-                Some(Address::Host(RuleName { rules: self.rules(), token }.text()))
-            }
+            AddressData::Host(token) => Some(Address::Host(
+                RuleName {
+                    rules: self.rules(),
+                    token,
+                }
+                .text(),
+            )),
         }
     }
 
@@ -432,13 +444,15 @@ impl<'a> Rule<'a> {
     pub fn options(&self) -> impl Iterator<Item = (&'static str, &'a [u8])> {
         let (data, major) = (self.data, self.rules().server.major);
         let options = data.options.as_deref();
-        options.into_iter().flat_map(move |options| options.shown(data.method, major))
+        options
+            .into_iter()
+            .flat_map(move |options| options.shown(data.method, major))
     }
 
     /// The user name map in `pg_ident.conf` that the method consults, if one is named.
     #[must_use]
     pub fn map(&self) -> Option<&'a [u8]> {
-        self.data.options.as_deref()?.get(Name::Map)
+        self.data.options.as_deref()?.get(Key::Map)
     }
 }
 
@@ -555,7 +569,8 @@ impl Fields<'_> {
     }
 
     fn text(&self, token: u32) -> &[u8] {
-        self.tokens.token_text(self.tokens.found.tokens[token as usize])
+        self.tokens
+            .token_text(self.tokens.found.tokens[token as usize])
     }
 }
 
@@ -628,7 +643,13 @@ fn parse_hba_line(
                 return Err(fields.failure(token, rejection));
             };
             options
-                .add(&text[..equals], &text[equals + 1..], connection, method, server)
+                .add(
+                    &text[..equals],
+                    &text[equals + 1..],
+                    connection,
+                    method,
+                    server,
+                )
                 .map_err(|rejection| fields.failure(token, rejection))?;
         }
     }

@@ -17,8 +17,8 @@ use memchr::{memchr, memchr2};
 use winnow::Parser;
 use winnow::combinator::{alt, opt, repeat};
 use winnow::error::EmptyError;
-use winnow::stream::Location as _;
 use winnow::stream::LocatingSlice;
+use winnow::stream::Location as _;
 use winnow::token::{literal, take_till, take_while};
 
 /// The longest line, with its newline, that a server before PostgreSQL 14 reads: one byte less
@@ -142,7 +142,10 @@ pub(crate) fn is_too_long(token: &Token, line: &[u8], longest: usize) -> bool {
     let mut stored = 0;
     let mut within = false;
     let mut after_quote = false;
-    for &byte in line[token.span.clone()].iter().chain(token.comma.then_some(&b',')) {
+    for &byte in line[token.span.clone()]
+        .iter()
+        .chain(token.comma.then_some(&b','))
+    {
         if stored >= longest {
             return true;
         }

@@ -50,7 +50,9 @@ impl Text {
 
     /// The line of that number, if it says something.
     pub(crate) fn find(&self, number: usize) -> Option<usize> {
-        self.entries.binary_search_by_key(&number, |entry| entry.number).ok()
+        self.entries
+            .binary_search_by_key(&number, |entry| entry.number)
+            .ok()
     }
 
     /// The line, put together.
@@ -63,7 +65,10 @@ impl Text {
     /// Puts a line, without its end, before the entry of that index, or at the end. Returns its
     /// number.
     pub(crate) fn insert(&mut self, before: usize, line: &[u8]) -> usize {
-        let at = self.entries.get(before).map_or(self.source.len(), |entry| entry.span.start);
+        let at = self
+            .entries
+            .get(before)
+            .map_or(self.source.len(), |entry| entry.span.start);
         let mut text = Vec::with_capacity(line.len() + 4);
         if at == self.source.len() {
             // The last line may lack its newline, or end in a backslash that would join the two.
@@ -74,7 +79,9 @@ impl Text {
         text.extend(self.end_of_line());
         self.splice(at..at, &text);
         let mut entries = self.entries.iter();
-        entries.find(|entry| entry.span.start == start).map_or(0, |entry| entry.number)
+        entries
+            .find(|entry| entry.span.start == start)
+            .map_or(0, |entry| entry.number)
     }
 
     /// What the last line lacks for another line to follow.
@@ -111,8 +118,15 @@ impl Text {
     /// The newline of an entry, with carriage returns before it.
     fn end_of(&self, entry: &Entry) -> &[u8] {
         let text = &self.source[entry.span.clone()];
-        let is_complete = Lines::new(text, self.major).last().is_some_and(|line| line.is_complete);
-        let kept = text.len() - text.iter().rev().take_while(|byte| b"\r\n".contains(byte)).count();
+        let is_complete = Lines::new(text, self.major)
+            .last()
+            .is_some_and(|line| line.is_complete);
+        let kept = text.len()
+            - text
+                .iter()
+                .rev()
+                .take_while(|byte| b"\r\n".contains(byte))
+                .count();
         if is_complete { &text[kept..] } else { b"" }
     }
 
@@ -125,7 +139,10 @@ impl Text {
     pub(crate) fn comment_out(&mut self, index: usize) {
         let entry = &self.entries[index];
         let text = &self.source[entry.span.clone()];
-        let blank = text.iter().position(|&byte| !matches!(byte, b' ' | b'\t')).unwrap_or(0);
+        let blank = text
+            .iter()
+            .position(|&byte| !matches!(byte, b' ' | b'\t'))
+            .unwrap_or(0);
         let at = entry.span.start + blank;
         self.splice(at..at, b"#");
     }

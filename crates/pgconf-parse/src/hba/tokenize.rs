@@ -93,11 +93,7 @@ impl Tokenized {
     }
 
     /// Reads a file and what it includes.
-    pub(crate) fn load(
-        loader: &dyn Loader,
-        path: &Path,
-        major: u16,
-    ) -> Result<Self, LoadError> {
+    pub(crate) fn load(loader: &dyn Loader, path: &Path, major: u16) -> Result<Self, LoadError> {
         let content = loader.load(path)?;
         Ok(Self::read(Some(loader), path, content, major))
     }
@@ -159,7 +155,11 @@ impl Reading<'_> {
     }
 
     fn path(&self, file: u32) -> Vec<u8> {
-        self.all.files[file as usize].path.as_os_str().as_bytes().to_vec()
+        self.all.files[file as usize]
+            .path
+            .as_os_str()
+            .as_bytes()
+            .to_vec()
     }
 
     fn tokenize_auth_file(&mut self, file: u32, depth: usize, into: &mut Found) {
@@ -388,7 +388,9 @@ impl Reading<'_> {
         }
         let directory = location::included(name, &self.path(file), self.major);
         let about = |what: &str, path: &[u8]| [what.as_bytes(), b" \"", path, b"\""].concat();
-        let loader = self.loader.expect("an include is followed through a loader");
+        let loader = self
+            .loader
+            .expect("an include is followed through a loader");
         let names = loader
             .list(Path::new(OsStr::from_bytes(&directory)))
             .map_err(|_| about("could not open directory", &directory))?;
@@ -414,7 +416,11 @@ impl Reading<'_> {
     /// the beginning of the sentence.
     fn open_auth_file(&mut self, path: &[u8], depth: usize) -> Result<u32, Unopened> {
         let unopened = |reason: &str, is_missing| {
-            let words: &[u8] = if self.major < 16 { b"" } else { b"could not open file " };
+            let words: &[u8] = if self.major < 16 {
+                b""
+            } else {
+                b"could not open file "
+            };
             Err(Unopened {
                 message: [words, b"\"", path, b"\": ", reason.as_bytes()].concat(),
                 is_complete: !words.is_empty(),
@@ -427,7 +433,9 @@ impl Reading<'_> {
         if depth > MAX_LIST_DEPTH || self.read >= MAX_FILES || self.bytes >= MAX_TEXT {
             return unopened("too many files", false);
         }
-        let loader = self.loader.expect("an include is followed through a loader");
+        let loader = self
+            .loader
+            .expect("an include is followed through a loader");
         match loader.load(Path::new(OsStr::from_bytes(path))) {
             Ok(content) => {
                 self.read += 1;
@@ -469,7 +477,10 @@ fn emit(file: u32, line: &Line<'_>, current: &mut Current, into: &mut Found) {
         into.fields.push(offset + start..offset + end as u32);
         start = end as u32;
     }
-    let begin = current.tokens.first().map_or(line.span.start as u32, |token| token.at);
+    let begin = current
+        .tokens
+        .first()
+        .map_or(line.span.start as u32, |token| token.at);
     let end = line.offset(line.text.len()) as u32;
     into.tokens.append(&mut current.tokens);
     into.lines.push(TokenLine {
@@ -497,7 +508,10 @@ fn reason(error: &io::Error) -> String {
         io::ErrorKind::NotADirectory => "Not a directory".to_owned(),
         _ => {
             let text = error.to_string();
-            text.split(" (os error").next().unwrap_or_default().to_owned()
+            text.split(" (os error")
+                .next()
+                .unwrap_or_default()
+                .to_owned()
         }
     }
 }

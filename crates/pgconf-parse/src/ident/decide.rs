@@ -166,7 +166,10 @@ fn includes(mapping: &Mapping<'_>, users: &Users, user: &[u8], facts: &Facts) ->
         Users::MembersOf(role) => facts.is_member(user, role),
         Users::DependsOn(fact) => Answer::Unknown(fact.clone()),
         Users::Matching(pattern) => {
-            match mapping.database_regex().and_then(|regex| regex.is_match(user)) {
+            match mapping
+                .database_regex()
+                .and_then(|regex| regex.is_match(user))
+            {
                 Some(is) => is.into(),
                 None => Answer::Unknown(Fact::Regex(pattern.clone())),
             }

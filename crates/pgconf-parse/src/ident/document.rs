@@ -120,7 +120,14 @@ impl NewMapping {
         let DatabaseUser(database_user, meaning) = &self.database_user;
         Ok(vec![
             (0, quoted(&self.map, map_is_list, major)?),
-            (1, if *is_regex { regex(system_user)? } else { name(system_user)? }),
+            (
+                1,
+                if *is_regex {
+                    regex(system_user)?
+                } else {
+                    name(system_user)?
+                },
+            ),
             (
                 2,
                 match meaning {
@@ -215,7 +222,11 @@ impl Document {
         let fail = |kind| EditError::new("replace a mapping", kind);
         let index = self.find(line).map_err(fail)?;
         let fields = self.checked(mapping).map_err(fail)?;
-        let old = self.text.line(&self.text.entries()[index]).text.into_owned();
+        let old = self
+            .text
+            .line(&self.text.entries()[index])
+            .text
+            .into_owned();
         let new = with_comment_of(&old, &self.columns(index), &fields);
         Ok(self.text.replace(index, &new))
     }
@@ -226,7 +237,9 @@ impl Document {
     ///
     /// If there is no mapping on that line.
     pub fn remove(&mut self, line: usize) -> Result<(), EditError> {
-        let index = self.find(line).map_err(|kind| EditError::new("remove a mapping", kind))?;
+        let index = self
+            .find(line)
+            .map_err(|kind| EditError::new("remove a mapping", kind))?;
         self.text.remove(index);
         Ok(())
     }
@@ -244,13 +257,19 @@ impl Document {
     }
 
     fn find(&self, line: usize) -> Result<usize, EditErrorKind> {
-        self.text.find(line).ok_or(EditErrorKind::NoSuchLine { line })
+        self.text
+            .find(line)
+            .ok_or(EditErrorKind::NoSuchLine { line })
     }
 
     fn columns(&self, index: usize) -> Columns {
         let line = self.text.line(&self.text.entries()[index]);
         let fields = text::fields(&line.text);
-        let starts = fields.iter().take(3).map(|field| field.span.start).enumerate();
+        let starts = fields
+            .iter()
+            .take(3)
+            .map(|field| field.span.start)
+            .enumerate();
         Columns::of(&line.text, starts)
     }
 

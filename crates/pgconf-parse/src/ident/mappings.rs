@@ -228,7 +228,10 @@ impl<'a> MappingError<'a> {
     }
 
     fn position(&self) -> (usize, usize) {
-        self.row.mappings.tokens.position(self.row.token_line().file, self.failure.at)
+        self.row
+            .mappings
+            .tokens
+            .position(self.row.token_line().file, self.failure.at)
     }
 }
 
@@ -240,7 +243,13 @@ impl fmt::Display for MappingError<'_> {
 
 impl fmt::Debug for MappingError<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}: {self}", self.file().display(), self.line(), self.column())
+        write!(
+            f,
+            "{}:{}:{}: {self}",
+            self.file().display(),
+            self.line(),
+            self.column()
+        )
     }
 }
 

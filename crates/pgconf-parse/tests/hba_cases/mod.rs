@@ -43,7 +43,9 @@ pub(crate) enum Answer {
 
 fn oracle() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let root = root.ancestors().find(|root| root.join("tests/oracle-hba").exists());
+    let root = root
+        .ancestors()
+        .find(|root| root.join("tests/oracle-hba").exists());
     root.unwrap().join("tests/oracle-hba")
 }
 
@@ -66,7 +68,11 @@ pub(crate) fn servers() -> Vec<Asked> {
                 _ => Ssl::Missing,
             };
             let mut arguments = vec!["--major".to_owned(), major.to_string()];
-            for (name, has) in [("gss", has("gss")), ("ldap", has("ldap")), ("pam", has("pam"))] {
+            for (name, has) in [
+                ("gss", has("gss")),
+                ("ldap", has("ldap")),
+                ("pam", has("pam")),
+            ] {
                 if !has {
                     arguments.push(format!("--without={name}"));
                 }
@@ -93,7 +99,10 @@ impl Case {
         let answers = json["answers"].as_array().unwrap();
         Self {
             id: json["id"].as_str().unwrap().to_owned(),
-            files: files.iter().map(|(path, json)| (path.clone(), bytes(json))).collect(),
+            files: files
+                .iter()
+                .map(|(path, json)| (path.clone(), bytes(json)))
+                .collect(),
             answers: answers
                 .iter()
                 .map(|answer| {
@@ -135,9 +144,10 @@ impl Row {
     pub(crate) fn of(json: &Json, directory: &str) -> Self {
         let above = Path::new(directory).parent().unwrap().to_str().unwrap();
         let text = |json: &Json| match json {
-            Json::String(text) => {
-                text.replace("@DIR@", directory).replace("@UP@", above).into_bytes()
-            }
+            Json::String(text) => text
+                .replace("@DIR@", directory)
+                .replace("@UP@", above)
+                .into_bytes(),
             json => bytes(json),
         };
         let column = |json: &Json| match json {
@@ -168,16 +178,29 @@ fn bytes(json: &Json) -> Vec<u8> {
 }
 
 /// Compares what was read with what the server read. Returns whether they differ on purpose.
-pub(crate) fn compare(case: &str, server: &str, ours: &[Row], theirs: &Answer) -> Result<bool, String> {
+pub(crate) fn compare(
+    case: &str,
+    server: &str,
+    ours: &[Row],
+    theirs: &Answer,
+) -> Result<bool, String> {
     let theirs = match theirs {
         Answer::Rows(rows) => rows,
         // DIFFERENCE: where the server gives up altogether, the line that is to blame has an error.
         Answer::Failed(message) => {
-            assert!(message.starts_with("exceeded maxAllocatedDescs"), "{message}");
-            let has_error = ours
-                .iter()
-                .any(|row| row.error().is_some_and(|error| error.ends_with("too many files")));
-            return if has_error { Ok(true) } else { Err(format!("{case} on {server}: no error")) };
+            assert!(
+                message.starts_with("exceeded maxAllocatedDescs"),
+                "{message}"
+            );
+            let has_error = ours.iter().any(|row| {
+                row.error()
+                    .is_some_and(|error| error.ends_with("too many files"))
+            });
+            return if has_error {
+                Ok(true)
+            } else {
+                Err(format!("{case} on {server}: no error"))
+            };
         }
     };
     if ours == theirs {
@@ -187,13 +210,18 @@ pub(crate) fn compare(case: &str, server: &str, ours: &[Row], theirs: &Answer) -
     let is_interface = |row: &Row| row.error().is_some_and(|error| error.contains("%nosuch"));
     if ours.len() == theirs.len()
         && theirs.iter().any(is_interface)
-        && ours.iter().zip(theirs).all(|(ours, theirs)| {
-            is_interface(theirs) || ours.0[1..] == theirs.0[1..]
-        })
+        && ours
+            .iter()
+            .zip(theirs)
+            .all(|(ours, theirs)| is_interface(theirs) || ours.0[1..] == theirs.0[1..])
     {
         return Ok(true);
     }
-    let n = ours.iter().zip(theirs).take_while(|(ours, theirs)| ours == theirs).count();
+    let n = ours
+        .iter()
+        .zip(theirs)
+        .take_while(|(ours, theirs)| ours == theirs)
+        .count();
     let shown = |row: Option<&Row>| {
         row.map(|row| {
             let columns = row.0.iter().map(|column| match column {
@@ -202,7 +230,12 @@ pub(crate) fn compare(case: &str, server: &str, ours: &[Row], theirs: &Answer) -
                 Column::Text(text) => String::from_utf8_lossy(text).chars().take(120).collect(),
                 Column::List(list) => list
                     .iter()
-                    .map(|text| String::from_utf8_lossy(text).chars().take(40).collect::<String>())
+                    .map(|text| {
+                        String::from_utf8_lossy(text)
+                            .chars()
+                            .take(40)
+                            .collect::<String>()
+                    })
                     .collect::<Vec<_>>()
                     .join(","),
             });

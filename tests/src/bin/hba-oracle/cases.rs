@@ -650,27 +650,69 @@ const RAW: &[(&str, &str)] = &[
     ("bom", "\u{feff}local all all trust\n"),
     ("bom-comment", "\u{feff}# local all all trust\n"),
     ("continued", "local all \\\nall trust\nlocal all all md5\n"),
-    ("continued-crlf", "local all \\\r\nall trust\r\nlocal all all md5\r\n"),
-    ("continued-word", "local all al\\\nl trust\nlocal all all md5\n"),
-    ("continued-quotes", "local \"a \\\nb\" all trust\nlocal all all md5\n"),
-    ("continued-comment", "# local all \\\nall trust\nlocal all all md5\n"),
-    ("continued-comment-2", "local all all trust # x \\\nfoo\nlocal all all md5\n"),
-    ("continued-empty", "local all all trust \\\n\nlocal all all md5\n"),
-    ("continued-blank", "local all all trust \\ \nlocal all all md5\n"),
-    ("continued-twice", "local \\\nall \\\nall \\\ntrust\nlocal all all md5\n"),
-    ("continued-two-backslashes", "local all all trust \\\\\nlocal all all md5\n"),
-    ("continued-lone", "local all all trust \\\n\\\n\\\nmap=x\nlocal all all md5\n"),
+    (
+        "continued-crlf",
+        "local all \\\r\nall trust\r\nlocal all all md5\r\n",
+    ),
+    (
+        "continued-word",
+        "local all al\\\nl trust\nlocal all all md5\n",
+    ),
+    (
+        "continued-quotes",
+        "local \"a \\\nb\" all trust\nlocal all all md5\n",
+    ),
+    (
+        "continued-comment",
+        "# local all \\\nall trust\nlocal all all md5\n",
+    ),
+    (
+        "continued-comment-2",
+        "local all all trust # x \\\nfoo\nlocal all all md5\n",
+    ),
+    (
+        "continued-empty",
+        "local all all trust \\\n\nlocal all all md5\n",
+    ),
+    (
+        "continued-blank",
+        "local all all trust \\ \nlocal all all md5\n",
+    ),
+    (
+        "continued-twice",
+        "local \\\nall \\\nall \\\ntrust\nlocal all all md5\n",
+    ),
+    (
+        "continued-two-backslashes",
+        "local all all trust \\\\\nlocal all all md5\n",
+    ),
+    (
+        "continued-lone",
+        "local all all trust \\\n\\\n\\\nmap=x\nlocal all all md5\n",
+    ),
     ("continued-at-end", "local all all trust \\"),
     ("continued-at-end-newline", "local all all trust \\\n"),
     ("continued-only", "\\\n\\\n"),
     ("continued-first", "\\\nlocal all all trust\n"),
-    ("continued-error", "local all \\\nall foo\nlocal all all md5\n"),
+    (
+        "continued-error",
+        "local all \\\nall foo\nlocal all all md5\n",
+    ),
     ("continued-cr", "local \"a\r\\\n\nlocal all all md5\n"),
-    ("continued-include", "include \\\nnosuch\nlocal all all md5\n"),
+    (
+        "continued-include",
+        "include \\\nnosuch\nlocal all all md5\n",
+    ),
     ("nul", "local all a\0ll trust\nlocal all all md5\n"),
     ("nul-first", "\0local all all trust\nlocal all all md5\n"),
-    ("nul-last", "local all all trust\0\nlocal all all md5\nlocal all all peer\n"),
-    ("nul-comment", "# a\0b\nlocal all all md5\nlocal all all peer\n"),
+    (
+        "nul-last",
+        "local all all trust\0\nlocal all all md5\nlocal all all peer\n",
+    ),
+    (
+        "nul-comment",
+        "# a\0b\nlocal all all md5\nlocal all all peer\n",
+    ),
     ("nul-at-end", "local all all trust\0"),
     (
         "debian",
@@ -700,12 +742,27 @@ const IDENT: &[(&str, &str)] = &[
     ("ident-short", "m\nm a\nm a b\n"),
     ("ident-long", "m a b c\nm a b c d\n"),
     ("ident-lists", "m,n a b\nm a,b c\nm a b,c\nm, a b\n"),
-    ("ident-regex", "m /^(.*)@example\\.com$ \\1\nm /( x\nm /a /(\nm a /^b$\nm /^a$ all\n"),
-    ("ident-regex-2", "m /[b-a] /[\nm /a \\1\nm \"/a b\" \"\\1x\"\nm / x\nm x /\n"),
-    ("ident-special", "m a all\nm a \"all\"\nm a +r\nm a \"+r\"\nall all all\n+m +a +b\n"),
-    ("ident-quotes", "\"\" \"\" \"\"\nm \"a\"\"b\" c\nm \"a b\nm a # b\n"),
+    (
+        "ident-regex",
+        "m /^(.*)@example\\.com$ \\1\nm /( x\nm /a /(\nm a /^b$\nm /^a$ all\n",
+    ),
+    (
+        "ident-regex-2",
+        "m /[b-a] /[\nm /a \\1\nm \"/a b\" \"\\1x\"\nm / x\nm x /\n",
+    ),
+    (
+        "ident-special",
+        "m a all\nm a \"all\"\nm a +r\nm a \"+r\"\nall all all\n+m +a +b\n",
+    ),
+    (
+        "ident-quotes",
+        "\"\" \"\" \"\"\nm \"a\"\"b\" c\nm \"a b\nm a # b\n",
+    ),
     ("ident-continued", "m a \\\nb\nm x y\n"),
-    ("ident-include", "include nosuch\ninclude_if_exists nosuch\ninclude_dir nosuch\nm a b\n"),
+    (
+        "ident-include",
+        "include nosuch\ninclude_if_exists nosuch\ninclude_dir nosuch\nm a b\n",
+    ),
     ("ident-crlf", "m a b\r\nm c d\r\n"),
 ];
 
@@ -716,7 +773,10 @@ const TREES: &[Tree] = &[
         "at",
         Kind::Hba,
         &[
-            ("pg_hba.conf", "local @dbs all trust\nlocal all @users,x trust\nlocal @\"dbs\" @ trust\n"),
+            (
+                "pg_hba.conf",
+                "local @dbs all trust\nlocal all @users,x trust\nlocal @\"dbs\" @ trust\n",
+            ),
             ("dbs", "one two\nthree, four # five\n\"six seven\"\n"),
             ("users", "+admins \"+x\"\nall \"all\"\n"),
         ],
@@ -725,7 +785,10 @@ const TREES: &[Tree] = &[
         "at-nested",
         Kind::Hba,
         &[
-            ("pg_hba.conf", "local @d/a all trust\nlocal all x,@d/a,y trust\n"),
+            (
+                "pg_hba.conf",
+                "local @d/a all trust\nlocal all x,@d/a,y trust\n",
+            ),
             ("d/a", "a1 @b a2\n"),
             ("d/b", "b1,b2 @../c\n"),
             ("c", "c1\n"),
@@ -734,13 +797,19 @@ const TREES: &[Tree] = &[
     (
         "at-missing",
         Kind::Hba,
-        &[("pg_hba.conf", "local @nosuch all trust\nlocal a,@nosuch,b all trust\nlocal all @/nosuch/x trust\nlocal all @sub/nosuch trust\n")],
+        &[(
+            "pg_hba.conf",
+            "local @nosuch all trust\nlocal a,@nosuch,b all trust\nlocal all @/nosuch/x trust\nlocal all @sub/nosuch trust\n",
+        )],
     ),
     (
         "at-empty",
         Kind::Hba,
         &[
-            ("pg_hba.conf", "local @empty all trust\nlocal all a,@empty trust\nlocal all @empty trust\n@empty local all all trust\n"),
+            (
+                "pg_hba.conf",
+                "local @empty all trust\nlocal all a,@empty trust\nlocal all @empty trust\n@empty local all all trust\n",
+            ),
             ("empty", "# nothing\n"),
         ],
     ),
@@ -748,7 +817,10 @@ const TREES: &[Tree] = &[
         "at-everywhere",
         Kind::Hba,
         &[
-            ("pg_hba.conf", "@line\n@type all all trust\nhost all all @net trust\nlocal all all @method\nlocal all all peer @options\n"),
+            (
+                "pg_hba.conf",
+                "@line\n@type all all trust\nhost all all @net trust\nlocal all all @method\nlocal all all peer @options\n",
+            ),
             ("line", "local all all trust\n"),
             ("type", "local\n"),
             ("net", "127.0.0.1/32\n"),
@@ -767,27 +839,48 @@ const TREES: &[Tree] = &[
     (
         "at-directory",
         Kind::Hba,
-        &[("pg_hba.conf", "local @d all trust\nlocal x,@d all trust\nlocal all all md5\n"), ("d/x", "a\n")],
+        &[
+            (
+                "pg_hba.conf",
+                "local @d all trust\nlocal x,@d all trust\nlocal all all md5\n",
+            ),
+            ("d/x", "a\n"),
+        ],
     ),
     (
         "at-continued",
         Kind::Hba,
-        &[("pg_hba.conf", "local @a all trust\n"), ("a", "x \\\ny\nz\\\n")],
+        &[
+            ("pg_hba.conf", "local @a all trust\n"),
+            ("a", "x \\\ny\nz\\\n"),
+        ],
     ),
     (
         "include",
         Kind::Hba,
         &[
-            ("pg_hba.conf", "local all a trust\ninclude more\nlocal all b trust\n"),
-            ("more", "# x\nlocal all m trust\nlocal all m foo\n\"include\" d/again\n"),
-            ("d/again", "include_if_exists other\ninclude_if_exists nosuch\nlocal all again trust\n"),
+            (
+                "pg_hba.conf",
+                "local all a trust\ninclude more\nlocal all b trust\n",
+            ),
+            (
+                "more",
+                "# x\nlocal all m trust\nlocal all m foo\n\"include\" d/again\n",
+            ),
+            (
+                "d/again",
+                "include_if_exists other\ninclude_if_exists nosuch\nlocal all again trust\n",
+            ),
             ("d/other", "local all other trust"),
         ],
     ),
     (
         "include-missing",
         Kind::Hba,
-        &[("pg_hba.conf", "include nosuch\ninclude /nosuch/x\ninclude_if_exists nosuch\ninclude_dir nosuch\ninclude_dir \"\"\ninclude \"\"\nlocal all all trust\n")],
+        &[(
+            "pg_hba.conf",
+            "include nosuch\ninclude /nosuch/x\ninclude_if_exists nosuch\ninclude_dir nosuch\ninclude_dir \"\"\ninclude \"\"\nlocal all all trust\n",
+        )],
     ),
     (
         "include-dir",
@@ -815,12 +908,18 @@ const TREES: &[Tree] = &[
     (
         "include-self",
         Kind::Hba,
-        &[("pg_hba.conf", "local all a trust\ninclude pg_hba.conf\nlocal all b trust\n")],
+        &[(
+            "pg_hba.conf",
+            "local all a trust\ninclude pg_hba.conf\nlocal all b trust\n",
+        )],
     ),
     (
         "include-directory",
         Kind::Hba,
-        &[("pg_hba.conf", "include d\nlocal all b trust\n"), ("d/x", "y\n")],
+        &[
+            ("pg_hba.conf", "include d\nlocal all b trust\n"),
+            ("d/x", "y\n"),
+        ],
     ),
     (
         "include-in-at",
@@ -835,7 +934,10 @@ const TREES: &[Tree] = &[
         "include-lists",
         Kind::Hba,
         &[
-            ("pg_hba.conf", "include,x a\ninclude a,b\ninclude @c\ninclude a b\n"),
+            (
+                "pg_hba.conf",
+                "include,x a\ninclude a,b\ninclude @c\ninclude a b\n",
+            ),
             ("a", "local all a trust\n"),
             ("b", "local all b trust\n"),
             ("c", "a\n"),
@@ -853,7 +955,10 @@ const TREES: &[Tree] = &[
         "ident-tree",
         Kind::Ident,
         &[
-            ("pg_ident.conf", "m @users x\nm a @one\ninclude more\ninclude_dir d\n"),
+            (
+                "pg_ident.conf",
+                "m @users x\nm a @one\ninclude more\ninclude_dir d\n",
+            ),
             ("users", "a b\n"),
             ("one", "o\n"),
             ("more", "n a b\nn a\n"),
@@ -866,7 +971,10 @@ const TREES: &[Tree] = &[
 fn long() -> Vec<Case> {
     let mut cases = Vec::new();
     for length in [253, 254, 255, 256, 257, 10_238, 10_239, 10_240] {
-        let text = format!("local {} all trust\nlocal all all md5\n", "a".repeat(length));
+        let text = format!(
+            "local {} all trust\nlocal all all md5\n",
+            "a".repeat(length)
+        );
         cases.push(single(format!("token-{length}"), Kind::Hba, text));
     }
     for length in [8_190, 8_191, 8_192, 8_193, 20_478, 20_479, 20_480] {
@@ -882,7 +990,10 @@ fn long() -> Vec<Case> {
         let quoted = format!("local \"{name}\" all trust\nlocal {name},b all trust\n");
         cases.push(single(format!("token-quoted-{length}"), Kind::Hba, quoted));
     }
-    let text = format!("local all all trust #{}\nlocal all all md5\n", "c".repeat(20_500));
+    let text = format!(
+        "local all all trust #{}\nlocal all all md5\n",
+        "c".repeat(20_500)
+    );
     cases.push(single("line-comment".to_owned(), Kind::Hba, text));
     cases
 }
@@ -913,28 +1024,85 @@ impl Random {
 
     fn hba_line(&mut self) -> String {
         const TYPES: [&str; 9] = [
-            "local", "host", "host", "hostssl", "hostnossl", "hostgssenc", "hostnogssenc",
-            "\"host\"", "lokal",
+            "local",
+            "host",
+            "host",
+            "hostssl",
+            "hostnossl",
+            "hostgssenc",
+            "hostnogssenc",
+            "\"host\"",
+            "lokal",
         ];
         const NAMES: [&str; 16] = [
-            "all", "all", "\"all\"", "sameuser", "samerole", "replication", "app", "\"a b\"",
-            "+role", "\"+role\"", "/^a.*$", "\"/x|y\"", "/(", "A", "a\"\"b", "@nosuch",
+            "all",
+            "all",
+            "\"all\"",
+            "sameuser",
+            "samerole",
+            "replication",
+            "app",
+            "\"a b\"",
+            "+role",
+            "\"+role\"",
+            "/^a.*$",
+            "\"/x|y\"",
+            "/(",
+            "A",
+            "a\"\"b",
+            "@nosuch",
         ];
         const ADDRESSES: [&str; 14] = [
-            "all", "samehost", "samenet", "127.0.0.1/32", "10.0.0.0/8", "::1/128", "fe80::/10",
-            "10.1.2.3 255.255.0.0", "::1 ffff::", "host.example.com", ".example.com",
-            "10.0.0.0/33", "10.0.0.0", "host/8",
+            "all",
+            "samehost",
+            "samenet",
+            "127.0.0.1/32",
+            "10.0.0.0/8",
+            "::1/128",
+            "fe80::/10",
+            "10.1.2.3 255.255.0.0",
+            "::1 ffff::",
+            "host.example.com",
+            ".example.com",
+            "10.0.0.0/33",
+            "10.0.0.0",
+            "host/8",
         ];
         const METHODS: [&str; 14] = [
-            "trust", "reject", "md5", "scram-sha-256", "password", "peer", "ident", "cert",
-            "radius", "oauth", "foo", "\"trust\"", "sspi", "trust",
+            "trust",
+            "reject",
+            "md5",
+            "scram-sha-256",
+            "password",
+            "peer",
+            "ident",
+            "cert",
+            "radius",
+            "oauth",
+            "foo",
+            "\"trust\"",
+            "sspi",
+            "trust",
         ];
         const OPTIONS: [&str; 12] = [
-            "map=m", "map=\"a b\"", "clientcert=verify-ca", "clientcert=verify-full",
-            "clientcert=1", "clientname=DN", "foo=bar", "foo", "# comment", "radiussecrets=s",
-            "radiusservers=127.0.0.1", "issuer=i scope=s",
+            "map=m",
+            "map=\"a b\"",
+            "clientcert=verify-ca",
+            "clientcert=verify-full",
+            "clientcert=1",
+            "clientname=DN",
+            "foo=bar",
+            "foo",
+            "# comment",
+            "radiussecrets=s",
+            "radiusservers=127.0.0.1",
+            "issuer=i scope=s",
         ];
-        let mut words = vec![self.of(&TYPES).to_owned(), self.list(&NAMES), self.list(&NAMES)];
+        let mut words = vec![
+            self.of(&TYPES).to_owned(),
+            self.list(&NAMES),
+            self.list(&NAMES),
+        ];
         if !words[0].starts_with('l') || self.below(8) == 0 {
             words.push(self.of(&ADDRESSES).to_owned());
         }
@@ -960,9 +1128,19 @@ impl Random {
 
     fn hba_tree_file(&mut self) -> Vec<u8> {
         const LINES: [&str; 14] = [
-            "include a", "include b", "include_dir d", "include_if_exists nosuch", "include nosuch",
-            "local @a all trust", "local all @b trust", "local all x,@d/1.conf trust",
-            "local all all trust", "local all all md5", "# nothing", "x y", "include ../b",
+            "include a",
+            "include b",
+            "include_dir d",
+            "include_if_exists nosuch",
+            "include nosuch",
+            "local @a all trust",
+            "local all @b trust",
+            "local all x,@d/1.conf trust",
+            "local all all trust",
+            "local all all md5",
+            "# nothing",
+            "x y",
+            "include ../b",
             "include 1.conf",
         ];
         // Few lines: what includes itself ten deep has rows without number.
@@ -993,8 +1171,26 @@ impl Random {
     /// Few kinds of bytes, so that they meet.
     fn bytes(&mut self) -> Vec<u8> {
         const PIECES: [&[u8]; 20] = [
-            b"local ", b"all", b" all", b" trust", b"\"", b"\"\"", b",", b" ", b"\t", b"\r", b"\n",
-            b"\\", b"\\\n", b"#", b"host", b"\xff", b"\xc3\xa9", b"+", b"=", b"map=",
+            b"local ",
+            b"all",
+            b" all",
+            b" trust",
+            b"\"",
+            b"\"\"",
+            b",",
+            b" ",
+            b"\t",
+            b"\r",
+            b"\n",
+            b"\\",
+            b"\\\n",
+            b"#",
+            b"host",
+            b"\xff",
+            b"\xc3\xa9",
+            b"+",
+            b"=",
+            b"map=",
         ];
         let mut text = Vec::new();
         for _ in 0..4 + self.below(40) {

@@ -137,8 +137,13 @@ impl Server {
     }
 
     fn restart(&mut self, room: &Room) {
-        put(&self.directory.join("pg_hba.conf"), b"local all all trust\n");
-        self.cluster.stop_and_wait(&Escalation::fast()).expect("a stopped server");
+        put(
+            &self.directory.join("pg_hba.conf"),
+            b"local all all trust\n",
+        );
+        self.cluster
+            .stop_and_wait(&Escalation::fast())
+            .expect("a stopped server");
         let start = start_options(room, &self.directory);
         self.cluster.start(&start).expect("a running server");
         self.client = connect(&self.cluster);
@@ -196,7 +201,8 @@ impl Server {
 
     fn neutral(&self, text: &str) -> String {
         let above = self.directory.parent().expect("a directory in the room");
-        text.replace(self.directory.as_str(), "@DIR@").replace(above.as_str(), "@UP@")
+        text.replace(self.directory.as_str(), "@DIR@")
+            .replace(above.as_str(), "@UP@")
     }
 
     fn stop(self) {
@@ -221,7 +227,11 @@ fn query(kind: Kind, major: u32) -> String {
              FROM unnest({column}) WITH ORDINALITY AS u(e, n))::text"
         )
     };
-    let file = if major >= 16 { hex("file_name") } else { "NULL".to_owned() };
+    let file = if major >= 16 {
+        hex("file_name")
+    } else {
+        "NULL".to_owned()
+    };
     let number = match (major >= 16, kind) {
         (false, _) => "NULL",
         (true, Kind::Hba) => "'#' || rule_number",
@@ -243,7 +253,13 @@ fn query(kind: Kind, major: u32) -> String {
             "pg_hba_file_rules()",
         ),
         Kind::Ident => (
-            [hex("map_name"), hex("sys_name"), hex("pg_username"), hex("error")].to_vec(),
+            [
+                hex("map_name"),
+                hex("sys_name"),
+                hex("pg_username"),
+                hex("error"),
+            ]
+            .to_vec(),
             "pg_ident_file_mappings()",
         ),
     };
@@ -254,7 +270,11 @@ fn query(kind: Kind, major: u32) -> String {
 }
 
 fn put(path: &Utf8Path, content: &[u8]) {
-    let mut parents: Vec<&Utf8Path> = path.ancestors().skip(1).take_while(|p| !p.exists()).collect();
+    let mut parents: Vec<&Utf8Path> = path
+        .ancestors()
+        .skip(1)
+        .take_while(|p| !p.exists())
+        .collect();
     parents.reverse();
     for parent in parents {
         fs::create_dir(parent).expect("a new directory");
