@@ -370,6 +370,24 @@ fn a_rule_can_follow_any_last_line() {
     }
 }
 
+/// Whatever lines are joined, the text of a rule begins and ends with the rule.
+#[test]
+fn the_text_of_a_rule_is_not_that_of_its_neighbors() {
+    for (source, wanted) in [
+        ("local all all trust\0\n", "local all all trust"),
+        ("local all all trust\0\n\0\n\nx", "local all all trust"),
+        (
+            "  local all \\\n all trust # x\n",
+            "local all \\\n all trust # x",
+        ),
+        ("local all all trust \\\n\nx", "local all all trust "),
+    ] {
+        let rules = Rules::parse(source, &Server::default());
+        let rule = rules.rules().next().unwrap();
+        assert_eq!(String::from_utf8_lossy(rule.text()), wanted, "{source:?}");
+    }
+}
+
 #[test]
 fn columns_are_those_of_the_neighbor() {
     let rule = NewRule::host(Name::of("x"), Name::of("y"), "10.0.0.0/8", Method::Md5);

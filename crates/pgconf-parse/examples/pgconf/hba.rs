@@ -73,8 +73,7 @@ fn list(arguments: &Arguments, out: &mut impl Write) -> Result<bool, Failure> {
 }
 
 fn read(arguments: &Arguments, file: &Path) -> Result<Rules, Failure> {
-    let rules = Rules::read(file, &arguments.server);
-    rules.map_err(|error| format!("failed to read {}: {error}", file.display()).into())
+    Ok(Rules::read(file, &arguments.server)?)
 }
 
 fn shown(row: &Row<'_>) -> Json {

@@ -74,8 +74,7 @@ pub(crate) fn run(
 }
 
 fn read(arguments: &Arguments, file: &Path) -> Result<Mappings, Failure> {
-    let mappings = Mappings::read(file, &arguments.server);
-    mappings.map_err(|error| format!("failed to read {}: {error}", file.display()).into())
+    Ok(Mappings::read(file, &arguments.server)?)
 }
 
 fn list(arguments: &Arguments, out: &mut impl Write) -> Result<bool, Failure> {

@@ -95,10 +95,16 @@ pub(crate) fn shown(address: IpAddr) -> String {
 /// DIFFERENCE: any word after `%` is taken for the name of an interface; the server looks whether
 /// its machine has one.
 pub(crate) fn parse(text: &[u8]) -> Option<IpAddr> {
-    let text = std::str::from_utf8(text).ok()?;
-    if let Some(v4) = parse_v4(text) {
-        return Some(v4.into());
+    // Most names are seen to be none at a glance.
+    if let Some(b'0'..=b'9') = text.first() {
+        if let Some(v4) = parse_v4(text) {
+            return Some(v4.into());
+        }
     }
+    if !text.contains(&b':') {
+        return None;
+    }
+    let text = std::str::from_utf8(text).ok()?;
     let (address, scope) = match text.split_once('%') {
         Some((address, scope)) => (address, Some(scope)),
         None => (text, None),
@@ -114,33 +120,36 @@ pub(crate) fn parse(text: &[u8]) -> Option<IpAddr> {
 
 /// Source: `inet_aton`: one to four numbers, decimal, octal or hexadecimal, of which the last takes
 /// all bytes that are left.
-fn parse_v4(text: &str) -> Option<Ipv4Addr> {
+fn parse_v4(text: &[u8]) -> Option<Ipv4Addr> {
     let mut address = 0_u32;
-    let mut rest = text;
+    let mut parts = text.split(|&byte| byte == b'.').peekable();
     let mut bytes = 0;
-    while let Some((part, after)) = rest.split_once('.') {
+    while let Some(part) = parts.next() {
+        let value = number(part)?;
+        if parts.peek().is_none() {
+            let most = u32::MAX.checked_shr(8 * bytes).unwrap_or(0);
+            return (value <= most).then(|| Ipv4Addr::from_bits(address | value));
+        }
         if bytes == 3 {
             return None;
         }
-        address |= u32::from(u8::try_from(number(part)?).ok()?) << (24 - 8 * bytes);
+        address |= u32::from(u8::try_from(value).ok()?) << (24 - 8 * bytes);
         bytes += 1;
-        rest = after;
     }
-    let last = number(rest)?;
-    let most = u32::MAX.checked_shr(8 * bytes).unwrap_or(0);
-    (last <= most).then(|| Ipv4Addr::from_bits(address | last))
+    None
 }
 
-fn number(text: &str) -> Option<u32> {
-    let (digits, radix) = match text.as_bytes() {
-        [b'0', b'x' | b'X', _, ..] => (&text[2..], 16),
-        [b'0', _, ..] => (&text[1..], 8),
-        _ => (text, 10),
+fn number(text: &[u8]) -> Option<u32> {
+    let (digits, radix) = match text {
+        [b'0', b'x' | b'X', digits @ ..] if !digits.is_empty() => (digits, 16),
+        [b'0', digits @ ..] if !digits.is_empty() => (digits, 8),
+        [] => return None,
+        digits => (digits, 10),
     };
-    let is_number = digits.bytes().all(|byte| char::from(byte).is_digit(radix));
-    is_number
-        .then(|| u32::from_str_radix(digits, radix).ok())
-        .flatten()
+    digits.iter().try_fold(0_u32, |number, &byte| {
+        let digit = char::from(byte).to_digit(radix)?;
+        number.checked_mul(radix)?.checked_add(digit)
+    })
 }
 
 /// The mask of that many ones. Source: `pg_sockaddr_cidr_mask` in ip.c.

@@ -23,15 +23,6 @@ pub enum ConnectionType {
 }
 
 impl ConnectionType {
-    const ALL: [Self; 6] = [
-        Self::Local,
-        Self::Host,
-        Self::HostSsl,
-        Self::HostNoSsl,
-        Self::HostGssEnc,
-        Self::HostNoGssEnc,
-    ];
-
     /// The keyword in the file.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -55,8 +46,16 @@ impl ConnectionType {
     }
 
     pub(crate) fn find(name: &[u8], major: u16) -> Option<Self> {
-        let mut all = Self::ALL.into_iter();
-        all.find(|kind| kind.name().as_bytes() == name && kind.since() <= major)
+        let connection = match name {
+            b"local" => Self::Local,
+            b"host" => Self::Host,
+            b"hostssl" => Self::HostSsl,
+            b"hostnossl" => Self::HostNoSsl,
+            b"hostgssenc" => Self::HostGssEnc,
+            b"hostnogssenc" => Self::HostNoGssEnc,
+            _ => return None,
+        };
+        (connection.since() <= major).then_some(connection)
     }
 }
 
@@ -103,24 +102,6 @@ pub enum Method {
 }
 
 impl Method {
-    const ALL: [Self; 15] = [
-        Self::Trust,
-        Self::Ident,
-        Self::Peer,
-        Self::Password,
-        Self::Gss,
-        Self::Sspi,
-        Self::Reject,
-        Self::Md5,
-        Self::ScramSha256,
-        Self::Pam,
-        Self::Bsd,
-        Self::Ldap,
-        Self::Cert,
-        Self::Radius,
-        Self::OAuth,
-    ];
-
     /// The keyword in the file. Source: `UserAuthName` in hba.c.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -150,8 +131,25 @@ impl Method {
     }
 
     pub(crate) fn find(name: &[u8], major: u16) -> Option<Self> {
-        let mut all = Self::ALL.into_iter();
-        all.find(|method| method.name().as_bytes() == name && method.since() <= major)
+        let method = match name {
+            b"reject" => Self::Reject,
+            b"trust" => Self::Trust,
+            b"ident" => Self::Ident,
+            b"password" => Self::Password,
+            b"md5" => Self::Md5,
+            b"scram-sha-256" => Self::ScramSha256,
+            b"gss" => Self::Gss,
+            b"sspi" => Self::Sspi,
+            b"pam" => Self::Pam,
+            b"bsd" => Self::Bsd,
+            b"ldap" => Self::Ldap,
+            b"cert" => Self::Cert,
+            b"radius" => Self::Radius,
+            b"peer" => Self::Peer,
+            b"oauth" => Self::OAuth,
+            _ => return None,
+        };
+        (method.since() <= major).then_some(method)
     }
 
     /// Whether the server was built with it.

@@ -7,6 +7,7 @@ use std::path::Path;
 use crate::hba::address::{self, Address, Network};
 use crate::hba::method::{ConnectionType, Method};
 use crate::hba::options::{Key, Options, Rejection};
+use crate::hba::read_error::ReadError;
 use crate::hba::regex::Regex;
 use crate::hba::server::{Server, Ssl};
 use crate::hba::tokenize::{self, TokenLine, Tokenized};
@@ -32,7 +33,7 @@ use crate::loader::{FileSystem, Loader};
 /// let error = rules.rows().find_map(|row| row.error()).unwrap();
 /// assert_eq!(error.to_string(), "invalid authentication method \"md6\"");
 /// assert_eq!((error.line(), error.column()), (2, 18));
-/// # Ok::<(), std::io::Error>(())
+/// # Ok::<(), pgconf_parse::hba::ReadError>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Rules {
@@ -83,7 +84,7 @@ impl Rules {
     ///
     /// If `file` cannot be read. Whatever else the server would complain about is an error in a
     /// [row](Self::rows).
-    pub fn read(file: impl AsRef<Path>, server: &Server) -> std::io::Result<Self> {
+    pub fn read(file: impl AsRef<Path>, server: &Server) -> Result<Self, ReadError> {
         Self::load(&FileSystem, file.as_ref(), server)
     }
 
@@ -97,7 +98,7 @@ impl Rules {
     /// # Errors
     ///
     /// If `file` cannot be loaded.
-    pub fn load(loader: &dyn Loader, file: &Path, server: &Server) -> std::io::Result<Self> {
+    pub fn load(loader: &dyn Loader, file: &Path, server: &Server) -> Result<Self, ReadError> {
         let tokens = Tokenized::load(loader, file, server.major)?;
         Ok(Self::new(tokens, server))
     }

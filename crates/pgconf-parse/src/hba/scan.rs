@@ -210,6 +210,16 @@ impl Line<'_> {
         }
     }
 
+    /// Where its text ends in the file.
+    pub(crate) fn end(&self) -> usize {
+        let length = self.text.len();
+        let parts = &self.parts.0;
+        match parts.partition_point(|&(start, _)| start < length) {
+            0 => self.span.start + length,
+            n => parts[n - 1].1 + (length - parts[n - 1].0),
+        }
+    }
+
     /// Whether nothing stands on it but blanks, commas and a comment.
     pub(crate) fn is_boring(&self) -> bool {
         let first = self.text.iter().find(|&&byte| !is_separator(byte));

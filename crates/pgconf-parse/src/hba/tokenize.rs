@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::hba::read_error::ReadError;
 use crate::hba::scan::{self, Line, Lines};
 use crate::loader::{LoadError, Loader, MAX_TEXT};
 use crate::location;
@@ -93,8 +94,10 @@ impl Tokenized {
     }
 
     /// Reads a file and what it includes.
-    pub(crate) fn load(loader: &dyn Loader, path: &Path, major: u16) -> Result<Self, LoadError> {
-        let content = loader.load(path)?;
+    pub(crate) fn load(loader: &dyn Loader, path: &Path, major: u16) -> Result<Self, ReadError> {
+        let content = loader
+            .load(path)
+            .map_err(|error| ReadError::new(path, error))?;
         Ok(Self::read(Some(loader), path, content, major))
     }
 
@@ -112,7 +115,14 @@ impl Tokenized {
             bytes: content.len(),
             all: Self::default(),
         };
-        let mut found = Found::default();
+        // A guess at what follows, which spares moving it while it grows.
+        let size = content.len();
+        reading.all.text.reserve(size / 2);
+        let mut found = Found {
+            tokens: Vec::with_capacity(size / 16),
+            fields: Vec::with_capacity(size / 16),
+            lines: Vec::with_capacity(size / 64),
+        };
         let file = reading.add(path.as_os_str().as_bytes(), content);
         reading.tokenize_auth_file(file, 0, &mut found);
         reading.all.found = found;
@@ -481,7 +491,7 @@ fn emit(file: u32, line: &Line<'_>, current: &mut Current, into: &mut Found) {
         .tokens
         .first()
         .map_or(line.span.start as u32, |token| token.at);
-    let end = line.offset(line.text.len()) as u32;
+    let end = line.end() as u32;
     into.tokens.append(&mut current.tokens);
     into.lines.push(TokenLine {
         file,

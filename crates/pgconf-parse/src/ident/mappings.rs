@@ -3,9 +3,9 @@
 use std::fmt;
 use std::path::Path;
 
-use crate::hba::Server;
 use crate::hba::regex::Regex;
 use crate::hba::tokenize::{Token, TokenLine, Tokenized};
+use crate::hba::{ReadError, Server};
 use crate::loader::{FileSystem, Loader};
 
 /// The mappings that a server makes of a `pg_ident.conf`.
@@ -55,7 +55,7 @@ impl Mappings {
     ///
     /// If `file` cannot be read. Whatever else the server would complain about is an error in a
     /// [row](Self::rows).
-    pub fn read(file: impl AsRef<Path>, server: &Server) -> std::io::Result<Self> {
+    pub fn read(file: impl AsRef<Path>, server: &Server) -> Result<Self, ReadError> {
         Self::load(&FileSystem, file.as_ref(), server)
     }
 
@@ -66,7 +66,7 @@ impl Mappings {
     /// # Errors
     ///
     /// If `file` cannot be loaded.
-    pub fn load(loader: &dyn Loader, file: &Path, server: &Server) -> std::io::Result<Self> {
+    pub fn load(loader: &dyn Loader, file: &Path, server: &Server) -> Result<Self, ReadError> {
         let tokens = Tokenized::load(loader, file, server.major)?;
         Ok(Self::new(tokens, server))
     }
