@@ -104,7 +104,7 @@ impl Rules {
     }
 
     /// Reads the text of one file alone. Names of lists keep their `@`, and directives to include
-    /// files are errors, as they are before PostgreSQL 16.
+    /// files are errors, as they are before PostgreSQL 16. What follows 4 GiB is not read.
     #[must_use]
     pub fn parse(source: impl Into<Vec<u8>>, server: &Server) -> Self {
         let tokens = Tokenized::read(None, Path::new(""), source.into(), server.major);

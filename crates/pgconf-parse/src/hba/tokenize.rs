@@ -1,10 +1,12 @@
 //! Files put together: the lines of all of them, with the lists and files that they include.
 
+use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::io;
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::hba::read_error::ReadError;
 use crate::hba::scan::{self, Line, Lines};
@@ -28,7 +30,7 @@ const MAX_FILES: usize = 10_000;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tokenized {
     pub(crate) files: Vec<File>,
-    /// What the tokens say, one after the other.
+    /// What tokens say that is not what is written, one after the other.
     pub(crate) text: Vec<u8>,
     pub(crate) found: Found,
 }
@@ -36,7 +38,7 @@ pub(crate) struct Tokenized {
 #[derive(Clone, Debug)]
 pub(crate) struct File {
     pub(crate) path: PathBuf,
-    pub(crate) content: Vec<u8>,
+    pub(crate) content: Arc<Vec<u8>>,
 }
 
 /// Lines made of fields made of tokens.
@@ -54,6 +56,9 @@ pub(crate) struct Token {
     length: u32,
     /// Where it stands in the file of its line; for one out of a list, where that is named.
     pub(crate) at: u32,
+    /// The file that it is a part of, as it is written there.
+    file: u16,
+    is_copied: bool,
     pub(crate) quoted: bool,
 }
 
@@ -77,7 +82,12 @@ pub(crate) struct TokenError {
 
 impl Tokenized {
     pub(crate) fn token_text(&self, token: Token) -> &[u8] {
-        &self.text[token.start as usize..(token.start + token.length) as usize]
+        let text = if token.is_copied {
+            &self.text
+        } else {
+            self.files[usize::from(token.file)].content.as_slice()
+        };
+        &text[token.start as usize..(token.start + token.length) as usize]
     }
 
     pub(crate) fn field(&self, field: u32) -> &[Token] {
@@ -105,9 +115,11 @@ impl Tokenized {
     pub(crate) fn read(
         loader: Option<&dyn Loader>,
         path: &Path,
-        content: Vec<u8>,
+        mut content: Vec<u8>,
         major: u16,
     ) -> Self {
+        // Places are kept in 32 bits.
+        content.truncate(u32::MAX as usize);
         let mut reading = Reading {
             loader,
             major,
@@ -117,7 +129,6 @@ impl Tokenized {
         };
         // A guess at what follows, which spares moving it while it grows.
         let size = content.len();
-        reading.all.text.reserve(size / 2);
         let mut found = Found {
             tokens: Vec::with_capacity(size / 16),
             fields: Vec::with_capacity(size / 16),
@@ -159,7 +170,7 @@ impl Reading<'_> {
     fn add(&mut self, path: &[u8], content: Vec<u8>) -> u32 {
         self.all.files.push(File {
             path: PathBuf::from(OsStr::from_bytes(path)),
-            content,
+            content: Arc::new(content),
         });
         (self.all.files.len() - 1) as u32
     }
@@ -173,7 +184,7 @@ impl Reading<'_> {
     }
 
     fn tokenize_auth_file(&mut self, file: u32, depth: usize, into: &mut Found) {
-        let content = std::mem::take(&mut self.all.files[file as usize].content);
+        let content = Arc::clone(&self.all.files[file as usize].content);
         let mut current = Current::default();
         for line in Lines::new(&content, self.major) {
             if line.is_boring() {
@@ -196,7 +207,6 @@ impl Reading<'_> {
             }
             emit(file, &line, &mut current, into);
         }
-        self.all.files[file as usize].content = content;
     }
 
     fn tokenize_line(&mut self, file: u32, line: &Line<'_>, depth: usize, current: &mut Current) {
@@ -237,8 +247,20 @@ impl Reading<'_> {
             if self.loader.is_some() && !token.quoted && text.len() > 1 && text[0] == b'@' {
                 self.tokenize_expand_file(file, &text[1..], place, depth + 1, current);
             } else {
-                let token = self.keep(&text, token.quoted, place);
-                current.tokens.push(token);
+                let is_copied = token.has_quotes || matches!(line.text, Cow::Owned(_));
+                let start = if is_copied {
+                    self.copy(&text)
+                } else {
+                    place as u32
+                };
+                current.tokens.push(Token {
+                    start,
+                    length: text.len() as u32,
+                    at: place as u32,
+                    file: file as u16,
+                    is_copied,
+                    quoted: token.quoted,
+                });
             }
             if !token.comma || current.error.is_some() {
                 break;
@@ -249,15 +271,10 @@ impl Reading<'_> {
         }
     }
 
-    fn keep(&mut self, text: &[u8], quoted: bool, at: usize) -> Token {
+    fn copy(&mut self, text: &[u8]) -> u32 {
         let start = self.all.text.len() as u32;
         self.all.text.extend_from_slice(text);
-        Token {
-            start,
-            length: text.len() as u32,
-            at: at as u32,
-            quoted,
-        }
+        start
     }
 
     /// Source: `tokenize_expand_file`, `tokenize_inc_file` before PostgreSQL 16.
