@@ -55,9 +55,11 @@ fn document(bencher: Bencher<'_, '_>) {
 fn read_rules(bencher: Bencher<'_, '_>) {
     let text = megabyte();
     let server = Server::default();
+    // As they come from a file: the bytes become part of what is read.
     bencher
         .counter(BytesCount::of_str(&text))
-        .bench(|| Rules::parse(black_box(text.as_str()), &server));
+        .with_inputs(|| text.clone().into_bytes())
+        .bench_values(|text| Rules::parse(black_box(text), &server));
 }
 
 #[divan::bench]
@@ -66,7 +68,8 @@ fn read_mappings(bencher: Bencher<'_, '_>) {
     let server = Server::default();
     bencher
         .counter(BytesCount::of_str(&text))
-        .bench(|| Mappings::parse(black_box(text.as_str()), &server));
+        .with_inputs(|| text.clone().into_bytes())
+        .bench_values(|text| Mappings::parse(black_box(text), &server));
 }
 
 /// The last rule is the one that applies.

@@ -178,7 +178,7 @@ impl Rules {
     }
 
     fn names(&self, field: u32) -> impl Iterator<Item = RuleName<'_>> + Clone {
-        let range = self.tokens.found.fields[field as usize].clone();
+        let range = self.tokens.found.field(field);
         range.map(|token| RuleName { rules: self, token })
     }
 }
@@ -554,7 +554,7 @@ impl Fields<'_> {
 
     /// The number of the only token of a field.
     fn one(&self, field: u32, what: &str) -> Result<u32, Failure> {
-        let range = self.tokens.found.fields[field as usize].clone();
+        let range = self.tokens.found.field(field);
         if range.len() > 1 {
             let message = format!("multiple values specified for {what}");
             return Err(self.failure(range.start + 1, Rejection::new(message)));
@@ -636,7 +636,7 @@ fn parse_hba_line(
     let method = parse_method(fields, token, connection, server)?;
     let mut options = Options::new(method);
     while let Some(field) = fields.next() {
-        for token in fields.tokens.found.fields[field as usize].clone() {
+        for token in fields.tokens.found.field(field) {
             let text = fields.text(token);
             let Some(equals) = memchr::memchr(b'=', text) else {
                 let words = b"authentication option not in name=value format: ".as_slice();
@@ -693,7 +693,7 @@ fn compile(
     if server.major < 16 {
         return Ok(());
     }
-    for token in fields.tokens.found.fields[field as usize].clone() {
+    for token in fields.tokens.found.field(field) {
         if let Some(pattern) = fields.text(token).strip_prefix(b"/") {
             match Regex::new(pattern) {
                 Ok(regex) => regexes.push((token, regex)),

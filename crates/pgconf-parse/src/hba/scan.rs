@@ -71,8 +71,7 @@ impl Token {
 pub(crate) fn next_token(line: &[u8], at: &mut usize) -> Option<Token> {
     let rest = &line[*at..];
     // A token without quotes, which is nearly every one, is a run of bytes.
-    let skipped = rest.iter().position(|&byte| !is_separator(byte))?;
-    let start = *at + skipped;
+    let start = *at + separators(rest)?;
     let plain = run_of_plain(&line[start..]);
     let end = start + plain;
     let token = if line.get(end) == Some(&b'"') {
@@ -156,6 +155,20 @@ pub(crate) fn is_too_long(token: &Token, line: &[u8], longest: usize) -> bool {
         within ^= byte == b'"';
     }
     false
+}
+
+/// How many bytes there are before one that does not separate tokens; none if there is no such.
+fn separators(text: &[u8]) -> Option<usize> {
+    // Columns are kept apart by many spaces.
+    let mut at = 0;
+    while text
+        .get(at..at + 8)
+        .is_some_and(|eight| eight == b"        ")
+    {
+        at += 8;
+    }
+    let more = text[at..].iter().position(|&byte| !is_separator(byte))?;
+    Some(at + more)
 }
 
 fn run_of_plain(text: &[u8]) -> usize {

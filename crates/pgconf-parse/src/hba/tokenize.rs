@@ -45,8 +45,17 @@ pub(crate) struct File {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Found {
     pub(crate) tokens: Vec<Token>,
-    pub(crate) fields: Vec<Range<u32>>,
+    /// Where each field ends among the tokens.
+    fields: Vec<u32>,
     pub(crate) lines: Vec<TokenLine>,
+}
+
+impl Found {
+    /// The tokens of a field.
+    pub(crate) fn field(&self, field: u32) -> Range<u32> {
+        let before = field.checked_sub(1);
+        before.map_or(0, |before| self.fields[before as usize])..self.fields[field as usize]
+    }
 }
 
 /// A token of which the quotes are off.
@@ -91,7 +100,7 @@ impl Tokenized {
     }
 
     pub(crate) fn field(&self, field: u32) -> &[Token] {
-        let range = self.found.fields[field as usize].clone();
+        let range = self.found.field(field);
         &self.found.tokens[range.start as usize..range.end as usize]
     }
 
@@ -313,7 +322,8 @@ impl Reading<'_> {
                 }));
                 break;
             }
-            for field in &list.fields[line.fields.start as usize..line.fields.end as usize] {
+            for field in line.fields.clone() {
+                let field = list.field(field);
                 let tokens = &list.tokens[field.start as usize..field.end as usize];
                 current.tokens.extend(tokens.iter().map(|token| Token {
                     at: place as u32,
@@ -499,11 +509,8 @@ fn unread(path: &[u8], error: &io::Error) -> Unopened {
 fn emit(file: u32, line: &Line<'_>, current: &mut Current, into: &mut Found) {
     let first = into.fields.len() as u32;
     let offset = into.tokens.len() as u32;
-    let mut start = 0;
-    for &end in &current.ends {
-        into.fields.push(offset + start..offset + end as u32);
-        start = end as u32;
-    }
+    let ends = current.ends.iter();
+    into.fields.extend(ends.map(|&end| offset + end as u32));
     let begin = current
         .tokens
         .first()
