@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use crate::hba::address::{Address, Network};
 use crate::hba::method::ConnectionType;
-use crate::hba::rules::{self, Rule, RuleName, Rules};
+use crate::hba::parse_line;
+use crate::hba::rules::{Rule, RuleName, Rules};
 
 /// Somebody who wants to connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -433,7 +434,7 @@ impl Rules {
         let mut before: Vec<Rule<'_>> = Vec::new();
         let mut found = Vec::new();
         for rule in self.rules() {
-            let reason = match rules::cannot_match(rule.connection(), &self.server) {
+            let reason = match parse_line::cannot_match(rule.connection(), &self.server) {
                 Some(reason) => Some(Shadow::Encryption(reason)),
                 None => {
                     let by = before.iter().find(|earlier| covers(earlier, &rule));

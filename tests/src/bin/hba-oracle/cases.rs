@@ -1,5 +1,7 @@
 //! The files that are put before the servers: written by hand, one question each, and generated.
 
+// Long, because it is a list of cases.
+
 /// One or more files; the first is read by the server.
 pub(crate) struct Case {
     pub(crate) id: String,
