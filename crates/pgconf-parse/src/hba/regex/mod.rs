@@ -1,9 +1,9 @@
 //! PostgreSQL's regular expressions: checked as `src/backend/regex` does, evaluated where that is
 //! simple.
 //!
-//! What is plain becomes a program
-//! for a machine that tries all ways at once, so its time is bounded; back references, lookaround,
-//! word boundaries and embedded options are not, and the answer is then that it cannot be told.
+//! What is plain becomes a program for a machine that tries all ways at once, so its time is
+//! bounded. Back references, lookaround, word boundaries and embedded options are not evaluated, and
+//! the answer is then that it cannot be told.
 //! Servers match names before they know the encoding of a database, hence byte by byte.
 
 mod parser;
