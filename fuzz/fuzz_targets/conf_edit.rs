@@ -63,11 +63,40 @@ impl Name {
 
 fuzz_target!(|session: Session<'_>| {
     let mut document = Document::parse(session.source);
+    at_once(&document, &session.edits);
     for edit in session.edits {
         apply(&mut document, edit);
         check(&document);
     }
 });
+
+/// Edits that are made together come to the same as one by one.
+fn at_once(document: &Document, edits: &[Edit<'_>]) {
+    let (mut one_by_one, mut together) = (document.clone(), document.clone());
+    let made: Result<(), EditErrorKind> = together.edit(|session| {
+        for edit in edits {
+            match *edit {
+                Edit::Set { name, value } => {
+                    let made = session.set(name.text(), value);
+                    assert_eq!(made, one_by_one.set(name.text(), value));
+                }
+                Edit::CommentOut { name } => {
+                    let made = session.remove(name.text(), Removal::CommentOut);
+                    assert_eq!(made, one_by_one.comment_out(name.text()));
+                }
+                Edit::Delete { name } => {
+                    let made = session.remove(name.text(), Removal::Delete);
+                    assert_eq!(made, one_by_one.remove(name.text(), Removal::Delete));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    });
+    assert_eq!(made, Ok(()));
+    assert_eq!(together, one_by_one);
+    check(&together);
+}
 
 fn apply(document: &mut Document, edit: Edit<'_>) {
     match edit {

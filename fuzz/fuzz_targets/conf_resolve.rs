@@ -61,7 +61,7 @@ fn consistent(read: &Configuration, files: &BTreeMap<PathBuf, Vec<u8>>) {
         let (file, line) = match event {
             Event::Assignment(found) => {
                 assignments += 1;
-                assert!(found.directive().is_none());
+                assert!(found.assignment().directive().is_none());
                 (found.file(), found.line())
             }
             Event::Problem(problem) => {
@@ -85,12 +85,12 @@ fn consistent(read: &Configuration, files: &BTreeMap<PathBuf, Vec<u8>>) {
     let mut names = HashSet::new();
     for found in read.settings().take(8) {
         assert!(names.insert(found.name().to_ascii_lowercase()));
-        let place = (found.file(), found.span());
+        let place = (found.file(), found.assignment().span());
         let winner = read.get(found.name()).expect("a setting");
-        assert_eq!((winner.file(), winner.span()), place);
+        assert_eq!((winner.file(), winner.assignment().span()), place);
         let explained = read.explain(found.name());
         let winner = explained.winner().expect("a setting");
-        assert_eq!((winner.file(), winner.span()), place);
+        assert_eq!((winner.file(), winner.assignment().span()), place);
         assert_eq!(
             explained.assignments().len(),
             explained.shadowed().len() + 1
@@ -101,7 +101,7 @@ fn consistent(read: &Configuration, files: &BTreeMap<PathBuf, Vec<u8>>) {
 fn flat(read: &Configuration) {
     let mut text = Vec::new();
     for found in read.assignments() {
-        text.extend([found.name(), b" = ", found.raw_value(), b"\n"].concat());
+        text.extend([found.name(), b" = ", found.assignment().raw_value(), b"\n"].concat());
     }
     let document = Document::parse(text);
     let settings = |name: &[u8], value: &[u8]| (name.to_vec(), value.to_vec());

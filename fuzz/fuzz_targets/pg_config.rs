@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pg_install::{ConfigureOptions, Directory, Installation, PgConfig, SslEvidence};
+use pg_install::{ConfigureOptions, Installation, InstallationDirectory, PgConfig, SslEvidence};
 
 fuzz_target!(|output: &[u8]| {
     let config = PgConfig::from_bytes(output);
@@ -42,7 +42,7 @@ fn described(installation: &Installation, config: &PgConfig) {
     let version = installation.version_string();
     assert_eq!(Some(version), config.get("version"));
     assert_eq!(version.parse().as_ref(), Ok(installation.version()));
-    for directory in Directory::all() {
+    for directory in InstallationDirectory::all() {
         let value = config.get(directory.key());
         let found = installation.directory(directory).map(AsRef::as_ref);
         assert_eq!(found, value.filter(|value| value.starts_with('/')));

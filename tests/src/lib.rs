@@ -1,12 +1,18 @@
 //! What the server tests share: the servers to run against, and directories that a server's account
 //! can enter.
 
+mod confinement;
 mod operations;
 mod orphan;
+mod said;
 mod victim;
 
+#[cfg(target_os = "linux")]
+pub use confinement::confine;
+pub use confinement::{DOCKER, can_mount};
 pub use operations::{OPERATIONS, Operation};
 pub use orphan::Orphan;
+pub use said::{assert_says, refused, report};
 pub use victim::Victim;
 
 use std::env;
@@ -20,13 +26,13 @@ use pg_cluster::{
 
 /// Every server that the tests are to be run against, newest first: the bin directories in
 /// `PG_TESTS_BINDIRS`, which `cargo xtask test` sets; without it, what is installed on this
-/// machine.
+/// machine. By version, not by the order of names, in which 9 is newer than 18.
 ///
 /// # Panics
 ///
 /// If there is no server, with the command that gets one. No test passes for want of a server.
 pub fn servers() -> Vec<Installation> {
-    let servers: Vec<Installation> = match env::var("PG_TESTS_BINDIRS") {
+    let mut servers: Vec<Installation> = match env::var("PG_TESTS_BINDIRS") {
         Ok(list) => list
             .split(':')
             .filter(|directory| !directory.is_empty())
@@ -44,8 +50,10 @@ pub fn servers() -> Vec<Installation> {
     };
     assert!(
         !servers.is_empty(),
-        "no PostgreSQL server to test against: run `cargo xtask test`, which fetches some, or install one"
+        "no PostgreSQL server to test against: \
+         run `cargo xtask test`, which fetches some, or install one"
     );
+    servers.sort_by(|a, b| b.version().cmp(a.version()));
     servers
 }
 
@@ -125,6 +133,21 @@ pub fn copy(from: &Utf8Path, to: &Utf8Path) {
     assert!(status.expect("cp runs").success(), "{from} to {to}");
 }
 
+/// Makes a pipe with a name. Who opens one end waits for the other.
+pub fn put_fifo(path: &Utf8Path) {
+    let mode = rustix::fs::Mode::from_raw_mode(0o666);
+    rustix::fs::mkfifoat(rustix::fs::CWD, path.as_std_path(), mode).expect("a pipe");
+    fs::set_permissions(path, Permissions::from_mode(0o666)).expect("a mode");
+}
+
+/// What is in a directory, sorted; nothing if it is not there.
+pub fn names(directory: &Utf8Path) -> Vec<String> {
+    let entries = directory.read_dir_utf8().into_iter().flatten().flatten();
+    let mut names: Vec<_> = entries.map(|entry| entry.file_name().to_owned()).collect();
+    names.sort();
+    names
+}
+
 /// Gives a file to the account that servers run as.
 pub fn give_to_servers(path: &Utf8Path) {
     if let Some(account) = server_account() {
@@ -195,6 +218,43 @@ pub fn stranger() -> Option<Account> {
     let stranger = Account::by_name("nobody").expect("nobody");
     assert_ne!(stranger.uid(), servers.uid());
     Some(stranger)
+}
+
+/// `setpriv` with the capabilities that root has in a container of Docker's, as a beginning of a
+/// command line. CAP_SYS_PTRACE and CAP_IPC_OWNER are not among them. Takes root.
+pub fn with_docker_capabilities() -> std::process::Command {
+    const KEPT: &str = "-all,+chown,+dac_override,+fowner,+fsetid,+kill,+setgid,+setuid,+setpcap,\
+                        +net_bind_service,+net_raw,+sys_chroot,+mknod,+audit_write,+setfcap";
+    let mut command = std::process::Command::new("setpriv");
+    command.args([
+        format!("--bounding-set={KEPT}"),
+        "--inh-caps=-all".to_owned(),
+    ]);
+    command
+}
+
+/// Whether tests may mount file systems in namespaces of their own.
+///
+/// # Panics
+///
+/// If root may not, as in a container without CAP_SYS_ADMIN: then the environment has to say so by
+/// `PG_TESTS_NO_NAMESPACES`.
+pub fn may_mount() -> bool {
+    let namespaces: &[&str] = if is_root() {
+        &[]
+    } else {
+        &["--user", "--map-root-user"]
+    };
+    let unshared = std::process::Command::new("unshare")
+        .args(namespaces)
+        .args(["--mount", "true"])
+        .status();
+    let may = unshared.is_ok_and(|status| status.success());
+    assert!(
+        may || env::var_os("PG_TESTS_NO_NAMESPACES").is_some(),
+        "run this where mount namespaces are allowed, or set PG_TESTS_NO_NAMESPACES to do without"
+    );
+    may
 }
 
 /// Without waiting for the disk.

@@ -1,3 +1,5 @@
+//! Backends without a postmaster.
+
 use camino::Utf8PathBuf;
 use pg_cluster::{Cluster, Signal};
 use pg_proc::{Found, Orphans, Postmaster};

@@ -12,18 +12,25 @@ proptest! {
     /// rust-postgres reads back what was given, from the URI and from the keywords.
     #[test]
     fn a_client_reads_back_what_was_given(
-        directory in "/[^,\0]{0,30}", user in "[^\0]{1,20}", password in "[^\0]{1,20}", database in "[^\0]{1,20}", port in 1u16..,
+        directory in "/[^,\0]{0,30}",
+        user in "[^\0]{1,20}",
+        password in "[^\0]{1,20}",
+        database in "[^\0]{1,20}",
+        port in 1u16..,
     ) {
         let info = ConnectionInfo::socket(&directory, port)
             .with_user(&user).with_password(&password).with_database(&database);
         prop_assert!(info.is_expressible());
         for form in [info.uri(), info.keywords()] {
-            let read: postgres::Config = form.parse().map_err(|e| TestCaseError::fail(format!("{form}: {e}")))?;
+            let read: postgres::Config = form
+                .parse()
+                .map_err(|e| TestCaseError::fail(format!("{form}: {e}")))?;
             prop_assert_eq!(read.get_user(), Some(user.as_str()), "{}", &form);
             prop_assert_eq!(read.get_password(), Some(password.as_bytes()), "{}", &form);
             prop_assert_eq!(read.get_dbname(), Some(database.as_str()), "{}", &form);
             prop_assert_eq!(read.get_ports(), &[port][..]);
-            prop_assert_eq!(read.get_hosts(), &[postgres::config::Host::Unix(directory.clone().into())][..]);
+            let host = postgres::config::Host::Unix(directory.clone().into());
+            prop_assert_eq!(read.get_hosts(), &[host][..]);
         }
     }
 }

@@ -98,7 +98,7 @@ fn the_table_for_people_from_py_postgresql_names_what_there_is() {
 fn every_message_is_shown() {
     let Some(crates) = crates() else { return };
     let root = workspace().join("crates");
-    for name in ["pg-proc", "pg-cluster"] {
+    for name in ["pg-proc", "pg-cluster", "pg-fixture"] {
         let directory = root.join(name).join("src");
         let shown = fs::read_to_string(directory.join("texts.txt")).unwrap();
         let mut missing = Vec::new();

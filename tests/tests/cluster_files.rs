@@ -22,7 +22,8 @@ fn the_layout_of_debian() {
         }
         assert!(!made.is_initialized());
         let extra = format!(
-            "data_directory = '../data'\nhba_file = '{etc}/pg_hba.conf'\nident_file = '{etc}/pg_ident.conf'\n\
+            "data_directory = '../data'\nhba_file = '{etc}/pg_hba.conf'\n\
+             ident_file = '{etc}/pg_ident.conf'\n\
              external_pid_file = '{etc}/server.pid'\nwork_mem = 7MB\n"
         );
         let conf = etc.join("postgresql.conf");

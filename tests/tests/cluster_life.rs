@@ -96,7 +96,8 @@ fn programs_that_are_missing_are_named() {
     let cluster = Cluster::new(without_initdb, room.join("data")).unwrap();
     let error = cluster.init(&init_options()).unwrap_err();
     assert!(
-        matches!(error.kind(), InitErrorKind::MissingProgram(missing) if missing.to_string().contains("initdb")),
+        matches!(error.kind(), InitErrorKind::MissingProgram(missing)
+            if missing.to_string().contains("initdb")),
         "{error:?}"
     );
     assert!(!cluster.data_directory().exists());
@@ -123,7 +124,8 @@ fn the_callers_environment_makes_no_difference() {
             "postgres"
         );
         told(
-            "CREATE TEMP TABLE e (v text); COPY e FROM PROGRAM 'echo $OF_THE_SERVER$PGDATA'; SELECT 1",
+            "CREATE TEMP TABLE e (v text); \
+             COPY e FROM PROGRAM 'echo $OF_THE_SERVER$PGDATA'; SELECT 1",
         );
         assert_eq!(told("SELECT v FROM e"), OPTION.1);
         return;

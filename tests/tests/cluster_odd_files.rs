@@ -7,45 +7,46 @@ use std::os::unix::fs::{FileTypeExt as _, symlink};
 use std::process::Command;
 use std::time::Duration;
 
-use camino::Utf8Path;
 use pg_cluster::{Cluster, Ownership, SettingsErrorKind};
-use pg_tests::{OPERATIONS, Room, complete_server, is_root, server};
-use rustix::fs::{CWD, Mode, mkfifoat};
-
-fn put_fifo(path: &Utf8Path) {
-    mkfifoat(CWD, path.as_std_path(), Mode::from_raw_mode(0o666)).unwrap();
-}
+use pg_tests::{OPERATIONS, Room, complete_server, is_root, names, put_fifo, server};
 
 /// Who opens a FIFO waits until somebody opens its other end, and nobody ever does.
 #[test]
 fn a_fifo_keeps_nobody_waiting() {
+    // The programs that are asked wait for their limit of time: side by side, since nothing works.
+    std::thread::scope(|scope| {
+        for name in [
+            "PG_VERSION",
+            "global/pg_control",
+            "postgresql.conf",
+            "postgresql.auto.conf",
+            "postmaster.opts",
+            "postmaster.pid",
+            "server.log",
+        ] {
+            scope.spawn(|| keeps_nobody_waiting(name));
+        }
+    });
+}
+
+fn keeps_nobody_waiting(name: &str) {
     let room = Room::new();
     let cluster = room.cluster(&complete_server());
     let options = room.start_options().ownership(Ownership::Detached);
     // The server itself waits for all but the last.
     let impatient = options.clone().timeout(Duration::from_millis(100));
-    for name in [
-        "PG_VERSION",
-        "global/pg_control",
-        "postgresql.conf",
-        "postgresql.auto.conf",
-        "postmaster.opts",
-        "postmaster.pid",
-        "server.log",
-    ] {
-        let path = cluster.data_directory().join(name);
-        let aside = room.join("aside");
-        let was_there = fs::rename(&path, &aside).is_ok();
-        put_fifo(&path);
-        for (_, operation) in OPERATIONS {
-            operation(&cluster);
-        }
-        cluster.start(&impatient).unwrap_err();
-        assert_eq!(cluster.pid().unwrap(), None);
-        fs::remove_file(&path).unwrap();
-        if was_there {
-            fs::rename(&aside, &path).unwrap();
-        }
+    let path = cluster.data_directory().join(name);
+    let aside = room.join("aside");
+    let was_there = fs::rename(&path, &aside).is_ok();
+    put_fifo(&path);
+    for (_, operation) in OPERATIONS {
+        operation(&cluster);
+    }
+    cluster.start(&impatient).unwrap_err();
+    assert_eq!(cluster.pid().unwrap(), None);
+    fs::remove_file(&path).unwrap();
+    if was_there {
+        fs::rename(&aside, &path).unwrap();
     }
     cluster.start(&options).unwrap();
     cluster.kill().unwrap();
@@ -77,15 +78,6 @@ fn a_device_is_not_replaced() {
         names(cluster.data_directory()),
         ["device", "postgresql.conf"]
     );
-}
-
-fn names(directory: &Utf8Path) -> Vec<String> {
-    let entries = directory.read_dir_utf8().unwrap();
-    let mut names: Vec<_> = entries
-        .map(|entry| entry.unwrap().file_name().to_owned())
-        .collect();
-    names.sort();
-    names
 }
 
 /// The same for what is written to ask something of a running server.

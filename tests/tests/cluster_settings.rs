@@ -32,7 +32,7 @@ fn a_mapping_over_the_file() {
     assert_eq!(before.lines().count(), after.lines().count());
 
     settings.update([("my.a", "1"), ("my.b", "it's")]).unwrap();
-    let both = settings.get_set(["my.a", "my.b", "my.c"]).unwrap();
+    let both = settings.get_many(["my.a", "my.b", "my.c"]).unwrap();
     let expected = [("my.a", "1"), ("my.b", "it's")].map(|(n, v)| (n.to_owned(), v.to_owned()));
     assert_eq!(both, BTreeMap::from(expected));
     assert!(!settings.set("work_mem", "7MB").unwrap().changed);
@@ -131,7 +131,8 @@ fn what_another_file_says_later_is_told() {
         let written = settings.set("work_mem", "7MB").unwrap();
         let shadowed = &written.shadowed[..];
         assert!(
-            matches!(shadowed, [s] if s.name == "work_mem" && s.by.file == auto && s.by.line == 2 && s.by.value == "9MB"),
+            matches!(shadowed, [s] if s.name == "work_mem"
+                && (&*s.by.file, s.by.line, &*s.by.value) == (&*auto, 2, "9MB")),
             "{written:?}"
         );
     }
@@ -266,14 +267,16 @@ fn settings_are_checked_before_they_are_written() {
         assert!(check("my.own", "anything").problem.is_none());
         let kind = |name: &str, value: &str| check(name, value).problem.expect("a problem").kind;
         assert!(
-            matches!(kind("wrok_mem", "1MB"), SettingProblemKind::Unknown { nearest: Some(name) } if name == "work_mem")
+            matches!(kind("wrok_mem", "1MB"), SettingProblemKind::Unknown { nearest: Some(name) }
+                if name == "work_mem")
         );
         assert!(matches!(
             kind("zzzzzzzz", "1"),
             SettingProblemKind::Unknown { nearest: None }
         ));
         assert!(
-            matches!(kind("port", "70000"), SettingProblemKind::OutOfRange { message } if message.contains("65535"))
+            matches!(kind("port", "70000"), SettingProblemKind::OutOfRange { message }
+                if message.contains("65535"))
         );
         assert!(matches!(
             kind("fsync", "perhaps"),
@@ -322,7 +325,8 @@ fn a_reload_is_verified() {
             .reload_and_verify(|sql| rows(&mut client, sql))
             .unwrap();
         assert!(
-            matches!(&outcome.problems[..], [ConfigurationProblem { file: Some(file), line: Some(found), message, .. }]
+            matches!(&outcome.problems[..],
+                [ConfigurationProblem { file: Some(file), line: Some(found), message, .. }]
                 if *file == settings.path() && *found == line && message.starts_with("work_mem")),
             "{outcome:?}"
         );

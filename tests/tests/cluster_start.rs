@@ -38,7 +38,8 @@ fn it_is_known_from_the_first_moment() {
         assert!(cluster.is_running().unwrap());
         assert_ne!(cluster.readiness().unwrap(), Readiness::NoServer);
         assert!(
-            matches!(cluster.state().unwrap(), State::Starting(pid) | State::Ready(pid) if pid == spawned.pid())
+            matches!(cluster.state().unwrap(), State::Starting(pid) | State::Ready(pid)
+                if pid == spawned.pid())
         );
         cluster.wait_until_started(PATIENCE).unwrap();
         assert_eq!(cluster.state().unwrap(), State::Ready(spawned.pid()));

@@ -11,16 +11,16 @@ const EXPLAINED: [&str; 6] = [
     include_str!("../../crates/pg-cluster/src/settings/error.rs"),
     include_str!("../../crates/pg-cluster/src/start/error.rs"),
     include_str!("../../crates/pg-cluster/src/stop/mod.rs"),
-    include_str!("../../crates/pg-cluster/src/temp/error.rs"),
+    include_str!("../../crates/pg-fixture/src/error.rs"),
 ];
 
 /// Files of which it explains the frequent ones.
 const MENTIONED: [&str; 5] = [
     include_str!("../../crates/pg-cluster/src/init/options.rs"),
     include_str!("../../crates/pg-install/src/discovery/error.rs"),
-    include_str!("../../crates/pg-install/src/error.rs"),
-    include_str!("../../crates/pg-proc/src/spawn_error.rs"),
-    include_str!("../../crates/pg-proc/src/wait.rs"),
+    include_str!("../../crates/pg-install/src/installation/error.rs"),
+    include_str!("../../crates/pg-proc/src/launch/spawn_error.rs"),
+    include_str!("../../crates/pg-proc/src/postmaster/wait.rs"),
 ];
 
 /// Messages that come from elsewhere, or from functions without a message of their own.

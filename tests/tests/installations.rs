@@ -6,8 +6,8 @@ use std::process::Command;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use pg_install::{
-    Directory, Discovery, Installation, Origin, ParameterContext, ParameterKind, PgConfig, Program,
-    Source, SslEvidence,
+    Discovery, Installation, InstallationDirectory, Origin, ParameterContext, ParameterKind,
+    PgConfig, Program, Source, SslEvidence,
 };
 
 /// The `bin` directories to test with: those that `cargo xtask test` has fetched, or else those of
@@ -117,7 +117,7 @@ fn pg_config_says_the_same_all_at_once_and_one_by_one() {
         };
         let config = PgConfig::query(program).unwrap();
         assert_eq!(config.program(), Some(program));
-        for directory in Directory::all() {
+        for directory in InstallationDirectory::all() {
             let option = format!("--{}", directory.key().replace('_', "-"));
             assert_eq!(
                 config.get(directory.key()),

@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use camino::Utf8Path;
 use pg_proc::{
-    Deadline, DirectoryLock, FindError, Found, GuardOptions, Orphans, Ownership, Pid, PidFile,
-    Postmaster, SharedMemoryErrorKind, SharedMemoryId, Signal, SpawnErrorKind, StaleReason, Status,
-    release_shared_memory,
+    Command, Deadline, DirectoryLock, FindError, Found, GuardOptions, Orphans, Ownership, Pid,
+    PidFile, Postmaster, SharedMemoryErrorKind, SharedMemoryId, Signal, SpawnErrorKind,
+    StaleReason, Status, release_shared_memory,
 };
-use proc_fixture::{Cluster, bin_directories, patience, wait_removed};
+use proc_fixture::{Cluster, account, bin_directories, patience, wait_removed};
 
 /// How often a server is killed and started again; `PG_TESTS_CRASHES` changes it.
 fn rounds() -> usize {
@@ -72,7 +72,7 @@ fn wait_until_busy(cluster: &Cluster, backends: i64) {
 }
 
 /// The postmaster is killed by somebody else, and nobody sees to its children: a detached server's
-/// supervisor does not.
+/// warden does not.
 #[test]
 fn children_that_were_left_alone() {
     let cluster = Cluster::new();
@@ -320,7 +320,13 @@ fn posix_segments(server: Pid) -> BTreeSet<String> {
         .split_ascii_whitespace()
         .chain([server.to_string().as_str()])
     {
-        let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
+        // As the account of the server: root may lack the right to look.
+        let maps = Command::new("/bin/cat")
+            .arg(format!("/proc/{pid}/maps"))
+            .account(account())
+            .run(patience());
+        let maps = maps.map_or_else(|_| Vec::new(), |output| output.stdout);
+        let maps = String::from_utf8_lossy(&maps);
         let paths = maps
             .lines()
             .filter_map(|line| line.split_ascii_whitespace().nth(5));

@@ -38,6 +38,19 @@ fn reason(find: Find, cluster: &Cluster) -> StaleReason {
     }
 }
 
+/// The server that is found.
+fn running(find: Find, cluster: &Cluster) -> Pid {
+    match find(&cluster.data).expect("find") {
+        Found::Running(found) => found.pid(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Whether `proc-owner` has found this server.
+fn is_running(answer: &str, server: Pid) -> bool {
+    answer.starts_with("Running") && answer.contains(&format!("pid: Pid({server})"))
+}
+
 /// Everything that could hit the process in the lock file, and then a server over it.
 fn survives_every_operation(cluster: &Cluster, bystander: &mut Child) {
     for find in FINDS {
@@ -106,16 +119,361 @@ fn a_server_of_another_directory_has_the_number() {
     assert_eq!(one, 1);
 }
 
+/// Whatever the file records, the process serves this directory.
 #[test]
-fn a_later_postgres_in_the_directory_has_the_number() {
+fn a_server_is_found_whatever_its_lock_file_records() {
     let cluster = Cluster::new();
     let server = cluster.start();
-    // Nothing vouches for it any more but its place and its program; and it began years after this
-    // record.
     claim(&cluster, server.pid().as_raw(), 1_000_000_000);
     for find in FINDS {
-        assert!(matches!(reason(find, &cluster), StaleReason::BeganLater));
+        assert_eq!(running(find, &cluster), server.pid());
     }
+}
+
+/// Neither does a name make a server, nor a working directory, nor a lock file.
+#[test]
+fn a_program_called_postgres_is_not_signalled() {
+    let cluster = Cluster::new();
+    let sleep = fs::canonicalize("/bin/sleep").expect("sleep");
+    for name in ["postgres_exporter", "postgres", "postmaster"] {
+        let program = cluster.root.join(name);
+        fs::copy(&sleep, &program).expect("cp");
+        let mut command = std::process::Command::new(&program);
+        command.arg("1000").current_dir(&cluster.data);
+        if let Some(account) = account() {
+            command.uid(account.uid()).gid(account.gid());
+        }
+        let mut bystander = command.spawn().expect("sleep");
+        let file = cluster.data.join(PidFile::NAME);
+        for content in ["", "garbage\n", "1\n"] {
+            fs::write(&file, content).expect("write");
+            assert!(matches!(
+                Postmaster::find(&cluster.data),
+                Ok(Found::Stale(_))
+            ));
+        }
+        claim(&cluster, bystander.id() as i32, i64::from(u32::MAX));
+        assert!(matches!(
+            reason(FINDS[0], &cluster),
+            StaleReason::OtherProgram(_)
+        ));
+        let server = cluster.start();
+        server.postmaster().kill(patience()).expect("killed");
+        server.wait_gone(patience()).expect("gone");
+        assert_eq!(bystander.try_wait().expect("wait"), None, "it has ended");
+        bystander.kill().expect("kill");
+        bystander.wait().expect("wait");
+    }
+}
+
+#[test]
+fn the_caller_is_not_a_server() {
+    let cluster = Cluster::new();
+    let manager = cluster.root.join("postgres-manager");
+    fs::copy(env!("CARGO_BIN_EXE_proc-owner"), &manager).expect("cp");
+    fs::write(cluster.data.join(PidFile::NAME), "").expect("write");
+    let found = std::process::Command::new(&manager)
+        .args(["find", cluster.data.as_str()])
+        .current_dir(&cluster.data)
+        .output()
+        .expect("an answer");
+    assert!(found.stdout.starts_with(b"Stale"), "{found:?}");
+
+    claim(&cluster, Pid::current().as_raw(), i64::from(u32::MAX));
+    for find in FINDS {
+        assert!(matches!(
+            reason(find, &cluster),
+            StaleReason::OtherProgram(_)
+        ));
+    }
+    // `/proc` has directories for threads too, and `kill` takes their numbers.
+    let thread = rustix::thread::gettid().as_raw_nonzero().get();
+    claim(&cluster, thread, i64::from(u32::MAX));
+    assert!(matches!(
+        reason(FINDS[0], &cluster),
+        StaleReason::OtherProgram(_)
+    ));
+}
+
+#[test]
+fn a_server_without_its_lock_file_is_found() {
+    for bin in bin_directories() {
+        let cluster = Cluster::with(bin);
+        let mut sleep = std::process::Command::new("sleep")
+            .arg("1000")
+            .spawn()
+            .expect("sleep");
+        let server = cluster.start();
+        assert!(!server.postmaster().has_lost_lock_file());
+        let file = cluster.data.join(PidFile::NAME);
+        let whole = fs::read(&file).expect("file");
+        // From PostgreSQL 13 on, every system can look for the shared memory by its key.
+        let version = fs::read_to_string(cluster.data.join("PG_VERSION")).expect("PG_VERSION");
+        let finds = match version.trim().parse() {
+            Ok(13..) => &FINDS[..],
+            _ => &FINDS[..1],
+        };
+        for find in finds {
+            fs::remove_file(&file).expect("rm");
+            assert_eq!(running(*find, &cluster), server.pid());
+            claim(&cluster, sleep.id() as i32, 1);
+            assert_eq!(running(*find, &cluster), server.pid());
+        }
+        let refused = cluster.command().spawn_server(&cluster.options());
+        let refused = refused.expect_err("running").kind;
+        assert!(
+            matches!(refused, SpawnErrorKind::Running(pid) if pid == server.pid()),
+            "{refused}"
+        );
+        assert!(server.postmaster().has_lost_lock_file());
+        assert!(Orphans::find(&cluster.data).expect("orphans").is_empty());
+        release_shared_memory(&cluster.data).expect_err("the memory of a server");
+        fs::write(&file, whole).expect("write");
+        assert!(!server.postmaster().has_lost_lock_file());
+        sleep.kill().expect("kill");
+        sleep.wait().expect("wait");
+    }
+}
+
+/// An emulator, valgrind or the dynamic loader runs the server: the kernel sees their program.
+#[test]
+fn a_server_under_an_emulator_is_found() {
+    let cluster = Cluster::new();
+    let maps = fs::read_to_string("/proc/self/maps").expect("maps");
+    let loader = maps
+        .lines()
+        .filter_map(|line| line.split_ascii_whitespace().nth(5))
+        .find(|path| path.contains("/ld"))
+        .expect("a dynamic loader");
+    let command = Command::new(loader)
+        .arg(cluster.bin.join("postgres"))
+        .args(cluster.arguments())
+        .account(account());
+    let server = command.spawn_server(&cluster.options()).expect("a server");
+    server.wait_ready(patience()).expect("ready");
+    let file = cluster.data.join(PidFile::NAME);
+    let whole = fs::read(&file).expect("file");
+    for find in FINDS {
+        assert_eq!(running(find, &cluster), server.pid());
+        fs::remove_file(&file).expect("rm");
+        assert_eq!(running(find, &cluster), server.pid());
+        fs::write(&file, &whole).expect("write");
+    }
+}
+
+/// A copy of a whole data directory has the lock file of a server that serves the original.
+#[test]
+fn a_copied_directory_has_no_server() {
+    let cluster = Cluster::new();
+    let server = cluster.start();
+    let copy = Cluster::new();
+    fs::copy(
+        cluster.data.join(PidFile::NAME),
+        copy.data.join(PidFile::NAME),
+    )
+    .expect("cp");
+    for find in FINDS {
+        assert_eq!(running(find, &cluster), server.pid());
+        assert!(matches!(reason(find, &copy), StaleReason::OtherDirectory));
+    }
+}
+
+/// Without `ps` the shared memory is a witness; a process without one is neither the server nor
+/// not the server.
+#[test]
+fn without_ps() {
+    let cluster = Cluster::new();
+    let ask = || {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_proc-owner"))
+            .args(["find-portably", cluster.data.as_str()])
+            .env("PATH", "/nowhere")
+            .output()
+            .expect("an answer");
+        String::from_utf8(output.stdout).expect("UTF-8")
+    };
+    claim(&cluster, 1, 1);
+    assert!(ask().starts_with("OtherUsers"), "{}", ask());
+    let server = cluster.start();
+    assert!(is_running(&ask(), server.pid()), "{}", ask());
+    fs::remove_file(cluster.data.join(PidFile::NAME)).expect("rm");
+    assert!(is_running(&ask(), server.pid()), "{}", ask());
+}
+
+/// As root in a container of Docker's. Takes root.
+#[test]
+fn without_the_right_to_trace() {
+    let Some(servers) = account() else { return };
+    for bin in bin_directories() {
+        let cluster = Cluster::with(bin);
+        let ask = || {
+            let output = pg_tests::with_docker_capabilities()
+                .arg(env!("CARGO_BIN_EXE_proc-owner"))
+                .args(["find", cluster.data.as_str()])
+                .output()
+                .expect("setpriv");
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        };
+        let mut sleep = std::process::Command::new("sleep");
+        sleep.arg("1000").current_dir(&cluster.data);
+        let mut sleep = sleep.uid(servers.uid()).gid(servers.gid()).spawn();
+        let sleep = sleep.as_mut().expect("sleep");
+        claim(&cluster, sleep.id() as i32, i64::from(u32::MAX));
+        assert!(ask().contains("OtherProgram"), "{}", ask());
+        let server = cluster.start();
+        assert!(is_running(&ask(), server.pid()), "{bin}: {}", ask());
+        claim(&cluster, sleep.id() as i32, i64::from(u32::MAX));
+        assert!(is_running(&ask(), server.pid()), "{bin}: {}", ask());
+        fs::remove_file(cluster.data.join(PidFile::NAME)).expect("rm");
+        assert!(is_running(&ask(), server.pid()), "{bin}: {}", ask());
+        sleep.kill().expect("kill");
+        sleep.wait().expect("wait");
+    }
+}
+
+/// Takes root, or user namespaces.
+#[test]
+fn without_proc() {
+    if !pg_tests::may_mount() {
+        return;
+    }
+    let cluster = Cluster::new();
+    let server = cluster.start();
+    let ask = || {
+        let output = std::process::Command::new("unshare")
+            .args(["--mount", "--user", "--map-root-user"].iter().take(
+                // Root keeps its own users.
+                if account().is_some() { 1 } else { 3 },
+            ))
+            .args(["sh", "-c", "mount -t tmpfs none /proc && exec \"$@\"", "sh"])
+            .arg(env!("CARGO_BIN_EXE_proc-owner"))
+            .args(["find", cluster.data.as_str()])
+            .output()
+            .expect("unshare");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    assert!(is_running(&ask(), server.pid()), "{}", ask());
+    fs::remove_file(cluster.data.join(PidFile::NAME)).expect("rm");
+    assert!(is_running(&ask(), server.pid()), "{}", ask());
+}
+
+/// What stays attached to the memory of a killed server counts, with or without its lock file.
+#[test]
+fn orphans_are_found_without_a_lock_file() {
+    let cluster = Cluster::new();
+    let detached = cluster.options().ownership(pg_proc::Ownership::Detached);
+    let server = cluster.command().spawn_server(&detached).expect("spawn");
+    server.wait_ready(patience()).expect("ready");
+    let mut client = cluster.connect();
+    let backend: i32 = client
+        .query_one("SELECT pg_backend_pid()", &[])
+        .expect("pid")
+        .get(0);
+    let signal = |signal| {
+        let backend = rustix::process::Pid::from_raw(backend).expect("pid");
+        rustix::process::kill_process(backend, signal).expect("signal");
+    };
+    signal(rustix::process::Signal::STOP);
+    server.send(Signal::Kill).expect("signal");
+    while server.postmaster().is_alive() {
+        std::thread::yield_now();
+    }
+    fs::remove_file(cluster.data.join(PidFile::NAME)).expect("rm");
+    assert!(matches!(
+        Postmaster::find(&cluster.data),
+        Ok(Found::Nothing)
+    ));
+    let orphans = Orphans::find(&cluster.data).expect("orphans");
+    assert!(
+        orphans.pids().contains(&Pid::new(backend).expect("pid")),
+        "{orphans:?}"
+    );
+    orphans.kill(patience()).expect("killed");
+    assert!(Orphans::find(&cluster.data).expect("orphans").is_empty());
+}
+
+#[test]
+fn a_stopped_server_is_seen() {
+    let cluster = Cluster::new();
+    let server = cluster.start();
+    let signal = |signal| {
+        let pid = rustix::process::Pid::from_raw(server.pid().as_raw()).expect("pid");
+        rustix::process::kill_process(pid, signal).expect("signal");
+    };
+    assert!(!server.postmaster().is_suspended());
+    signal(rustix::process::Signal::STOP);
+    while !server.postmaster().is_suspended() {
+        std::thread::yield_now();
+    }
+    signal(rustix::process::Signal::CONT);
+    while server.postmaster().is_suspended() {
+        std::thread::yield_now();
+    }
+}
+
+/// SIGHUP and SIGUSR1 end a process that has not installed its handlers yet.
+#[test]
+fn a_server_survives_signals_right_after_its_start() {
+    for bin in bin_directories() {
+        let cluster = Cluster::with(bin);
+        for round in 0..20 {
+            let server = cluster.spawn();
+            server.send(Signal::Reload).expect("sent");
+            server.send(Signal::CheckRequests).expect("sent");
+            let ready = server.wait_ready(patience());
+            assert!(ready.is_ok(), "{bin}, round {round}: {ready:?}");
+        }
+    }
+}
+
+/// PostgreSQL takes whoever has the number in a socket's lock file for a server.
+#[test]
+fn the_lock_of_a_socket_names_a_bystander() {
+    let cluster = Cluster::new();
+    let mut sleep = std::process::Command::new("sleep");
+    sleep.arg("1000");
+    if let Some(account) = account() {
+        sleep.uid(account.uid()).gid(account.gid());
+    }
+    let mut sleep = sleep.spawn().expect("sleep");
+    let lock = cluster.socket().lock_file();
+    let claim = |pid: i32, directory: &Utf8Path| {
+        let text = format!("{pid}\n{directory}\n1\n5432\n{}\n", cluster.root);
+        fs::write(&lock, text).expect("a lock file");
+        proc_fixture::give_to_account(&lock);
+    };
+    let own = Pid::current();
+    let stranger = Pid::new(sleep.id() as i32).expect("pid");
+    for (pid, options) in [
+        (stranger, cluster.options().bystander(stranger)),
+        (own, cluster.options()),
+    ] {
+        claim(pid.as_raw(), &cluster.data);
+        let server = cluster.command().spawn_server(&options).expect("spawn");
+        server.wait_ready(patience()).expect("ready");
+    }
+    sleep.kill().expect("kill");
+    sleep.wait().expect("wait");
+}
+
+#[test]
+fn a_killed_server_leaves_no_socket() {
+    let cluster = Cluster::new();
+    let server = cluster.start();
+    assert!(cluster.socket().socket().exists());
+    server.postmaster().kill(patience()).expect("killed");
+    assert!(!cluster.socket().socket().exists());
+    assert!(!cluster.socket().lock_file().exists());
+
+    // Another server's is left alone.
+    let server = cluster.start();
+    let lock = cluster.socket().lock_file();
+    let text = fs::read_to_string(&lock).expect("lock");
+    let pid = server.pid().to_string();
+    fs::write(&lock, text.replacen(&pid, "1", 1)).expect("write");
+    server.postmaster().kill(patience()).expect("killed");
+    assert!(cluster.socket().socket().exists());
+    assert!(lock.exists());
 }
 
 #[test]

@@ -186,10 +186,7 @@ fn a_program_ends_with_its_owner() {
     give_to_account(&root);
     fs::write(root.join("marker"), "").expect("write");
     let started = path.join("started");
-    let made = std::process::Command::new("mkfifo")
-        .args(["-m", "666", started.as_str()])
-        .status();
-    assert!(made.expect("mkfifo runs").success());
+    pg_tests::put_fifo(&started);
     let script = format!("sleep 1000 & echo $! > {started}; wait");
     let mut owner = std::process::Command::new(env!("CARGO_BIN_EXE_proc-owner"))
         .args(["run", root.as_str(), "/bin/sh", "-c", &script])
@@ -357,14 +354,14 @@ fn a_failed_start_ends_the_wait() {
 }
 
 #[test]
-fn a_server_ends_when_its_supervisor_is_killed() {
+fn a_server_ends_when_the_warden_is_killed() {
     let cluster = Cluster::new();
     let server = cluster.start();
-    let [process, supervisor] = Process::open_with_parent(server.pid())
+    let [process, warden] = Process::open_with_parent(server.pid())
         .try_into()
         .ok()
         .expect("two");
-    supervisor.kill();
+    warden.kill();
     process.wait_gone();
     server.wait_gone(patience()).expect("gone");
     assert_eq!(server.exit_status(), None);

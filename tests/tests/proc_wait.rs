@@ -8,11 +8,11 @@ use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use pg_proc::{
-    Deadline, Endpoint, Found, Pid, Ping, Postmaster, Rejection, Signal, SignalErrorKind, Status,
+    Deadline, Endpoint, Found, Ping, Postmaster, Rejection, Signal, SignalErrorKind, Status,
     WaitErrorKind, ping,
 };
+use pg_tests::put_fifo;
 use proc_fixture::{Cluster, account, bin_directories, patience};
-use rustix::fs::{CWD, Mode, mkfifoat};
 
 fn soon() -> Deadline {
     Deadline::after(Duration::from_millis(100))
@@ -82,40 +82,54 @@ fn deadlines_end() {
     server.wait_gone(patience()).expect("gone");
 }
 
+/// A server that recovers from an archive waits in `restore_command`, which waits for this test.
 #[test]
 fn recovery_extends_a_deadline() {
     let cluster = Cluster::new();
     let server = cluster.start();
-    cluster
-        .connect()
-        .batch_execute(
-            "CREATE TABLE t AS SELECT i, repeat('x', 100) FROM generate_series(1, 100000) AS i",
-        )
-        .expect("CREATE");
     server.postmaster().kill(patience()).expect("killed");
     drop(server);
 
-    let server = cluster.spawn();
+    let gate = cluster.root.join("gate");
+    put_fifo(&gate);
+    let waiting = format!("test -p {gate} && cat {gate}; false");
+    let newest = pg_tests::server();
+    let server = if newest.version().major() < 12 {
+        let file = cluster.data.join("recovery.conf");
+        // The newest time line is asked for before anything is replayed.
+        let text = format!("restore_command = '{waiting}'\nrecovery_target_timeline = 'latest'\n");
+        fs::write(&file, text).expect("write");
+        proc_fixture::give_to_account(&file);
+        cluster.spawn()
+    } else {
+        let file = cluster.data.join("recovery.signal");
+        fs::write(&file, "").expect("write");
+        proc_fixture::give_to_account(&file);
+        let setting = format!("restore_command={waiting}");
+        let command = cluster.command().args(["-c", &setting]);
+        command.spawn_server(&cluster.options()).expect("a server")
+    };
+    // Opening it waits for one who reads.
+    let opened = fs::File::options()
+        .write(true)
+        .open(&gate)
+        .expect("the pipe");
+
     let at_once = || Deadline::after(Duration::ZERO);
-    server.wait_ready(at_once()).expect_err("not yet");
-    while !replays(server.pid()) && server.wait_ready(at_once()).is_err() {}
-    let patient = at_once().while_recovering(Duration::from_secs(30));
-    assert_eq!(server.wait_ready(patient).expect("ready"), Status::Ready);
-    // Nothing moves any more, so it ends.
-    let patient = at_once().while_recovering(Duration::from_millis(300));
+    let extended = Duration::from_millis(300);
+    server.wait_ready(at_once()).expect_err("it recovers");
+    // It recovers, so the end of the deadline is not the end; nothing moves, so that ends it.
+    let patient = at_once().while_recovering(extended);
+    let error = server.wait_ready(patient).expect_err("it recovers");
+    assert!(error.waited >= extended, "{error}");
+
+    fs::remove_file(&gate).expect("rm");
+    drop(opened);
+    server.wait_ready(patience()).expect("ready");
+    let patient = at_once().while_recovering(extended);
     server
         .wait_status(&[Status::Stopping], patient)
         .expect_err("it does not stop");
-}
-
-/// Whether the server has the process that replays the log.
-fn replays(server: Pid) -> bool {
-    let children = fs::read_to_string(format!("/proc/{server}/task/{server}/children"));
-    let children = children.unwrap_or_default();
-    children.split_ascii_whitespace().any(|child| {
-        let title = fs::read_to_string(format!("/proc/{child}/cmdline"));
-        title.is_ok_and(|title| title.contains("startup"))
-    })
 }
 
 /// A server that is stuck before it could recover is waited for no longer than was said.
@@ -124,7 +138,7 @@ fn what_does_not_recover_extends_nothing() {
     let cluster = Cluster::new();
     let control = cluster.data.join("global/pg_control");
     fs::remove_file(&control).expect("rm");
-    mkfifoat(CWD, control.as_std_path(), Mode::from_raw_mode(0o666)).expect("a pipe");
+    put_fifo(&control);
     let server = cluster.spawn();
     let patient = Deadline::after(Duration::from_millis(100)).while_recovering(Duration::MAX);
     let error = server.wait_ready(patient).expect_err("it is stuck");
@@ -148,7 +162,7 @@ fn standby_and_promotion() {
     ));
     // Opening a pipe to write would wait for one who reads.
     let request = cluster.data.join("promote");
-    mkfifoat(CWD, request.as_std_path(), Mode::RUSR | Mode::WUSR).expect("a pipe");
+    put_fifo(&request);
     let error = server.postmaster().promote().expect_err("a pipe");
     assert!(matches!(
         error.kind,

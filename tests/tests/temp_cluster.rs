@@ -7,10 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use pg_cluster::{
-    Keep, Listen, Log, Ownership, StartErrorKind, Storage, TempCluster, TempClusterBuilder,
-    TempErrorKind,
-};
+use pg_cluster::{Log, Ownership, StartErrorKind};
+use pg_fixture::{Keep, Listen, Storage, TempCluster, TempClusterBuilder, TempErrorKind};
 use pg_tests::{Room, ask, connect_to, server, servers};
 
 /// A builder whose templates are kept in the room.
@@ -80,14 +78,18 @@ fn a_server_that_starts_early_has_the_same_files_as_one_that_does_not() {
 }
 
 fn files(directory: &Utf8Path) -> Vec<(String, Vec<u8>)> {
+    files_below(directory, directory)
+}
+
+fn files_below(top: &Utf8Path, directory: &Utf8Path) -> Vec<(String, Vec<u8>)> {
     let mut found = Vec::new();
     for entry in directory.read_dir_utf8().unwrap() {
         let path = entry.unwrap().into_path();
         if path.is_dir() {
-            found.extend(files(&path));
+            found.extend(files_below(top, &path));
         } else {
             found.push((
-                path.as_str().rsplit_once("base/").unwrap().1.to_owned(),
+                path.strip_prefix(top).unwrap().as_str().to_owned(),
                 fs::read(&path).unwrap(),
             ));
         }
@@ -151,6 +153,42 @@ fn tcp_and_password() {
     assert_eq!(ask(&mut client, "SELECT 1"), "1");
     let wrong = temp.connection_info().clone().with_password("wrong");
     assert!(postgres::Client::connect(&wrong.uri(), postgres::NoTls).is_err());
+}
+
+/// One template serves all passwords, and holds none of them, nor anything made of one.
+#[test]
+fn the_cache_knows_no_password() {
+    let room = Room::new();
+    for installation in servers() {
+        let cache = room.join(&format!("cache{}", installation.version().num()));
+        let builder = builder(&room)
+            .installation(installation)
+            .cache_directory(&cache)
+            .setup("v1", |info| {
+                postgres::Client::connect(&info.uri(), postgres::NoTls)?
+                    .batch_execute("CREATE TABLE t ()")
+            });
+        let passwords = [r"o'Neil \ 5", "hunter2hunter2"];
+        for password in passwords {
+            let temp = builder.clone().password(password).start().unwrap();
+            let mut client = connect_to(temp.connection_info());
+            assert_eq!(ask(&mut client, "SELECT count(*) FROM t"), "0");
+            for other in passwords.into_iter().filter(|other| *other != password) {
+                let wrong = temp.connection_info().clone().with_password(other);
+                assert!(postgres::Client::connect(&wrong.uri(), postgres::NoTls).is_err());
+            }
+        }
+        let templates = cache.join("templates");
+        assert_eq!(fs::read_dir(&templates).unwrap().count(), 1);
+        for (name, bytes) in files(&templates) {
+            for password in passwords {
+                let is_in = bytes
+                    .windows(password.len())
+                    .any(|window| window == password.as_bytes());
+                assert!(!is_in, "{name}");
+            }
+        }
+    }
 }
 
 #[test]

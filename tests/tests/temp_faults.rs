@@ -5,8 +5,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use camino::Utf8Path;
-use pg_cluster::{Storage, TempCluster};
-use pg_tests::{Room, Victim, ask, is_root, processes_below, server};
+use pg_fixture::{Storage, TempCluster};
+use pg_tests::{Room, Victim, ask, can_mount, is_root, processes_below, server};
 
 fn spawn(room: &Room, mode: &str) -> Victim {
     Victim::spawn(Command::new(program()).args([
@@ -29,7 +29,7 @@ fn room() -> Room {
     room
 }
 
-fn builder(room: &Room) -> pg_cluster::TempClusterBuilder {
+fn builder(room: &Room) -> pg_fixture::TempClusterBuilder {
     TempCluster::builder()
         .installation(server())
         .cache_directory(room.join("cache"))
@@ -135,8 +135,7 @@ fn owners_that_are_killed_while_they_drop_leave_nothing() {
 /// in a container, which is not even tried.
 #[test]
 fn a_full_memory_is_left_for_the_disk() {
-    if !is_root() {
-        // To mount takes root, and `cargo xtask test` runs this as root, too.
+    if !can_mount() {
         return;
     }
     let room = room();
@@ -176,6 +175,38 @@ fn a_full_memory_is_left_for_the_disk() {
         owner.finish();
         await_nothing_left(&room);
     }
+}
+
+/// `/dev/shm` and `TMPDIR` cannot be written, which is no reason to fail as long as `/tmp` can.
+#[test]
+fn storage_that_is_read_only_is_passed_over() {
+    if !can_mount() {
+        // To mount takes root, and `cargo xtask test` runs this as root, too.
+        return;
+    }
+    let room = room();
+    let closed = room.join("closed");
+    std::fs::create_dir(&closed).unwrap();
+    let script = r#"set -e
+        mount -t tmpfs -o ro,mode=1777 tmpfs "$1"
+        mount --bind "$1" /dev/shm
+        shift
+        exec "$@" "#;
+    let mut command = Command::new("unshare");
+    command
+        .args(["--mount", "sh", "-c", script, "sh", closed.as_str()])
+        .args([program().as_str(), room.join("cache").as_str()])
+        .args(["automatic", "temp"])
+        .env("TMPDIR", &closed);
+    let mut owner = Victim::spawn(&mut command);
+    let line = owner.line();
+    assert!(line.starts_with("/tmp/pgt-"), "{line}");
+    let (root, uri) = line.split_once(' ').unwrap();
+    let mut client = postgres::Client::connect(uri, postgres::NoTls).unwrap();
+    assert_eq!(ask(&mut client, "SELECT 1"), "1");
+    drop(client);
+    owner.finish();
+    assert!(!Utf8Path::new(root).exists());
 }
 
 fn count(directory: &Utf8Path) -> usize {
@@ -223,6 +254,52 @@ fn a_waiting_builder_takes_over_from_a_killed_one() {
     first.kill();
     assert_eq!(second.line(), "building");
     second.finish();
+    await_nothing_left(&room);
+}
+
+/// A builder that does not get on, as one that was stopped, keeps nobody waiting for ever.
+#[test]
+fn a_builder_that_hangs_is_waited_for_no_longer_than_was_asked() {
+    let room = Room::new();
+    room.directory("storage");
+    let mut first = spawn(&room, "setup");
+    assert_eq!(first.line(), "building");
+    let error = builder(&room)
+        .setup("slow", |_| Ok::<(), std::io::Error>(()))
+        .patience(Duration::from_millis(50))
+        .start()
+        .unwrap_err();
+    assert!(
+        matches!(error.kind(), pg_fixture::TempErrorKind::Lock(_)),
+        "{error:?}"
+    );
+    assert_eq!(first.finish().trim_end(), "built");
+}
+
+/// Root in an ordinary container has no CAP_SYS_PTRACE, by which it could look at processes of
+/// other users.
+#[test]
+fn setup_steps_need_no_rights_over_processes_of_others() {
+    if !is_root() {
+        // An ordinary user has none to lose.
+        return;
+    }
+    let room = Room::new();
+    room.directory("storage");
+    let kept = "chown,dac_override,fowner,fsetid,kill,setgid,setuid,setpcap,net_bind_service,\
+                net_raw,sys_chroot,mknod,audit_write,setfcap";
+    let mut command = Command::new("setpriv");
+    command
+        .arg(format!("--bounding-set=-all,+{}", kept.replace(',', ",+")))
+        .args([
+            program(),
+            room.join("cache").into(),
+            room.join("storage").into(),
+        ])
+        .arg("setup");
+    let mut builder = Victim::spawn(&mut command);
+    assert_eq!(builder.line(), "building");
+    assert_eq!(builder.finish().trim_end(), "built");
     await_nothing_left(&room);
 }
 

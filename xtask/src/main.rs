@@ -27,7 +27,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Measure, beside the least that is possible and beside what others need
+    /// Measure, beside the least that is possible and beside what others need: `benches`
     Bench(bench::Args),
     /// Show the main job on a real server: from nothing to a query, and to nothing again
     Demo(demo::Args),
@@ -39,7 +39,7 @@ enum Command {
     Sample(sample::Args),
     /// Run unit, doc and integration tests against fetched and installed servers
     Test(test::Args),
-    /// Check layers, dependency budgets, names, lengths, links, changelogs and licences
+    /// Check layers, dependency budgets, rules for Rust, names, links, changelogs and licenses
     Tidy(tidy::Args),
     /// Provoke faults at random moments until the time is over, and count what is lost
     Torture(torture::Args),

@@ -1,6 +1,6 @@
 //! `cargo xtask sample`: the sample project's tests, as its users run them.
 
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
 use camino::Utf8PathBuf;
@@ -25,13 +25,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     };
     // One target directory: what both need is built once.
     let target = workspace::root().join("target");
-    let has_nextest = workspace::cargo()
-        .args(["nextest", "--version"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success());
-    let runners: &[&[&str]] = if has_nextest {
+    let runners: &[&[&str]] = if workspace::has_nextest() {
         &[&["test"], &["nextest", "run"]]
     } else {
         println!("NOT TESTED: nextest is not installed (`cargo install cargo-nextest`)");

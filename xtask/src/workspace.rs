@@ -2,6 +2,7 @@
 
 use std::process::{Command, Stdio};
 
+use anyhow::{Context as _, Result, bail};
 use camino::Utf8PathBuf;
 
 /// The workspace's directory. cargo says at run time where xtask is; two checkouts that share a
@@ -24,4 +25,39 @@ pub(crate) fn cargo() -> Command {
     }
     command.current_dir(root()).stdin(Stdio::null());
     command
+}
+
+/// As [`cargo`], without the variables by which PostgreSQL's programs find the caller's server: no
+/// test depends on it, or reaches it.
+pub(crate) fn cargo_without_server() -> Command {
+    let mut command = cargo();
+    hide_server(&mut command);
+    command
+}
+
+pub(crate) fn hide_server(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("PG") {
+            command.env_remove(name);
+        }
+    }
+}
+
+/// What a program that has to succeed prints.
+pub(crate) fn output_of(command: &mut Command) -> Result<Vec<u8>> {
+    let shown = format!("{command:?}");
+    let output = command
+        .output()
+        .with_context(|| format!("failed to run {shown}"))?;
+    if !output.status.success() {
+        bail!(
+            "{shown} failed: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    Ok(output.stdout)
+}
+
+pub(crate) fn has_nextest() -> bool {
+    output_of(cargo().args(["nextest", "--version"])).is_ok()
 }

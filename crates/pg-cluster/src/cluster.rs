@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use pg_install::{Installation, MajorVersion, MissingProgramError, PgVersionFileError, Program};
@@ -10,6 +11,7 @@ use pgconf_parse::{AutoConf, ResolveError, Resolver};
 
 use crate::StartOptions;
 use crate::log_file::{CollectedLog, TAIL};
+use crate::start::{Taken, Turn};
 
 /// A data directory and the installation whose programs serve it.
 ///
@@ -47,11 +49,11 @@ pub struct Cluster {
     config_file: Option<Utf8PathBuf>,
     account: Option<Account>,
     server: Mutex<Option<Arc<OwnServer>>>,
-    /// Of a temporary cluster: removes its files once the server, above, is gone.
+    /// Removes the files once the server, above, is gone.
     guard: Option<DirectoryGuard>,
     /// Held while a server is started: of two threads, one starts it, and the other finds it
     /// running.
-    starting: Mutex<()>,
+    starting: Turn,
 }
 
 /// A server that this object has started, and how.
@@ -102,7 +104,7 @@ impl Cluster {
             account,
             server: Mutex::new(None),
             guard: None,
-            starting: Mutex::new(()),
+            starting: Turn::default(),
         })
     }
 
@@ -190,16 +192,36 @@ impl Cluster {
         has("PG_VERSION") && has("base") && has("global/pg_control") && self.config_file().exists()
     }
 
-    /// A program of the installation, to be run as the cluster's account and to speak English.
-    pub(crate) fn command(&self, program: Program) -> Result<Command, MissingProgramError> {
-        Ok(self.command_in_any_language(program)?.env("LC_ALL", "C"))
-    }
-
-    /// The same in the language of the caller's environment.
-    pub(crate) fn command_in_any_language(
-        &self,
-        program: Program,
-    ) -> Result<Command, MissingProgramError> {
+    /// A program of this installation, ready to run: as the cluster's [account](Self::account), with
+    /// an environment in which no variable of the caller's acts on it (see [`Command::env`]), and
+    /// holding back the cluster's [guard](Self::guarded_by), if there is one.
+    ///
+    /// A `pg_dump` or `psql` from `PATH` may be older than the server, and then refuses to work with
+    /// it; this one is of the server's own version. [`ConnectionInfo::env`](crate::ConnectionInfo::env)
+    /// tells it where to connect:
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    ///
+    /// use pg_cluster::{Cluster, Program};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster: Cluster = todo!();
+    /// let address = cluster.connection_info()?.ok_or("the server listens nowhere")?;
+    /// let dump = cluster
+    ///     .command(Program::PgDump)?
+    ///     .envs(address.with_user("postgres").env())
+    ///     .args(["--schema-only", "app"])
+    ///     .run(Duration::from_secs(60))?;
+    /// println!("{}", String::from_utf8_lossy(&dump.stdout));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the installation does not have the program.
+    pub fn command(&self, program: Program) -> Result<Command, MissingProgramError> {
         let path = self.installation.require(program)?;
         let command = Command::new(path).account(self.account.clone());
         Ok(match &self.guard {
@@ -208,15 +230,56 @@ impl Cluster {
         })
     }
 
-    /// All that runs for this cluster holds the guard back, and dropping the cluster lets it remove
-    /// what it guards.
-    pub(crate) fn with_guard(mut self, guard: DirectoryGuard) -> Self {
+    /// The same, in English: for programs whose output is read here.
+    pub(crate) fn english_command(&self, program: Program) -> Result<Command, MissingProgramError> {
+        Ok(self.command(program)?.env("LC_ALL", "C"))
+    }
+
+    /// Gives the cluster a guard that removes its files when this value is dropped or its process
+    /// exits, in whatever way.
+    ///
+    /// Every program and server that this value starts from now on holds the guard back until
+    /// nothing of it is left, so nothing is removed under a running server. A guarded cluster that
+    /// is being [initialized](Self::init) relies on this guard to remove unfinished work, and starts
+    /// no guard for that: let it remove the data directory or a directory above.
+    ///
+    /// ```no_run
+    /// use pg_cluster::proc::GuardOptions;
+    /// use pg_cluster::{Cluster, InitOptions, Installation, Request};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// std::fs::create_dir("/tmp/experiment")?;
+    /// let guard = GuardOptions::new()
+    ///     .release_memory_of("/tmp/experiment/data")
+    ///     .remove("/tmp/experiment")
+    ///     .guard()?;
+    /// let cluster = Cluster::new(Installation::find(&Request::any())?, "/tmp/experiment/data")?
+    ///     .guarded_by(guard);
+    /// cluster.init(&InitOptions::new())?;
+    /// // Once `cluster` is dropped, or the program has ended, there is no /tmp/experiment.
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn guarded_by(mut self, guard: DirectoryGuard) -> Self {
         self.guard = Some(guard);
         self
     }
 
-    /// Lets go of server and guard without ending anything: the server's users keep them.
-    pub(crate) fn leave(&mut self) {
+    /// Takes the guard back, as to [release](DirectoryGuard::release) it and keep the files. What
+    /// was started before still holds it back; what is started from now on does not.
+    pub fn take_guard(&mut self) -> Option<DirectoryGuard> {
+        self.guard.take()
+    }
+
+    /// Lets go of the server that this value has started, and of the guard, without waiting for
+    /// either.
+    ///
+    /// A server with a [tenancy](StartOptions::tenancy) runs until its last tenant has left it, and
+    /// a [detached](crate::Ownership::Detached) one until it is stopped. A bound server without
+    /// tenants is shut down in the background, as if its owner had exited. The guard removes its
+    /// directories as soon as nothing holds it back.
+    pub fn let_go(&mut self) {
         let server = self
             .server
             .get_mut()
@@ -228,16 +291,12 @@ impl Cluster {
             server.process.leave();
         }
         if let Some(guard) = self.guard.take() {
-            guard.remove(std::time::Duration::ZERO);
+            guard.remove(Duration::ZERO);
         }
     }
 
     pub(crate) fn is_guarded(&self) -> bool {
         self.guard.is_some()
-    }
-
-    pub(crate) fn take_guard(&mut self) -> Option<DirectoryGuard> {
-        self.guard.take()
     }
 
     pub(crate) fn given_config_file(&self) -> Option<&Utf8Path> {
@@ -256,9 +315,10 @@ impl Cluster {
         })
     }
 
-    /// Keeps other threads from starting a server meanwhile.
-    pub(crate) fn lock_starting(&self) -> MutexGuard<'_, ()> {
-        self.starting.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Keeps other threads from starting a server meanwhile. None if another one does so for
+    /// longer than the limit.
+    pub(crate) fn lock_starting(&self, limit: Duration) -> Option<Taken<'_>> {
+        self.starting.take(limit)
     }
 
     pub(crate) fn set_server(&self, server: Option<Arc<OwnServer>>) {

@@ -3,9 +3,10 @@
 use std::fmt;
 
 use camino::Utf8PathBuf;
+use pg_proc::{ServerMessage, Severity};
 
 /// A complaint of the server about its configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConfigurationProblem {
     /// The file, if the server names one.
@@ -14,26 +15,41 @@ pub struct ConfigurationProblem {
     pub line: Option<u32>,
     /// What the server says, in English where it was asked by this library.
     pub message: String,
+    /// The server's `DETAIL`.
+    pub detail: Option<String>,
+    /// The server's `HINT`, such as the units or the values that a setting has.
+    pub hint: Option<String>,
 }
 
 impl ConfigurationProblem {
-    /// Reads the complaints out of what a server wrote to its log or to its standard error, under
-    /// whatever `log_line_prefix`.
+    /// Reads the complaints out of what a server wrote to its log or to its standard error, in
+    /// whatever form.
     ///
     /// Recognised are the messages of `ParseConfigFp`, `ProcessConfigFileInternal` and
     /// `set_config_option` (src/backend/utils/misc/guc-file.l and guc.c), in English. The closing
     /// `configuration file ... contains errors` is left out, unless nothing else was said.
     pub(crate) fn read_all(output: &str) -> Vec<Self> {
         let (mut problems, mut closing) = (Vec::new(), None);
-        for line in output.lines() {
-            let Some(message) = message(line) else {
+        for message in ServerMessage::read_all(output) {
+            let grave = [
+                Severity::Log,
+                Severity::Warning,
+                Severity::Error,
+                Severity::Fatal,
+            ];
+            if !message
+                .severity
+                .is_some_and(|severity| grave.contains(&severity))
+            {
                 continue;
-            };
-            let problem = Self::of(message);
-            if message.starts_with("configuration file \"") {
-                closing = Some(problem);
-            } else if COMPLAINTS.iter().any(|words| message.contains(words)) {
-                problems.push(problem);
+            }
+            if message.message.starts_with("configuration file \"") {
+                closing = Some(Self::of(message));
+            } else if COMPLAINTS
+                .iter()
+                .any(|words| message.message.contains(words))
+            {
+                problems.push(Self::of(message));
             }
         }
         if problems.is_empty() {
@@ -42,35 +58,52 @@ impl ConfigurationProblem {
         problems
     }
 
-    /// As [`read_all`](Self::read_all); where nothing is recognised, the whole output is one
-    /// complaint.
+    /// As [`read_all`](Self::read_all); where nothing is recognised, the gravest message or the
+    /// whole output is one complaint.
     pub(crate) fn read_all_or_whole(output: &str) -> Vec<Self> {
-        let mut problems = Self::read_all(output);
-        if problems.is_empty() {
-            problems.push(Self {
-                file: None,
-                line: None,
-                message: output.trim().to_owned(),
-            });
+        let problems = Self::read_all(output);
+        if !problems.is_empty() {
+            return problems;
         }
-        problems
+        let messages = ServerMessage::read_all(output);
+        vec![match ServerMessage::gravest(&messages) {
+            Some(message) => Self::of(message.clone()),
+            None => Self {
+                message: output.trim().to_owned(),
+                ..Self::default()
+            },
+        }]
     }
 
-    fn of(message: &str) -> Self {
-        let file = between(message, "file \"", "\"").map(Utf8PathBuf::from);
-        let line = between(message, "\" line ", "").and_then(|rest| {
+    pub(crate) fn of(message: ServerMessage) -> Self {
+        let text = &message.message;
+        let file = between(text, "file \"", "\"").map(Utf8PathBuf::from);
+        let line = between(text, "\" line ", "").and_then(|rest| {
             let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
             digits.parse().ok()
         });
         Self {
             file,
             line,
-            message: message.to_owned(),
+            message: message.message,
+            detail: message.detail,
+            hint: message.hint,
         }
     }
 }
 
-/// `file:line: message`, as far as known, and the message alone where it names its place itself.
+/// The hints that the server gives to some problems.
+pub(crate) fn hints(problems: &[ConfigurationProblem]) -> Option<String> {
+    let mut hints: Vec<&str> = problems
+        .iter()
+        .filter_map(|problem| problem.hint.as_deref())
+        .collect();
+    hints.dedup();
+    (!hints.is_empty()).then(|| hints.join(" "))
+}
+
+/// `file:line: message (detail)`, as far as known, without the place where the message names it
+/// itself.
 impl fmt::Display for ConfigurationProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let file = self.file.as_ref();
@@ -81,7 +114,11 @@ impl fmt::Display for ConfigurationProblem {
             }
             f.write_str(" ")?;
         }
-        f.write_str(&self.message)
+        f.write_str(&self.message)?;
+        match &self.detail {
+            Some(detail) => write!(f, " ({})", detail.trim_end_matches('.')),
+            None => Ok(()),
+        }
     }
 }
 
@@ -100,18 +137,6 @@ const COMPLAINTS: [&str; 12] = [
     "too many syntax errors found",
     "cannot be changed",
 ];
-
-/// The text after the severity of a message that means that something is wrong.
-fn message(line: &str) -> Option<&str> {
-    let found = |severity: &str| {
-        line.split_once(severity)
-            .map(|(_, message)| message.trim_start())
-    };
-    found("LOG:  ")
-        .or_else(|| found("FATAL:  "))
-        .or_else(|| found("ERROR:  "))
-        .or_else(|| found("WARNING:  "))
-}
 
 fn between<'t>(text: &'t str, before: &str, after: &str) -> Option<&'t str> {
     let (_, rest) = text.split_once(before)?;

@@ -355,5 +355,6 @@ fn problem(row: &[Option<String>]) -> Option<ConfigurationProblem> {
             Some(name) => format!("{name}: {error}"),
             None => error.to_owned(),
         },
+        ..ConfigurationProblem::default()
     })
 }

@@ -4,6 +4,7 @@ use std::io::{self, Read as _};
 use std::str::FromStr;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use pg_proc::Directory;
 
 /// The heart of a data directory's control file.
 ///
@@ -79,8 +80,17 @@ pub enum ControlDataErrorKind {
 impl ControlData {
     /// Reads the first 20 bytes of `global/pg_control`, in this machine's byte order.
     pub(crate) fn read(data_directory: &Utf8Path) -> Result<Self, ControlDataErrorKind> {
+        Directory::open(data_directory)
+            .map_err(ControlDataErrorKind::File)
+            .and_then(|directory| Self::read_in(&directory))
+    }
+
+    /// The same of a data directory that is held open.
+    pub(crate) fn read_in(data_directory: &Directory) -> Result<Self, ControlDataErrorKind> {
         let mut head = [0; 20];
-        pg_proc::open_regular_file(data_directory.join("global/pg_control"))
+        data_directory
+            .entry("global/pg_control")
+            .and_then(|entry| entry.open_file())
             .and_then(|mut file| file.read_exact(&mut head))
             .map_err(ControlDataErrorKind::File)?;
         let word =

@@ -2,7 +2,8 @@
 //! a method for everything that can be done with the two.
 //!
 //! It is not a client library and speaks to no server beyond starting and signalling it:
-//! [`Cluster::connection_info`] tells clients where to go.
+//! [`Cluster::connection_info`] tells clients where to go. Temporary clusters for tests are in the crate
+//! `pg-fixture`, which is built on this one.
 //!
 //! ```no_run
 //! use pg_cluster::{Cluster, InitOptions, Installation, Request, StartOptions};
@@ -54,15 +55,14 @@ mod files;
 mod init;
 mod listening;
 mod log_file;
+mod parts;
 mod remove;
 mod report;
 mod running;
 mod settings;
-mod sql;
 mod start;
 mod state;
 mod stop;
-mod temp;
 #[cfg(test)]
 mod texts;
 
@@ -71,7 +71,7 @@ pub use pg_proc as proc;
 pub use pgconf_parse as conf;
 
 pub use pg_install::{Discovery, Installation, MajorVersion, Program, Request, Version};
-pub use pg_proc::{Account, Log, Ownership, Pid, Signal, StopPlan};
+pub use pg_proc::{Account, Log, Ownership, Pid, ServerMessage, Severity, Signal, StopPlan};
 
 pub use camino::{Utf8Path, Utf8PathBuf};
 
@@ -91,12 +91,11 @@ pub use crate::settings::{
     SettingCheck, SettingHistory, SettingOrigin, SettingProblem, SettingProblemKind, Settings,
     SettingsError, SettingsErrorKind, Shadowed, Validation, Written,
 };
-pub use crate::start::{StartError, StartErrorKind, StartOptions, StartWait, Started};
+pub use crate::start::{
+    StartError, StartErrorKind, StartOptions, StartWait, Started, TakenAddress,
+};
 pub use crate::state::{Readiness, State};
 pub use crate::stop::{Escalation, StopError, StopErrorKind, StopMode, Stopped};
-pub use crate::temp::{
-    Keep, Listen, SharedCluster, Storage, TempCluster, TempClusterBuilder, TempError, TempErrorKind,
-};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -20,13 +20,7 @@ const DEFAULT_PORT: u16 = 5432;
 /// What the next start with these options will use.
 pub(crate) fn before_start(cluster: &Cluster, options: &StartOptions) -> Listening {
     let configuration = cluster.settings().effective().ok();
-    let given = |name: &str| {
-        let found = options
-            .settings
-            .iter()
-            .rfind(|(found, _)| command_line::is_same(found, name));
-        found.map(|(_, value)| value.clone())
-    };
+    let given = |name: &str| options.value_of(name).map(str::to_owned);
     of(cluster, configuration.as_ref(), given)
 }
 
@@ -41,7 +35,11 @@ fn of(
     let port = given("port")
         .map(|value| value.trim().parse().ok())
         .unwrap_or_else(|| {
-            let number = configuration?.get("port")?.to_int(BaseUnit::None).ok()?;
+            let number = configuration?
+                .get("port")?
+                .assignment()
+                .to_int(BaseUnit::None)
+                .ok()?;
             u16::try_from(number).ok()
         });
     let directories = text("unix_socket_directories")

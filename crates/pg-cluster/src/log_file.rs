@@ -2,18 +2,18 @@
 //! its own log collector.
 
 use std::fs::{self, File};
-use std::io::{Read as _, Seek as _, SeekFrom};
+use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use pg_proc::open_regular_file;
+use pg_proc::{open_regular_file, read_tail};
 
 /// How much of a log is kept in memory, or read, where the caller does not say.
 pub(crate) const TAIL: usize = 64 << 10;
 
 /// At most [`TAIL`] bytes from the end of the file; none if it cannot be read.
 pub(crate) fn tail_of(path: &Utf8Path) -> Option<String> {
-    let bytes = tail_from(open(path, path.parent()?)?, 0)?;
+    let bytes = read_tail(open(path, path.parent()?)?, 0, TAIL).ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
@@ -23,24 +23,6 @@ fn open(path: &Utf8Path, directory: &Utf8Path) -> Option<File> {
     let file = open_regular_file(path).ok()?;
     let owner = fs::metadata(directory).ok()?.uid();
     (file.metadata().ok()?.uid() == owner).then_some(file)
-}
-
-/// At most [`TAIL`] bytes from the end of what the file has beyond this length.
-fn tail_from(mut file: File, length_before: u64) -> Option<Vec<u8>> {
-    let length = file.metadata().ok()?.len();
-    // One that is shorter now was begun anew.
-    let begin = if length < length_before {
-        0
-    } else {
-        length_before
-    };
-    file.seek(SeekFrom::Start(
-        begin.max(length.saturating_sub(TAIL as u64)),
-    ))
-    .ok()?;
-    let mut bytes = Vec::new();
-    file.take(TAIL as u64).read_to_end(&mut bytes).ok()?;
-    Some(bytes)
 }
 
 /// A file of the server's log collector (`logging_collector`), and how long it was at one moment.
@@ -76,7 +58,7 @@ impl CollectedLog {
     pub(crate) fn since(&self, before: Option<&Self>) -> Vec<u8> {
         let before = before.filter(|before| before.path == self.path);
         open(&self.path, &self.data_directory)
-            .and_then(|file| tail_from(file, before.map_or(0, |before| before.length)))
+            .and_then(|file| read_tail(file, before.map_or(0, |it| it.length), TAIL).ok())
             .unwrap_or_default()
     }
 }

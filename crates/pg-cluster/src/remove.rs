@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 use std::ffi::OsString;
-use std::fs;
 use std::io;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use pg_proc::{Deadline, Directory, DirectoryLock, Found, LockError, Orphans, Pid};
+use pg_proc::{Deadline, Directory, DirectoryLock, Entry, ForeignLink, LockError, Orphans, Pid};
 
+use crate::state::Occupant;
 use crate::{Cluster, Escalation, StopError};
 
 /// A cluster could not be removed.
@@ -73,6 +73,8 @@ impl RemoveError {
     pub fn hint(&self) -> Option<Cow<'_, str>> {
         match &self.kind {
             RemoveErrorKind::Stop(error) => error.hint(),
+            RemoveErrorKind::Lock(error) => error.hint(),
+            RemoveErrorKind::Tree { cause, .. } => Some(ForeignLink::of(cause)?.hint().into()),
             RemoveErrorKind::NoDataDirectory(_) => {
                 Some("what is no data directory has to be removed by other means, with care".into())
             }
@@ -117,41 +119,41 @@ impl Cluster {
     pub fn remove_with(&self, escalation: &Escalation) -> Result<(), RemoveError> {
         let failed = |kind| RemoveError::new(self.data_directory(), kind);
         let directory = self.data_directory();
-        if fs::symlink_metadata(directory)
-            .is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
-        {
-            return Ok(());
-        }
         let not_removed = |cause| {
             let path = directory.to_owned();
             failed(RemoveErrorKind::Tree { path, cause })
         };
-        match directory
-            .read_dir_utf8()
-            .map(|mut entries| entries.next().is_none())
-        {
-            Ok(true) => return remove_empty(directory).map_err(not_removed),
-            // What it holds cannot be told.
-            Err(cause) if cause.kind() == io::ErrorKind::PermissionDenied => {
-                return Err(not_removed(cause));
+        let place = match Place::find(directory) {
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(()),
+            found => found.map_err(not_removed)?,
+        };
+        let held = match place.real.open_directory() {
+            // A link that leads nowhere.
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
+                return place.remove().map_err(not_removed);
             }
-            _ => {}
+            Err(cause) if cause.kind() == io::ErrorKind::NotADirectory => {
+                return Err(failed(RemoveErrorKind::NoDataDirectory("PG_VERSION")));
+            }
+            opened => opened.map_err(not_removed)?,
+        };
+        let names = held.names().map_err(not_removed)?;
+        if names.is_empty() {
+            return place.remove().map_err(not_removed);
         }
-        recognise(directory).map_err(failed)?;
-        if let Ok(Found::SingleUser(pid) | Found::OtherUsers { pid, .. }) = self.find() {
+        recognize(&names).map_err(failed)?;
+        if let Ok(Occupant::SingleUser(pid) | Occupant::OtherUsers(pid)) = self.occupant() {
             return Err(failed(RemoveErrorKind::Held(pid)));
         }
         self.stop_and_wait(escalation)
             .map_err(|error| failed(RemoveErrorKind::Stop(error)))?;
         self.set_server(None);
-        let lock = DirectoryLock::acquire(directory, Deadline::after(LOCK_PATIENCE))
+        let deadline = Deadline::after(LOCK_PATIENCE);
+        let _lock = DirectoryLock::acquire_held(&held, directory, deadline)
             .map_err(|error| failed(RemoveErrorKind::Lock(error)))?;
-        // Somebody may have put another one there meanwhile; this one stays the same from now on.
-        let held = lock.directory().map_err(not_removed)?;
+        // Another process may have removed it meanwhile.
         let names = held.names().map_err(not_removed)?;
-        if !names.contains(&OsString::from("PG_VERSION")) {
-            return Err(failed(RemoveErrorKind::NoDataDirectory("PG_VERSION")));
-        }
+        recognize(&names).map_err(failed)?;
         let orphans = Orphans::find(directory)
             .map(|orphans| orphans.kill(Deadline::after(LOCK_PATIENCE)).is_ok());
         if !orphans.unwrap_or(true) {
@@ -159,30 +161,55 @@ impl Cluster {
         }
         // Of a server that was killed by whomever, for which there will be no next start.
         let _ = pg_proc::release_shared_memory(directory);
-        remove_tree(directory, &held).map_err(failed)
+        remove_tree(&place, &held).map_err(failed)
     }
 }
 
 /// How long somebody who changes a setting may keep us waiting.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Half a cluster, as an interrupted removal leaves it, is still recognised: `PG_VERSION` goes
+/// Half a cluster, as an interrupted removal leaves it, is still recognized: `PG_VERSION` goes
 /// last.
-fn recognise(directory: &Utf8Path) -> Result<(), RemoveErrorKind> {
-    match directory.join("PG_VERSION").is_file() {
+fn recognize(names: &[OsString]) -> Result<(), RemoveErrorKind> {
+    match names.iter().any(|name| name == "PG_VERSION") {
         true => Ok(()),
         false => Err(RemoveErrorKind::NoDataDirectory("PG_VERSION")),
     }
 }
 
-/// Nothing but empty directories is removed by a path: one who may write into a parent could have
-/// it lead elsewhere meanwhile.
-fn remove_tree(directory: &Utf8Path, held: &Directory) -> Result<(), RemoveErrorKind> {
+/// A directory that is to go, and the link to it if that is what its path names: both go.
+struct Place {
+    named: Entry,
+    real: Entry,
+}
+
+impl Place {
+    fn find(path: &Utf8Path) -> io::Result<Self> {
+        Ok(Self {
+            named: Entry::named(path)?,
+            real: Entry::find(path)?,
+        })
+    }
+
+    fn path(&self) -> Utf8PathBuf {
+        self.real.path().to_string_lossy().into_owned().into()
+    }
+
+    /// Removes the directory, which is empty.
+    fn remove(&self) -> io::Result<()> {
+        let removed = remove_empty(&self.real);
+        if self.named.is_link() {
+            let _ = self.named.remove_link();
+        }
+        removed
+    }
+}
+
+/// All of it in directories that are held open: whoever may write into a parent could have a path
+/// lead elsewhere meanwhile.
+fn remove_tree(place: &Place, held: &Directory) -> Result<(), RemoveErrorKind> {
     let at = |path: Utf8PathBuf| move |cause| RemoveErrorKind::Tree { path, cause };
-    // A link to a data directory is as good as the directory; both go.
-    let real = directory
-        .canonicalize_utf8()
-        .map_err(at(directory.to_owned()))?;
+    let real = place.path();
     let owner = held.owner().map_err(at(real.clone()))?;
     let remove_all = |held: &Directory, path: &Utf8Path, names: Vec<OsString>| {
         names.iter().try_for_each(|name| {
@@ -194,36 +221,33 @@ fn remove_tree(directory: &Utf8Path, held: &Directory) -> Result<(), RemoveError
         for link in tablespaces.names().unwrap_or_default() {
             let path = real.join("pg_tblspc").join(link.to_string_lossy().as_ref());
             if let Ok(tablespace) = tablespaces.follow(&link) {
-                let parts = own_parts_of(&tablespace, &real, owner);
+                let parts = own_parts_of(&tablespace, held, owner);
                 remove_all(&tablespace, &path, parts)?;
             }
         }
     }
-    if let Some((wal, path)) = wal_elsewhere(held, &real, owner) {
+    if let Some((wal, entry)) = wal_elsewhere(held, owner) {
+        let path = Utf8PathBuf::from(entry.path().to_string_lossy().into_owned());
         let names = wal.names().map_err(at(path.clone()))?;
         remove_all(&wal, &path, names)?;
-        remove_empty(&path).map_err(at(path))?;
+        remove_empty(&entry).map_err(at(path))?;
     }
     let mut names = held.names().map_err(at(real.clone()))?;
     names.sort_by_key(|name| name == "PG_VERSION");
     remove_all(held, &real, names)?;
-    remove_empty(directory).map_err(at(real))
+    place.remove().map_err(at(real))
 }
 
 /// What `pg_wal` links to, if it can only be this cluster's.
-fn wal_elsewhere(
-    held: &Directory,
-    real: &Utf8Path,
-    owner: u32,
-) -> Option<(Directory, Utf8PathBuf)> {
-    let link = real.join("pg_wal");
-    if !link.is_symlink() {
+fn wal_elsewhere(held: &Directory, owner: u32) -> Option<(Directory, Entry)> {
+    if held.subdirectory("pg_wal").is_ok() {
         return None;
     }
-    let wal = held.follow("pg_wal").ok()?;
+    let entry = held.entry("pg_wal").ok()?;
+    let wal = entry.open_directory().ok()?;
     let is_written_there = |name: &OsString| name.to_str().is_some_and(is_written_into_pg_wal);
     let is_ours = wal.owner().ok()? == owner && wal.names().ok()?.iter().all(is_written_there);
-    Some((wal, link.canonicalize_utf8().ok()?)).filter(|_| is_ours)
+    Some((wal, entry)).filter(|_| is_ours)
 }
 
 /// `IsXLogFileName` and its kin in src/include/access/xlog_internal.h, and what else servers and
@@ -245,8 +269,8 @@ fn is_written_into_pg_wal(name: &str) -> bool {
 
 /// The subdirectories of a tablespace that this cluster has made: `PG_` with its major version and
 /// catalog version, owned by the owner of the data directory.
-fn own_parts_of(tablespace: &Directory, data_directory: &Utf8Path, owner: u32) -> Vec<OsString> {
-    let Ok(control) = crate::ControlData::read(data_directory) else {
+fn own_parts_of(tablespace: &Directory, held: &Directory, owner: u32) -> Vec<OsString> {
+    let Ok(control) = crate::ControlData::read_in(held) else {
         return Vec::new();
     };
     let suffix = format!("_{}", control.catalog_version);
@@ -264,13 +288,8 @@ fn own_parts_of(tablespace: &Directory, data_directory: &Utf8Path, owner: u32) -
     names
 }
 
-/// Removes an empty directory, and the link to it if that is what the path names.
-fn remove_empty(directory: &Utf8Path) -> io::Result<()> {
-    let removed = directory.canonicalize().and_then(fs::remove_dir);
-    if directory.is_symlink() {
-        let _ = fs::remove_file(directory);
-    }
-    match removed {
+fn remove_empty(directory: &Entry) -> io::Result<()> {
+    match directory.remove_empty_directory() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         // A mount point can be emptied, not removed.
         Err(error) if error.kind() == io::ErrorKind::ResourceBusy => Ok(()),

@@ -6,11 +6,11 @@ use std::fmt;
 use std::iter;
 
 use pg_install::{DiscoveryError, InstallationError, MissingProgramError, ParseRequestError};
-use pg_proc::SpawnError;
+use pg_proc::{AccountError, RunError, SpawnError};
+use pgconf_parse::{SyntaxError, ValueError};
 
 use crate::{
     ControlError, InitError, RemoveError, RestartError, SettingsError, StartError, StopError,
-    TempError,
 };
 
 /// Prints an error with its causes on one line, and below it what may help, if one of them has a
@@ -67,8 +67,9 @@ fn hint<'e>(error: &'e (dyn Error + 'static)) -> Option<Cow<'e, str>> {
         };
     }
     hint_of_one_of!(
-        StartError InitError TempError StopError RestartError ControlError SettingsError RemoveError
-        DiscoveryError InstallationError MissingProgramError ParseRequestError SpawnError
+        StartError InitError StopError RestartError ControlError SettingsError RemoveError
+        DiscoveryError InstallationError MissingProgramError ParseRequestError
+        SpawnError RunError AccountError SyntaxError ValueError
     )
 }
 
@@ -98,7 +99,7 @@ mod tests {
         let report = Report::new(&error).to_string();
         let (causes, hint) = report.split_once("\nhint: ").unwrap_or_default();
         assert!(
-            causes.starts_with(r#"no database today: "sixteen" asks for no version"#),
+            causes.starts_with(r#"no database today: failed to parse "sixteen" as a request"#),
             "{report}"
         );
         assert_eq!(Some(hint), Report::new(&error).hint().as_deref());

@@ -1,5 +1,7 @@
 //! A server for the length of a scope.
 
+use pg_proc::Maker;
+
 use crate::{Cluster, Escalation, StartError, StartOptions, Started, StopError, Stopped};
 
 /// A running server that is shut down at the end of a scope; made by [`Cluster::running`].
@@ -7,13 +9,15 @@ use crate::{Cluster, Escalation, StartError, StartOptions, Started, StopError, S
 /// # Cleanup
 ///
 /// Dropping it is a fast shutdown that is waited for, for at most ten seconds, then an immediate
-/// one. Errors are lost then: use [`finish`](Self::finish) to see them.
+/// one. Errors are lost then: use [`finish`](Self::finish) to see them. In a process that was
+/// forked from the one that made it, dropping it does nothing.
 #[derive(Debug)]
 #[must_use = "the server is shut down when this is dropped"]
 pub struct Running<'c> {
     cluster: &'c Cluster,
     started: Started,
     finished: bool,
+    maker: Maker,
 }
 
 impl Cluster {
@@ -29,6 +33,7 @@ impl Cluster {
             cluster: self,
             started: self.start(&options)?,
             finished: false,
+            maker: Maker::this_process(),
         })
     }
 }
@@ -57,7 +62,7 @@ impl Running<'_> {
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        if !self.finished {
+        if !self.finished && self.maker.is_this_process() {
             let seconds = std::time::Duration::from_secs;
             let plan = Escalation::new(crate::StopMode::Fast, seconds(10))
                 .then(crate::StopMode::Immediate, seconds(5));

@@ -30,10 +30,12 @@ pub enum State {
     Standby(Pid),
     /// A server is shutting down.
     Stopping(Pid),
+    /// A server is there and is stopped by a signal (SIGSTOP) or a debugger: it answers nobody.
+    Suspended(Pid),
     /// A single-user or bootstrap process holds the directory.
     SingleUser(Pid),
-    /// A process of another user holds the directory as far as can be seen; no more can be found
-    /// out.
+    /// A process may be the server, and cannot be looked at closely enough to decide; most often it
+    /// is one of another user. Nothing is done to it, nor to the directory.
     OtherUsers(Pid),
 }
 
@@ -59,6 +61,9 @@ impl Cluster {
         Ok(match self.occupant()? {
             Occupant::Server(postmaster) => {
                 let pid = postmaster.pid();
+                if postmaster.is_suspended() {
+                    return Ok(State::Suspended(pid));
+                }
                 match status(&postmaster) {
                     Some(Status::Ready) => State::Ready(pid),
                     Some(Status::Standby) => State::Standby(pid),
@@ -117,7 +122,9 @@ impl Cluster {
     pub fn readiness(&self) -> Result<Readiness, FindError> {
         Ok(match self.occupant()? {
             Occupant::Nobody => Readiness::NoServer,
-            Occupant::Server(postmaster) if status(&postmaster) == Some(Status::Ready) => {
+            Occupant::Server(postmaster)
+                if status(&postmaster) == Some(Status::Ready) && !postmaster.is_suspended() =>
+            {
                 Readiness::Ready
             }
             _ => Readiness::NotReady,
@@ -154,7 +161,7 @@ impl Cluster {
             pg_proc::open_regular_file(self.data_directory().join("global/pg_control"))
                 .map_err(ControlDataErrorKind::File)?;
             let output = self
-                .command(Program::PgControldata)
+                .english_command(Program::PgControldata)
                 .map_err(|_| ControlDataErrorKind::Content("pg_controldata is missing"))?
                 .args(["-D", self.data_directory().as_str()])
                 .run(Duration::from_secs(60))
@@ -175,14 +182,22 @@ impl Cluster {
         Postmaster::find(self.data_directory())
     }
 
-    /// Who holds the data directory. A server that this object has started holds it before it has
-    /// written its lock file.
+    /// Who holds the data directory. A server that this object has started is known without a
+    /// look, also before it has written its lock file, unless the file names another process.
     pub(crate) fn occupant(&self) -> Result<Occupant, FindError> {
+        let own = self.living_server();
+        let is_named = |server: &Arc<OwnServer>| {
+            let file = PidFile::read(self.data_directory()).ok().flatten();
+            file.is_none_or(|file| file.pid == server.process.pid())
+        };
+        if let Some(server) = own.clone().filter(is_named) {
+            return Ok(Occupant::Server(AnyPostmaster::Own(server)));
+        }
         Ok(match self.find()? {
             Found::Running(postmaster) => Occupant::Server(AnyPostmaster::Found(postmaster)),
             Found::SingleUser(pid) => Occupant::SingleUser(pid),
             Found::OtherUsers { pid, .. } => Occupant::OtherUsers(pid),
-            _ => match self.living_server() {
+            _ => match own {
                 Some(server) => Occupant::Server(AnyPostmaster::Own(server)),
                 None => Occupant::Nobody,
             },

@@ -13,7 +13,6 @@ use pg_proc::{
     RunError, Server, ServerOptions, SignalError, SpawnError, WaitError,
 };
 
-use crate::sql::SqlError;
 use crate::*;
 
 /// An error, its causes below each other, and the hint.
@@ -125,7 +124,7 @@ impl Causes {
 fn every_error_reads_as_it_did() {
     let causes = Causes::new();
     let mut texts = Vec::new();
-    let sections = [clusters, starts, stops, inits, settings, temporary];
+    let sections = [clusters, starts, stops, inits, settings];
     for section in sections {
         section(&causes, &mut texts);
     }
@@ -141,7 +140,9 @@ fn every_error_reads_as_it_did() {
 /// Without what differs from run to run and from system to system.
 fn steady(text: &str, causes: &Causes) -> String {
     let socket = pg_proc::MAX_SOCKET_PATH.to_string();
+    let own = format!("process {}", std::process::id());
     let text = text
+        .replace(&own, "process 4711")
         .replace(causes.room().as_str(), "ROOM")
         .replace(&socket, "MAX");
     let line = |line: &str| {
@@ -216,7 +217,15 @@ fn starts(causes: &Causes, texts: &mut Vec<String>) {
         file: file.map(Into::into),
         line,
         message: "syntax error".to_owned(),
+        ..ConfigurationProblem::default()
     };
+    let message = |text: &str| ServerMessage::read_all(text).remove(0);
+    let taken = |pid: Option<i32>| TakenAddress {
+        address: "/tmp/.s.PGSQL.5432".to_owned(),
+        pid: pid.and_then(Pid::new),
+        data_directory: pid.map(|_| "/other".into()),
+    };
+    let account = Account::by_name("no such account").expect_err("no account");
     let kinds = [
         K::NotInitialized,
         K::MajorVersion {
@@ -241,22 +250,68 @@ fn starts(causes: &Causes, texts: &mut Vec<String>) {
             path: "/too/long".into(),
         },
         K::Held(Pid::new(4711).expect("a number")),
-        K::AddressInUse("127.0.0.1:5432".to_owned()),
+        K::LockFileLost(Pid::new(4711).expect("a number")),
+        K::Suspended(Pid::new(4711).expect("a number")),
+        K::Busy(Duration::from_secs(60)),
+        K::Account(account),
+        K::Incomplete(vec!["PG_VERSION".to_owned(), "postgresql.conf".to_owned()]),
+        K::Incomplete(vec!["postgresql.conf".to_owned()]),
+        K::Incomplete(vec!["pg_notify".to_owned(), "pg_tblspc".to_owned()]),
+        K::AddressInUse(taken(None)),
+        K::AddressInUse(taken(Some(4711))),
+        K::StaleSocketLock {
+            path: "/tmp/.s.PGSQL.5432.lock".into(),
+            pid: Pid::new(1).expect("a number"),
+        },
+        K::Unresolved {
+            host: "localhost".to_owned(),
+            cause: io::ErrorKind::NotFound.into(),
+        },
         K::Configuration(vec![
             problem(Some("/data/postgresql.conf"), Some(7)),
             problem(Some("/data/pg_hba.conf"), None),
             problem(None, None),
         ]),
-        K::SharedMemory("pre-existing shared memory block is still in use".to_owned()),
+        K::Configuration(vec![ConfigurationProblem {
+            message: "shared_preload_libraries: could not access file \"x\"".to_owned(),
+            hint: Some("Is it there?".to_owned()),
+            ..problem(Some("/data/postgresql.conf"), Some(8))
+        }]),
+        K::Configuration(vec![ConfigurationProblem {
+            message: "unix_socket_group: group \"x\" does not exist".to_owned(),
+            ..problem(None, None)
+        }]),
+        K::Configuration(vec![ConfigurationProblem {
+            message: "stats_temp_directory: could not open directory \"x\"".to_owned(),
+            ..problem(None, None)
+        }]),
+        K::Configuration(vec![ConfigurationProblem {
+            message: "the file is missing".to_owned(),
+            ..problem(Some("/data/pg_hba.conf"), None)
+        }]),
+        K::SharedMemory(message(
+            "FATAL:  pre-existing shared memory block is still in use\nHINT:  Terminate any old server processes.",
+        )),
+        K::SharedMemory(message(
+            "FATAL:  could not create shared memory segment: No space left on device\nDETAIL:  Failed system call was shmget(1).",
+        )),
+        K::SharedMemory(message(
+            "FATAL:  could not resize shared memory segment \"/PostgreSQL.1\": No space left on device",
+        )),
         K::DiskFull(path()),
-        K::Recovery("could not locate a valid checkpoint record".to_owned()),
+        K::Recovery(message(
+            "PANIC:  could not locate a valid checkpoint record",
+        )),
+        K::RecoveryTarget,
         K::Ended {
             status: Some(ExitStatus::from_raw(1 << 8)),
-            message: "no such library".to_owned(),
+            message: Some(message(
+                "FATAL:  private key file has group or world access\nDETAIL:  Permissions.",
+            )),
         },
         K::Ended {
             status: None,
-            message: "it wrote nothing to its log".to_owned(),
+            message: None,
         },
         K::NotRunning,
         K::Wait(causes.wait()),
@@ -269,6 +324,13 @@ fn starts(causes: &Causes, texts: &mut Vec<String>) {
         let error = StartError::new("/data".into(), kind);
         texts.push(shown(&error, error.hint()));
     }
+    let kind = K::Ended {
+        status: None,
+        message: None,
+    };
+    let error = StartError::new("/data".into(), kind)
+        .with_log_destination(Some("syslog (`log_destination`)".to_owned()));
+    texts.push(shown(&error, error.hint()));
     let error = RestartError::Start(StartError::new("/data".into(), K::NotInitialized));
     texts.push(shown(&error, error.hint()));
 }
@@ -278,13 +340,29 @@ fn stops(causes: &Causes, texts: &mut Vec<String>) {
     let pid = Pid::new(4711).expect("a number");
     let stop = |kind| StopError::new("/data".into(), kind);
     let waited = Duration::from_secs(60);
-    let timeout = || stop(K::Timeout { pid, waited });
+    let holders = |titles: &[&str]| {
+        let holder = |title: &&str| (pid, (*title).to_owned());
+        titles.iter().map(holder).collect()
+    };
+    let timeout = || {
+        stop(K::Timeout {
+            pid,
+            waited,
+            holders: holders(&[]),
+        })
+    };
     for error in [
         stop(K::Find(causes.find())),
         stop(K::Held(pid)),
         stop(K::Signal(causes.signal())),
         stop(K::Kill(causes.wait())),
         timeout(),
+        stop(K::Timeout {
+            pid,
+            waited,
+            holders: holders(&["postgres: alice shop [local] idle"]),
+        }),
+        stop(K::Suspended(pid)),
     ] {
         texts.push(shown(&error, error.hint()));
     }
@@ -312,8 +390,11 @@ fn stops(causes: &Causes, texts: &mut Vec<String>) {
 fn inits(causes: &Causes, texts: &mut Vec<String>) {
     use InitErrorKind as K;
     let locale = "echo 'initdb: error: invalid locale name' >&2; exit 1";
+    let account = Account::by_name("no such account").expect_err("no account");
     for kind in [
         K::AlreadyInitialized,
+        K::Incomplete(vec!["postgresql.conf".to_owned()]),
+        K::Account(account),
         K::NotEmpty("thesis.txt".to_owned()),
         K::NotEmpty("lost+found".to_owned()),
         K::Busy,
@@ -328,6 +409,8 @@ fn inits(causes: &Causes, texts: &mut Vec<String>) {
         K::MissingProgram(causes.missing()),
         K::Program(causes.run(locale)),
         K::Program(causes.run("echo 'Permission denied' >&2; exit 1")),
+        K::Program(causes.run("echo 'could not look up effective user ID 7' >&2; exit 1")),
+        K::Program(causes.run("echo 'could not change permissions of x' >&2; exit 1")),
         K::Guard(causes.guard()),
     ] {
         let error = InitError::new("/data".into(), kind);
@@ -343,6 +426,8 @@ fn settings(causes: &Causes, texts: &mut Vec<String>) {
         file: None,
         line: None,
         message: "invalid value for parameter \"work_mem\": \"lots\"".to_owned(),
+        hint: Some("Valid units for this parameter are \"B\" and \"kB\".".to_owned()),
+        ..ConfigurationProblem::default()
     };
     for kind in [
         K::Read(denied()),
@@ -352,6 +437,7 @@ fn settings(causes: &Causes, texts: &mut Vec<String>) {
         K::Lock(causes.busy()),
         K::Edit(edit.map(|_| ()).expect_err("no name")),
         K::Write(denied()),
+        K::Write(io::ErrorKind::ResourceBusy.into()),
         K::Rejected(vec![problem]),
         K::Program(causes.run("exit 1")),
         K::Installation(Box::new(causes.missing())),
@@ -372,57 +458,5 @@ fn settings(causes: &Causes, texts: &mut Vec<String>) {
     ] {
         let name = "wrok_mem".to_owned();
         texts.push(shown(&SettingProblem { name, kind }, None));
-    }
-}
-
-fn temporary(causes: &Causes, texts: &mut Vec<String>) {
-    use TempErrorKind as K;
-    let nothing = Discovery::new()
-        .root(causes.room())
-        .environment::<&str, &str>([])
-        .find(&Request::any());
-    let path = || Utf8PathBuf::from("/cache");
-    let database = |cause: SqlError| K::Database {
-        database: "app".to_owned(),
-        cause: cause.into(),
-    };
-    for kind in [
-        K::Installation(nothing.expect_err("nothing is there")),
-        K::Option("a WAL directory cannot be chosen".to_owned()),
-        K::Cluster(ClusterError::CurrentDirectory("data".into(), denied())),
-        K::File {
-            path: path(),
-            cause: denied(),
-        },
-        K::NotPrivate {
-            path: path(),
-            owner: 1000,
-            mode: 0o777,
-        },
-        K::Lock(causes.lock()),
-        K::Guard(causes.guard()),
-        K::Init(InitError::new("/data".into(), InitErrorKind::Busy)),
-        database(SqlError::Io(io::ErrorKind::ConnectionReset.into())),
-        database(SqlError::Server {
-            code: "53100".to_owned(),
-            message: "could not create directory".to_owned(),
-        }),
-        database(SqlError::Authentication(10)),
-        K::Setup {
-            key: "v1".to_owned(),
-            cause: "it failed".into(),
-        },
-        K::NotClonable("/data/pg_tblspc/1".into()),
-        K::Start(StartError::new(
-            "/data".into(),
-            StartErrorKind::NotInitialized,
-        )),
-        K::Stop(StopError::new(
-            "/data".into(),
-            StopErrorKind::Held(Pid::new(4711).expect("a number")),
-        )),
-    ] {
-        let error = TempError::from(kind);
-        texts.push(shown(&error, error.hint()));
     }
 }

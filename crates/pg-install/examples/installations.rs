@@ -10,11 +10,11 @@
 
 use std::process::ExitCode;
 
-use pg_install::{Discovery, Found};
+use pg_install::{DiscoveredInstallation, Discovery};
 
 fn main() -> ExitCode {
     let argument = std::env::args().nth(1);
-    let print: fn(&Found) = match argument.as_deref() {
+    let print: fn(&DiscoveredInstallation) = match argument.as_deref() {
         None => print_for_people,
         Some("--json") => print_json,
         Some("--explain") => {
@@ -41,13 +41,15 @@ fn main() -> ExitCode {
         }
     }
     if count == 0 {
-        eprintln!("no PostgreSQL was found; --explain tells where it was looked for");
+        eprintln!(
+            "no PostgreSQL installation was found; --explain lists the places that were searched"
+        );
         code = ExitCode::FAILURE;
     }
     code
 }
 
-fn print_for_people(found: &Found) {
+fn print_for_people(found: &DiscoveredInstallation) {
     let installation = found.installation();
     let bin = installation.bindir().map_or("?", |path| path.as_str());
     println!("{}  {bin}", installation.version());
@@ -66,7 +68,7 @@ fn print_for_people(found: &Found) {
     }
 }
 
-fn print_json(found: &Found) {
+fn print_json(found: &DiscoveredInstallation) {
     let installation = found.installation();
     let object = serde_json::json!({
         "version": installation.version().to_string(),
@@ -81,7 +83,7 @@ fn print_json(found: &Found) {
     println!("{object}");
 }
 
-fn missing(found: &Found) -> Vec<&'static str> {
+fn missing(found: &DiscoveredInstallation) -> Vec<&'static str> {
     found
         .installation()
         .missing_programs()

@@ -4,13 +4,14 @@ use std::fmt;
 
 /// The options that PostgreSQL was configured with, as `pg_config --configure` prints them.
 ///
-/// Names are normalised as py-postgresql does it: without the leading dashes, in lower case, with
+/// Names are normalized as in py-postgresql: without leading dashes, in lower case, with
 /// underscores for dashes. `--enable-debug` becomes `enable_debug`.
 ///
 /// ```
 /// use pg_install::ConfigureOptions;
 ///
-/// let options = ConfigureOptions::parse("'--prefix' '/opt/pg' '--with-ssl=openssl' 'CC=gcc -m64'");
+/// let text = "'--prefix' '/opt/pg' '--with-ssl=openssl' 'CC=gcc -m64'";
+/// let options = ConfigureOptions::parse(text);
 /// assert_eq!(options.value("prefix"), Some("/opt/pg"));
 /// assert_eq!(options.value("--with-ssl"), Some("openssl"));
 /// assert_eq!(options.assignment("CC"), Some("gcc -m64"));
@@ -109,7 +110,7 @@ impl ConfigureOptions {
             .map(|(_, value)| value)
     }
 
-    /// Whether an option was given, with or without a value.
+    /// Returns whether an option was given, with or without a value.
     pub fn contains(&self, name: &str) -> bool {
         self.get(name).is_some()
     }
@@ -119,8 +120,9 @@ impl ConfigureOptions {
         self.get(name).flatten()
     }
 
-    /// What was decided about a feature or a package, from `--enable-`, `--disable-`, `--with-` and
-    /// `--without-NAME`. None if the options do not say, so that PostgreSQL's default holds.
+    /// Returns whether a feature or package was enabled by `--enable-NAME` or `--with-NAME`, or
+    /// disabled by `--disable-NAME` or `--without-NAME`. None if no option decides, so that
+    /// PostgreSQL's default applies.
     ///
     /// As in autoconf, `--with-NAME=no` means without and `--enable-NAME=no` means disabled, and
     /// the last one counts.
@@ -166,9 +168,8 @@ impl ConfigureOptions {
         &self.words
     }
 
-    /// Whether there is neither an option nor an assignment.
-    ///
-    /// So it is for meson builds, and where no `pg_config` was there to be asked.
+    /// Returns whether there are neither options nor assignments, as for meson builds and for
+    /// installations without `pg_config`.
     pub fn is_empty(&self) -> bool {
         self.options.is_empty() && self.assignments.is_empty()
     }

@@ -1,7 +1,7 @@
 //! Finds the PostgreSQL installations of a machine, identifies them, and explains what is missing.
 //!
-//! It runs `pg_config` and `postgres` to ask them about themselves. It starts no server, touches no
-//! data directory and writes nothing. Unix only.
+//! The crate runs `pg_config` and `postgres --version`. It starts no server, touches no data
+//! directory and writes nothing. Unix only.
 //!
 //! ```no_run
 //! use pg_install::{Discovery, Program, Request};
@@ -16,8 +16,8 @@
 //!
 //! # Where to begin
 //!
-//! * [`Discovery`] searches; [`Request`] says for which version; [`Found`] is an installation and
-//!   what led to it.
+//! * [`Discovery`] searches; [`Request`] says for which version; [`DiscoveredInstallation`] is an
+//!   installation and what led to it.
 //! * [`Installation`] knows version, directories, programs and how it was built, from a
 //!   `pg_config`, a `bin` directory, or any data in the form of [`PgConfig`].
 //! * [`Version`] and [`MajorVersion`] are PostgreSQL's numbers, of both schemes.
@@ -25,28 +25,28 @@
 //!
 //! # Guarantees
 //!
-//! * Nothing that a program prints, a variable holds or a directory contains leads to a panic. What
-//!   cannot be understood is an error that names the program or the place.
-//! * Every program has a time limit and is killed with its children when that is over; what it
-//!   prints is bounded; its exit status counts.
-//! * Programs do not see the variables that begin with `PG`, and print in English.
-//! * Nothing is guessed about versions: they come from the program itself, never from a path.
+//! * No output of a program, value of a variable or content of a directory leads to a panic. Errors
+//!   name the program or the place.
+//! * Every program has a time limit, after which it is killed together with its children. Its
+//!   output is bounded, and its exit status is checked.
+//! * Programs do not inherit variables that start with `PG`, and print in English.
+//! * Versions come from the program itself, never from a path.
 //!
 //! # Limitations
 //!
-//! * Paths and names that are not UTF-8 are passed over in a search, and an error where they
-//!   matter.
+//! * A search skips paths and names that are not UTF-8. Elsewhere they are errors.
 //! * A `pg_config` describes how PostgreSQL was built. Whether the server beside it comes from the
 //!   same package is only known after [`Installation::verify`].
-//! * The memory of an installation, such as which programs there are, is that of the first
-//!   question.
-//! * Children that leave the process group of a program that hangs survive it. If they keep its
-//!   output open, a sleeping thread of ours stays until they end.
+//! * An [`Installation`] looks up its programs once and does not notice later changes.
+//! * Children that leave the process group of a program that hangs survive it.
+//! * Where the process ignores SIGCHLD, or another thread waits for all children, the exit status
+//!   of a program is lost. Its output alone counts then.
 //!
 //! # Features
 //!
 //! * `serde`: [`Version`], [`MajorVersion`] and [`Request`] as text, [`PgConfig`] as a map;
-//!   [`ServerParameters`], [`Source`], [`Program`] and [`Directory`] can be serialised.
+//!   [`ServerParameters`], [`Source`], [`Program`] and [`InstallationDirectory`] are text or data
+//!   as well.
 //!
 //! # What is read
 //!
@@ -58,12 +58,10 @@ compile_error!("pg-install supports Unix only");
 
 mod command;
 mod configure;
-mod directory;
 mod discovery;
-mod error;
 mod installation;
-mod layout;
 mod major;
+mod name;
 mod package;
 mod parameter;
 mod pg_config;
@@ -79,14 +77,16 @@ pub use camino::{Utf8Path, Utf8PathBuf};
 
 pub use command::{ProgramError, ProgramErrorKind};
 pub use configure::ConfigureOptions;
-pub use directory::Directory;
 pub use discovery::{
-    Discovery, DiscoveryError, DiscoveryErrorKind, Explanation, Found, Outcome, Search, Searched,
-    Source,
+    DiscoveredInstallation, Discovery, DiscoveryError, DiscoveryErrorKind, Search, SearchOutcome,
+    SearchedPlace, SearchedPlaces, Source,
 };
-pub use error::{InstallationError, InstallationErrorKind, MissingProgramError};
-pub use installation::{Installation, Origin};
+pub use installation::error::{
+    InstallationError, InstallationErrorKind, MissingProgramError, MissingProgramErrorKind,
+};
+pub use installation::{Installation, InstallationDirectory, Origin};
 pub use major::{MajorVersion, PgVersionFileError, PgVersionFileErrorKind};
+pub use name::ParseNameError;
 pub use parameter::{
     ParameterContext, ParameterKind, ParseParametersError, ServerParameter, ServerParameters,
 };

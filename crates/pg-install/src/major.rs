@@ -8,7 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::regular_file;
 use crate::version::{MAX_NUMBER, MAX_OLD_NUMBER, VersionFault};
-use crate::{ParseVersionError, Version};
+use crate::version::{ParseVersionError, Version};
 
 /// A release series: 16, or 9.6.
 ///
@@ -67,7 +67,7 @@ impl MajorVersion {
     ///
     /// # Errors
     ///
-    /// [`PgVersionFileError`] if the file cannot be read or holds no major version.
+    /// Fails if the file cannot be read or does not begin with a major version.
     pub fn from_pg_version_file(path: impl AsRef<Utf8Path>) -> Result<Self, PgVersionFileError> {
         let path = path.as_ref();
         let error = |kind| PgVersionFileError {
@@ -138,7 +138,7 @@ impl FromStr for MajorVersion {
     }
 }
 
-/// A `PG_VERSION` file that could not be read or understood.
+/// A `PG_VERSION` file that could not be read or parsed.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to read the major version from {path}")]
 pub struct PgVersionFileError {
@@ -147,15 +147,15 @@ pub struct PgVersionFileError {
     kind: PgVersionFileErrorKind,
 }
 
-/// What was wrong with a `PG_VERSION` file.
+/// Why a `PG_VERSION` file could not be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PgVersionFileErrorKind {
     /// The file could not be read.
     #[error("the file cannot be read")]
     Read(#[source] io::Error),
-    /// It does not begin with a major version.
-    #[error("it holds no major version")]
+    /// The file does not begin with a major version.
+    #[error("the file does not begin with a major version")]
     Parse(#[source] ParseVersionError),
 }
 
@@ -165,7 +165,7 @@ impl PgVersionFileError {
         &self.path
     }
 
-    /// What was wrong.
+    /// The reason.
     pub fn kind(&self) -> &PgVersionFileErrorKind {
         &self.kind
     }

@@ -1,8 +1,10 @@
-//! Which package has what, for hints.
+//! The packages that contain PostgreSQL, for hints.
 
 use camino::Utf8Path;
 
-use crate::{Component, MajorVersion, regular_file};
+use crate::major::MajorVersion;
+use crate::program::Component;
+use crate::regular_file;
 
 /// The family of package managers that a machine belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,16 +91,16 @@ impl PackageSystem {
                 );
                 if is_any {
                     format!(
-                        "install the package {prefix} of the distribution, or {prefix}-{major} of the PostgreSQL project's \
-                         repository, with apt"
+                        "install the package {prefix} of the distribution, or {prefix}-{major} of \
+                         the PostgreSQL project's repository, with apt"
                     )
                 } else {
                     format!("install the package {prefix}-{major}, with apt")
                 }
             }
             Self::RedHat => format!(
-                "install the package postgresql{suffix} of the distribution, or postgresql{dense}{suffix} of the \
-                 PostgreSQL project's repository, with dnf"
+                "install the package postgresql{suffix} of the distribution, or \
+                 postgresql{dense}{suffix} of the PostgreSQL project's repository, with dnf"
             ),
             Self::Suse => format!("install the package postgresql{dense}{suffix}, with zypper"),
             Self::Alpine => {
@@ -126,7 +128,8 @@ impl PackageSystem {
             Self::MacOs => format!("install the formula postgresql@{major}, with brew"),
             Self::Unknown => format!(
                 "install {} of PostgreSQL {major}: postgresql-{major} on Debian and Ubuntu, \
-                 postgresql-server on Fedora and Red Hat, postgresql{dense} on Alpine, postgresql@{major} with Homebrew",
+                 postgresql-server on Fedora and Red Hat, postgresql{dense} on Alpine, \
+                 postgresql@{major} with Homebrew",
                 pick(
                     "the server",
                     "the client programs",
@@ -143,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_distribution_is_told_by_id_or_else_by_id_like() {
+    fn the_distribution_is_read_from_id_or_else_from_id_like() {
         let systems = [
             ("NAME=x\nID=debian\n", PackageSystem::Debian),
             (

@@ -1,17 +1,19 @@
-//! What a server's own executable says about its parameters.
+//! The parameters of a server as its executable describes them.
 
 use std::fmt;
+use std::str::FromStr;
 
 use camino::Utf8Path;
 
 use crate::command::{ProgramError, ProgramErrorKind, Runner};
+use crate::name::{self, ParseNameError};
 
 /// A parameter of the server, as `postgres --describe-config` prints it.
 ///
-/// The program prints no units and no values of enumerations, and the boot values of switches and
-/// numbers are not filled in (up to 18, at least), so [`boot_value`](Self::boot_value) has none.
+/// The program prints neither units nor the values of enumerations. Up to PostgreSQL 18 it does not
+/// fill in the boot values of booleans and numbers, so [`boot_value`](Self::boot_value) has none.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ServerParameter {
     name: String,
     context: ParameterContext,
@@ -28,12 +30,12 @@ pub struct ServerParameter {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(
     feature = "serde",
-    derive(serde::Serialize),
+    derive(serde::Serialize, serde::Deserialize),
     serde(rename_all = "kebab-case")
 )]
 #[non_exhaustive]
 pub enum ParameterContext {
-    /// Never: it shows how the server was built or its cluster initialised.
+    /// Never: it shows how the server was built or its cluster was initialized.
     Internal,
     /// At the start of the server.
     Postmaster,
@@ -45,7 +47,7 @@ pub enum ParameterContext {
     Backend,
     /// By superusers, and in the configuration file.
     Superuser,
-    /// By anyone.
+    /// By any user.
     User,
 }
 
@@ -53,7 +55,7 @@ pub enum ParameterContext {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(
     feature = "serde",
-    derive(serde::Serialize),
+    derive(serde::Serialize, serde::Deserialize),
     serde(rename_all = "lowercase")
 )]
 #[non_exhaustive]
@@ -76,7 +78,7 @@ impl ServerParameter {
         &self.name
     }
 
-    /// When it can be set.
+    /// When the parameter can be set.
     pub fn context(&self) -> ParameterContext {
         self.context
     }
@@ -86,16 +88,15 @@ impl ServerParameter {
         &self.group
     }
 
-    /// Its type.
+    /// The type.
     pub fn kind(&self) -> ParameterKind {
         self.kind
     }
 
-    /// The value that is built in, for strings and enumerations. The server or `initdb` may put
-    /// another in its place.
+    /// The built-in value of a string or an enumeration. The server or `initdb` may replace it.
     ///
-    /// None for switches and numbers: the program prints `FALSE` and 0 for all of these, since it
-    /// looks at a field that only a running server fills in (`printMixedStruct` in help_config.c).
+    /// None for booleans and numbers: the program prints `FALSE` and 0 for all of these, because it
+    /// reads a field that only a running server fills in (`printMixedStruct` in help_config.c).
     pub fn boot_value(&self) -> Option<&str> {
         self.boot_value.as_deref()
     }
@@ -112,12 +113,12 @@ impl ServerParameter {
         self.maximum
     }
 
-    /// What it does, in a sentence.
+    /// The purpose, in one sentence.
     pub fn description(&self) -> &str {
         &self.description
     }
 
-    /// More about it.
+    /// Further description.
     pub fn details(&self) -> Option<&str> {
         self.details.as_deref()
     }
@@ -140,16 +141,16 @@ impl ServerParameters {
         let arguments = ["--describe-config"];
         let printed = runner.run(postgres, &arguments)?;
         Self::parse(&printed).map_err(|reason| {
-            let kind = ProgramErrorKind::unexpected(reason.to_string(), &printed);
+            let kind = ProgramErrorKind::unexpected(reason.chain(), &printed);
             ProgramError::new(postgres, &arguments, kind)
         })
     }
 
-    /// Reads what the program printed: a line for each parameter, with nine columns between tabs.
+    /// Parses the output: one line for each parameter, with nine columns separated by tabs.
     ///
     /// # Errors
     ///
-    /// [`ParseParametersError`] with the number of the first line that is not like that.
+    /// Fails if a line does not have this form; the error has the number of the first one.
     pub fn parse(output: &[u8]) -> Result<Self, ParseParametersError> {
         let text = String::from_utf8_lossy(output);
         let lines = text.split_terminator('\n').enumerate();
@@ -157,22 +158,23 @@ impl ServerParameters {
             .map(|(index, line)| {
                 parse_line(line).map_err(|reason| ParseParametersError {
                     line: index + 1,
-                    reason,
+                    reason: Reason(reason),
                 })
             })
             .collect();
-        let mut parameters = parameters?;
-        if parameters.is_empty() {
-            return Err(ParseParametersError {
-                line: 1,
-                reason: "nothing was printed",
-            });
-        }
-        parameters.sort_by(|a, b| folded(&a.name).cmp(folded(&b.name)));
-        Ok(Self(parameters))
+        Self::new(parameters?).ok_or(ParseParametersError {
+            line: 1,
+            reason: Reason("nothing was printed"),
+        })
     }
 
-    /// The parameter of that name, whose case does not matter, as for the server.
+    /// Returns none if the list is empty.
+    pub(crate) fn new(mut parameters: Vec<ServerParameter>) -> Option<Self> {
+        parameters.sort_unstable_by(|a, b| folded(&a.name).cmp(folded(&b.name)));
+        (!parameters.is_empty()).then_some(Self(parameters))
+    }
+
+    /// Returns the parameter with this name. Case does not matter, as for the server.
     pub fn get(&self, name: &str) -> Option<&ServerParameter> {
         let found = self
             .0
@@ -180,12 +182,12 @@ impl ServerParameters {
         found.ok().map(|index| &self.0[index])
     }
 
-    /// All of them, by name.
+    /// Iterates over the parameters, sorted by name.
     pub fn iter(&self) -> std::slice::Iter<'_, ServerParameter> {
         self.0.iter()
     }
 
-    /// How many there are: about 300 to 350 since PostgreSQL 15.
+    /// The number of parameters: about 300 to 350 since PostgreSQL 15.
     #[expect(clippy::len_without_is_empty, reason = "it never is")]
     pub fn len(&self) -> usize {
         self.0.len()
@@ -225,10 +227,10 @@ fn parse_line(line: &str) -> Result<ServerParameter, &'static str> {
         details,
     ] = columns[..]
     else {
-        return Err("there are not nine columns");
+        return Err("the line does not have nine columns");
     };
     if name.is_empty() {
-        return Err("there is no name");
+        return Err("the name is empty");
     }
     let kind = match kind {
         "BOOLEAN" => ParameterKind::Boolean,
@@ -238,22 +240,13 @@ fn parse_line(line: &str) -> Result<ServerParameter, &'static str> {
         "ENUM" => ParameterKind::Enum,
         _ => return Err("the type is unknown"),
     };
-    let context = match context {
-        "internal" => ParameterContext::Internal,
-        "postmaster" => ParameterContext::Postmaster,
-        "sighup" => ParameterContext::Sighup,
-        "superuser-backend" => ParameterContext::SuperuserBackend,
-        "backend" => ParameterContext::Backend,
-        "superuser" => ParameterContext::Superuser,
-        "user" => ParameterContext::User,
-        _ => return Err("the context is unknown"),
-    };
+    let context = context.parse().map_err(|_| "the context is unknown")?;
     let bound = |text: &str| match text {
         "" => Ok(None),
         // Rust reads NaN as a number, which would be unequal to itself.
         text => match text.parse() {
             Ok(number) if !f64::is_nan(number) => Ok(Some(number)),
-            _ => Err("a bound is no number"),
+            _ => Err("a bound is not a number"),
         },
     };
     let has_boot_value = matches!(kind, ParameterKind::String | ParameterKind::Enum);
@@ -285,15 +278,42 @@ impl fmt::Display for ParameterContext {
     }
 }
 
-/// Text that is no output of `postgres --describe-config`.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("line {line} describes no server parameter: {reason}")]
-pub struct ParseParametersError {
-    line: usize,
-    reason: &'static str,
+/// The name that `pg_settings` uses: `superuser-backend`.
+impl FromStr for ParameterContext {
+    type Err = ParseNameError;
+
+    fn from_str(text: &str) -> Result<Self, ParseNameError> {
+        let all = [
+            Self::Internal,
+            Self::Postmaster,
+            Self::Sighup,
+            Self::SuperuserBackend,
+            Self::Backend,
+            Self::Superuser,
+            Self::User,
+        ];
+        name::parse(text, "a context", all.into_iter())
+    }
 }
 
+/// A text that is not the output of `postgres --describe-config`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("failed to parse line {line} as a server parameter")]
+pub struct ParseParametersError {
+    line: usize,
+    #[source]
+    reason: Reason,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+struct Reason(&'static str);
+
 impl ParseParametersError {
+    fn chain(&self) -> String {
+        format!("{self}: {}", self.reason)
+    }
+
     /// The line, counted from 1.
     pub fn line(&self) -> usize {
         self.line

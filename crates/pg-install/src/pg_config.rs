@@ -1,6 +1,6 @@
-//! What `pg_config` says, as data.
+//! The output of `pg_config` as data.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::command::{ProgramError, ProgramErrorKind, Runner};
+use crate::program::Program;
 
-/// The output of `pg_config`, from wherever it came: running the program, a text, or pairs.
+/// The output of `pg_config`: of the program itself, of a text, or made from pairs.
 ///
 /// Keys are compared without regard to case, and dashes count as underscores: `INCLUDEDIR-SERVER`,
 /// `includedir-server` and `includedir_server` are one key. [`iter`](Self::iter) yields the last of
@@ -38,27 +39,28 @@ pub struct PgConfig {
 impl PgConfig {
     /// Runs the program `pg_config` at `path` and reads what it prints.
     ///
-    /// It is run without arguments, without standard input, and with the environment of this
-    /// process less every variable that begins with `PG`, under `LC_ALL=C`. It has 10 seconds; a
-    /// program that takes longer is killed with its process group. One mebibyte of output is
-    /// accepted.
+    /// The program runs without arguments, with an empty standard input and with `LC_ALL=C`. It
+    /// inherits the environment of this process, except variables that start with `PG`. After 10
+    /// seconds it is killed together with its process group. Up to 1 MiB of output is accepted.
     ///
-    /// PostgreSQL 8.0 and older do not print everything at once. Where running without arguments
-    /// fails, the options that `pg_config --help` names are therefore asked for one by one, as long
-    /// as the time limit lasts.
+    /// PostgreSQL 8.0 and older do not print everything at once. If running without arguments
+    /// fails, the program is therefore run with each option that `pg_config --help` names, until
+    /// the time limit is over.
+    ///
+    /// A path that names another program of PostgreSQL's is refused, and nothing is run.
     ///
     /// # Errors
     ///
-    /// [`ProgramError`] if the program cannot be run, fails, does not end, or prints no `VERSION`.
+    /// Fails if the program cannot be run, fails, does not exit in time, or prints no `VERSION`.
     pub fn query(path: impl AsRef<Utf8Path>) -> Result<Self, ProgramError> {
         Self::query_with(path.as_ref(), &Runner::default())
     }
 
-    /// [`query`](Self::query) with a time limit of the caller's choice.
+    /// Does the same as [`query`](Self::query), with another time limit.
     ///
     /// # Errors
     ///
-    /// As for [`query`](Self::query).
+    /// Fails as [`query`](Self::query) does.
     pub fn query_within(
         path: impl AsRef<Utf8Path>,
         timeout: Duration,
@@ -67,17 +69,21 @@ impl PgConfig {
     }
 
     pub(crate) fn query_with(path: &Utf8Path, runner: &Runner) -> Result<Self, ProgramError> {
+        if let Some(program) = other_program(path) {
+            let kind = ProgramErrorKind::OtherProgram { program };
+            return Err(ProgramError::new(path, &[], kind));
+        }
         let ask = |arguments: &[&str]| runner.run(path, arguments);
         let mut config = match ask(&[]) {
             Ok(printed) => {
                 let config = Self::from_bytes(&printed);
                 if config.get_bytes("version").is_none() {
-                    let kind = ProgramErrorKind::unexpected("there is no VERSION in it", &printed);
+                    let kind = ProgramErrorKind::unexpected("VERSION is missing", &printed);
                     return Err(ProgramError::new(path, &[], kind));
                 }
                 config
             }
-            Err(error) if matches!(error.kind(), ProgramErrorKind::Failed { .. }) => {
+            Err(error) if has_failed(&error) => {
                 Self::query_one_by_one(&ask, runner.timeout())?.ok_or(error)?
             }
             Err(error) => return Err(error),
@@ -86,10 +92,10 @@ impl PgConfig {
         Ok(config)
     }
 
-    /// The protocol of 8.0 and older, where at least one option is required. None if the program
-    /// does not follow that either.
+    /// Follows the protocol of 8.0 and older, which requires at least one option. Returns none if
+    /// the program does not follow that either.
     ///
-    /// Options that fail are left out: 7.x documents some that it does not have.
+    /// Options that fail are skipped: 7.x documents some that it does not support.
     fn query_one_by_one(
         ask: &impl Fn(&[&str]) -> Result<Vec<u8>, ProgramError>,
         timeout: Duration,
@@ -97,27 +103,34 @@ impl PgConfig {
         let began = Instant::now();
         let answer = |option: &str| match ask(&[option]) {
             Ok(printed) => Ok(Some(printed)),
-            Err(error) if matches!(error.kind(), ProgramErrorKind::Failed { .. }) => Ok(None),
+            Err(error) if has_failed(&error) => Ok(None),
             Err(error) => Err(error),
         };
         let Some(help) = answer("--help")? else {
             return Ok(None);
         };
         let help = String::from_utf8_lossy(&help);
-        let options: BTreeSet<&str> = help
+        // Other programs have help and a version as well.
+        if !help.contains("--bindir") {
+            return Ok(None);
+        }
+        let options = help
             .split(|c: char| c.is_whitespace() || c == ',')
             .filter(|word| word.len() > 2 && word.starts_with("--"))
             .filter(|word| word.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'))
-            .filter(|word| *word != "--help")
-            .collect();
+            .filter(|word| *word != "--help");
         let mut values = BTreeMap::new();
         for option in options {
+            let key = key(option.as_bytes());
+            if values.contains_key(&key) {
+                continue;
+            }
             // A program may name any number of options, and take its time for each.
             if began.elapsed() > timeout {
                 return Ok(None);
             }
             if let Some(printed) = answer(option)? {
-                values.insert(key(option.as_bytes()), printed.trim_ascii().to_vec());
+                values.insert(key, printed.trim_ascii().to_vec());
             }
         }
         Ok(values.contains_key("version").then_some(Self {
@@ -128,7 +141,7 @@ impl PgConfig {
 
     /// Reads the output of `pg_config`: lines of `KEY = value`.
     ///
-    /// Lines without `=` are skipped; of a repeated key the last counts.
+    /// Lines without `=` are skipped. The last of repeated keys counts.
     pub fn from_bytes(output: &[u8]) -> Self {
         let mut values = BTreeMap::new();
         for line in output.split(|&b| b == b'\n') {
@@ -143,47 +156,76 @@ impl PgConfig {
         }
     }
 
-    /// Takes any pairs of keys and values: from a configuration file, from a test.
+    /// Takes any pairs of keys and values, such as those of a test.
     ///
     /// ```
     /// use pg_install::PgConfig;
     ///
-    /// let config = PgConfig::from_pairs([("version", "PostgreSQL 16.3"), ("bindir", "/opt/pg/bin")]);
+    /// let pairs = [("version", "PostgreSQL 16.3"), ("bindir", "/opt/pg/bin")];
+    /// let config = PgConfig::from_pairs(pairs);
     /// assert_eq!(config.get("VERSION"), Some("PostgreSQL 16.3"));
     /// ```
     pub fn from_pairs<K: AsRef<str>, V: Into<String>>(
         pairs: impl IntoIterator<Item = (K, V)>,
     ) -> Self {
-        let pair =
-            |(name, value): (K, V)| (key(name.as_ref().as_bytes()), value.into().into_bytes());
-        Self {
-            values: pairs.into_iter().map(pair).collect(),
-            program: None,
+        let mut config = Self::default();
+        for (name, value) in pairs {
+            config.insert(name.as_ref(), value.into());
         }
+        config
     }
 
-    /// The value of a key, or none if there is none or if it is not UTF-8.
+    fn insert(&mut self, name: &str, value: String) {
+        self.values.insert(key(name.as_bytes()), value.into_bytes());
+    }
+
+    /// Returns the value of a key, or none if the key is missing or its value is not UTF-8.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.get_bytes(name)
             .and_then(|value| std::str::from_utf8(value).ok())
     }
 
-    /// The value of a key, byte for byte as `pg_config` printed it.
+    /// Returns the value of a key, byte for byte as `pg_config` printed it.
     pub fn get_bytes(&self, name: &str) -> Option<&[u8]> {
         self.values.get(&key(name.as_bytes())).map(Vec::as_slice)
     }
 
-    /// All keys in alphabetical order, with those values that are UTF-8.
+    /// Iterates over the keys whose values are UTF-8, in alphabetical order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.values
             .iter()
             .filter_map(|(name, value)| Some((name.as_str(), std::str::from_utf8(value).ok()?)))
     }
 
-    /// The program that was asked, if one was.
+    /// The program that was run, if any.
     pub fn program(&self) -> Option<&Utf8Path> {
         self.program.as_deref()
     }
+}
+
+/// The other program of PostgreSQL's that a path names, by itself or as a symbolic link. Some, such
+/// as `createdb`, need no arguments to do their work.
+fn other_program(path: &Utf8Path) -> Option<Program> {
+    let named = |path: &Utf8Path| {
+        // psql16, psql-16
+        let version = |c: char| c.is_ascii_digit() || c == '-' || c == '.';
+        let name = path.file_name()?.trim_end_matches(version);
+        let program = name.parse().ok()?;
+        (program != Program::PgConfig).then_some(program)
+    };
+    named(path).or_else(|| {
+        let target = path.is_symlink().then(|| path.canonicalize_utf8().ok());
+        named(&target.flatten()?)
+    })
+}
+
+/// Returns whether the program exited by itself and refused, as it does without an option that it
+/// requires.
+fn has_failed(error: &ProgramError) -> bool {
+    matches!(
+        error.kind(),
+        ProgramErrorKind::Failed { .. } | ProgramErrorKind::StatusLost { .. }
+    )
 }
 
 /// Any text: see [`PgConfig::from_bytes`].

@@ -1,8 +1,10 @@
 //! The programs of an installation.
 
 use std::fmt;
+use std::str::FromStr;
 
-use crate::MajorVersion;
+use crate::major::MajorVersion;
+use crate::name::{self, ParseNameError};
 
 /// A program that PostgreSQL installs, or installed in the past.
 ///
@@ -11,7 +13,7 @@ use crate::MajorVersion;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Program {
-    /// `pg_config`: tells how PostgreSQL was built and where it was installed.
+    /// `pg_config`: reports how PostgreSQL was built and where it was installed.
     PgConfig,
     /// `psql`: the interactive terminal.
     Psql,
@@ -37,7 +39,7 @@ pub enum Program {
     Postmaster,
     /// `reindexdb`: rebuilds indexes.
     Reindexdb,
-    /// `vacuumdb`: vacuums and analyses databases.
+    /// `vacuumdb`: vacuums and analyzes databases.
     Vacuumdb,
     /// `ipcclean`: removed shared memory that a crashed server had left. Up to 8.3.
     Ipcclean,
@@ -97,18 +99,18 @@ pub enum Program {
     Vacuumlo,
 }
 
-/// Which kind of package distributions put a program into.
+/// The kind of package into which distributions put a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Component {
-    /// What runs on the machine of the server: `postgresql-16` on Debian, `postgresql16-server` on
-    /// Red Hat.
+    /// Programs that run on the machine of the server: `postgresql-16` on Debian,
+    /// `postgresql16-server` on Red Hat.
     Server,
-    /// What talks to servers: `postgresql-client-16`, `postgresql16`.
+    /// Programs that connect to servers: `postgresql-client-16`, `postgresql16`.
     Client,
     /// The additional programs, with the extensions or with the client.
     Contrib,
-    /// What is needed to build against PostgreSQL: `postgresql-server-dev-16`,
+    /// Programs for building software that uses PostgreSQL: `postgresql-server-dev-16`,
     /// `postgresql16-devel`.
     Development,
 }
@@ -143,7 +145,9 @@ const ROWS: [Row; 42] = {
     use Component::{Client, Contrib, Development, Server};
     use Program as P;
     const fn v(number: u16) -> Option<MajorVersion> { Some(MajorVersion::new(number)) }
-    const fn old(first: u16, second: u16) -> Option<MajorVersion> { Some(MajorVersion::of(first, second)) }
+    const fn old(first: u16, second: u16) -> Option<MajorVersion> {
+        Some(MajorVersion::of(first, second))
+    }
     [
         row(P::PgConfig, "pg_config", None, None, Development),
         row(P::Psql, "psql", None, None, Client),
@@ -196,25 +200,12 @@ impl Program {
         ROWS.iter().map(|row| row.program)
     }
 
-    /// The program with this file name.
-    ///
-    /// ```
-    /// use pg_install::Program;
-    ///
-    /// assert_eq!(Program::from_name("pg_ctl"), Some(Program::PgCtl));
-    /// ```
-    pub fn from_name(name: &str) -> Option<Self> {
-        ROWS.iter()
-            .find(|row| row.name == name)
-            .map(|row| row.program)
-    }
-
     /// The name of its file in the `bin` directory.
     pub fn name(self) -> &'static str {
         self.row().name
     }
 
-    /// Whether PostgreSQL of that major version comes with it.
+    /// Returns whether PostgreSQL of this major version contains the program.
     ///
     /// Programs older than 9.0 count as always there.
     pub fn exists_in(self, major: MajorVersion) -> bool {
@@ -222,7 +213,7 @@ impl Program {
         row.first.is_none_or(|first| first <= major) && row.last.is_none_or(|last| major <= last)
     }
 
-    /// Which kind of package it is in.
+    /// The kind of package that contains the program.
     ///
     /// Distributions differ in details; this is how most of them split PostgreSQL.
     pub fn component(self) -> Component {
@@ -242,6 +233,15 @@ impl Program {
 impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
+    }
+}
+
+/// The name of the file: `pg_ctl`.
+impl FromStr for Program {
+    type Err = ParseNameError;
+
+    fn from_str(text: &str) -> Result<Self, ParseNameError> {
+        name::parse(text, "a program", Self::all())
     }
 }
 

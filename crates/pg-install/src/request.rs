@@ -1,14 +1,16 @@
-//! Which version is wanted.
+//! Requests for versions.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
-use crate::{Installation, MajorVersion, ParseVersionError, Version};
+use crate::installation::Installation;
+use crate::major::MajorVersion;
+use crate::version::{ParseVersionError, Version};
 
-/// Which installation is wanted: any, the newest, one of a release series, or one of a range.
+/// A request for an installation: any, the newest, one of a release series, or one of a range.
 ///
-/// | text | wanted |
+/// | text | request |
 /// |---|---|
 /// | `any`, or nothing | the first that is found |
 /// | `newest` | the one with the highest version |
@@ -19,8 +21,8 @@ use crate::{Installation, MajorVersion, ParseVersionError, Version};
 /// | `>=14,<17`, `>=14,newest` | what all parts ask for |
 ///
 /// A number that names a series is compared with series: `>14` begins with 15, and `<=14` ends with
-/// the last 14.x. `newest` prefers releases: a development or test version is only taken if
-/// there is no release.
+/// the last 14.x. `newest` prefers releases: a development or test version is only chosen if
+/// no release matches.
 ///
 /// ```
 /// use pg_install::Request;
@@ -63,7 +65,7 @@ impl Request {
         Self::default()
     }
 
-    /// The newest version, which needs all installations to be looked at.
+    /// The newest version. All installations have to be examined.
     pub fn newest() -> Self {
         Self {
             newest: true,
@@ -91,14 +93,14 @@ impl Request {
         }
     }
 
-    /// Whether a version is one of those that are wanted.
+    /// Returns whether a version matches.
     pub fn accepts(&self, version: &Version) -> bool {
         self.conditions
             .iter()
             .all(|condition| condition.holds(version))
     }
 
-    /// Whether the newest of those is wanted, and not the first that is found.
+    /// Returns whether the newest matching version is requested instead of the first.
     pub fn wants_newest(&self) -> bool {
         self.newest
     }
@@ -152,9 +154,9 @@ impl FromStr for Request {
                 "newest" | "latest" => request.newest = true,
                 part => {
                     let condition = condition(part);
-                    let condition = condition.map_err(|source| ParseRequestError {
+                    let condition = condition.map_err(|reason| ParseRequestError {
                         text: text.into(),
-                        source,
+                        reason,
                     })?;
                     request.conditions.push(condition);
                 }
@@ -225,12 +227,13 @@ impl From<MajorVersion> for Request {
     }
 }
 
-/// A text that asks for no version.
+/// A text that is not a request for a version.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} asks for no version of PostgreSQL")]
+#[error("failed to parse {text:?} as a request for PostgreSQL")]
 pub struct ParseRequestError {
     text: Box<str>,
-    source: ParseVersionError,
+    #[source]
+    reason: ParseVersionError,
 }
 
 impl ParseRequestError {
@@ -239,9 +242,11 @@ impl ParseRequestError {
         &self.text
     }
 
-    /// What can be asked for.
+    /// Advice: the forms of a request.
     pub fn hint(&self) -> Option<Cow<'_, str>> {
-        let hint = "ask for any, newest, a series such as 16, a version such as 15.18, or a range such as >=14,<17";
-        Some(Cow::Borrowed(hint))
+        Some(Cow::Borrowed(
+            "request any, newest, a series such as 16, a version such as 15.18, or a range such \
+             as >=14,<17",
+        ))
     }
 }

@@ -7,7 +7,13 @@ use std::str::FromStr;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::ser::{Serialize, Serializer};
 
-use crate::{Directory, MajorVersion, PgConfig, Program, Request, Version};
+use crate::installation::InstallationDirectory;
+use crate::major::MajorVersion;
+use crate::parameter::ServerParameters;
+use crate::pg_config::PgConfig;
+use crate::program::Program;
+use crate::request::Request;
+use crate::version::Version;
 
 macro_rules! as_text {
     ($($name:ident: $expected:literal),*) => {$(
@@ -30,7 +36,9 @@ macro_rules! as_text {
 as_text! {
     Version: "a version of PostgreSQL",
     MajorVersion: "a major version of PostgreSQL",
-    Request: "a request for a version of PostgreSQL"
+    Request: "a request for a version of PostgreSQL",
+    Program: "the name of a program of PostgreSQL",
+    InstallationDirectory: "the name of a directory of pg_config"
 }
 
 struct Text<T> {
@@ -50,17 +58,11 @@ impl<T: FromStr<Err: fmt::Display>> Visitor<'_> for Text<T> {
     }
 }
 
-/// As its file name.
-impl Serialize for Program {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.name())
-    }
-}
-
-/// As its key.
-impl Serialize for Directory {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.key())
+/// From a sequence of parameters, of which there must be one at least.
+impl<'de> Deserialize<'de> for ServerParameters {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let parameters = Vec::deserialize(deserializer)?;
+        Self::new(parameters).ok_or_else(|| de::Error::invalid_length(0, &"server parameters"))
     }
 }
 

@@ -1,17 +1,19 @@
-//! Whether an installation was built with SSL, and how that can be told.
+//! Evidence of whether an installation was built with SSL.
 
 use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use memchr::memmem;
 
-use crate::{Directory, Installation, Program, regular_file};
+use crate::installation::{Installation, InstallationDirectory};
+use crate::program::Program;
+use crate::regular_file;
 
 /// More than a server has that was built with everything and is full of symbols.
 const LARGEST_SERVER: u64 = 256 << 20;
 
-/// What [`Installation::ssl`] was decided by. The variants stand in the order in which they are
-/// tried; the first that says something decides.
+/// The evidence on which [`Installation::ssl`] is based. The variants are in the order in which
+/// they are tried; the first that applies decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SslEvidence {
@@ -19,9 +21,9 @@ pub enum SslEvidence {
     /// their negations.
     #[non_exhaustive]
     ConfigureOption {
-        /// The option, normalised, with its value: `with_ssl=openssl`.
+        /// The normalized option with its value: `with_ssl=openssl`.
         option: String,
-        /// What it says.
+        /// True if SSL is enabled.
         enabled: bool,
     },
     /// `configure` was given options and none of these: SSL is off by default.
@@ -37,27 +39,27 @@ pub enum SslEvidence {
     Header {
         /// The header.
         path: Utf8PathBuf,
-        /// What it says.
+        /// True if SSL is enabled.
         enabled: bool,
     },
     /// The server's executable file names the library `libssl` or the source file
     /// `be-secure-openssl.c`, or neither.
     ///
-    /// The first is there when OpenSSL is linked dynamically; the second stands in every
-    /// server since 9.5 that was compiled with it, as the place of its error messages.
+    /// The library is named if OpenSSL is linked dynamically. Every server since 9.5 that was
+    /// compiled with OpenSSL names the source file in its error messages.
     #[non_exhaustive]
     Server {
         /// The executable file.
         path: Utf8PathBuf,
-        /// What it says.
+        /// True if SSL is enabled.
         enabled: bool,
     },
-    /// Nothing could be found out: neither `pg_config` nor headers nor a readable server.
+    /// No evidence: neither `pg_config` nor headers nor a readable server.
     Unknown,
 }
 
 impl SslEvidence {
-    /// What it means: false if nothing is known.
+    /// Returns whether SSL is enabled; false if nothing is known.
     pub fn is_enabled(&self) -> bool {
         match self {
             Self::ConfigureOption { enabled, .. }
@@ -107,9 +109,9 @@ fn from_link_options(installation: &Installation) -> Option<SslEvidence> {
 
 fn from_header(installation: &Installation) -> Option<SslEvidence> {
     [
-        Directory::IncludeServer,
-        Directory::PkgInclude,
-        Directory::Include,
+        InstallationDirectory::IncludeServer,
+        InstallationDirectory::PkgInclude,
+        InstallationDirectory::Include,
     ]
     .into_iter()
     .filter_map(|directory| installation.directory(directory))

@@ -5,7 +5,8 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
-use crate::MajorVersion;
+use crate::major::MajorVersion;
+use crate::name::{self, ParseNameError};
 
 /// A PostgreSQL version, such as `15.18`, `9.6.24`, `18beta1` or `15.18 (Debian 15.18-0+deb12u1)`.
 ///
@@ -18,8 +19,8 @@ use crate::MajorVersion;
 /// # Equality and order
 ///
 /// Versions are ordered as they were released: `17devel < 17beta1 < 17beta2 < 17rc1 < 17.0 < 17.1`.
-/// What a vendor adds takes no part in comparing, ordering or hashing: Debian's build of 15.18 *is*
-/// 15.18. Compare [`vendor`](Self::vendor) as well to tell builds apart.
+/// The text that a vendor adds takes no part in comparing, ordering or hashing: Debian's build of
+/// 15.18 *is* 15.18. Compare [`vendor`](Self::vendor) as well to tell builds apart.
 ///
 /// # Text
 ///
@@ -44,11 +45,11 @@ pub struct Version {
     patch: u16,
     stage: Stage,
     level: u16,
-    /// What follows the version proper, verbatim, with the blank or sign that separates it.
+    /// The text after the version proper, verbatim, including the separator.
     suffix: Box<str>,
 }
 
-/// How far a version is on its way to release.
+/// The stage of development of a version.
 ///
 /// The order is the order in which PostgreSQL publishes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -141,17 +142,18 @@ impl Version {
         self.patch
     }
 
-    /// Whether this is a release, and if not, what it is.
+    /// The stage: a release, or a development or test version.
     pub fn stage(&self) -> Stage {
         self.stage
     }
 
-    /// Which alpha, beta or release candidate: 2 in `18beta2`. Zero for `devel` and for releases.
+    /// The number of the alpha, beta or release candidate: 2 in `18beta2`. Zero for `devel` and for
+    /// releases.
     pub fn level(&self) -> u16 {
         self.level
     }
 
-    /// What the packager added after the version, such as `(Debian 15.18-0+deb12u1)`.
+    /// The text that the packager added after the version, such as `(Debian 15.18-0+deb12u1)`.
     ///
     /// For a version with more numbers than PostgreSQL gives it, that is the rest of them, with
     /// the dot: `.5` in EnterpriseDB's `9.5.0.5`.
@@ -254,6 +256,16 @@ impl fmt::Display for Stage {
     }
 }
 
+/// The displayed name: `beta`.
+impl FromStr for Stage {
+    type Err = ParseNameError;
+
+    fn from_str(text: &str) -> Result<Self, ParseNameError> {
+        let all = [Self::Devel, Self::Alpha, Self::Beta, Self::Rc, Self::Final].into_iter();
+        name::parse(text, "a stage", all)
+    }
+}
+
 impl FromStr for Version {
     type Err = ParseVersionError;
 
@@ -265,24 +277,26 @@ impl FromStr for Version {
     }
 }
 
-/// Where the version begins in a line such as `postgres (PostgreSQL) 16.3`.
+/// Where the version begins in a line such as `postgres (PostgreSQL) 16.3`: at the first word that
+/// begins with a digit.
 ///
-/// That is the first word that begins with a digit. Words in front of it are the program's name
-/// and the product's, neither of which begins with one.
+/// In front of it stand the name of the product, or that of the program with the product in
+/// parentheses, and nothing else: `Loading module 3 of 4` is not a version.
 fn version_start(line: &str) -> Option<usize> {
-    let mut word_begins = true;
-    for (at, byte) in line.bytes().enumerate() {
-        if word_begins && byte.is_ascii_digit() {
-            return Some(at);
-        }
-        word_begins = byte.is_ascii_whitespace();
-    }
-    None
+    let starts_word = |at: usize| at == 0 || line.as_bytes()[at - 1].is_ascii_whitespace();
+    let at = (0..line.len()).find(|&at| starts_word(at) && line.as_bytes()[at].is_ascii_digit())?;
+    let name = line[..at].trim_end();
+    let program = match name.split_once(" (") {
+        Some((program, product)) if product.ends_with(')') => program,
+        _ => name,
+    };
+    (!program.contains(char::is_whitespace)).then_some(at)
 }
 
 fn scan(text: &str) -> Result<Version, VersionFault> {
     let (major, mut rest) = number(text)?;
     let old_scheme = major < 10;
+    let after_major = rest.len();
     let (minor, patch, stage, level);
     (minor, rest) = dotted_number(rest)?.unwrap_or((0, rest));
     (stage, level, rest) = stage_and_level(rest)?;
@@ -291,9 +305,10 @@ fn scan(text: &str) -> Result<Version, VersionFault> {
         _ => (0, rest),
     };
     let suffix = rest.trim_end();
-    let separated = suffix.is_empty() || !suffix.starts_with(|c: char| c.is_ascii_alphanumeric());
-    // `16.3YB` is no version of ours, but `14.2-YB-2.15` and `9.5.0.5` are.
-    if !separated {
+    // `--with-extra-version` adds any text, with or without a separator. It follows the minor
+    // number or the stage, which distinguishes `16.3mybuild` from `3rd`.
+    let is_short = rest.len() == after_major && stage == Stage::Final;
+    if is_short && suffix.starts_with(|c: char| c.is_ascii_alphanumeric()) {
         return Err(VersionFault::Trailing(suffix.into()));
     }
     if stage != Stage::Final && !old_scheme && minor != 0 {
@@ -317,7 +332,7 @@ fn number(text: &str) -> Result<(u16, &str), VersionFault> {
         .map_err(|_| VersionFault::OutOfRange)
 }
 
-/// A dot and a number, or nothing if there is no number after a dot.
+/// Parses a dot and a number. Returns none if no number follows a dot.
 fn dotted_number(text: &str) -> Result<Option<(u16, &str)>, VersionFault> {
     match text.strip_prefix('.') {
         Some(rest) if rest.starts_with(|c: char| c.is_ascii_digit()) => number(rest).map(Some),
@@ -342,25 +357,26 @@ fn stage_and_level(text: &str) -> Result<(Stage, u16, &str), VersionFault> {
     Ok((Stage::Final, 0, text))
 }
 
-/// A text that is no PostgreSQL version.
+/// A text that is not a PostgreSQL version.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is no PostgreSQL version: {fault}")]
+#[error("failed to parse {text:?} as a PostgreSQL version")]
 pub struct ParseVersionError {
     text: Box<str>,
+    #[source]
     fault: VersionFault,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum VersionFault {
-    #[error("no number where one is expected")]
+    #[error("a number is missing")]
     NoNumber,
     #[error("a number is too large")]
     OutOfRange,
-    #[error("{0:?} follows without a blank or a sign")]
+    #[error("{0:?} follows the major version without a separator")]
     Trailing(Box<str>),
-    #[error("only a major version has development and test versions")]
+    #[error("minor releases have no alpha, beta or development versions")]
     StageOfMinor,
-    #[error("something follows the major version")]
+    #[error("more than a major version is given")]
     NotMajor,
 }
 

@@ -3,7 +3,7 @@
 
 mod tree;
 
-use pg_install::{DiscoveryErrorKind, Outcome, Source};
+use pg_install::{DiscoveryErrorKind, SearchOutcome, Source};
 use tree::{Tree, find, list, plain};
 
 /// One machine of each kind that is promised: where its packages put servers.
@@ -21,9 +21,14 @@ fn every_kind_of_machine() {
         (Source::Gentoo, "/usr/lib64/postgresql-16/bin"),
         (Source::Gentoo, "/usr/lib/postgresql-16/bin"),
         (Source::Void, "/usr/lib/psql16/bin"),
+        (Source::Slackware, "/usr/lib64/postgresql/16/bin"),
         (Source::System, "/usr/bin"),
         (Source::System, "/usr/local/bin"),
         (Source::System, "/usr/pkg/bin"),
+        (Source::System, "/opt/local/bin"),
+        (Source::System, "/opt/pkg/bin"),
+        (Source::Solaris, "/usr/postgres/16/bin"),
+        (Source::Solaris, "/opt/ooce/pgsql-16/bin"),
         (Source::Homebrew, "/opt/homebrew/opt/postgresql@16/bin"),
         (Source::Homebrew, "/usr/local/opt/postgresql/bin"),
         (
@@ -44,10 +49,17 @@ fn every_kind_of_machine() {
         (Source::Nix, "/etc/profiles/per-user/me/bin"),
         (Source::Nix, "/run/current-system/sw/bin"),
         (Source::Nix, "/nix/var/nix/profiles/default/bin"),
+        (Source::Guix, "/home/me/.guix-profile/bin"),
+        (Source::Guix, "/home/me/.guix-home/profile/bin"),
+        (Source::Guix, "/run/current-system/profile/bin"),
         (Source::Edb, "/opt/PostgreSQL/16/bin"),
         (Source::Edb, "/Library/PostgreSQL/16/bin"),
         (Source::Edb, "/usr/edb/as16/bin"),
+        (Source::Edb, "/usr/edb/pge16/bin"),
+        (Source::Edb, "/usr/lib/edb-as/16/bin"),
+        (Source::Edb, "/usr/lib/edb-pge/16/bin"),
         (Source::PostgresPro, "/opt/pgpro/std-16/bin"),
+        (Source::Bitnami, "/opt/bitnami/postgresql/bin"),
         (Source::SourceBuild, "/usr/local/pgsql/bin"),
         (Source::Asdf, "/home/me/.asdf/installs/postgres/16.3/bin"),
         (
@@ -239,7 +251,7 @@ fn an_installation_is_found_once() {
         .searched()
         .iter()
         .flat_map(|searched| searched.outcomes())
-        .filter(|outcome| matches!(outcome, Outcome::Duplicate(_)))
+        .filter(|outcome| matches!(outcome, SearchOutcome::Duplicate(_)))
         .count();
     assert_eq!(again, 7, "{}", discovery.explain());
     // Reached by a link to the program, it is where the program is.
@@ -353,4 +365,67 @@ fn requests_are_met_by_the_first_or_by_the_newest() {
             "{request}"
         );
     }
+}
+
+#[test]
+fn a_server_beside_a_pg_config_without_a_directory() {
+    for bindir in ["", "bin", "."] {
+        let tree = Tree::new();
+        tree.pg_config_for("/pg/bin", bindir, "16.3");
+        tree.postgres("/pg/bin", "16.3");
+        for (variable, value, source) in [
+            ("PATH", "/pg/bin", Source::Path),
+            ("PG_CONFIG", "/pg/bin/pg_config", Source::PgConfig),
+            (
+                "PGINSTALLATION",
+                "/pg/bin/pg_config",
+                Source::Pginstallation,
+            ),
+            ("PGINSTALLATION", "/pg", Source::Pginstallation),
+        ] {
+            let discovery = tree.discovery(&[(variable, value)]);
+            assert_eq!(list(&discovery), [format!("16.3 {source}")], "{variable}");
+            let found = find(&discovery, "any").unwrap();
+            assert_eq!(
+                found.installation().bindir(),
+                Some(&*tree.at("/pg/bin")),
+                "{variable}, BINDIR = {bindir}"
+            );
+        }
+    }
+}
+
+/// In a profile of Nix, `pg_config` only says that it is in another package.
+#[test]
+fn a_pg_config_that_refuses() {
+    let tree = Tree::new();
+    tree.postgres("/profile/bin", "16.3");
+    tree.script(
+        "/profile/bin/pg_config",
+        "echo 'no pg_config here' >&2; exit 1",
+    );
+    for value in ["/profile", "/profile/bin", "/profile/bin/pg_config"] {
+        let discovery = tree.discovery(&[("PGINSTALLATION", value)]);
+        assert_eq!(list(&discovery), ["16.3 PGINSTALLATION"], "{value}");
+        let text = discovery.explain().to_string();
+        assert!(text.contains("stderr: no pg_config here\n"), "{text}");
+    }
+    // Who asks for the `pg_config` itself is told.
+    let discovery = tree.discovery(&[("PG_CONFIG", "/profile/bin/pg_config")]);
+    assert!(find(&discovery, "any").unwrap_err().is_critical());
+}
+
+#[test]
+fn the_version_is_in_the_line_that_names_postgresql() {
+    let tree = Tree::new();
+    tree.script(
+        "/pg/bin/postgres",
+        "echo 'Loading module 3 of 4'; printf '\\377 5\\n'; echo PostgreSQL; echo 12; \
+         echo 'postgres (PostgreSQL) 16.3mybuild'; echo 'PostgreSQL 4.5'",
+    );
+    let found = find(&tree.discovery(&[("PATH", "/pg/bin")]), "any").unwrap();
+    assert_eq!(
+        found.installation().version_string(),
+        "PostgreSQL 16.3mybuild"
+    );
 }

@@ -3,11 +3,13 @@
 
 mod tree;
 
+use std::time::Duration;
+
 use pg_install::{
-    Discovery, DiscoveryErrorKind, InstallationErrorKind, Outcome, ProgramErrorKind, Request,
+    Discovery, DiscoveryErrorKind, InstallationErrorKind, ProgramErrorKind, Request, SearchOutcome,
     Source,
 };
-use tree::{LONG, Tree, find, list, plain};
+use tree::{LONG, Tree, chain, find, list, must_end, plain};
 
 /// A variable says which installation is meant. One that leads nowhere is an error, even though
 /// there are others.
@@ -45,7 +47,7 @@ fn explicit_errors_end_the_search() {
     .unwrap_err();
     assert_eq!(
         plain(&error, &tree),
-        "failed to find PostgreSQL by way of PG_CONFIG: there is no PostgreSQL at no_such_program"
+        "failed to find PostgreSQL by way of PG_CONFIG: no_such_program does not lead to PostgreSQL"
     );
     let error = find(
         &tree.discovery(&[("PGINSTALLATION", "/broken/pg_config")]),
@@ -55,7 +57,7 @@ fn explicit_errors_end_the_search() {
     assert_eq!(
         plain(&error, &tree),
         "failed to find PostgreSQL by way of PGINSTALLATION: failed to examine ROOT/broken/pg_config: \
-         failed to run ROOT/broken/pg_config: it failed with exit status: 1"
+         failed to run ROOT/broken/pg_config: the program failed with exit status: 1"
     );
 }
 
@@ -95,8 +97,9 @@ fn other_errors_are_reported_and_passed_over() {
         panic!("{found:?}")
     };
     assert!(!broken.is_critical() && !junk.is_critical());
-    assert!(matches!(junk.kind(), DiscoveryErrorKind::Examine(error)
-        if matches!(error.kind(), InstallationErrorKind::Version(_))));
+    assert!(chain(junk).ends_with(
+        "the program printed unexpected output: no line names PostgreSQL and its version"
+    ));
     assert_eq!(broken.origin(), Some(Source::Path));
     assert_eq!(server.installation().version().num(), 160_003);
     assert_eq!(
@@ -109,7 +112,7 @@ fn other_errors_are_reported_and_passed_over() {
     );
     let text = discovery.explain().to_string();
     assert!(
-        text.contains("it failed with exit status: 1; stderr: oops"),
+        text.contains("the program failed with exit status: 1; stderr: oops"),
         "{text}"
     );
 }
@@ -130,11 +133,11 @@ fn a_server_beside_a_broken_pg_config() {
 #[test]
 fn a_hanging_program_does_not_hold_up_the_search_for_ever() {
     let tree = Tree::new();
-    tree.script("/hangs/pg_config", "while :; do :; done");
+    tree.script("/hangs/pg_config", &tree.hang());
     tree.server("/works", "16.3");
     let discovery = tree
         .discovery(&[("PATH", "/hangs:/works")])
-        .timeout(std::time::Duration::from_secs(3));
+        .timeout(Duration::from_secs(3));
     let found: Vec<_> = discovery.search().collect();
     let [Err(error), Ok(_)] = &found[..] else {
         panic!("{found:?}")
@@ -169,7 +172,7 @@ fn nothing_found_says_where_it_was_looked_for() {
     );
     let text = plain(&error, &tree);
     assert!(text.starts_with(
-        "failed to find PostgreSQL: no server fits the request >=16\n\
+        "failed to find PostgreSQL: no server matches the request >=16\n\
          nothing at: PGINSTALLATION; PG_CONFIG; PATH: /usr/bin, /sbin; Debian: /usr/lib/postgresql/*/bin; Red Hat: "
     ), "{text}");
     for (source, pattern) in Discovery::places() {
@@ -186,8 +189,8 @@ fn nothing_found_says_where_it_was_looked_for() {
             .unwrap()
             .outcomes()
     };
-    assert!(matches!(has("PG_CONFIG"), [Outcome::NotSet(_)]));
-    assert!(matches!(has("/usr/bin"), [Outcome::NoPrograms(_)]) && has("/sbin").is_empty());
+    assert!(matches!(has("PG_CONFIG"), [SearchOutcome::NotSet(_)]));
+    assert!(matches!(has("/usr/bin"), [SearchOutcome::NoPrograms(_)]) && has("/sbin").is_empty());
 }
 
 /// In the same order whether examined one by one or all at once, and each only once.
@@ -278,4 +281,108 @@ fn names_that_are_not_utf8_are_passed_over() {
         .root(tree.root())
         .environment([("PGINSTALLATION", not_utf8)]);
     assert!(discovery.find(&Request::any()).unwrap_err().is_critical());
+}
+
+/// `createdb` without arguments creates a database.
+#[test]
+fn other_programs_are_not_taken_for_pg_config_and_not_run() {
+    let tree = Tree::new();
+    for program in ["psql", "initdb", "createdb", "psql-16"] {
+        tree.script(
+            &format!("/pg/bin/{program}"),
+            "echo run >> \"$0.log\"; echo 'VERSION = PostgreSQL 16.3'",
+        );
+    }
+    tree.link("/link", "pg/bin/createdb");
+    for value in [
+        "/pg/bin/psql",
+        "/pg/bin/initdb",
+        "/pg/bin/psql-16",
+        "/link",
+        "psql",
+    ] {
+        for variable in ["PG_CONFIG", "PGINSTALLATION"] {
+            let discovery = tree.discovery(&[(variable, value), ("PATH", "/pg/bin")]);
+            let error = find(&discovery, "any").unwrap_err();
+            assert!(error.is_critical(), "{variable}={value}");
+        }
+    }
+    let error = find(&tree.discovery(&[("PG_CONFIG", "/pg/bin/psql")]), "any").unwrap_err();
+    assert_eq!(
+        plain(&error, &tree),
+        "failed to find PostgreSQL by way of PG_CONFIG: failed to examine ROOT/pg/bin/psql: \
+         failed to run ROOT/pg/bin/psql: psql is another program of PostgreSQL, not pg_config"
+    );
+    for program in ["psql", "initdb", "createdb", "psql-16"] {
+        assert_eq!(tree.runs(&format!("/pg/bin/{program}")), 0, "{program}");
+    }
+    // Under another name it is run, and refused for what its help says.
+    tree.script(
+        "/pg/bin/client",
+        "case $1 in --help) echo --version;; --version) echo psql \\(PostgreSQL\\) 16.3;; *) exit 2;; esac",
+    );
+    assert!(find(&tree.discovery(&[("PG_CONFIG", "/pg/bin/client")]), "any").is_err());
+}
+
+/// The first program that hangs is waited for alone. Each of the others waits for the next one,
+/// and only the last would be found if they were examined one by one.
+#[test]
+fn programs_that_hang_do_not_stop_the_search() {
+    let tree = Tree::new();
+    let hang = tree.hang();
+    tree.script("/a/pg_config", &hang);
+    let (first, second) = (tree.fifo("/first"), tree.fifo("/second"));
+    let meet = |own: &str, other: &str| format!("echo > {own} & read line < {other}; wait; {hang}");
+    tree.script("/b/pg_config", &meet(first.as_str(), second.as_str()));
+    tree.script(
+        "/c/pg_config",
+        &format!(
+            "read line < {first}; echo > {second}; echo 'VERSION = PostgreSQL 16.3'; \
+             echo \"BINDIR = ${{0%/*}}\""
+        ),
+    );
+    tree.postgres("/c", "16.3");
+    let discovery = tree
+        .discovery(&[("PATH", "/a:/b:/c")])
+        .timeout(Duration::MAX);
+    let version = must_end(move || {
+        let found = find(&discovery, "any").unwrap();
+        found.installation().version().num()
+    });
+    assert_eq!(version, 160_003);
+}
+
+/// A program that is slow is not passed over if nothing else fits.
+#[test]
+fn a_slow_program_is_examined_again() {
+    let tree = Tree::new();
+    tree.script(
+        "/slow/postgres",
+        &format!(
+            "[ -e \"$0.log\" ] || {{ echo run >> \"$0.log\"; {}; }}\n\
+             echo 'postgres (PostgreSQL) 16.3'",
+            tree.hang()
+        ),
+    );
+    tree.postgres("/other", "15.1");
+    let discovery = tree.discovery(&[("PATH", "/slow:/other")]);
+    let found = must_end(move || find(&discovery, "16").unwrap());
+    assert_eq!(found.installation().version().num(), 160_003);
+}
+
+#[test]
+fn what_hangs_is_named() {
+    let tree = Tree::new();
+    tree.script("/hanging/pg_config", &tree.hang());
+    let discovery = tree
+        .discovery(&[("PATH", "/hanging")])
+        .timeout(Duration::from_millis(100));
+    let error = find(&discovery, "any").unwrap_err();
+    let text = plain(&error, &tree);
+    assert_eq!(
+        text.matches("ROOT/hanging/pg_config: the program did not exit within 100ms")
+            .count(),
+        1,
+        "{text}"
+    );
 }

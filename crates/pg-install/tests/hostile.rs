@@ -11,7 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use pg_install::{
-    Directory, Installation, MajorVersion, PgConfig, PgVersionFileErrorKind, Program,
+    Installation, InstallationDirectory, MajorVersion, PgConfig, PgVersionFileErrorKind, Program,
     ProgramErrorKind, SslEvidence,
 };
 use tree::{Tree, list, must_end};
@@ -67,7 +67,9 @@ fn a_relative_directory_is_not_believed() {
         ("sharedir", "./share"),
     ]);
     let installation = installation.unwrap();
-    assert!(Directory::all().all(|directory| installation.directory(directory).is_none()));
+    assert!(
+        InstallationDirectory::all().all(|directory| installation.directory(directory).is_none())
+    );
     assert_eq!(installation.program(Program::Postgres), None);
 
     let tree = Tree::new();

@@ -3,13 +3,12 @@
 
 mod tree;
 
-use std::error::Error;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use pg_install::{
-    Directory, Installation, InstallationErrorKind, Origin, ParameterContext, ParameterKind,
-    PgConfig, Program, ServerParameters, SslEvidence,
+    Installation, InstallationDirectory, InstallationErrorKind, Origin, PgConfig, Program,
+    SslEvidence,
 };
 use tree::{Tree, chain, plain};
 
@@ -22,7 +21,9 @@ fn only_the_version_is_required() {
     let installation = given(&[("version", "PostgreSQL 9.0devel")]);
     assert_eq!(installation.version_string(), "PostgreSQL 9.0devel");
     assert_eq!(installation.origin(), Origin::Given);
-    assert!(Directory::all().all(|directory| installation.directory(directory).is_none()));
+    assert!(
+        InstallationDirectory::all().all(|directory| installation.directory(directory).is_none())
+    );
     assert!(Program::all().all(|program| installation.program(program).is_none()));
     assert!(!installation.is_server());
     assert_eq!(installation.ssl_evidence(), &SslEvidence::Unknown);
@@ -31,13 +32,14 @@ fn only_the_version_is_required() {
     assert!(matches!(error.kind(), InstallationErrorKind::NoVersion));
     assert_eq!(
         chain(&error),
-        "failed to examine the given data as a PostgreSQL installation: there is no version in it"
+        "failed to examine the given data as a PostgreSQL installation: the version is missing"
     );
 }
 
 #[test]
 fn every_directory_has_an_accessor() {
-    let pairs = Directory::all().map(|directory| (directory.key(), format!("/x/{directory}")));
+    let pairs =
+        InstallationDirectory::all().map(|directory| (directory.key(), format!("/x/{directory}")));
     let config = PgConfig::from_pairs(pairs.chain([("version", "PostgreSQL 16.3".to_owned())]));
     let i = Installation::new(config).unwrap();
     let paths = [
@@ -58,7 +60,7 @@ fn every_directory_has_an_accessor() {
     assert!(
         paths
             .into_iter()
-            .eq(Directory::all().map(|directory| i.directory(directory)))
+            .eq(InstallationDirectory::all().map(|directory| i.directory(directory)))
     );
     assert_eq!(i.includedir_server().unwrap(), "/x/includedir_server");
 }
@@ -68,9 +70,16 @@ fn all_programs_of_py_postgresql_are_known() {
     let names = "pg_config psql initdb pg_resetxlog pg_controldata clusterdb pg_ctl pg_dump pg_dumpall postgres \
                  postmaster reindexdb vacuumdb ipcclean createdb ecpg createuser createlang droplang dropuser pg_restore";
     for name in names.split_whitespace() {
-        assert_eq!(Program::from_name(name).map(Program::name), Some(name));
+        assert_eq!(name.parse().map(Program::name), Ok(name));
     }
-    assert_eq!(Program::from_name("mysqld"), None);
+    let error = "mysqld".parse::<Program>().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "failed to parse \"mysqld\" as the name of a program"
+    );
+    for directory in InstallationDirectory::all() {
+        assert_eq!(directory.to_string().parse(), Ok(directory));
+    }
 }
 
 /// Exactly the programs that a complete build installs; contrib's and ecpg included.
@@ -176,23 +185,22 @@ fn a_missing_program_is_explained() {
     let error = require(Program::Psql);
     assert_eq!(
         plain(&error, &tree),
-        "there is no psql of PostgreSQL 16.3 in ROOT/pg/bin"
+        "failed to find psql of PostgreSQL 16.3: ROOT/pg/bin/psql does not exist"
     );
     assert_eq!(
         error.hint().unwrap(),
         "install the package postgresql-client-16, with apt"
     );
-    assert!(error.source().is_none());
     assert_eq!(
         plain(&require(Program::Initdb), &tree),
-        "ROOT/pg/bin/initdb of PostgreSQL 16.3 is no executable file"
+        "failed to find initdb of PostgreSQL 16.3: ROOT/pg/bin/initdb is not an executable file"
     );
     assert_eq!(
         given(&[("version", "PostgreSQL 16.3")])
             .require(Program::Postgres)
-            .unwrap_err()
-            .to_string(),
-        "there is no postgres of PostgreSQL 16.3: its bin directory is not known"
+            .map_err(|error| chain(&error))
+            .unwrap_err(),
+        "failed to find postgres of PostgreSQL 16.3: the bin directory of the installation is not known"
     );
 }
 
@@ -260,7 +268,7 @@ fn a_pg_config_of_another_directory_is_not_believed() {
     let error = Installation::from_bin_directory(tree.at("/usr/bin")).unwrap_err();
     assert_eq!(
         plain(&error, &tree),
-        "failed to examine ROOT/usr/bin: there is no postgres in it, and its pg_config describes \
+        "failed to examine ROOT/usr/bin: the directory contains no postgres, and its pg_config describes \
          /usr/lib/postgresql/16/bin"
     );
     assert_eq!(error.hint().unwrap(), "use /usr/lib/postgresql/16/bin");
@@ -281,7 +289,7 @@ fn an_empty_directory() {
     assert!(matches!(error.kind(), InstallationErrorKind::NothingHere));
     assert_eq!(
         plain(&error, &tree),
-        "failed to examine ROOT: there is neither postgres nor pg_config in it"
+        "failed to examine ROOT: the directory contains neither postgres nor pg_config"
     );
 }
 
@@ -382,7 +390,7 @@ fn pg_config_and_server_are_compared() {
     let error = installation.verify().unwrap_err();
     assert_eq!(
         plain(&error, &tree),
-        "failed to examine ROOT/bin: pg_config says 16.3 (Debian 16.3-1), but postgres says 16.2"
+        "failed to examine ROOT/bin: pg_config reports version 16.3 (Debian 16.3-1), but postgres reports 16.2"
     );
 }
 
@@ -475,126 +483,10 @@ fn ssl_is_decided_by_the_first_that_says_something() {
     assert_eq!(evidence(&[]), is(true, "Header"));
 }
 
-const DESCRIBED: &str = "\
-work_mem\tuser\tResource Usage / Memory\tINTEGER\t0\t64\t2147483647\tSets the memory.\tMore about it.
-DateStyle\tuser\tClient Connection Defaults\tSTRING\tISO, MDY\t\t\tSets the format.\t
-wal_level\tpostmaster\tWrite-Ahead Log / Settings\tENUM\treplica\t\t\tSets the level.\t
-seq_page_cost\tuser\tQuery Tuning\tREAL\t0\t0\t1.79769e+308\tSets the cost.\t
-ssl\tsighup\tSSL\tBOOLEAN\tFALSE\t\t\tEnables SSL.\t
-log_connections\tsuperuser-backend\tReporting\tBOOLEAN\tFALSE\t\t\tLogs.\t
-";
-
-#[test]
-fn parameters_are_data() {
-    let parameters = ServerParameters::parse(DESCRIBED.as_bytes()).unwrap();
-    let names: Vec<_> = parameters
-        .iter()
-        .map(|parameter| parameter.name())
-        .collect();
-    assert_eq!(
-        names,
-        [
-            "DateStyle",
-            "log_connections",
-            "seq_page_cost",
-            "ssl",
-            "wal_level",
-            "work_mem"
-        ]
-    );
-    let work_mem = parameters.get("WORK_mem").unwrap();
-    assert_eq!(
-        (work_mem.kind(), work_mem.context()),
-        (ParameterKind::Integer, ParameterContext::User)
-    );
-    assert_eq!(
-        (work_mem.minimum(), work_mem.maximum()),
-        (Some(64.0), Some(2_147_483_647.0))
-    );
-    assert_eq!(
-        (work_mem.boot_value(), work_mem.details()),
-        (None, Some("More about it."))
-    );
-    assert_eq!(
-        parameters.get("datestyle").unwrap().boot_value(),
-        Some("ISO, MDY")
-    );
-    assert_eq!(
-        parameters.get("wal_level").unwrap().boot_value(),
-        Some("replica")
-    );
-    assert_eq!(parameters.get("wal_leve"), None);
-    assert_eq!(
-        parameters
-            .get("log_connections")
-            .unwrap()
-            .context()
-            .to_string(),
-        "superuser-backend"
-    );
-}
-
-#[test]
-fn text_that_describes_no_parameters() {
-    let line = |text: &str| ServerParameters::parse(text.as_bytes()).unwrap_err().line();
-    assert_eq!(line(""), 1);
-    assert_eq!(line("hello\n"), 1);
-    for bound in ["x", "NaN"] {
-        assert_eq!(
-            line(&format!(
-                "{DESCRIBED}a\tuser\tg\tREAL\t0\t{bound}\t1\td\t\n"
-            )),
-            7
-        );
-    }
-    assert_eq!(
-        line(&format!("{DESCRIBED}a\tnobody\tg\tSTRING\t\t\t\td\t\n")),
-        7
-    );
-    assert_eq!(
-        line(&format!("{DESCRIBED}a\tuser\tg\tTEXT\t\t\t\td\t\n")),
-        7
-    );
-    assert_eq!(
-        line(&format!("{DESCRIBED}\tuser\tg\tSTRING\t\t\t\td\t\n")),
-        7
-    );
-}
-
-#[test]
-fn parameters_are_asked_for_once() {
-    let tree = Tree::new();
-    tree.file("/described", DESCRIBED);
-    tree.script(
-        "/bin/postgres",
-        &format!(
-            "case $1 in --version) echo 'postgres (PostgreSQL) 16.3';; \
-             --describe-config) echo run >> \"$0.log\"; cat {};; esac",
-            tree.at("/described")
-        ),
-    );
-    let installation = Installation::from_bin_directory(tree.at("/bin")).unwrap();
-    let clone = installation.clone();
-    assert_eq!(installation.server_parameters().unwrap().len(), 6);
-    assert_eq!(clone.server_parameters().unwrap().len(), 6);
-    assert_eq!(tree.runs("/bin/postgres"), 1);
-
-    tree.postgres("/other", "16.3");
-    let error = Installation::from_bin_directory(tree.at("/other"))
-        .unwrap()
-        .server_parameters()
-        .unwrap_err();
-    assert_eq!(
-        plain(&error, &tree),
-        "failed to examine ROOT/other: failed to run ROOT/other/postgres --describe-config: it printed something \
-         unexpected: line 1 describes no server parameter: there are not nine columns"
-    );
-}
-
 #[test]
 fn installations_can_be_sent_and_shared() {
     fn check<T: Send + Sync + Clone + std::fmt::Debug + 'static>() {}
     check::<Installation>();
-    check::<pg_install::Found>();
+    check::<pg_install::DiscoveredInstallation>();
     check::<pg_install::Discovery>();
 }

@@ -8,7 +8,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use camino::Utf8PathBuf;
-use pg_install::{Discovery, Explanation, Outcome};
+use pg_install::{Discovery, SearchOutcome, SearchedPlaces};
 
 const BEGIN: &str = "<!-- places -->\n";
 const END: &str = "<!-- end of places -->\n";
@@ -18,7 +18,7 @@ fn document() -> PathBuf {
 }
 
 /// A search of a machine where there is nothing at all, not even an environment.
-fn search_of_nothing() -> Explanation {
+fn search_of_nothing() -> SearchedPlaces {
     let empty = tempfile::tempdir().unwrap();
     let root = Utf8PathBuf::try_from(empty.path().to_owned()).unwrap();
     Discovery::new()
@@ -61,7 +61,7 @@ fn the_variables_are_those_of_the_document() {
         .iter()
         .flat_map(|searched| searched.outcomes())
         .filter_map(|outcome| match outcome {
-            Outcome::NotSet(variable) => Some(&**variable),
+            SearchOutcome::NotSet(variable) => Some(&**variable),
             _ => None,
         })
         .collect();

@@ -21,7 +21,7 @@ fn a_program_that_is_not_there() {
     assert!(matches!(error.kind(), ProgramErrorKind::Spawn(_)));
     assert_eq!(
         plain(&error, &tree),
-        "failed to run ROOT/bin/pg_config: it cannot be started: No such file or directory (os error 2)"
+        "failed to run ROOT/bin/pg_config: the program cannot be started: No such file or directory (os error 2)"
     );
 }
 
@@ -61,7 +61,7 @@ fn failing_counts_whatever_is_printed() {
     assert_eq!((status.code(), &**stderr), (Some(3), "no"));
     assert_eq!(
         plain(&error, &tree),
-        "failed to run ROOT/bin/pg_config: it failed with exit status: 3; stderr: no; \
+        "failed to run ROOT/bin/pg_config: the program failed with exit status: 3; stderr: no; \
          stdout: VERSION = PostgreSQL 16.3"
     );
 }
@@ -94,8 +94,8 @@ fn a_version_of_something_else() {
     assert!(matches!(error.kind(), InstallationErrorKind::Version(_)));
     assert_eq!(
         plain(&error, &tree),
-        "failed to examine ROOT/bin/pg_config: \"MariaDB\" is no PostgreSQL version: \
-         no number where one is expected"
+        "failed to examine ROOT/bin/pg_config: failed to parse \"MariaDB\" as a \
+         PostgreSQL version: a number is missing"
     );
 }
 

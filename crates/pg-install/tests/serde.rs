@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use pg_install::{
-    Directory, MajorVersion, PgConfig, Program, Request, ServerParameters, Source, Version,
+    InstallationDirectory, MajorVersion, PgConfig, Program, Request, ServerParameters, Source,
+    Version,
 };
 use serde_json::{from_value, json, to_value};
 
@@ -25,7 +26,7 @@ fn versions_and_requests_are_text() {
     let error = from_value::<Request>(json!("sixteen")).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "\"sixteen\" asks for no version of PostgreSQL"
+        "failed to parse \"sixteen\" as a request for PostgreSQL"
     );
     assert!(
         from_value::<Version>(json!(16)).is_err(),
@@ -48,18 +49,28 @@ fn pg_config_is_a_map() {
 }
 
 #[test]
-fn names_and_parameters_are_written() {
+fn names_and_parameters_are_written_and_read() {
     let names = (
         Program::PgCtl,
-        Directory::IncludeServer,
+        InstallationDirectory::IncludeServer,
         Source::PostgresApp,
     );
+    let written = to_value(names).unwrap();
     assert_eq!(
-        to_value(names).unwrap(),
+        written,
         json!(["pg_ctl", "includedir_server", "postgres-app"])
     );
+    assert_eq!(
+        from_value::<(Program, InstallationDirectory, Source)>(written).unwrap(),
+        names
+    );
+    from_value::<Program>(json!("mysqld")).unwrap_err();
     let described = b"log_connections\tsuperuser-backend\tLogging\tBOOLEAN\tFALSE\t\t\tLogs.\t\n";
-    let parameters = to_value(ServerParameters::parse(described).unwrap()).unwrap();
+    let parsed = ServerParameters::parse(described).unwrap();
+    let parameters = to_value(&parsed).unwrap();
+    let read: ServerParameters = from_value(parameters.clone()).unwrap();
+    assert_eq!(read, parsed);
+    from_value::<ServerParameters>(json!([])).unwrap_err();
     assert_eq!(
         parameters,
         json!([{

@@ -1,7 +1,7 @@
 //! Versions, major versions and requests.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use pg_install::{MajorVersion, Request, Stage, Version};
+use pg_install::{Discovery, MajorVersion, ParameterContext, Request, Source, Stage, Version};
 use proptest::prelude::*;
 
 fn parse(text: &str) -> Version {
@@ -60,6 +60,19 @@ fn lines_and_versions_as_vendors_print_them() {
         ("18beta1", (18, 0, 0, "beta".into(), 1), None),
         ("17rc1", (17, 0, 0, "rc".into(), 1), None),
         ("9.1alpha5", (9, 1, 0, "alpha".into(), 5), None),
+        ("16.3mybuild", (16, 3, 0, final_(), 0), Some("mybuild")),
+        ("16.3YB", (16, 3, 0, final_(), 0), Some("YB")),
+        (
+            "postgres (PostgreSQL) 9.6.24x",
+            (9, 6, 24, final_(), 0),
+            Some("x"),
+        ),
+        ("17develx1", (17, 0, 0, "devel".into(), 0), Some("x1")),
+        (
+            "PostgreSQL 18beta2mybuild 1",
+            (18, 0, 0, "beta".into(), 2),
+            Some("mybuild 1"),
+        ),
         (
             "18beta1 (Debian 18~beta1-1.pgdg12+1)",
             (18, 0, 0, "beta".into(), 1),
@@ -82,11 +95,12 @@ fn what_is_no_version() {
         "MariaDB",
         "v16",
         "(16.3)",
-        "16.3YB",
-        "17devel1",
+        "16YB",
+        "3rd",
+        "Loading module 3 of 4",
+        "PostgreSQL module 3",
         "17beta",
         "17.1beta1",
-        "9.6.24x",
         "65536",
         "16.10000",
         "9.100",
@@ -329,4 +343,24 @@ proptest! {
             prop_assert_eq!(version.num(), num);
         }
     }
+}
+
+#[test]
+fn what_is_displayed_is_parsed() {
+    for stage in [
+        Stage::Devel,
+        Stage::Alpha,
+        Stage::Beta,
+        Stage::Rc,
+        Stage::Final,
+    ] {
+        assert_eq!(stage.to_string().parse(), Ok(stage));
+    }
+    for (source, _) in Discovery::places() {
+        assert_eq!(source.to_string().parse(), Ok(source));
+    }
+    assert_eq!("PATH".parse(), Ok(Source::Path));
+    assert!("path".parse::<Source>().is_err());
+    let context = ParameterContext::SuperuserBackend;
+    assert_eq!(context.to_string().parse(), Ok(context));
 }

@@ -1,3 +1,6 @@
+//! The account that a server runs as when the caller is root.
+
+use std::borrow::Cow;
 use std::ffi::CString;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -5,6 +8,8 @@ use std::os::unix::fs::MetadataExt;
 use camino::{Utf8Path, Utf8PathBuf};
 use nix::unistd::{Gid, Uid, User};
 use thiserror::Error;
+
+use crate::sys;
 
 /// An account of the system, as which programs are run.
 ///
@@ -133,6 +138,49 @@ impl Account {
         self.name.clone().unwrap_or_else(|| self.uid.to_string())
     }
 
+    /// Whether this process can start programs as this account and give files to it: a process
+    /// whose user is called root is often not quite root.
+    ///
+    /// # Errors
+    ///
+    /// It cannot, and the kind of the error says why. On other systems than Linux the reason is
+    /// found out when a program is started, as it is for a caller who is not called root.
+    pub fn require_usable(&self) -> Result<(), AccountError> {
+        if self.is_current() || !Uid::effective().is_root() {
+            return Ok(());
+        }
+        sys::limit_of_root(self.uid, self.gid).map_or(Ok(()), |kind| {
+            Err(AccountError {
+                account: self.label(),
+                kind,
+            })
+        })
+    }
+
+    /// Whether the permissions of a file, and of every directory on the way to it, let this account
+    /// read it. Access control lists are not looked at.
+    pub fn may_read(&self, path: impl AsRef<Utf8Path>) -> bool {
+        const READ: u32 = 4;
+        const ENTER: u32 = 1;
+        let Ok(path) = path.as_ref().canonicalize_utf8() else {
+            return false;
+        };
+        self.uid == 0
+            || path.ancestors().enumerate().all(|(n, part)| {
+                let needed = if n == 0 { READ } else { ENTER };
+                std::fs::metadata(part).is_ok_and(|found| {
+                    let class = if found.uid() == self.uid {
+                        found.mode() >> 6
+                    } else if self.gid == found.gid() || self.groups.contains(&found.gid()) {
+                        found.mode() >> 3
+                    } else {
+                        found.mode()
+                    };
+                    class & needed == needed
+                })
+            })
+    }
+
     /// Whether this process already runs as this account.
     pub fn is_current(&self) -> bool {
         Uid::effective().as_raw() == self.uid && Uid::current().as_raw() == self.uid
@@ -194,4 +242,37 @@ pub enum AccountErrorKind {
     /// The directory whose owner was asked for cannot be read.
     #[error("cannot be read from the directory")]
     Directory(#[source] io::Error),
+    /// This process is root in a user namespace that does not have the account.
+    #[error("does not exist in this user namespace, in which this process is root")]
+    NotMapped,
+    /// This process is root without these capabilities of root.
+    #[error("cannot be used by a root without {}", .0.join(", "))]
+    Capabilities(Vec<&'static str>),
+    /// This process is called root by a library such as fakeroot, and is user `.0` for the kernel.
+    #[error("cannot be used: this process only seems to be root, and is user {0}")]
+    Fake(u32),
+}
+
+impl AccountError {
+    /// What may help, where something is known.
+    pub fn hint(&self) -> Option<Cow<'_, str>> {
+        let hint = match &self.kind {
+            AccountErrorKind::NotMapped => {
+                "map a second user into the namespace (`/etc/subuid`, `podman --userns`), or enter it as an ordinary user \
+                 (`unshare --map-current-user`): PostgreSQL does not run as root"
+            }
+            AccountErrorKind::Capabilities(_) => {
+                "give the container these capabilities (`--cap-add`), or run the program as an ordinary user: PostgreSQL does not run as \
+                 root"
+            }
+            AccountErrorKind::Fake(_) => {
+                "run the program without fakeroot: an ordinary user needs no root for PostgreSQL"
+            }
+            AccountErrorKind::Unknown => {
+                "create the account, or name another one (`Account::by_name`, `Account::by_id`)"
+            }
+            AccountErrorKind::Lookup(_) | AccountErrorKind::Directory(_) => return None,
+        };
+        Some(hint.into())
+    }
 }

@@ -1,4 +1,9 @@
+//! How long to wait, and how much longer while recovery makes progress.
+
 use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, Timespec};
+use rustix::io::Errno;
 
 /// Until when something is waited for.
 ///
@@ -63,6 +68,22 @@ impl Deadline {
     /// Whether the time is over.
     pub fn is_over(&self) -> bool {
         self.remaining().is_some_and(|left| left.is_zero())
+    }
+
+    /// Waits until one of the descriptors is ready, and returns whether one is. A signal that is
+    /// handled meanwhile does not end the wait.
+    pub(crate) fn poll(&self, fds: &mut [PollFd<'_>]) -> bool {
+        loop {
+            let left = self.remaining();
+            // A time too large for the kernel is as good as none.
+            let timeout = left.and_then(|left| Timespec::try_from(left).ok());
+            match rustix::event::poll(fds, timeout.as_ref()) {
+                Err(Errno::INTR) => {}
+                // A kernel that measures the time otherwise must not be asked in a circle.
+                Ok(0) if left.is_some_and(|left| !left.is_zero()) && !self.is_over() => {}
+                outcome => return matches!(outcome, Ok(1..)),
+            }
+        }
     }
 
     pub(crate) const fn patience(&self) -> Option<Duration> {

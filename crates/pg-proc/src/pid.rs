@@ -1,3 +1,5 @@
+//! A process ID.
+
 use std::fmt;
 use std::num::NonZeroI32;
 use std::str::FromStr;

@@ -1,10 +1,12 @@
+//! The signals that a postmaster knows, and why one could not be sent.
+
 use std::fmt;
 use std::io;
 
 use nix::libc;
 use thiserror::Error;
 
-use crate::Pid;
+use crate::pid::Pid;
 
 /// What a postmaster can be told, by PostgreSQL's names.
 ///
@@ -103,6 +105,10 @@ pub enum SignalErrorKind {
     /// The process belongs to another user.
     #[error("not permitted")]
     NotPermitted,
+    /// The process has not installed a handler for the signal, which would end it. Nothing was
+    /// signalled.
+    #[error("it does not handle the signal yet")]
+    NotHandled,
     /// The request file that gives the signal its meaning could not be written.
     #[error("cannot write the request file `{0}`")]
     RequestFile(&'static str, #[source] io::Error),

@@ -104,10 +104,14 @@ fn every_error_reads_as_it_did() {
     }
 
     use LockErrorKind as L;
-    for kind in [L::Open(denied()), L::Busy, L::System(refused())] {
-        let directory = "/data".into();
-        show(&LockError { directory, kind });
+    let lock = |kind| LockError::at(Utf8Path::new("/data"), |()| kind)(());
+    let nobody = L::Busy { holder: None };
+    let busy = L::Busy { holder: Some(pid) };
+    for kind in [L::Open(denied()), nobody, busy, L::System(refused())] {
+        let error = lock(kind);
+        texts.push(shown(&error, error.hint().as_deref()));
     }
+    let mut show = |error: &dyn Error| texts.push(shown(error, None));
 
     use AccountErrorKind as A;
     for kind in [A::Unknown, A::Lookup(refused()), A::Directory(denied())] {
@@ -118,15 +122,19 @@ fn every_error_reads_as_it_did() {
     use GuardErrorKind as G;
     let marker = G::Marker("a/b".to_owned());
     for kind in [G::Directory(denied()), G::NotDirectory, marker] {
-        let path = Some("/tmp/pg".into());
-        show(&GuardError { path, kind });
+        show(&GuardError::at(Utf8Path::new("/tmp/pg"))(kind));
     }
-    let kind = G::Start(refused());
-    show(&GuardError { path: None, kind });
+    show(&GuardError::start(refused()));
 
     use SignalErrorKind as K;
     let file = K::RequestFile("promote", denied());
-    for kind in [K::Gone, K::NotPermitted, file, K::System(refused())] {
+    for kind in [
+        K::Gone,
+        K::NotPermitted,
+        K::NotHandled,
+        file,
+        K::System(refused()),
+    ] {
         let signal = Signal::Fast;
         show(&SignalError { pid, signal, kind });
     }
@@ -181,10 +189,7 @@ fn every_error_reads_as_it_did() {
         E::Running(pid),
         E::Held(pid),
         E::DetachedTail,
-        E::Lock(LockError {
-            directory: "/data".into(),
-            kind: L::Busy,
-        }),
+        E::Lock(lock(L::Busy { holder: None })),
         E::State(closed()),
     ] {
         let error = spawn(kind);

@@ -122,7 +122,7 @@ fn a_pipe_is_no_directory_to_lock() {
             .success()
     );
     let error = must_end(move || DirectoryLock::acquire(&pipe, Deadline::never())).unwrap_err();
-    assert!(matches!(error.kind, LockErrorKind::Open(_)), "{error:?}");
+    assert!(matches!(error.kind(), LockErrorKind::Open(_)), "{error:?}");
 }
 
 /// Such a server never lets the reader wait, which is when deadlines are usually looked at.

@@ -1,17 +1,84 @@
 //! Access rules: a megabyte of them read, and decisions over ten thousand.
 
+#![allow(clippy::print_stdout, reason = "a benchmark")]
+
 use std::hint::black_box;
 use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
 
-use divan::Bencher;
-use divan::counter::BytesCount;
 use pgconf_parse::hba::{
     Attempt, Decision, Document, Facts, Method, Name, NewRule, Place, Rules, Server,
 };
 use pgconf_parse::ident::Mappings;
 
+const ROUNDS: usize = 50;
+
 fn main() {
-    divan::main();
+    let (text, maps, server) = (megabyte(), mappings(), Server::default());
+    let read = |text: &String| text.clone().into_bytes();
+    reading(
+        "document",
+        text.len(),
+        || read(&text),
+        |text| Document::parse(text),
+    );
+    reading(
+        "rules",
+        text.len(),
+        || read(&text),
+        |text| Rules::parse(text, &server),
+    );
+    reading(
+        "mappings",
+        maps.len(),
+        || read(&maps),
+        |text| Mappings::parse(text, &server),
+    );
+
+    // The last rule is the one that applies.
+    let rules = Rules::parse(rules(10_000) + "host all all all reject\n", &server);
+    let attempt = Attempt::host(Ipv4Addr::new(192, 0, 2, 1), "app9999", "user9999");
+    let facts = Facts::new();
+    let time = median(
+        || (),
+        |()| {
+            let decision = rules.decide(black_box(&attempt), &facts);
+            assert!(matches!(decision, Decision::Rule(rule) if rule.method() == Method::Reject));
+        },
+    );
+    println!("decide over 10,000 rules: {time:?}");
+
+    let document = Document::parse(text.as_str());
+    let rule = NewRule::local(Name::all(), Name::all(), Method::Peer);
+    let time = median(
+        || document.clone(),
+        |mut document| {
+            document.insert(Place::End, &rule).expect("a plain rule");
+            document
+        },
+    );
+    println!("insert into a megabyte: {time:?}");
+}
+
+fn reading<T>(what: &str, size: usize, input: impl Fn() -> Vec<u8>, read: impl Fn(Vec<u8>) -> T) {
+    let time = median(input, read);
+    println!("{what}: {:.0} MB/s", size as f64 / 1e6 / time.as_secs_f64());
+}
+
+/// Making what is read and dropping what comes of it is not measured.
+fn median<I, T>(input: impl Fn() -> I, run: impl Fn(I) -> T) -> Duration {
+    let mut times: Vec<Duration> = (0..ROUNDS)
+        .map(|_| {
+            let input = black_box(input());
+            let begun = Instant::now();
+            let left = black_box(run(input));
+            let time = begun.elapsed();
+            drop(left);
+            time
+        })
+        .collect();
+    times.sort_unstable();
+    times[ROUNDS / 2]
 }
 
 /// Rules for users of their own, in columns, with a comment now and then.
@@ -41,63 +108,4 @@ fn mappings() -> String {
     (0..25_000)
         .map(|n| format!("map{n:<13} system{n:<17} database{n}\n"))
         .collect()
-}
-
-#[divan::bench]
-fn document(bencher: Bencher<'_, '_>) {
-    let text = megabyte();
-    bencher
-        .counter(BytesCount::of_str(&text))
-        .bench(|| Document::parse(black_box(text.as_str())));
-}
-
-#[divan::bench]
-fn read_rules(bencher: Bencher<'_, '_>) {
-    let text = megabyte();
-    let server = Server::default();
-    // As they come from a file: the bytes become part of what is read.
-    bencher
-        .counter(BytesCount::of_str(&text))
-        .with_inputs(|| text.clone().into_bytes())
-        .bench_values(|text| Rules::parse(black_box(text), &server));
-}
-
-#[divan::bench]
-fn read_mappings(bencher: Bencher<'_, '_>) {
-    let text = mappings();
-    let server = Server::default();
-    bencher
-        .counter(BytesCount::of_str(&text))
-        .with_inputs(|| text.clone().into_bytes())
-        .bench_values(|text| Mappings::parse(black_box(text), &server));
-}
-
-/// The last rule is the one that applies.
-#[divan::bench]
-fn decide_over_10000(bencher: Bencher<'_, '_>) {
-    let rules = Rules::parse(
-        rules(10_000) + "host all all all reject\n",
-        &Server::default(),
-    );
-    let attempt = Attempt::host(Ipv4Addr::new(192, 0, 2, 1), "app9999", "user9999");
-    let facts = Facts::new();
-    bencher.bench(|| {
-        let decision = rules.decide(black_box(&attempt), &facts);
-        assert!(matches!(decision, Decision::Rule(rule) if rule.method() == Method::Reject));
-    });
-}
-
-#[divan::bench(sample_count = 10)]
-fn shadowed_of_1000(bencher: Bencher<'_, '_>) {
-    let rules = Rules::parse(rules(1_000), &Server::default());
-    bencher.bench(|| assert!(black_box(&rules).shadowed().is_empty()));
-}
-
-#[divan::bench]
-fn insert_into_a_megabyte(bencher: Bencher<'_, '_>) {
-    let document = Document::parse(megabyte());
-    let rule = NewRule::local(Name::all(), Name::all(), Method::Peer);
-    bencher
-        .with_inputs(|| document.clone())
-        .bench_refs(|document| document.insert(Place::End, &rule).expect("a plain rule"));
 }

@@ -33,11 +33,12 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # What there is
+//! # Overview
 //!
 //! * [`Document`]: one file. [`get`](Document::get) and its kin read, [`set`](Document::set),
 //!   [`update`](Document::update), [`append`](Document::append) and [`remove`](Document::remove)
-//!   edit, [`check`](Document::check) tells what the server would reject.
+//!   edit, [`edit`](Document::edit) makes many edits at once, and [`check`](Document::check)
+//!   reports what the server would reject.
 //! * [`assignments`] and [`statements`]: the same reading straight from bytes, without allocation.
 //! * [`Assignment`]: name, value, place; typed readings by the server's rules.
 //! * [`Resolver`] and [`Configuration`]: a file with everything that it includes and
@@ -53,7 +54,8 @@
 //! * What was set is what the server reads. Where no file can express it, setting it is an error.
 //! * Names, values, line numbers and errors are the server's, for the servers from 10 to 18; what
 //!   is different on purpose is marked `DIFFERENCE:` in these pages.
-//! * No input makes it panic, and time is linear in the size of the file. Reading with includes
+//! * No input makes it panic, and time is linear in the size of the file and the number of edits
+//!   of a session. Reading with includes
 //!   ends after 10,000 files, or 16 MiB.
 //!
 //! # Where it differs from the server
@@ -78,55 +80,43 @@
 //! * `serde`: `Document::deserialize` and `Configuration::deserialize` for structs of settings,
 //!   `to_settings` for the other direction, and `Serialize` for both as maps.
 
-mod assignment;
 mod bytes;
-mod commented;
-mod configuration;
-#[cfg(feature = "serde")]
-mod de;
 mod document;
-mod edit;
-mod edit_error;
-mod error;
 pub mod hba;
 pub mod ident;
-mod list;
+mod include;
 mod loader;
 mod location;
-mod name;
-mod number;
-mod place;
-mod quote;
-mod reading;
-mod resolve;
-mod scan;
 #[cfg(feature = "serde")]
-mod ser;
+mod serde;
+mod syntax;
 mod value;
 
-pub use crate::assignment::{Assignment, MAX_ERRORS, Statement, assignments, statements};
-pub use crate::configuration::{
-    Configuration, Event, Explanation, LocatedAssignment, Problem, ProblemKind, SourceFile,
+pub use crate::document::edit::{Action, Change, Removal};
+pub use crate::document::error::{EditError, EditErrorKind};
+pub use crate::document::place::Place;
+pub use crate::document::session::EditSession;
+pub use crate::document::text::Document;
+pub use crate::include::configuration::{
+    Configuration, Event, LocatedAssignment, Problem, ProblemKind, SettingExplanation, SourceFile,
 };
+pub use crate::include::resolver::{AutoConf, ResolveError, Resolver};
+pub use crate::loader::{FileSystem, LoadError, Loader};
 #[cfg(feature = "serde")]
-pub use crate::de::DeserializeError;
-pub use crate::document::Document;
-pub use crate::edit::{Action, Change, Removal};
-pub use crate::edit_error::{EditError, EditErrorKind};
-pub use crate::error::{CheckError, SyntaxError};
-pub use crate::list::{
+pub use crate::serde::de::DeserializeError;
+#[cfg(feature = "serde")]
+pub use crate::serde::ser::{SerializeError, to_settings};
+pub use crate::syntax::assignment::{Assignment, Statement, assignments, statements};
+pub use crate::syntax::error::{CheckError, MAX_ERRORS, SyntaxError};
+pub use crate::syntax::name::{Directive, NameError, SettingName};
+pub use crate::syntax::scan::Expected;
+pub use crate::value::error::ValueError;
+pub use crate::value::list::{
     ListError, join_directories, join_guc_list, split_directories, split_guc_list,
     split_identifiers,
 };
-pub use crate::loader::{FileSystem, LoadError, Loader};
-pub use crate::name::{Directive, NameError, SettingName};
-pub use crate::place::Place;
-pub use crate::reading::{BaseUnit, ValueError};
-pub use crate::resolve::{AutoConf, ResolveError, Resolver};
-pub use crate::scan::Expected;
-#[cfg(feature = "serde")]
-pub use crate::ser::{SerializeError, to_settings};
-pub use crate::value::{Memory, Value};
+pub use crate::value::unit::BaseUnit;
+pub use crate::value::written::{Memory, Value};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fmt;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -13,34 +14,50 @@ pub trait Loader {
     ///
     /// # Errors
     ///
-    /// [`LoadError::Open`] if it cannot be opened, as for a file that does not exist, which
-    /// `include_if_exists` passes over; [`LoadError::Read`] if it can, but not be read, as for a
-    /// directory.
+    /// Fails with [`LoadError::Open`] if the file cannot be opened, as for one that does not exist,
+    /// which `include_if_exists` skips; with [`LoadError::Read`] if it can be opened but not read,
+    /// as for a directory.
     fn load(&self, file: &Path) -> Result<Vec<u8>, LoadError>;
 
     /// The names of what is in a directory, in any order.
     ///
     /// # Errors
     ///
-    /// If the directory cannot be opened.
+    /// Fails if the directory cannot be opened.
     fn list(&self, directory: &Path) -> io::Result<Vec<OsString>>;
 
-    /// Whether that is a directory, symbolic links followed.
+    /// Returns whether the path is a directory, following symbolic links.
     ///
     /// # Errors
     ///
-    /// If that cannot be found out, as for a symbolic link that leads nowhere.
+    /// Fails if that cannot be determined, as for a dangling symbolic link.
     fn is_directory(&self, path: &Path) -> io::Result<bool>;
 }
 
-/// Why a file could not be loaded.
+/// The reason why a file could not be loaded.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum LoadError {
-    /// It could not be opened.
+    /// The file could not be opened.
     Open(io::Error),
-    /// It was opened, but could not be read.
+    /// The file was opened, but could not be read.
     Read(io::Error),
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Open(_) => "the file cannot be opened",
+            Self::Read(_) => "the file cannot be read",
+        })
+    }
+}
+
+impl std::error::Error for LoadError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        let (Self::Open(error) | Self::Read(error)) = self;
+        Some(error)
+    }
 }
 
 impl From<LoadError> for io::Error {
@@ -57,8 +74,8 @@ pub(crate) const MAX_TEXT: usize = 16 << 20;
 /// The files of this machine: regular ones of at most 16 MiB, and `/dev/null`, to which a link may
 /// lead in order to switch a file off.
 ///
-/// DIFFERENCE: the server waits for one who writes where there is a pipe, and reads `/dev/zero`
-/// until its memory is full.
+/// DIFFERENCE: the server waits for a writer where the path is a pipe, and reads `/dev/zero` until
+/// its memory is full.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct FileSystem;
@@ -73,11 +90,11 @@ impl FileSystem {
 
 impl Loader for FileSystem {
     fn load(&self, path: &Path) -> Result<Vec<u8>, LoadError> {
-        // Before it is opened, for opening a pipe waits. One who swaps them in between can have
-        // that.
+        // Before it is opened, because opening a pipe waits. A file swapped in between the two
+        // calls is not guarded against.
         let metadata = fs::metadata(path).map_err(LoadError::Open)?;
         if !(metadata.is_file() || metadata.is_dir() || is_null_device(&metadata)) {
-            let error = io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file");
+            let error = io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
             return Err(LoadError::Read(error));
         }
         let file = File::open(path).map_err(LoadError::Open)?;
@@ -102,7 +119,7 @@ impl Loader for FileSystem {
     }
 }
 
-/// What is no device has a number as well: that of `/dev/null` where a file was put in its place.
+/// A regular file has a device number as well, which matters where one replaced `/dev/null`.
 fn is_null_device(found: &Metadata) -> bool {
     found.file_type().is_char_device()
         && fs::metadata("/dev/null").is_ok_and(|null| null.rdev() == found.rdev())

@@ -134,12 +134,8 @@ fn what_is_no_file_is_not_read() {
             .recv_timeout(Duration::from_secs(60))
             .expect("it blocks");
         let source = |error: ResolveError| {
-            error
-                .source()
-                .unwrap()
-                .downcast_ref::<io::Error>()
-                .unwrap()
-                .kind()
+            let cause = error.kind().source().unwrap();
+            cause.downcast_ref::<io::Error>().unwrap().kind()
         };
         assert_eq!(direct.err().map(source), expected, "{name}");
         let included = included.unwrap();

@@ -6,7 +6,8 @@ mod inputs;
 
 use inputs::{any_file, likely_file, name, value};
 use pgconf_parse::{
-    Action, Document, MAX_ERRORS, Place, Removal, Statement, Value, assignments, statements,
+    Action, Document, EditError, MAX_ERRORS, Place, Removal, Statement, Value, assignments,
+    statements,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -27,7 +28,8 @@ proptest! {
         let all: Vec<_> = statements(&source).map(|found| seen(&found)).collect();
         prop_assert_eq!(document.statements().map(|found| seen(&found)).collect::<Vec<_>>(), all);
         let spans: Vec<_> = assignments(&source).map(|found| found.span()).collect();
-        prop_assert_eq!(document.assignments().map(|found| found.span()).collect::<Vec<_>>(), spans);
+        let found = document.assignments().map(|found| found.span());
+        prop_assert_eq!(found.collect::<Vec<_>>(), spans);
     }
 
     /// A file can be cut at any newline, and its parts are read as they are in the whole.
@@ -125,7 +127,9 @@ proptest! {
     }
 
     #[test]
-    fn line_ends_stay_those_of_the_file(source in likely_file(), settings in vec((name(), value()), 1..4)) {
+    fn line_ends_stay_those_of_the_file(
+        source in likely_file(), settings in vec((name(), value()), 1..4),
+    ) {
         let unix: Vec<u8> = source.into_iter().filter(|&byte| byte != b'\r').collect();
         let dos: Vec<u8> = unix
             .split_inclusive(|&byte| byte == b'\n')
@@ -143,7 +147,9 @@ proptest! {
         let without_cr: Vec<u8> =
             dos.as_bytes().iter().copied().filter(|&byte| byte != b'\r').collect();
         prop_assert_eq!(without_cr, unix.to_bytes());
-        prop_assert!(lines(dos.as_bytes()).iter().all(|line| line.ends_with(b"\r\n") || !line.ends_with(b"\n")));
+        for line in lines(dos.as_bytes()) {
+            prop_assert!(line.ends_with(b"\r\n") || !line.ends_with(b"\n"));
+        }
     }
 
     #[test]
@@ -152,7 +158,8 @@ proptest! {
         let count = document.get_all(&name).count();
         let removal = if delete { Removal::Delete } else { Removal::CommentOut };
         let others = |document: &Document| -> Vec<_> {
-            document.statements().map(|found| seen(&found).1).filter(|found| !is(found, &name)).collect()
+            let all = document.statements().map(|found| seen(&found).1);
+            all.filter(|found| !is(found, &name)).collect()
         };
         let kept = others(&document);
         prop_assert_eq!(document.remove(&name, removal), count);
@@ -164,34 +171,83 @@ proptest! {
         }
     }
 
+    /// Commenting out is undone by setting, whatever else is commented out in the file.
     #[test]
-    fn what_was_commented_out_comes_back_in_its_place(source in any_file(), name in name()) {
-        let mut document = Document::parse(source);
-        let Some((line, value, is_bare)) = document.get(&name).map(|found| {
-            // `#a 1` is not taken for a commented-out assignment.
-            let between = &document.as_bytes()[found.name_span().end..found.value_span().start];
-            (found.line(), found.value().into_owned(), !between.contains(&b'='))
-        }) else {
+    fn a_commented_out_setting_is_set_as_if_it_were_live(
+        source in any_file(), name in name(), value in value(),
+    ) {
+        let mut live = Document::parse(source);
+        let Some(line) = live.get(&name).map(|found| found.line()) else {
             return Ok(());
         };
-        let later = document.commented_out().any(|found| found.is(&name) && found.line() > line);
-        prop_assume!(!is_bare && !later);
-        let before = document.to_bytes();
-        document.comment_out(&name);
-        let change = document.set(&name, value).unwrap();
-        prop_assert_eq!((change.action, change.line), (Action::Uncommented, line));
-        if Document::parse(before.clone()).get_all(&name).count() == 1 {
-            // The comment behind it keeps the column that it had behind the `#`.
-            prop_assert_eq!(without_blanks(document.as_bytes()), without_blanks(&before));
+        // Those before the last stay commented out.
+        let old = live.get(&name).unwrap().value().into_owned();
+        if live.get_all(&name).count() > 1 {
+            live.comment_out(&name);
+            live.set(&name, old).unwrap();
         }
+        let mut commented_out = live.clone();
+        commented_out.comment_out(&name);
+        let change = commented_out.set(&name, value.as_slice()).unwrap();
+        live.set(&name, value).unwrap();
+        prop_assert_eq!(change.line, line);
+        prop_assert_eq!(change.action, Action::Uncommented);
+        prop_assert_eq!(commented_out.as_bytes(), live.as_bytes());
+    }
+
+    #[test]
+    fn any_number_of_toggles_gives_the_first_text_back(
+        source in any_file(), name in name(), rounds in 1..4,
+    ) {
+        let mut document = Document::parse(source.clone());
+        if document.get_all(&name).count() != 1 {
+            return Ok(());
+        }
+        let value = document.get(&name).unwrap().value().into_owned();
+        for _ in 0..rounds {
+            document.comment_out(&name);
+            document.set(&name, value.as_slice()).unwrap();
+            prop_assert_eq!(document.as_bytes(), &source);
+        }
+    }
+
+    #[test]
+    fn edits_at_once_are_edits_one_by_one(source in any_file(), edits in vec(edit(), 0..24)) {
+        let mut one_by_one = Document::parse(source.clone());
+        let mut expected = Vec::new();
+        for edit in &edits {
+            expected.push(match edit {
+                Edit::Set(name, value) => one_by_one.set(name, value.as_slice()).ok(),
+                Edit::Remove(name, removal) => {
+                    one_by_one.remove(name, *removal);
+                    None
+                }
+            });
+        }
+        let mut at_once = Document::parse(source);
+        let seen = at_once.edit(|session| {
+            let made = edits.iter().map(|edit| match edit {
+                Edit::Set(name, value) => session.set(name, value.as_slice()).ok(),
+                Edit::Remove(name, removal) => {
+                    session.remove(name, *removal);
+                    assert!(session.get(name).is_none());
+                    None
+                }
+            });
+            Ok::<_, EditError>(made.collect::<Vec<_>>())
+        });
+        prop_assert_eq!(seen.unwrap(), expected);
+        prop_assert_eq!(at_once.as_bytes(), one_by_one.as_bytes());
+        assert_index_is_true(&at_once)?;
+        assert_index_is_true(&one_by_one)?;
     }
 
     #[test]
     fn update_is_set_after_set(source in any_file(), settings in vec((name(), value()), 0..5)) {
         let mut one_by_one = Document::parse(source);
         let mut at_once = one_by_one.clone();
-        let changes: Vec<_> =
-            settings.iter().map(|(name, value)| one_by_one.set(name, value.as_slice()).unwrap()).collect();
+        let set = |(name, value): &(String, Vec<u8>)| one_by_one.set(name, value.as_slice());
+        let changes: Vec<_> = settings.iter().map(set).map(Result::unwrap).collect();
         prop_assert_eq!(at_once.update(settings.clone()).unwrap(), changes);
         prop_assert_eq!(&at_once, &one_by_one);
         assert_index_is_true(&at_once)?;
@@ -203,7 +259,9 @@ proptest! {
     }
 
     #[test]
-    fn append_adds_one_line(source in any_file(), name in name(), after in name(), value in value()) {
+    fn append_adds_one_line(
+        source in any_file(), name in name(), after in name(), value in value(),
+    ) {
         let mut document = Document::parse(source.clone());
         if let Ok(change) = document.append(&name, value.as_slice(), Place::After(&after)) {
             let mut after = lines(document.as_bytes());
@@ -227,6 +285,55 @@ proptest! {
             prop_assert!(!shown.chars().any(|c| c.is_control() && !"\n\t".contains(c)));
         }
     }
+}
+
+#[derive(Clone, Debug)]
+enum Edit {
+    Set(String, Vec<u8>),
+    Remove(String, Removal),
+}
+
+/// Of names that meet again, and of enough others that an index is made.
+fn edit() -> impl Strategy<Value = Edit> {
+    let name = || prop_oneof![4 => name(), 1 => "[a-m]"];
+    let removal = any::<bool>().prop_map(|delete| match delete {
+        true => Removal::Delete,
+        false => Removal::CommentOut,
+    });
+    prop_oneof![
+        3 => (name(), value()).prop_map(|(name, value)| Edit::Set(name, value)),
+        2 => (name(), removal).prop_map(|(name, removal)| Edit::Remove(name, removal)),
+    ]
+}
+
+/// A comment stays in its column also where a value comes and goes, and an example further down is
+/// not taken for the setting that was in effect.
+#[test]
+fn toggling_neither_drifts_nor_strays() {
+    for source in [
+        "port = 5432 # c\n",
+        "  port = 5432\t# c\r\n# port = 9999\n",
+        "abcdefg\t\t1 # c\nport = 1 \t # c\n#port = 2\n#port = 3",
+        "#port = 1\nport 5432 # bare\n#port = 2\n",
+        "##port = 1\nport = 5432\n##port = 2\n",
+        "port=+5432# c",
+        "\rport'5432'",
+    ] {
+        let mut document = Document::parse(source);
+        let value = document.get("port").unwrap().value_lossy().into_owned();
+        for _ in 0..3 {
+            document.comment_out("port");
+            document.set("port", &value).unwrap();
+            assert_eq!(document.to_string(), source);
+        }
+    }
+    // The value may change while it is toggled.
+    let mut document = Document::parse("port = 5432 # c\n# port = 9999\n");
+    for value in ["5433", "5434", "5435", "5432"] {
+        document.comment_out("port");
+        document.set("port", value).unwrap();
+    }
+    assert_eq!(document.to_string(), "port = 5432 # c\n# port = 9999\n");
 }
 
 #[test]
@@ -355,13 +462,6 @@ fn assert_index_is_true(document: &Document) -> Result<(), TestCaseError> {
     prop_assert_eq!(numbers(document), numbers(&anew));
     prop_assert_eq!(document.abandoned_at(), anew.abandoned_at());
     Ok(())
-}
-
-fn without_blanks(text: &[u8]) -> Vec<u8> {
-    text.iter()
-        .copied()
-        .filter(|byte| !b" \t".contains(byte))
-        .collect()
 }
 
 fn lines(text: &[u8]) -> Vec<Vec<u8>> {

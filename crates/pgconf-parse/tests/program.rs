@@ -5,6 +5,8 @@
 mod oracle_cases;
 
 use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
@@ -153,6 +155,58 @@ fn set_get_and_unset_change_the_file() {
         (output.status.code(), output.stdout.as_slice()),
         (Some(1), b"".as_slice())
     );
+}
+
+/// A server that does not run as root could not read its file any more.
+#[test]
+fn the_file_stays_its_owners() {
+    const NOBODY: u32 = 65_534;
+    let data = tempfile::tempdir().unwrap();
+    let file = write(data.path(), "port = 1\n");
+    let owner = || {
+        let found = fs::metadata(&file).unwrap();
+        (found.uid(), found.gid(), found.mode() & 0o7777)
+    };
+    let is_root = owner().0 == 0;
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+    if is_root {
+        chown(&file, Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+    let before = owner();
+    assert_eq!(run(&["set"], &file, &["port=2"]).status.code(), Some(0));
+    assert_eq!(owner(), before);
+    assert_eq!(fs::read_to_string(&file).unwrap(), "port = 2\n");
+
+    // Only root can make a file that its user may not give away.
+    if is_root {
+        chown(&file, Some(0), Some(0)).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+        fs::set_permissions(data.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        // The program where that user can execute it.
+        let copy = data.path().join("pgconf");
+        fs::copy(program(), &copy).unwrap();
+        let mut command = Command::new(copy);
+        command
+            .arg("set")
+            .arg(&file)
+            .arg("port=3")
+            .uid(NOBODY)
+            .gid(NOBODY);
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            text.contains("the file cannot stay that of user 0 and group 0"),
+            "{text}"
+        );
+        assert_eq!(owner(), (0, 0, 0o644));
+        assert_eq!(fs::read_to_string(&file).unwrap(), "port = 2\n");
+        assert_eq!(
+            fs::read_dir(data.path()).unwrap().count(),
+            2,
+            "nothing is left behind"
+        );
+    }
 }
 
 #[test]

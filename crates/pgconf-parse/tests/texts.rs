@@ -96,51 +96,73 @@ fn edits_that_cannot_be_made() {
     let mut document = Document::parse("a = 1\nb = 2\n");
     let mut refused = |name: &str, value: &str, place| {
         let error = document.append(name, value, place).unwrap_err();
-        let cause = std::error::Error::source(&error).map(ToString::to_string);
-        (error.to_string(), cause)
-    };
-    assert_eq!(
-        refused("a b", "1", Place::End),
         (
-            "cannot set `a b`".into(),
-            Some(
-                "`a b` cannot be the name of a setting: \
-                 it is no identifier and no pair of identifiers joined by a dot"
-                    .into(),
-            ),
+            chain(&error),
+            error.hint().map(std::borrow::Cow::into_owned),
+        )
+    };
+    for (name, value, place, shown, hint) in [
+        (
+            "a b",
+            "1",
+            Place::End,
+            "failed to set `a b`: the name is not valid: `a b` is not the name of a setting: \
+             it is not an identifier or two identifiers joined by a dot",
+            None,
         ),
-    );
-    for (name, value, place, shown) in [
         (
             "c",
             "\0",
             Place::End,
-            "cannot set `c`: the value holds a NUL byte",
+            "failed to set `c`: the value contains a NUL byte",
+            None,
         ),
         (
             "c",
             "",
             Place::Section("Memory"),
-            "cannot add `c`: there is no such section or setting in the file",
+            "failed to set `c`: the file has no such section or setting",
+            None,
         ),
         (
             "B",
             "",
             Place::After("A"),
-            "cannot add `B`: the assignment in line 2 would override it",
+            "failed to set `B`: the assignment on line 2 would override the new one",
+            Some("use `Document::set`, which edits that assignment"),
         ),
     ] {
-        assert_eq!(refused(name, value, place), (shown.to_owned(), None));
+        assert_eq!(
+            refused(name, value, place),
+            (shown.to_owned(), hint.map(str::to_owned))
+        );
     }
-    let mut document = Document::parse("=\n".repeat(MAX_ERRORS));
     assert_eq!(
-        document.set("a", 1).unwrap_err().to_string(),
-        "cannot add `a`: the server stops reading before, for there are too many errors",
+        chain(&document.set("a", f64::NAN).unwrap_err()),
+        "failed to set `a`: the value is not a number",
+    );
+    assert_eq!(document.to_string(), "a = 1\nb = 2\n");
+    let mut document = Document::parse("=\n".repeat(MAX_ERRORS));
+    let error = document.set("a", 1).unwrap_err();
+    assert_eq!(
+        chain(&error),
+        "failed to set `a`: the server stops reading above the new line, after too many errors",
+    );
+    assert_eq!(
+        error.hint().unwrap(),
+        "correct the syntax errors that `Document::check` reports"
     );
     assert_eq!(
         SettingName::new("Include").unwrap_err().to_string(),
-        "`Include` cannot be the name of a setting: it is a directive, not a setting",
+        "`Include` is not the name of a setting: it is a directive",
     );
+}
+
+/// The error and its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let texts: Vec<String> = causes.map(ToString::to_string).collect();
+    texts.join(": ")
 }
 
 #[test]
@@ -192,7 +214,8 @@ fn debugging() {
     let mut doc = Document::parse("port = 1\nwork_mem = '64 MB' # each\n");
     assert_eq!(
         format!("{:?}", doc.get("work_mem").unwrap()),
-        r#"Assignment { line: 2, name: "work_mem", raw_value: "'64 MB'", commented_out: false, .. }"#,
+        "Assignment { line: 2, name: \"work_mem\", raw_value: \"'64 MB'\", \
+         commented_out: false, .. }",
     );
     let error = doc.set("work mem", "1").unwrap_err();
     assert!(
@@ -246,7 +269,7 @@ fn configurations_with_problems() {
         .load(&files, Path::new("/gone"))
         .unwrap_err();
     assert_eq!(
-        error.to_string(),
-        "could not read configuration file \"/gone\""
+        chain(&error),
+        "failed to read configuration file \"/gone\": the file cannot be opened: entity not found"
     );
 }

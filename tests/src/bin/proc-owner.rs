@@ -3,8 +3,8 @@
 //! Starts the program as the server of `ROOT/data`, in the account of that directory, bound, with a
 //! guard over `ROOT`; prints the server's process number when the server is ready; and ends as
 //! `HOW` says: `return`, `panic`, `exit`, `abort`, `detach`, or `wait` for being killed. `run` runs
-//! the program to its end instead of taking it for a server. `find` only tells what holds the data
-//! directory `ROOT`, and `env` runs the program `ROOT` and prints what it says.
+//! the program to its end instead of taking it for a server. `find` and `find-portably` only report
+//! what holds the data directory `ROOT`, and `env` runs the program `ROOT` and prints what it says.
 
 #![allow(clippy::print_stdout, reason = "this is how it answers")]
 
@@ -22,7 +22,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("{:?}", Postmaster::find(&root)?);
         return Ok(());
     }
+    if how == "find-portably" {
+        println!("{:?}", Postmaster::find_portably(&root)?);
+        return Ok(());
+    }
     if how == "env" {
+        // Something large, which a warden that has to be forked gives back.
+        let _ballast = std::hint::black_box(vec![1_u8; 64 << 20]);
         let output = Command::new(root).run(Duration::from_secs(60))?;
         print!("{}", String::from_utf8(output.stdout)?);
         return Ok(());

@@ -7,7 +7,7 @@
 
 use std::io::{Read as _, Write as _};
 
-use pg_cluster::{Storage, TempCluster};
+use pg_fixture::{Storage, TempCluster};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

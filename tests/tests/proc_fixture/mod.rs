@@ -25,32 +25,22 @@ pub(crate) fn patience() -> Deadline {
     Deadline::after(Duration::from_secs(60))
 }
 
-/// Directories with the programs of PostgreSQL: `PG_TESTS_BINDIRS`, separated by colons, or else
-/// the newest under `/usr/lib/postgresql`.
+/// Directories with the programs of every server that the tests are to be run against, newest
+/// first.
 pub(crate) fn bin_directories() -> &'static [Utf8PathBuf] {
     static FOUND: LazyLock<Vec<Utf8PathBuf>> = LazyLock::new(|| {
-        if let Ok(list) = std::env::var("PG_TESTS_BINDIRS") {
-            return list
-                .split(':')
-                .filter(|dir| !dir.is_empty())
-                .map(Utf8PathBuf::from)
-                .collect();
-        }
-        let debian = Utf8Path::new("/usr/lib/postgresql");
-        let mut found: Vec<_> = debian
-            .read_dir_utf8()
-            .into_iter()
-            .flatten()
-            .filter_map(|entry| Some(entry.ok()?.path().join("bin")))
-            .filter(|bin| bin.join("postgres").exists())
-            .collect();
-        found.sort();
-        found.pop().into_iter().collect()
+        let servers = pg_tests::servers();
+        let postgres = |server: &pg_install::Installation| {
+            server
+                .require(pg_install::Program::Postgres)
+                .map(Utf8Path::to_owned)
+        };
+        let bin = |postgres: Utf8PathBuf| postgres.parent().map(Utf8Path::to_owned);
+        servers
+            .iter()
+            .filter_map(|server| bin(postgres(server).ok()?))
+            .collect()
     });
-    assert!(
-        !FOUND.is_empty(),
-        "no PostgreSQL: install one (apt-get install postgresql), or set PG_TESTS_BINDIRS"
-    );
     &FOUND
 }
 
@@ -117,18 +107,20 @@ impl Cluster {
     /// Starts the server, quickly and with little.
     pub(crate) fn command(&self) -> Command {
         Command::new(self.bin.join("postgres"))
-            .args([
-                "-D",
-                self.data.as_str(),
-                "-k",
-                self.root.as_str(),
-                "-h",
-                "",
-                "-F",
-            ])
-            .args(["-p", &PORT.to_string(), "-c", "shared_buffers=1MB"])
-            .args(["-c", "autovacuum=off"])
+            .args(self.arguments())
             .account(account())
+    }
+
+    pub(crate) fn arguments(&self) -> Vec<String> {
+        let (data, root) = (self.data.as_str(), self.root.as_str());
+        let port = PORT.to_string();
+        let arguments = ["-D", data, "-k", root, "-h", "", "-F", "-p", &port];
+        let settings = ["-c", "shared_buffers=1MB", "-c", "autovacuum=off"];
+        arguments
+            .into_iter()
+            .chain(settings)
+            .map(str::to_owned)
+            .collect()
     }
 
     pub(crate) fn options(&self) -> ServerOptions {
@@ -276,11 +268,15 @@ pub(crate) fn give_to_account(path: &Utf8Path) {
     }
 }
 
-/// A data directory for these programs, made once: kept for the run by `cargo xtask test`, beside
-/// the build otherwise.
+/// A data directory for these programs, made once: kept for the run by `cargo xtask test`, and
+/// beside the build otherwise.
 fn template(bin: &Utf8Path) -> Utf8PathBuf {
     let shared = std::env::var("PG_TESTS_SHARED");
-    let cache = Utf8PathBuf::from(shared.as_deref().unwrap_or(env!("CARGO_TARGET_TMPDIR")));
+    // A benchmark has no such directory.
+    let own = option_env!("CARGO_TARGET_TMPDIR")
+        .unwrap_or(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/tmp"));
+    let cache = Utf8PathBuf::from(shared.as_deref().unwrap_or(own));
+    fs::create_dir_all(&cache).expect("a directory");
     let name: String = bin
         .as_str()
         .chars()

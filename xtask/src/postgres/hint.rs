@@ -125,8 +125,8 @@ impl Cause {
                  package manager: it serves as well"
             }
             Cause::Missing => {
-                "the registry has no such package for this machine: a mirror may lag behind, or the \
-                 C library is too old or another one (musl). Or install PostgreSQL with the \
+                "the registry has no such package for this machine: a mirror may lag behind, or \
+                 the C library is too old or another one (musl). Or install PostgreSQL with the \
                  system's package manager: it serves as well"
             }
             Cause::Other => "run the command by hand to see all of its output",

@@ -12,7 +12,6 @@ mod installed;
 mod one;
 mod pin;
 mod pins;
-mod progress;
 mod unpack;
 
 use std::process::ExitCode;

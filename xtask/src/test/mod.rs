@@ -57,8 +57,15 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     if let Some(account) = &account {
         let stage = Stage::for_account(account, &executables)?;
         let phase = Phase::new(&stage, &chosen.servers, &args.filter);
-        phases.push(phase.executables(account, &executables)?);
+        phases.push(phase.as_account(account, &executables)?);
         phases.push(stage.leftovers(&account.name));
+    }
+    // Only root has rights to lose.
+    if cfg!(target_os = "linux") && account.is_some() {
+        let stage = Stage::new()?;
+        let phase = Phase::new(&stage, &chosen.servers, &args.filter);
+        phases.push(phase.confined(&executables)?);
+        phases.push(stage.leftovers("confined root"));
     }
 
     summarise(&chosen, &phases);

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result};
 
 use super::account::{self, Account};
-use super::build::Executables;
+use super::build::{Executables, TestExecutable};
 use super::stage::Stage;
 use crate::postgres::Server;
 use crate::workspace;
@@ -20,6 +20,16 @@ pub(crate) struct Phase<'a> {
 
 /// Tells tests that need servers of two users that there is one.
 const ONE_USER: (&str, &str) = ("PG_TESTS_ONE_USER", "1");
+
+/// What another account has of our environment.
+const INHERITED: [&str; 6] = [
+    "LANG",
+    "LC_ALL",
+    "TERM",
+    "RUST_BACKTRACE",
+    "RUST_TEST_THREADS",
+    "CI",
+];
 
 pub(crate) struct Outcome {
     pub(crate) what: String,
@@ -39,12 +49,7 @@ impl<'a> Phase<'a> {
     /// Unit and integration tests of the workspace as the account that we are, by nextest when
     /// there is one.
     pub(crate) fn cargo_tests(&self, executables: &Executables) -> Result<Outcome> {
-        let nextest = workspace::cargo()
-            .args(["nextest", "--version"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
-            .is_ok_and(|status| status.success());
+        let nextest = workspace::has_nextest();
         let mut command = workspace::cargo();
         let files: Vec<_> = executables
             .tests
@@ -96,57 +101,93 @@ impl<'a> Phase<'a> {
     }
 
     /// The server tests under another account, from copies.
-    pub(crate) fn executables(
+    pub(crate) fn as_account(
         &self,
         account: &Account,
         executables: &Executables,
     ) -> Result<Outcome> {
+        self.one_by_one(
+            &executables.tests,
+            &format!("as {}", account.name),
+            |test| {
+                let package = self.stage.package(test);
+                let mut command = Command::new(self.stage.copy_of(&test.path));
+                // Our environment is nothing to them; std drops our groups with the user.
+                command
+                    .env_clear()
+                    .current_dir(&package)
+                    .gid(account.gid.as_raw())
+                    .uid(account.uid.as_raw())
+                    .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+                    .env("HOME", self.stage.home())
+                    .env("USER", &account.name)
+                    .env("LOGNAME", &account.name)
+                    .env("CARGO_MANIFEST_DIR", &package)
+                    .env("INSTA_WORKSPACE_ROOT", self.stage.checkout())
+                    .env("INSTA_UPDATE", "no")
+                    .envs([ONE_USER]);
+                for name in INHERITED {
+                    if let Some(value) = std::env::var_os(name) {
+                        command.env(name, value);
+                    }
+                }
+                for (name, path) in &executables.programs {
+                    command.env(format!("CARGO_BIN_EXE_{name}"), self.stage.copy_of(path));
+                }
+                command
+            },
+        )
+    }
+
+    /// The tests of whole clusters as root in an ordinary container, which may look into no process
+    /// of another account.
+    pub(crate) fn confined(&self, executables: &Executables) -> Result<Outcome> {
+        let confined = executables
+            .programs
+            .get("confined")
+            .context("there is no `confined`")?;
+        let of_clusters = |test: &&TestExecutable| {
+            ["cluster_", "temp_"]
+                .iter()
+                .any(|begin| test.name.starts_with(begin))
+        };
+        let tests = executables.tests.iter().filter(of_clusters);
+        let what = "as root with the rights that Docker leaves it";
+        self.one_by_one(tests, what, |test| {
+            let package = workspace::root().join(test.package);
+            let mut command = Command::new(confined);
+            command
+                .arg(&test.path)
+                .current_dir(&package)
+                .env("CARGO_MANIFEST_DIR", &package)
+                .env("PG_TESTS_CONFINED", "1");
+            for (name, path) in &executables.programs {
+                command.env(format!("CARGO_BIN_EXE_{name}"), path);
+            }
+            command
+        })
+    }
+
+    fn one_by_one<'t>(
+        &self,
+        tests: impl IntoIterator<Item = &'t TestExecutable>,
+        what: &str,
+        command: impl Fn(&TestExecutable) -> Command,
+    ) -> Result<Outcome> {
         let mut passed = true;
-        for test in &executables.tests {
-            let program = self.stage.copy_of(&test.path);
-            println!("\nas {}: {program}", account.name);
-            let package = self.stage.package(test);
-            let mut command = Command::new(&program);
-            // What is ours is nothing to them; std drops our supplementary groups with the user.
+        for test in tests {
+            println!("\n{what}: {}", test.name);
+            let mut command = command(test);
             let words = if self.names(&test.name) {
                 &[]
             } else {
                 self.filter
             };
-            command
-                .env_clear()
-                .args(words)
-                .current_dir(&package)
-                .gid(account.gid.as_raw())
-                .uid(account.uid.as_raw())
-                .stdin(Stdio::null())
-                .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-                .env("HOME", self.stage.home())
-                .env("USER", &account.name)
-                .env("LOGNAME", &account.name)
-                .env("CARGO_MANIFEST_DIR", &package)
-                .env("INSTA_WORKSPACE_ROOT", self.stage.checkout())
-                .env("INSTA_UPDATE", "no")
-                .envs([ONE_USER]);
-            for name in [
-                "LANG",
-                "LC_ALL",
-                "TERM",
-                "RUST_BACKTRACE",
-                "RUST_TEST_THREADS",
-                "CI",
-            ] {
-                if let Some(value) = std::env::var_os(name) {
-                    command.env(name, value);
-                }
-            }
-            for (name, path) in &executables.programs {
-                command.env(format!("CARGO_BIN_EXE_{name}"), self.stage.copy_of(path));
-            }
+            command.args(words).stdin(Stdio::null());
             passed &= self.run(command, String::new())?.passed;
         }
         Ok(Outcome {
-            what: format!("server tests as {}", account.name),
+            what: format!("server tests {what}"),
             passed,
         })
     }
@@ -157,12 +198,7 @@ impl<'a> Phase<'a> {
     }
 
     pub(crate) fn run(&self, mut command: Command, what: String) -> Result<Outcome> {
-        for (name, _) in std::env::vars_os() {
-            // A test must not depend on, nor reach, the caller's server.
-            if name.to_string_lossy().starts_with("PG") {
-                command.env_remove(name);
-            }
-        }
+        workspace::hide_server(&mut command);
         command
             .envs(counts())
             .env("PG_TESTS_BINDIRS", &self.bin_directories)

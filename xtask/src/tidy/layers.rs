@@ -1,25 +1,33 @@
 //! Who may depend on whom.
 //!
-//! The three lower crates are siblings without edges between them; the facade composes them;
-//! nothing depends on xtask or on the tests. Parsing is one crate's affair, system calls another's,
-//! and each says so by its dependencies.
+//! A published crate depends on crates of the floors below it, never on one above or beside it,
+//! not even for its tests. Nothing depends on xtask, and only the benchmarks on the tests' library.
+//! Parsing is one crate's affair, system calls another's, and each says so by its dependencies.
 
 use super::packages::{Dependency, Package, Packages};
 use super::{Finding, Tree};
 
-/// Members of the workspace that a published crate may use.
-const MEMBERS: [(&str, &[&str]); 4] = [
-    ("pgconf-parse", &[]),
-    ("pg-install", &[]),
-    ("pg-proc", &[]),
-    ("pg-cluster", &["pgconf-parse", "pg-install", "pg-proc"]),
+/// The floors of the published crates.
+const FLOORS: [(&str, u8); 6] = [
+    ("pgconf-parse", 1),
+    ("pg-install", 1),
+    ("pg-proc", 1),
+    ("pg-cluster", 2),
+    ("pg-fixture", 3),
+    ("pgcluster", 4),
 ];
 
-/// Dependencies that belong to one published crate.
-const OWNERS: [(&str, &str); 3] = [
-    ("winnow", "pgconf-parse"),
-    ("nix", "pg-proc"),
-    ("rustix", "pg-proc"),
+/// Members that are not published, and who depends on them all the same.
+const UNPUBLISHED: [(&str, &str); 1] = [("pg-tests", "pg-benches")];
+
+/// Dependencies that belong to some of the published crates. pg-install runs programs within
+/// limits, for which std has no call; everything else that the kernel is asked for belongs to
+/// pg-proc.
+const OWNERS: [(&str, &[&str]); 4] = [
+    ("winnow", &["pgconf-parse"]),
+    ("libc", &["pg-proc"]),
+    ("nix", &["pg-proc"]),
+    ("rustix", &["pg-proc", "pg-install"]),
 ];
 
 /// Dependencies that need no reason. Any other has one in a comment above it.
@@ -48,7 +56,7 @@ pub(super) fn check(packages: &Packages, tree: &Tree) -> Vec<Finding> {
                 });
             }
         }
-        let is_known = MEMBERS.iter().any(|(name, _)| *name == package.name);
+        let is_known = floor(&package.name).is_some();
         if package.is_published() && !is_known {
             findings.push(Finding::new(
                 &manifest,
@@ -72,29 +80,33 @@ fn problem(
         .find(|package| package.name == *used);
     if let Some(member) = member {
         if !member.is_published() {
-            return Some(format!("nothing may depend on {used}"));
+            let is_known = UNPUBLISHED.contains(&(used.as_str(), user.as_str()));
+            return (!is_known).then(|| format!("nothing may depend on {used}"));
         }
-        // A test of one lower crate must not need another either.
-        let allowed = MEMBERS
-            .iter()
-            .find(|(name, _)| name == user)
-            .map(|(_, uses)| uses);
-        return allowed
-            .is_some_and(|uses| !uses.contains(&used.as_str()))
-            .then(|| format!("{user} must not depend on {used}"));
+        // A crate without a floor is an unpublished one, or reported as such.
+        let (user_floor, used_floor) = (floor(user)?, floor(used)?);
+        return (user_floor <= used_floor).then(|| {
+            format!("{user} (floor {user_floor}) must not use {used} (floor {used_floor})")
+        });
     }
     if !package.is_published() || dependency.kind.as_deref() == Some("dev") {
         return None;
     }
-    if let Some((_, owner)) = OWNERS
-        .iter()
-        .find(|(name, owner)| name == used && owner != user)
-    {
-        return Some(format!("only {owner} may depend on {used}"));
+    let owners = OWNERS.iter().find(|(name, _)| name == used);
+    if let Some((_, owners)) = owners.filter(|(_, owners)| !owners.contains(&user.as_str())) {
+        return Some(format!(
+            "only {} may depend on {used}",
+            owners.join(" and ")
+        ));
     }
     let is_agreed = AGREED.contains(&used.as_str());
     (!is_agreed && !has_reason(manifest, used))
         .then(|| format!("{used} is not among the agreed dependencies: say why above it"))
+}
+
+fn floor(name: &str) -> Option<u8> {
+    let found = FLOORS.iter().find(|(member, _)| *member == name);
+    found.map(|(_, floor)| *floor)
 }
 
 /// Whether a comment stands above the dependency.
@@ -122,7 +134,11 @@ mod tests {
         let packages: Vec<_> = workspace
             .iter()
             .map(|(name, dependencies)| {
-                let publish = if ["xtask", "pg-tests"].contains(name) { "[]" } else { "null" };
+                let publish = if ["xtask", "pg-tests", "pg-benches"].contains(name) {
+                    "[]"
+                } else {
+                    "null"
+                };
                 let dependencies: Vec<_> = dependencies
                     .iter()
                     .map(|dependency| match dependency.strip_prefix("dev:") {
@@ -131,8 +147,8 @@ mod tests {
                     })
                     .collect();
                 format!(
-                    r#"{{"name": "{name}", "version": "1.0.0", "manifest_path": "/w/{name}/Cargo.toml",
-                         "publish": {publish}, "dependencies": [{}]}}"#,
+                    r#"{{"name": "{name}", "version": "1.0.0", "publish": {publish},
+                         "manifest_path": "/w/{name}/Cargo.toml", "dependencies": [{}]}}"#,
                     dependencies.join(",")
                 )
             })
@@ -150,15 +166,18 @@ mod tests {
 
     #[test]
     fn the_intended_layers_pass() {
-        let workspace: [(&str, &[&str]); 6] = [
+        let workspace: [(&str, &[&str]); 9] = [
             ("pgconf-parse", &["winnow", "camino", "dev:nix"]),
-            ("pg-install", &["thiserror"]),
+            ("pg-install", &["thiserror", "rustix"]),
             ("pg-proc", &["nix", "rustix"]),
             (
                 "pg-cluster",
                 &["pgconf-parse", "pg-install", "pg-proc", "tempfile"],
             ),
+            ("pg-fixture", &["pg-cluster", "pg-proc"]),
+            ("pgcluster", &["pg-fixture", "pg-cluster"]),
             ("pg-tests", &["pg-cluster", "pg-proc", "nix", "postgres"]),
+            ("pg-benches", &["pg-tests", "pg-fixture"]),
             ("xtask", &["pg-cluster", "rustix", "clap"]),
         ];
         assert_eq!(found(&workspace, &[]), [""; 0]);
@@ -166,39 +185,45 @@ mod tests {
 
     #[test]
     fn each_forbidden_edge_is_found() {
-        let workspace: [(&str, &[&str]); 6] = [
+        let workspace: [(&str, &[&str]); 8] = [
             ("pgconf-parse", &["pg-install"]),
-            ("pg-install", &["dev:pg-proc", "rustix"]),
-            ("pg-proc", &["pg-cluster"]),
-            ("pg-cluster", &["nix", "winnow", "xtask", "dev:pg-tests"]),
+            ("pg-install", &["dev:pg-proc", "nix"]),
+            ("pg-proc", &["pg-cluster", "winnow"]),
+            (
+                "pg-cluster",
+                &["rustix", "xtask", "dev:pg-tests", "dev:pg-fixture"],
+            ),
+            ("pg-fixture", &["pgcluster", "libc"]),
+            ("pgcluster", &["pg-cluster"]),
             ("pg-tests", &[]),
             ("xtask", &["pg-tests"]),
         ];
-        assert_eq!(
-            found(&workspace, &[]),
-            [
-                "pgconf-parse/Cargo.toml: pgconf-parse must not depend on pg-install",
-                "pg-install/Cargo.toml: pg-install must not depend on pg-proc",
-                "pg-install/Cargo.toml: only pg-proc may depend on rustix",
-                "pg-proc/Cargo.toml: pg-proc must not depend on pg-cluster",
-                "pg-cluster/Cargo.toml: only pg-proc may depend on nix",
-                "pg-cluster/Cargo.toml: only pgconf-parse may depend on winnow",
-                "pg-cluster/Cargo.toml: nothing may depend on xtask",
-                "pg-cluster/Cargo.toml: nothing may depend on pg-tests",
-                "xtask/Cargo.toml: nothing may depend on pg-tests",
-            ]
-        );
+        let problems = [
+            "pgconf-parse/Cargo.toml: pgconf-parse (floor 1) must not use pg-install (floor 1)",
+            "pg-install/Cargo.toml: pg-install (floor 1) must not use pg-proc (floor 1)",
+            "pg-install/Cargo.toml: only pg-proc may depend on nix",
+            "pg-proc/Cargo.toml: pg-proc (floor 1) must not use pg-cluster (floor 2)",
+            "pg-proc/Cargo.toml: only pgconf-parse may depend on winnow",
+            "pg-cluster/Cargo.toml: only pg-proc and pg-install may depend on rustix",
+            "pg-cluster/Cargo.toml: nothing may depend on xtask",
+            "pg-cluster/Cargo.toml: nothing may depend on pg-tests",
+            "pg-cluster/Cargo.toml: pg-cluster (floor 2) must not use pg-fixture (floor 3)",
+            "pg-fixture/Cargo.toml: pg-fixture (floor 3) must not use pgcluster (floor 4)",
+            "pg-fixture/Cargo.toml: only pg-proc may depend on libc",
+            "xtask/Cargo.toml: nothing may depend on pg-tests",
+        ];
+        assert_eq!(found(&workspace, &[]), problems);
     }
 
     #[test]
     fn a_dependency_beyond_the_agreed_ones_needs_a_reason() {
-        let workspace: [(&str, &[&str]); 1] = [("pg-proc", &["libc"])];
-        let with = "[dependencies]\n# nix has no wrapper for it.\nlibc.workspace = true\n";
+        let workspace: [(&str, &[&str]); 1] = [("pg-proc", &["nine"])];
+        let with = "[dependencies]\n# No other can count to nine.\nnine.workspace = true\n";
         assert_eq!(found(&workspace, &[("pg-proc/Cargo.toml", with)]), [""; 0]);
-        let without = "[dependencies]\nlibc = \"0.2\"\n";
+        let without = "[dependencies]\nnine = \"0.9\"\n";
         assert_eq!(
             found(&workspace, &[("pg-proc/Cargo.toml", without)]),
-            ["pg-proc/Cargo.toml:2: libc is not among the agreed dependencies: say why above it"]
+            ["pg-proc/Cargo.toml:2: nine is not among the agreed dependencies: say why above it"]
         );
     }
 }

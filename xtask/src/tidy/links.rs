@@ -151,8 +151,9 @@ mod tests {
         let files = [
             (
                 "README.md",
-                "# A `b` c, d!\n\n[docs](docs/) [guide](docs/guide.md#second-part-1) [top](#a-b-c-d)\n\
-                 [web](https://example.com/x#y) ![p](docs/a.svg) [licence][l]\n\n[l]: LICENSE-MIT\n",
+                "# A `b` c, d!\n\n[docs](docs/) [guide](docs/guide.md#second-part-1)\n\
+                 [top](#a-b-c-d) [web](https://example.com/x#y)\n\
+                 ![p](docs/a.svg) [licence][l]\n\n[l]: LICENSE-MIT\n",
             ),
             (
                 "docs/guide.md",
@@ -166,8 +167,8 @@ mod tests {
 
     #[test]
     fn dead_links_are_found_with_their_lines() {
-        let text = "# A\n\n[x](nowhere.md)\n[y](#b) [z](other.md#c)\n\n[up](../../etc/passwd) [r](crate::Foo)\n\
-                    \n```\n[not a link](nowhere.md)\n```\n";
+        let text = "# A\n\n[x](nowhere.md)\n[y](#b) [z](other.md#c)\n\n[up](../../etc/passwd) \
+                    [r](crate::Foo)\n\n```\n[not a link](nowhere.md)\n```\n";
         assert_eq!(
             found(&[("d/a.md", text), ("d/other.md", "# B\n")]),
             [

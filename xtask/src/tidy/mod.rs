@@ -1,11 +1,12 @@
-//! `cargo xtask tidy`: what the compiler does not check. Layers, dependency budgets, names,
-//! lengths, links, and what each published crate must bring along.
+//! `cargo xtask tidy`: what the compiler does not check. Layers, dependency budgets, rules for
+//! Rust, names, links, and what each published crate must bring along.
 
 mod budgets;
 mod layers;
 mod links;
 mod names;
 mod packages;
+mod source;
 mod text;
 mod tree;
 
@@ -39,9 +40,10 @@ pub(crate) fn run(_args: Args) -> Result<ExitCode> {
     findings.extend(layers::check(&packages, &tree));
     findings.extend(packages::check(&packages, &tree));
     findings.extend(names::check(&tree));
+    findings.extend(source::check(&tree));
     findings.extend(text::check(&tree, &root));
     findings.extend(links::check(&tree));
-    let budgets = budgets::query()?;
+    let budgets = budgets::query(&packages)?;
     findings.extend(budgets::check(&budgets));
 
     for finding in &findings {

@@ -1,6 +1,6 @@
 //! The workspace's packages, and what a published one must have.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 
@@ -46,18 +46,9 @@ pub(super) struct Dependency {
 
 impl Packages {
     pub(super) fn query() -> Result<Packages> {
-        let output = workspace::cargo()
-            .args(["metadata", "--no-deps", "--format-version=1"])
-            .output()
-            .context("failed to run cargo")?;
-        if !output.status.success() {
-            bail!(
-                "`cargo metadata` failed: {}",
-                String::from_utf8_lossy(&output.stderr).trim()
-            );
-        }
-        serde_json::from_slice(&output.stdout)
-            .context("`cargo metadata` printed something unexpected")
+        let arguments = ["metadata", "--no-deps", "--format-version=1"];
+        let output = workspace::output_of(workspace::cargo().args(arguments))?;
+        serde_json::from_slice(&output).context("`cargo metadata` printed something unexpected")
     }
 
     pub(super) fn published(&self) -> impl Iterator<Item = &Package> {
@@ -111,7 +102,7 @@ pub(super) fn check(packages: &Packages, tree: &Tree) -> Vec<Finding> {
             let version = &package.version;
             findings.push(Finding::new(
                 changelog,
-                format!("has no section for version {version} and none that is called Unreleased"),
+                format!("has no section for version {version}, nor one called Unreleased"),
             ));
         }
 
@@ -142,11 +133,11 @@ mod tests {
     fn a_published_crate_without_papers_is_told_so_and_an_unpublished_one_is_not() {
         let packages = packages(
             r###"{"workspace_root": "/w", "packages": [
-                {"name": "a", "version": "1.2.3", "manifest_path": "/w/a/Cargo.toml", "dependencies": [],
-                 "publish": null, "description": "d", "license": "MIT", "readme": "README.md", "keywords": ["k"],
-                 "categories": []},
-                {"name": "x", "version": "1.2.3", "manifest_path": "/w/x/Cargo.toml", "dependencies": [],
-                 "publish": []}]}"###,
+                {"name": "a", "version": "1.2.3", "manifest_path": "/w/a/Cargo.toml",
+                 "dependencies": [], "publish": null, "description": "d", "license": "MIT",
+                 "readme": "README.md", "keywords": ["k"], "categories": []},
+                {"name": "x", "version": "1.2.3", "manifest_path": "/w/x/Cargo.toml",
+                 "dependencies": [], "publish": []}]}"###,
         );
         let tree = Tree::made_up(&[
             ("a/README.md", "# a"),
@@ -162,7 +153,7 @@ mod tests {
             found,
             [
                 "a/LICENSE-APACHE: is missing or empty",
-                "a/CHANGELOG.md: has no section for version 1.2.3 and none that is called Unreleased",
+                "a/CHANGELOG.md: has no section for version 1.2.3, nor one called Unreleased",
                 "a/Cargo.toml: has no categories",
             ]
         );

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::workspace;
 
 /// Files by their path relative to the workspace.
 pub(super) struct Tree {
@@ -16,21 +18,14 @@ impl Tree {
     /// What git tracks, and what is new and not ignored: a rule is better broken before the commit
     /// than after it.
     pub(super) fn read(root: &Utf8Path) -> Result<Tree> {
-        let output = Command::new("git")
-            // Also in a checkout of another account, where git is wary of hooks and configuration.
-            // We run neither.
-            .args(["-c", "safe.directory=*", "ls-files", "-z"])
+        let mut git = Command::new("git");
+        // Also in a checkout of another account, where git is wary of hooks and configuration. We
+        // run neither.
+        git.args(["-c", "safe.directory=*", "ls-files", "-z"])
             .args(["--cached", "--others", "--exclude-standard"])
-            .current_dir(root)
-            .output()
-            .context("failed to run git, which says which files belong to the project")?;
-        if !output.status.success() {
-            bail!(
-                "`git ls-files` failed: {}",
-                String::from_utf8_lossy(&output.stderr).trim()
-            );
-        }
-        let names = String::from_utf8(output.stdout).context("a file's name is not UTF-8")?;
+            .current_dir(root);
+        let names = String::from_utf8(workspace::output_of(&mut git)?)
+            .context("a file's name is not UTF-8")?;
         let mut files = BTreeMap::new();
         for name in names.split_terminator('\0') {
             // Deleted, and not yet committed; or a submodule or a link to a directory.

@@ -9,32 +9,37 @@ mod error;
 mod options;
 mod superuser;
 
-use std::fs::{self, DirBuilder, File, Permissions};
+use std::fs::Permissions;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, fchown};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
 use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use pg_install::Program;
 use pg_proc::{
-    Account, Command, Deadline, Directory, DirectoryGuard, DirectoryLock, GuardOptions,
-    LockErrorKind,
+    Account, Command, Deadline, Directory, DirectoryGuard, DirectoryLock, Entry, GuardOptions,
+    LockErrorKind, MadeDirectory,
 };
 
 pub use self::error::{InitError, InitErrorKind};
 pub use self::options::{
     DataChecksums, DirectoryAccess, Durability, InitOptions, Locale, LocaleCategory, LocaleProvider,
 };
-use crate::Cluster;
+use crate::{Cluster, parts};
 
 /// Where `initdb` works.
-pub(crate) const STAGE: &str = ".pg-cluster-init";
+const STAGE: &str = Cluster::INIT_DIRECTORY;
 /// How long another process may keep us from a directory: `initdb` takes half a second.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 /// How long the guard of a killed process may take to remove what that process had begun.
 const GUARD_PATIENCE: Duration = Duration::from_secs(2);
 
 impl Cluster {
+    /// The subdirectory of the data directory in which `initdb` works until [`init`](Self::init) has
+    /// succeeded. An `initdb` that was killed may have left
+    /// [shared memory](pg_proc::release_shared_memory) for it.
+    pub const INIT_DIRECTORY: &str = ".pg-cluster-init";
+
     /// Makes the data directory with `initdb`, and returns when it is complete.
     ///
     /// The directory may be missing, with its parents, or be empty. Under root it comes to belong
@@ -58,7 +63,21 @@ impl Cluster {
         self.installation()
             .require(Program::Initdb)
             .map_err(|error| failed(InitErrorKind::MissingProgram(error)))?;
-        let mut target = Target::prepare(self.data_directory(), self.account()).map_err(failed)?;
+        if let Some(account) = self.account() {
+            account
+                .require_usable()
+                .map_err(|error| failed(InitErrorKind::Account(error)))?;
+        }
+        let mut target =
+            Target::prepare(self.data_directory(), self.account()).map_err(|kind| {
+                let missing = parts::of_half_a_cluster(self);
+                failed(match kind {
+                    InitErrorKind::AlreadyInitialized if !missing.is_empty() => {
+                        InitErrorKind::Incomplete(missing)
+                    }
+                    kind => kind,
+                })
+            })?;
         let wal = options.wal_directory.as_deref();
         let wal = wal
             .map(|path| WalDirectory::prepare(path, self.account()))
@@ -89,14 +108,13 @@ impl Cluster {
 
     fn run_initdb(&self, options: &InitOptions, target: &Target<'_>) -> Result<(), InitErrorKind> {
         let mut command = self
-            .command(Program::Initdb)
+            .english_command(Program::Initdb)
             .map_err(InitErrorKind::MissingProgram)?
-            .args(options.arguments(self.installation().version(), &target.stage()));
+            .args(options.initdb_arguments(self.installation().version(), &target.stage()));
         if options.locale == Locale::Environment {
-            command = command.env_remove("LC_ALL");
-            for (name, value) in locale_variables() {
-                command = command.env(name, value);
-            }
+            command = command
+                .env_remove("LC_ALL")
+                .envs(options.locale_environment());
         }
         if let Some(password) = &options.password {
             // initdb reads the first line of this file, which is the pipe behind its standard
@@ -112,14 +130,12 @@ impl Cluster {
 /// The data directory on its way from nothing to a cluster, locked against others who do the same.
 struct Target<'a> {
     directory: &'a Utf8Path,
-    /// The topmost directory that did not exist before.
-    created: Option<Utf8PathBuf>,
+    /// The directory itself, and those that did not exist before. The account owns it, and so could
+    /// have any path in it lead elsewhere: what root does, it does here.
+    made: MadeDirectory,
     /// Removes what was begun if this process is killed. None where the cluster's own guard does
     /// that.
     guard: Option<DirectoryGuard>,
-    /// The directory itself. The account owns it, and so could have any path in it lead elsewhere:
-    /// what root does, it does here.
-    held: Directory,
     /// User and group of the directory before.
     owner: (u32, u32),
     _lock: DirectoryLock,
@@ -127,24 +143,14 @@ struct Target<'a> {
 
 impl<'a> Target<'a> {
     fn prepare(directory: &'a Utf8Path, account: Option<&Account>) -> Result<Self, InitErrorKind> {
-        let created = directory
-            .ancestors()
-            .take_while(|path| !path.exists())
-            .last();
-        let created = created.map(Utf8Path::to_owned);
-        let lock = make_and_lock(directory, created.as_deref(), account)?;
-        let hold = || {
-            let held = lock.directory()?;
-            let found = held.as_file().metadata()?;
-            Ok((held, (found.uid(), found.gid())))
-        };
-        let (held, owner) = hold().map_err(InitErrorKind::Directory)?;
+        let (made, lock) = make_and_lock(directory, account)?;
+        let found = made.directory().as_file().metadata();
+        let found = found.map_err(InitErrorKind::Directory)?;
         let mut target = Self {
             directory,
-            created,
+            made,
             guard: None,
-            held,
-            owner,
+            owner: (found.uid(), found.gid()),
             _lock: lock,
         };
         target.require_empty()?;
@@ -157,9 +163,13 @@ impl<'a> Target<'a> {
         }
     }
 
+    fn held(&self) -> &Directory {
+        self.made.directory()
+    }
+
     fn make_stage(&self, account: Option<&Account>) -> io::Result<()> {
-        give(&self.held.make(STAGE)?, account)?;
-        give(&self.held, account)
+        give(&self.held().make(STAGE)?, account)?;
+        give(self.held(), account)
     }
 
     /// Has what `initdb` writes removed if this process is killed. The subdirectory goes last: once
@@ -169,7 +179,7 @@ impl<'a> Target<'a> {
         let mut options = GuardOptions::new();
         if let Some(wal) = wal.filter(|wal| wal.empty) {
             let path = wal.path.clone();
-            options = match wal.created {
+            options = match wal.made.is_new() {
                 true => options.remove(path),
                 false => options.empty(path),
             };
@@ -186,7 +196,7 @@ impl<'a> Target<'a> {
     /// Refuses a directory with anything in it, but removes what an interrupted attempt of ours has
     /// left.
     fn require_empty(&self) -> Result<(), InitErrorKind> {
-        let names = || self.held.names().map_err(InitErrorKind::Directory);
+        let names = || self.held().names().map_err(InitErrorKind::Directory);
         let found = names()?;
         if found.iter().any(|name| name == "PG_VERSION") {
             return Err(InitErrorKind::AlreadyInitialized);
@@ -217,27 +227,24 @@ impl<'a> Target<'a> {
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        let stage = self.held.subdirectory(STAGE)?;
+        let stage = self.held().subdirectory(STAGE)?;
         // From now on the subdirectory marks the rest as unfinished, and must not go before it.
         if let Some(guard) = self.guard.take() {
             guard.release();
         }
         for name in stage.names()? {
             if name != "PG_VERSION" {
-                stage.move_to(&name, &self.held)?;
+                stage.move_to(&name, self.held())?;
             }
         }
-        let directory = self.held.as_file();
+        let directory = self.held().as_file();
         let mode = stage.as_file().metadata()?.mode() & 0o777;
         directory.set_permissions(Permissions::from_mode(mode))?;
         directory.sync_all()?;
-        stage.move_to("PG_VERSION", &self.held)?;
-        self.held.remove(STAGE)?;
+        stage.move_to("PG_VERSION", self.held())?;
+        self.held().remove(STAGE)?;
         directory.sync_all()?;
-        match self.directory.parent() {
-            Some(parent) => File::open(parent)?.sync_all(),
-            None => Ok(()),
-        }
+        Entry::named(self.directory)?.parent()?.as_file().sync_all()
     }
 
     /// Takes the directory back to what it was. Failing at that must not hide why.
@@ -250,26 +257,24 @@ impl<'a> Target<'a> {
         if self.clear().is_err() {
             return;
         }
-        let _ = match &self.created {
-            // Somebody else may have put something beside it: parents go only as long as they are
-            // empty.
-            Some(created) => self
-                .directory
-                .ancestors()
-                .take_while(|path| path.starts_with(created))
-                .try_for_each(fs::remove_dir),
-            None => fchown(self.held.as_file(), Some(self.owner.0), Some(self.owner.1)),
+        let _ = match self.made.is_new() {
+            true => self.made.remove(),
+            false => fchown(
+                self.held().as_file(),
+                Some(self.owner.0),
+                Some(self.owner.1),
+            ),
         };
     }
 
     /// Removes what was moved up, and then the subdirectory that tells that it is ours.
     fn clear(&self) -> io::Result<()> {
-        for name in self.held.names()? {
+        for name in self.held().names()? {
             if name.to_str().is_some_and(is_written_by_initdb) {
-                self.held.remove(&name)?;
+                self.held().remove(&name)?;
             }
         }
-        self.held.remove(STAGE)
+        self.held().remove(STAGE)
     }
 }
 
@@ -286,69 +291,56 @@ fn give(directory: &Directory, account: Option<&Account>) -> io::Result<()> {
 
 /// Makes the directory with its parents and locks it. If it goes away meanwhile, which is what
 /// becomes of it when another process fails or is killed, it is made again.
+///
+/// Parents are made enterable for the account that will own the directory, whatever the umask.
 fn make_and_lock(
     directory: &Utf8Path,
-    created: Option<&Utf8Path>,
     account: Option<&Account>,
-) -> Result<DirectoryLock, InitErrorKind> {
+) -> Result<(MadeDirectory, DirectoryLock), InitErrorKind> {
     let begun = Instant::now();
+    let mut earlier: Option<MadeDirectory> = None;
     loop {
-        make(directory, created, account).map_err(InitErrorKind::Directory)?;
-        let lock = match DirectoryLock::acquire(directory, Deadline::after(LOCK_PATIENCE)) {
-            Ok(lock) => lock,
-            Err(error) if matches!(error.kind, LockErrorKind::Busy) => {
-                return Err(InitErrorKind::Busy);
-            }
-            Err(_) if !directory.exists() && begun.elapsed() < LOCK_PATIENCE => continue,
-            Err(error) => {
-                return Err(match error.kind {
-                    LockErrorKind::Open(cause) => InitErrorKind::Directory(cause),
-                    _ => InitErrorKind::Lock(error),
-                });
-            }
+        let mut made = match Directory::create_all(directory, account.map(|_| 0o755)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && is_early(begun) => continue,
+            other => other.map_err(InitErrorKind::Directory)?,
         };
+        if let Some(earlier) = earlier.take() {
+            made.adopt(earlier);
+        }
+        let deadline = Deadline::after(LOCK_PATIENCE);
+        let lock = DirectoryLock::acquire_held(made.directory(), directory, deadline).map_err(
+            |error| match error.kind() {
+                LockErrorKind::Busy { .. } => InitErrorKind::Busy,
+                _ => InitErrorKind::Lock(error),
+            },
+        )?;
         // The lock is free while there is unfinished work: its owner was killed, and its guard is
         // about to remove what it began, the directory itself perhaps. That must not happen beneath
         // us.
         let waiting = Instant::now();
-        while directory.join(STAGE).exists() && waiting.elapsed() < GUARD_PATIENCE {
+        while made.directory().contains(STAGE).unwrap_or(false)
+            && waiting.elapsed() < GUARD_PATIENCE
+        {
             std::thread::sleep(Duration::from_millis(2));
         }
-        if directory.exists() || begun.elapsed() > LOCK_PATIENCE {
-            return Ok(lock);
+        let is_there = Directory::open(directory)
+            .and_then(|now| now.is_same(made.directory()))
+            .unwrap_or(false);
+        if is_there || !is_early(begun) {
+            return Ok((made, lock));
         }
+        earlier = Some(made);
     }
 }
 
-/// Parents are made enterable for the account that will own the directory, whatever the umask.
-fn make(
-    directory: &Utf8Path,
-    created: Option<&Utf8Path>,
-    account: Option<&Account>,
-) -> io::Result<()> {
-    if let Some(parent) = directory.parent() {
-        fs::create_dir_all(parent)?;
-        if let (Some(created), Some(_)) = (created, account) {
-            for path in parent
-                .ancestors()
-                .take_while(|path| path.starts_with(created))
-            {
-                let mode = Permissions::from_mode(0o755);
-                Directory::open(path)?.as_file().set_permissions(mode)?;
-            }
-        }
-    }
-    match DirBuilder::new().mode(0o700).create(directory) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        other => other,
-    }
+fn is_early(begun: Instant) -> bool {
+    begun.elapsed() < LOCK_PATIENCE
 }
 
 /// A directory for the write-ahead log that `initdb` may have filled before it was ended.
 struct WalDirectory {
     path: Utf8PathBuf,
-    held: Directory,
-    created: bool,
+    made: MadeDirectory,
     /// If not, `initdb` refuses it, and nothing in it is ours.
     empty: bool,
 }
@@ -360,37 +352,30 @@ impl WalDirectory {
                 "the path of the WAL directory is not absolute",
             ));
         }
-        let created = match DirBuilder::new().mode(0o700).create(path) {
-            Ok(()) => true,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
-            Err(error) => return Err(InitErrorKind::Directory(error)),
-        };
         let adopt = || {
-            let held = Directory::open(path)?;
-            if created {
-                give(&held, account)?;
+            let made = Directory::create(path)?;
+            if made.is_new() {
+                give(made.directory(), account)?;
             }
-            let empty = held.names()?.is_empty();
-            Ok((held, empty))
+            let empty = made.directory().names()?.is_empty();
+            Ok((made, empty))
         };
-        let (held, empty) = adopt().map_err(InitErrorKind::Directory)?;
+        let (made, empty) = adopt().map_err(InitErrorKind::Directory)?;
         Ok(Self {
             path: path.to_owned(),
-            held,
-            created,
+            made,
             empty,
         })
     }
 
     fn undo(&self) {
         if self.empty {
-            for name in self.held.names().unwrap_or_default() {
-                let _ = self.held.remove(name);
+            let held = self.made.directory();
+            for name in held.names().unwrap_or_default() {
+                let _ = held.remove(name);
             }
         }
-        if self.created {
-            let _ = fs::remove_dir(&self.path);
-        }
+        let _ = self.made.remove();
     }
 }
 
@@ -405,11 +390,4 @@ fn is_written_by_initdb(name: &str) -> bool {
         "postgresql.auto.conf",
     ];
     name.starts_with("pg_") || OTHERS.contains(&name)
-}
-
-/// No locale's name is other than UTF-8, but any other variable may be.
-pub(crate) fn locale_variables() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .filter(|(name, _)| name.starts_with("LC_") || name == "LANG")
 }

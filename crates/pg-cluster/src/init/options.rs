@@ -259,8 +259,51 @@ impl InitOptions {
         self
     }
 
-    /// What `initdb` would refuse, or silently get wrong.
-    pub(super) fn check(&self, version: &Version) -> Result<(), InitErrorKind> {
+    /// The name of the superuser.
+    pub fn superuser(&self) -> &str {
+        &self.user
+    }
+
+    /// The superuser's password, if one is set.
+    pub fn superuser_password(&self) -> Option<&str> {
+        self.password.as_deref()
+    }
+
+    /// The size of a WAL segment in megabytes, if one is set.
+    pub fn wal_segment_size(&self) -> Option<u32> {
+        self.wal_segment_megabytes
+    }
+
+    /// The directory for the write-ahead log, if one is set.
+    pub fn wal_location(&self) -> Option<&Utf8Path> {
+        self.wal_directory.as_deref()
+    }
+
+    /// The arguments added with [`argument`](Self::argument).
+    pub fn additional_arguments(&self) -> &[String] {
+        &self.extra_arguments
+    }
+
+    /// The locale variables of the calling process that `initdb` gets to see, `LC_*` and `LANG`:
+    /// none unless [`Locale::Environment`] is chosen.
+    pub fn locale_environment(&self) -> Vec<(String, String)> {
+        if self.locale != Locale::Environment {
+            return Vec::new();
+        }
+        // The name of a locale is UTF-8; any other variable need not be.
+        std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .filter(|(name, _)| name.starts_with("LC_") || name == "LANG")
+            .collect()
+    }
+
+    /// Refuses what `initdb` of this version would refuse, or silently get wrong.
+    /// [`Cluster::init`](crate::Cluster::init) does this first.
+    ///
+    /// # Errors
+    ///
+    /// [`InitErrorKind::Option`] or [`InitErrorKind::Unsupported`].
+    pub fn check(&self, version: &Version) -> Result<(), InitErrorKind> {
         let broken = |text: &str| text.contains(['\n', '\r', '\0']);
         let impossible = match &self.password {
             Some(password) if password.is_empty() => Some("the password is empty"),
@@ -311,8 +354,9 @@ impl InitOptions {
         needed
     }
 
-    /// The arguments for `initdb` of this version.
-    pub(crate) fn arguments(&self, version: &Version, directory: &Utf8Path) -> Vec<String> {
+    /// The arguments that `initdb` of this version gets for these options and this data directory.
+    /// The password is not among them.
+    pub fn initdb_arguments(&self, version: &Version, directory: &Utf8Path) -> Vec<String> {
         let mut arguments = vec![
             format!("--pgdata={directory}"),
             format!("--username={}", name_for_initdb(&self.user)),

@@ -41,7 +41,7 @@ pub(super) fn rename(
         script += &format!("ALTER ROLE \"{role}\" PASSWORD {};\n", literal(password));
     }
     let command = cluster
-        .command(Program::Postgres)
+        .english_command(Program::Postgres)
         .map_err(InitErrorKind::MissingProgram)?
         .args(["--single", "-D", target.stage().as_str()])
         .args([

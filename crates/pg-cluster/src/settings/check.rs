@@ -5,7 +5,7 @@ use std::time::Duration;
 use camino::Utf8Path;
 use pg_install::{ParameterContext, Program, ServerParameters};
 
-use super::{SettingsError, SettingsErrorKind};
+use super::{SettingsError, SettingsErrorKind, preload};
 use crate::{Cluster, ConfigurationProblem};
 
 /// What [`Settings::check`](super::Settings::check) found out.
@@ -74,7 +74,7 @@ impl std::fmt::Display for SettingProblemKind {
 }
 
 /// It takes some 15 ms where nothing is wrong with the machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(super) fn check(
     cluster: &Cluster,
@@ -110,12 +110,10 @@ pub(super) fn check(
             needs_restart,
         });
     };
-    let message = match ConfigurationProblem::read_all(&complaint)
-        .into_iter()
-        .next()
-    {
-        Some(problem) => problem.message,
-        None => complaint.trim().to_owned(),
+    let problem = ConfigurationProblem::read_all_or_whole(&complaint).swap_remove(0);
+    let message = match &problem.hint {
+        Some(hint) => format!("{problem} (hint: {hint})"),
+        None => problem.to_string(),
     };
     // `--describe-config` does not list what only tells.
     if message.contains("cannot be changed") && parameter.is_none() {
@@ -144,9 +142,14 @@ pub(super) fn read_by_server(
     let config_file = format!("config_file={staged}");
     let verdict = ask(cluster, &["-c", &config_file])
         .map_err(|kind| SettingsError::new(path.to_owned(), kind))?;
-    Ok(verdict.map_or_else(Vec::new, |complaint| {
+    let problems = |complaint: &str| {
         ConfigurationProblem::read_all_or_whole(&complaint.replace(staged.as_str(), path.as_str()))
-    }))
+    };
+    match verdict {
+        Some(complaint) => Ok(problems(&complaint)),
+        None => preload::unloadable(cluster, staged)
+            .map_err(|kind| SettingsError::new(path.to_owned(), kind)),
+    }
 }
 
 /// Starts `postgres -C`, which reads a whole configuration, says what it thinks of it in English,
@@ -158,7 +161,7 @@ fn ask(cluster: &Cluster, settings: &[&str]) -> Result<Option<String>, SettingsE
         false => Utf8Path::new("/"),
     };
     let asked = cluster
-        .command(Program::Postgres)
+        .english_command(Program::Postgres)
         .map_err(|error| SettingsErrorKind::Installation(Box::new(error)))?
         .args([
             "-D",

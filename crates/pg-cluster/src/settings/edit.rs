@@ -1,19 +1,17 @@
 //! One change to the file: under the lock, judged if wanted, whole or not at all.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use pg_proc::{Account, Deadline, DirectoryLock};
+use pg_proc::{Account, Deadline, Directory, DirectoryLock, Entry, ForeignLink, Replacement};
 use pgconf_parse::{Document, EditError, SettingName};
 
-use super::replace::Replacement;
-use super::{
-    SettingOrigin, SettingsError, SettingsErrorKind, check, read_document, read_effective,
-};
+use super::{SettingOrigin, SettingsError, SettingsErrorKind, check, read_effective};
 use crate::Cluster;
 
 /// Who judges a change before it replaces the file.
@@ -52,6 +50,10 @@ pub struct Shadowed {
 
 /// How long other editors of the same file may keep us waiting.
 const LOCK_PATIENCE: Duration = Duration::from_secs(30);
+/// Ends the name of the new content while it stands beside the old one.
+const SUFFIX: &str = ".pg-cluster-new";
+/// How long the file may be: what a [`Resolver`](pgconf_parse::Resolver) reads at most.
+const MAX_TEXT: u64 = 16 << 20;
 
 pub(super) fn edit(
     cluster: &Cluster,
@@ -61,20 +63,31 @@ pub(super) fn edit(
     change: impl FnOnce(&mut Document) -> Result<(), EditError>,
 ) -> Result<Written, SettingsError> {
     let failed = |kind| SettingsError::new(path.to_owned(), kind);
-    let target = resolve_link(cluster, path).map_err(failed)?;
-    let directory = target.parent().unwrap_or(Utf8Path::new("/"));
-    let _lock = DirectoryLock::acquire(directory, Deadline::after(LOCK_PATIENCE))
+    let read = |error| failed(of_reading(error));
+    // From here on everything is done in this directory, with this file: in one of another account
+    // whatever has that path may change between two looks.
+    let entry = Entry::find(path).map_err(read)?;
+    let directory = entry.parent().map_err(read)?;
+    let place = directory_of(&entry);
+    let _lock = DirectoryLock::acquire_held(&directory, place, Deadline::after(LOCK_PATIENCE))
         .map_err(|error| failed(SettingsErrorKind::Lock(error)))?;
 
-    let old = read_document(&target).map_err(failed)?;
+    let file = entry.open_file().map_err(|error| match error.kind() {
+        // Such as the null device, to which a link may lead in order to switch the file off.
+        io::ErrorKind::InvalidInput => failed(SettingsErrorKind::Write(error)),
+        _ => read(error),
+    })?;
+    require_leave_of_server(cluster, path, &entry, &file).map_err(failed)?;
+    let text = pg_proc::read_all(&file, MAX_TEXT).map_err(read)?;
+    let old = Document::parse(text);
     let mut new = old.clone();
     change(&mut new).map_err(|error| failed(SettingsErrorKind::Edit(error)))?;
     let changed = new != old;
     if changed {
-        let replacement = Replacement::stage(&target, new.as_bytes())
+        let replacement = Replacement::stage(&entry, &file, SUFFIX, new.as_bytes())
             .map_err(|error| failed(SettingsErrorKind::Write(error)))?;
         if validation == Validation::Server {
-            let problems = check::read_by_server(cluster, replacement.staged(), path)?;
+            let problems = check::read_by_server(cluster, &lossy(replacement.path()), path)?;
             if !problems.is_empty() {
                 return Err(failed(SettingsErrorKind::Rejected(problems)));
             }
@@ -90,48 +103,42 @@ pub(super) fn edit(
     })
 }
 
-/// The file to be changed: a symbolic link stays.
-///
-/// Whoever owns the directory can put a link into it, and a server's command line can name any
-/// file. Neither must have root change what belongs to somebody else. It is the kernel's rule for
-/// directories such as `/tmp` (`fs.protected_symlinks` in proc_sys_fs(5)).
-fn resolve_link(cluster: &Cluster, path: &Utf8Path) -> Result<Utf8PathBuf, SettingsErrorKind> {
+/// A server's command line can name any file. It must not have root change what belongs to another
+/// user, no more than a link in its data directory.
+fn require_leave_of_server(
+    cluster: &Cluster,
+    path: &Utf8Path,
+    entry: &Entry,
+    file: &File,
+) -> Result<(), SettingsErrorKind> {
+    if cluster.given_config_file().is_some() || path.parent() == Some(cluster.data_directory()) {
+        return Ok(());
+    }
     let look = || {
-        let target = path.canonicalize_utf8()?;
-        let (owner, makers) = (fs::metadata(&target)?.uid(), makers(cluster, path)?);
-        Ok((target, owner, makers))
+        let server = Directory::open(cluster.data_directory())?.owner()?;
+        Ok((server, file.metadata()?.uid()))
     };
-    let (target, owner, makers) = look().map_err(SettingsErrorKind::Read)?;
-    let is_ours = |uid| Account::current().is_ok_and(|account| account.uid() == uid);
-    match makers
-        .iter()
-        .all(|&uid| uid == 0 || uid == owner || is_ours(uid))
-    {
-        true => Ok(target),
-        false => Err(SettingsErrorKind::ForeignLink(target)),
+    let (server, owner) = look().map_err(SettingsErrorKind::Read)?;
+    let is_ours = Account::current().is_ok_and(|account| account.uid() == server);
+    match server == 0 || server == owner || is_ours {
+        true => Ok(()),
+        false => Err(SettingsErrorKind::ForeignLink(lossy(entry.path()))),
     }
 }
 
-/// Those who have said that this path means the file that it leads to, other than the caller.
-fn makers(cluster: &Cluster, path: &Utf8Path) -> io::Result<Vec<u32>> {
-    let mut makers = Vec::new();
-    let by_server =
-        cluster.given_config_file().is_none() && path.parent() != Some(cluster.data_directory());
-    if by_server {
-        makers.push(fs::metadata(cluster.data_directory())?.uid());
+fn of_reading(error: io::Error) -> SettingsErrorKind {
+    match ForeignLink::of(&error) {
+        Some(link) => SettingsErrorKind::ForeignLink(link.leads_to().to_owned()),
+        None => SettingsErrorKind::Read(error),
     }
-    let mut link = path.to_owned();
-    // The kernel follows no more (`MAXSYMLINKS`).
-    for _ in 0..40 {
-        let found = fs::symlink_metadata(&link)?;
-        if !found.is_symlink() {
-            break;
-        }
-        makers.push(found.uid());
-        let leads_to = link.read_link_utf8()?;
-        link = link.parent().unwrap_or(Utf8Path::new("/")).join(leads_to);
-    }
-    Ok(makers)
+}
+
+fn directory_of(entry: &Entry) -> Utf8PathBuf {
+    lossy(entry.path().parent().unwrap_or(Path::new("/")))
+}
+
+fn lossy(path: &Path) -> Utf8PathBuf {
+    path.to_string_lossy().into_owned().into()
 }
 
 /// The settings that have another value in the new document than in the old one.

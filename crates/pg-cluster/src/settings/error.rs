@@ -8,6 +8,7 @@ use pg_install::MissingProgramError;
 use pg_proc::LockErrorKind;
 
 use crate::ConfigurationProblem;
+use crate::configuration_problem::hints;
 
 /// An error in reading or writing a cluster's settings.
 #[derive(Debug, thiserror::Error)]
@@ -77,16 +78,32 @@ impl SettingsError {
             {
                 Some("the file and its directory have to be open to this process: it belongs to the server's account".into())
             }
-            SettingsErrorKind::Lock(error) if matches!(error.kind, LockErrorKind::Busy) => {
-                Some("another program is changing the file: try again".into())
-            }
+            SettingsErrorKind::Lock(error) => match error.kind() {
+                LockErrorKind::Busy { holder: None } => {
+                    Some("another program is changing the file: try again".into())
+                }
+                _ => error.hint(),
+            },
             SettingsErrorKind::Installation(cause) => {
                 cause.downcast_ref::<MissingProgramError>()?.hint()
             }
             SettingsErrorKind::ForeignLink(_) => {
                 Some("if it is meant to lead there, have it belong to the owner of the file".into())
             }
-            SettingsErrorKind::Rejected(_) => Some("nothing was changed".into()),
+            SettingsErrorKind::Rejected(problems) => Some(match hints(problems) {
+                Some(hint) => format!("nothing was changed; the server says: {hint}").into(),
+                None => "nothing was changed".into(),
+            }),
+            SettingsErrorKind::Write(cause)
+                if cause.kind() == io::ErrorKind::ResourceBusy =>
+            {
+                Some(
+                    "the file is a mount point of its own, and cannot be replaced: mount its directory instead, or have it `include` a file \
+                     in a directory that can be changed"
+                        .into(),
+                )
+            }
+            SettingsErrorKind::Program(error) => error.hint(),
             _ => None,
         }
     }

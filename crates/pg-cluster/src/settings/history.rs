@@ -3,7 +3,7 @@
 use std::fmt;
 
 use camino::Utf8PathBuf;
-use pgconf_parse::{Explanation, LocatedAssignment};
+use pgconf_parse::{LocatedAssignment, SettingExplanation};
 
 /// One assignment to a setting, and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub struct SettingHistory {
 }
 
 impl SettingHistory {
-    pub(super) fn new(name: &str, explanation: &Explanation<'_>) -> Self {
+    pub(super) fn new(name: &str, explanation: &SettingExplanation<'_>) -> Self {
         let assignments = explanation.assignments();
         Self {
             name: name.to_owned(),
@@ -77,7 +77,7 @@ impl SettingHistory {
     }
 }
 
-/// In the words of [`Explanation`]: a line for each assignment, and what the server complains
+/// In the words of [`SettingExplanation`]: a line for each assignment, and what the server complains
 /// about.
 impl fmt::Display for SettingHistory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,7 +4,8 @@ mod check;
 mod edit;
 mod error;
 mod history;
-mod replace;
+mod preload;
+mod readable;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,6 +19,7 @@ pub use self::check::{SettingCheck, SettingProblem, SettingProblemKind};
 pub use self::edit::{Shadowed, Validation, Written};
 pub use self::error::{SettingsError, SettingsErrorKind};
 pub use self::history::{SettingHistory, SettingOrigin};
+use self::readable::Readable;
 use crate::Cluster;
 
 /// The settings in a cluster's `postgresql.conf`, obtained from [`Cluster::settings`].
@@ -90,7 +92,7 @@ impl<'c> Settings<'c> {
     /// # Errors
     ///
     /// If the file cannot be read.
-    pub fn get_set<N: AsRef<str>>(
+    pub fn get_many<N: AsRef<str>>(
         &self,
         names: impl IntoIterator<Item = N>,
     ) -> Result<BTreeMap<String, String>, SettingsError> {
@@ -229,7 +231,8 @@ impl<'c> Settings<'c> {
     }
 
     /// All files together as the server would read them at its start: includes resolved,
-    /// `postgresql.auto.conf` last.
+    /// `postgresql.auto.conf` last. Under root a file that the [account](Cluster::account) of the
+    /// server may not read counts as one that cannot be opened.
     ///
     /// # Errors
     ///
@@ -274,6 +277,6 @@ fn read_effective(cluster: &Cluster, path: &Utf8Path) -> Result<Configuration, S
     Resolver::new()
         .major(cluster.installation().major_version().first())
         .auto_conf(auto_conf)
-        .read(path.as_std_path())
+        .load(&Readable::by(cluster.account()), path.as_std_path())
         .map_err(|error| SettingsError::new(path.to_owned(), SettingsErrorKind::Resolve(error)))
 }

@@ -4,18 +4,55 @@
 //! own check accepts the configuration. They are the same in every language. What the log says is
 //! looked at last, by what is not translated.
 
-use std::io;
+use std::io::{self, Read as _};
 use std::net::{TcpListener, ToSocketAddrs as _};
 use std::time::Duration;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use pg_install::Program;
-use pg_proc::{Endpoint, Found, Ping, Postmaster, Server, SocketPath};
+use pg_proc::{Endpoint, Found, PidFile, Ping, Postmaster, Server, ServerMessage, SocketPath};
 
+use super::error::{LIBRARIES, MISSING_FILE, PRE_EXISTING, TakenAddress};
 use super::{StartError, StartErrorKind, StartOptions};
 use crate::cluster::OwnServer;
 use crate::control_data::{ControlData, ControlState};
-use crate::{Cluster, ConfigurationProblem, listening};
+use crate::listening::Listening;
+use crate::settings::SettingOrigin;
+use crate::{Cluster, ConfigurationProblem, command_line, listening, parts};
+
+/// A reason, if it is the one.
+type Reason = fn(&Evidence<'_>) -> Option<StartErrorKind>;
+
+/// Every known reason in the order in which they are looked for: what the system says before what
+/// the server has written, and what is certain before what is likely.
+const REASONS: [Reason; 16] = [
+    held,
+    own_server,
+    incomplete,
+    recovery_target,
+    memory_of_an_earlier_server,
+    configuration,
+    libraries,
+    access_rules,
+    missing_access_rules,
+    address,
+    socket_group,
+    full_disk,
+    shared_memory,
+    no_space,
+    statistics_directory,
+    recovery,
+];
+
+/// What a server that has ended leaves to go by.
+struct Evidence<'a> {
+    cluster: &'a Cluster,
+    options: &'a StartOptions,
+    process: &'a Server,
+    log: String,
+    messages: Vec<ServerMessage>,
+    listening: Listening,
+}
 
 /// The error for a server of ours that has ended.
 pub(super) fn of_end(cluster: &Cluster, server: &OwnServer) -> StartError {
@@ -25,25 +62,80 @@ pub(super) fn of_end(cluster: &Cluster, server: &OwnServer) -> StartError {
     // What it leaves behind for a moment may still be writing the log.
     let _ = process.wait_gone(Duration::from_secs(1));
     let log = server.log_tail().unwrap_or_default();
-    let kind = held(cluster, process)
-        .or_else(|| configuration(cluster, options))
-        .or_else(|| access_rules(cluster, &log))
-        .or_else(|| address(cluster, options, &log))
-        .or_else(|| full_disk(cluster, &log))
-        .or_else(|| shared_memory(&log))
-        .or_else(|| recovery(cluster, &log))
+    let evidence = Evidence {
+        cluster,
+        options,
+        process,
+        messages: ServerMessage::read_all(&log),
+        log,
+        listening: listening::before_start(cluster, options),
+    };
+    let kind = REASONS
+        .iter()
+        .find_map(|reason| reason(&evidence))
         .unwrap_or_else(|| StartErrorKind::Ended {
             status: process.exit_status(),
-            message: last_words(&log),
+            message: evidence.last_words(),
         });
-    StartError::new(cluster.data_directory(), kind).with_log(log)
+    let destination = evidence.log_destination();
+    StartError::new(cluster.data_directory(), kind)
+        .with_log(evidence.log)
+        .with_log_destination(destination)
 }
 
-fn held(cluster: &Cluster, server: &Server) -> Option<StartErrorKind> {
+impl Evidence<'_> {
+    /// The value of a setting at this start, and the file and line that it comes from; none for
+    /// one that no file and no option sets.
+    fn setting(&self, name: &str) -> Option<(String, Option<SettingOrigin>)> {
+        let given = self.options.settings.iter();
+        if let Some((_, value)) = given
+            .rev()
+            .find(|(given, _)| command_line::is_same(given, name))
+        {
+            return Some((value.clone(), None));
+        }
+        let history = self.cluster.settings().explain(name).ok()?;
+        let origin = history.winner()?;
+        Some((origin.value.clone(), Some(origin.clone())))
+    }
+
+    /// A complaint about a setting, with its place.
+    fn problem(&self, name: &str, message: &ServerMessage) -> StartErrorKind {
+        let origin = self.setting(name).and_then(|(_, origin)| origin);
+        StartErrorKind::Configuration(vec![ConfigurationProblem {
+            file: origin.as_ref().map(|origin| origin.file.clone()),
+            line: origin.and_then(|origin| u32::try_from(origin.line).ok()),
+            message: format!("{name}: {}", message.message),
+            detail: message.detail.clone(),
+            hint: message.hint.clone(),
+        }])
+    }
+
+    fn says(&self, words: &str) -> Option<&ServerMessage> {
+        self.messages.iter().find(|message| message.contains(words))
+    }
+
+    /// The gravest message, where severities are known, or the last one.
+    fn last_words(&self) -> Option<ServerMessage> {
+        ServerMessage::gravest(&self.messages)
+            .or(self.messages.last())
+            .cloned()
+    }
+
+    /// Where the server's messages go instead of where they could be read.
+    fn log_destination(&self) -> Option<String> {
+        let (value, _) = self.setting("log_destination")?;
+        let can_be_read = ["stderr", "csvlog", "jsonlog"];
+        (!can_be_read.iter().any(|form| value.contains(form)))
+            .then(|| format!("{value} (`log_destination`)"))
+    }
+}
+
+fn held(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
     // A winner that has made its lock file and not yet filled it.
     for _ in 0..20 {
-        match cluster.find().ok()? {
-            Found::Running(other) if other.pid() != server.pid() => {
+        match evidence.cluster.find().ok()? {
+            Found::Running(other) if other.pid() != evidence.process.pid() => {
                 return Some(StartErrorKind::Held(other.pid()));
             }
             Found::SingleUser(pid) | Found::OtherUsers { pid, .. } => {
@@ -58,118 +150,285 @@ fn held(cluster: &Cluster, server: &Server) -> Option<StartErrorKind> {
     None
 }
 
+/// A server of this very data directory, known by its socket where its `postmaster.pid` is gone.
+fn own_server(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
+    let Listening {
+        socket_directories,
+        port,
+        ..
+    } = &evidence.listening;
+    let sockets = socket_directories
+        .iter()
+        .filter_map(|directory| SocketPath::new(directory, *port).ok());
+    sockets
+        .filter_map(|socket| {
+            let lock = socket.read_lock().ok().flatten();
+            holder_of_socket(evidence.cluster, &socket, lock.as_ref())
+        })
+        .find(|kind| matches!(kind, StartErrorKind::Held(_)))
+}
+
+/// The server stops at the first directory that is missing, and says so. There may be more.
+fn incomplete(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
+    let missing = parts::missing(evidence.cluster);
+    // Not `base`, which is in many words, and is looked for beforehand.
+    let is_said = |name: &String| name.contains('_') && evidence.log.contains(name.as_str());
+    missing
+        .iter()
+        .any(is_said)
+        .then_some(StartErrorKind::Incomplete(missing))
+}
+
+/// How much of a file is read that the server's account can make.
+const LONGEST_FILE: u64 = 1 << 20;
+
+fn recovery_target(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
+    let is_asked_for = |value: &str| value.eq_ignore_ascii_case("shutdown");
+    let by_setting = || {
+        let (value, _) = evidence.setting("recovery_target_action")?;
+        is_asked_for(&value).then_some(())
+    };
+    // Up to PostgreSQL 11; it has the grammar of `postgresql.conf`.
+    let by_file = || {
+        let path = evidence.cluster.data_directory().join("recovery.conf");
+        let mut text = Vec::new();
+        let file = pg_proc::open_regular_file(path).ok()?;
+        file.take(LONGEST_FILE).read_to_end(&mut text).ok()?;
+        let document = pgconf_parse::Document::parse(text);
+        let value = document.get("recovery_target_action")?;
+        is_asked_for(&value.value_lossy()).then_some(())
+    };
+    let state = ControlData::read(evidence.cluster.data_directory())
+        .ok()?
+        .state;
+    let ended_well = evidence.process.exit_status()?.success();
+    (ended_well && state == ControlState::ShutDownInRecovery)
+        .then(|| by_setting().or_else(by_file))?
+        .map(|()| StartErrorKind::RecoveryTarget)
+}
+
+/// Before the address: processes of the earlier server may hold that as well.
+fn memory_of_an_earlier_server(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
+    let message = evidence.says(PRE_EXISTING)?;
+    Some(StartErrorKind::SharedMemory(message.clone()))
+}
+
 /// Has the server read the same configuration again, in English.
-fn configuration(cluster: &Cluster, options: &StartOptions) -> Option<StartErrorKind> {
+fn configuration(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
+    let cluster = evidence.cluster;
     let error = cluster
-        .command(Program::Postgres)
+        .english_command(Program::Postgres)
         .ok()?
         .current_dir(cluster.data_directory())
-        .args(cluster.server_arguments(options))
+        .args(cluster.server_arguments(evidence.options))
         .args(["-c", "lc_messages=C", "-C", "port"])
-        .run(options.timeout)
+        .run(evidence.options.timeout)
         .err()?;
     // What it wrote counts, also where its status was not seen.
     let said = String::from_utf8_lossy(&error.stderr);
-    let problems = ConfigurationProblem::read_all(&said);
     // A program that cannot be loaded says nothing like that, and another reason is to be looked
     // for.
-    if problems.is_empty() && !said.contains("FATAL:  ") {
-        return None;
-    }
-    Some(StartErrorKind::Configuration(
-        ConfigurationProblem::read_all_or_whole(&said),
-    ))
+    let is_verdict = !ConfigurationProblem::read_all(&said).is_empty()
+        || ServerMessage::gravest(&ServerMessage::read_all(&said)).is_some();
+    is_verdict
+        .then(|| StartErrorKind::Configuration(ConfigurationProblem::read_all_or_whole(&said)))
+}
+
+/// A library is named by the message in every language. That check does not load them.
+fn libraries(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
+    let (value, _) = evidence.setting(LIBRARIES)?;
+    let names = pgconf_parse::split_directories(&value).unwrap_or_default();
+    let message = ServerMessage::gravest(&evidence.messages).or(evidence.messages.last())?;
+    names
+        .iter()
+        .any(|name| message.message.contains(&*name.to_string_lossy()))
+        .then(|| evidence.problem(LIBRARIES, message))
 }
 
 /// `pg_hba.conf` and `pg_ident.conf` are not read by that check. The server's log names the file
 /// and the line in every language (`tokenize_auth_file` and `parse_hba_line` in
-/// src/backend/libpq/hba.c); what is wrong stands in the line above.
-fn access_rules(cluster: &Cluster, log: &str) -> Option<StartErrorKind> {
-    let lines: Vec<&str> = log.lines().collect();
-    for file in [cluster.hba_file(), cluster.ident_file()] {
-        let problems: Vec<ConfigurationProblem> = lines
+/// src/backend/libpq/hba.c), in the context of the message or, in a language that is not known, in
+/// the line below it.
+fn access_rules(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
+    let messages = &evidence.messages;
+    let number = |text: &str, file: &Utf8Path| -> Option<u32> {
+        text.replace(file.as_str(), "")
+            .split(|c: char| !c.is_ascii_digit())
+            .find_map(|digits| digits.parse().ok())
+    };
+    for file in [evidence.cluster.hba_file(), evidence.cluster.ident_file()] {
+        let problem = |(n, message): (usize, &ServerMessage)| {
+            let (line, said) = match &message.context {
+                Some(context) if context.contains(file.as_str()) => {
+                    (number(context, &file), message)
+                }
+                _ if !message.message.contains(file.as_str()) => return None,
+                _ => match number(&message.message, &file) {
+                    Some(line) => (Some(line), messages.get(n.checked_sub(1)?)?),
+                    None => (None, message),
+                },
+            };
+            Some(ConfigurationProblem {
+                file: Some(file.clone()),
+                line,
+                message: said.message.clone(),
+                detail: said.detail.clone(),
+                hint: said.hint.clone(),
+            })
+        };
+        let (told, closing): (Vec<_>, Vec<_>) = messages
             .iter()
             .enumerate()
-            .filter(|(_, line)| line.contains(file.as_str()))
-            .filter_map(|(n, line)| {
-                let number = without_prefix(&line.replace(file.as_str(), ""))
-                    .split(|c: char| !c.is_ascii_digit())
-                    .find_map(|digits| digits.parse().ok());
-                let message = match number {
-                    Some(_) => lines.get(n.checked_sub(1)?)?,
-                    None => line,
-                };
-                Some(ConfigurationProblem {
-                    file: Some(file.clone()),
-                    line: number,
-                    message: without_prefix(message).to_owned(),
-                })
-            })
-            .collect();
+            .filter_map(problem)
+            .partition(|problem| problem.line.is_some());
         // The closing complaint about the whole file has no line.
-        let mut told: Vec<_> = problems
-            .iter()
-            .filter(|p| p.line.is_some())
-            .cloned()
-            .collect();
-        if told.is_empty() {
-            told = problems;
-        }
-        if !told.is_empty() {
+        let told = if told.is_empty() { closing } else { told };
+        if !told.is_empty() && file.exists() {
             return Some(StartErrorKind::Configuration(told));
         }
     }
     None
 }
 
+fn missing_access_rules(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
+    let file = evidence.cluster.hba_file();
+    let name = file.file_name()?;
+    (!file.exists() && evidence.log.contains(name)).then(|| {
+        StartErrorKind::Configuration(vec![ConfigurationProblem {
+            file: Some(file.clone()),
+            message: MISSING_FILE.to_owned(),
+            ..ConfigurationProblem::default()
+        }])
+    })
+}
+
+/// A group that does not exist, or that the server's account may not give files to
+/// (`Setup_AF_UNIX` in src/backend/libpq/pqcomm.c).
+fn socket_group(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
+    const SETTING: &str = "unix_socket_group";
+    let (group, _) = evidence.setting(SETTING)?;
+    if group.is_empty() {
+        return None;
+    }
+    let quoted = format!("\"{group}\"");
+    let sockets = &evidence.listening.socket_directories;
+    // That the address is in use was looked for before.
+    let names_socket = |message: &ServerMessage, directory: &Utf8PathBuf| {
+        SocketPath::new(directory, evidence.listening.port).is_ok_and(|socket| {
+            message
+                .message
+                .contains(&format!("\"{}\"", socket.socket()))
+        })
+    };
+    let refused = |message: &&ServerMessage| {
+        message.message.contains(&quoted) || sockets.iter().any(|s| names_socket(message, s))
+    };
+    let message = evidence.messages.iter().find(refused)?;
+    Some(evidence.problem(SETTING, message))
+}
+
 /// Tries what the server tried, with the same socket options.
-fn address(cluster: &Cluster, options: &StartOptions, log: &str) -> Option<StartErrorKind> {
-    let listening = listening::before_start(cluster, options);
+fn address(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
+    let listening = &evidence.listening;
     let port = listening.port;
     for directory in &listening.socket_directories {
         let Ok(socket) = SocketPath::new(directory, port) else {
             continue;
         };
         // Our own server has gone, and has taken its lock files with it.
-        let owner = socket
-            .read_lock()
-            .ok()
-            .flatten()
-            .and_then(|lock| lock.data_directory);
-        let found = owner.and_then(|directory| Postmaster::find(&directory).ok());
-        let in_use = matches!(found, Some(Found::Running(_) | Found::OtherUsers { .. }))
-            || is_served(socket.clone());
-        if in_use {
-            return Some(StartErrorKind::AddressInUse(socket.socket().to_string()));
+        let lock = socket.read_lock().ok().flatten();
+        if let Some(kind) = holder_of_socket(evidence.cluster, &socket, lock.as_ref()) {
+            return Some(kind);
         }
         // What the server says of its lock file names the file in every language.
-        if log.contains(socket.lock_file().as_str()) {
-            return Some(if socket.lock_file().exists() {
-                StartErrorKind::AddressInUse(socket.socket().to_string())
-            } else {
-                StartErrorKind::SocketDirectory {
+        if evidence.log.contains(socket.lock_file().as_str()) {
+            return Some(match lock {
+                Some(lock) => StartErrorKind::StaleSocketLock {
+                    path: socket.lock_file(),
+                    pid: lock.pid,
+                },
+                None if socket.lock_file().exists() => StartErrorKind::AddressInUse(TakenAddress {
+                    address: socket.socket().to_string(),
+                    pid: None,
+                    data_directory: None,
+                }),
+                None => StartErrorKind::SocketDirectory {
                     path: directory.clone(),
                     cause: io::ErrorKind::PermissionDenied.into(),
-                }
+                },
             });
         }
     }
-    for host in &listening.tcp_hosts {
-        let Ok(mut addresses) = (host.as_str(), port).to_socket_addrs() else {
-            continue;
+    tcp_address(evidence)
+}
+
+/// The living server of a socket; also one of this very data directory, which is not found by its
+/// `postmaster.pid`.
+fn holder_of_socket(
+    cluster: &Cluster,
+    socket: &SocketPath,
+    lock: Option<&PidFile>,
+) -> Option<StartErrorKind> {
+    let data_directory = lock.and_then(|lock| lock.data_directory.clone());
+    let is_ours = data_directory
+        .as_ref()
+        .and_then(|path| path.canonicalize_utf8().ok())
+        .is_some_and(|path| {
+            cluster
+                .data_directory()
+                .canonicalize_utf8()
+                .is_ok_and(|ours| ours == path)
+        });
+    let found = data_directory
+        .as_ref()
+        .and_then(|directory| Postmaster::find(directory).ok());
+    let pid = match found {
+        Some(Found::Running(server)) => Some(server.pid()),
+        Some(Found::OtherUsers { pid, .. }) => Some(pid),
+        _ if is_served(socket.clone()) => lock.map(|lock| lock.pid),
+        _ => return None,
+    };
+    Some(match pid.filter(|_| is_ours) {
+        Some(pid) => StartErrorKind::Held(pid),
+        None => StartErrorKind::AddressInUse(TakenAddress {
+            address: socket.socket().to_string(),
+            pid,
+            data_directory,
+        }),
+    })
+}
+
+fn tcp_address(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
+    let Listening {
+        tcp_hosts, port, ..
+    } = &evidence.listening;
+    for host in tcp_hosts {
+        let addresses = match (host.as_str(), *port).to_socket_addrs() {
+            Ok(addresses) => addresses,
+            Err(cause) if evidence.log.contains(&format!("\"{host}\"")) => {
+                return Some(StartErrorKind::Unresolved {
+                    host: host.clone(),
+                    cause,
+                });
+            }
+            Err(_) => continue,
         };
-        let taken = addresses.find(|address| {
+        let taken = addresses.into_iter().find(|address| {
             TcpListener::bind(address).is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
         });
         if let Some(address) = taken {
-            return Some(StartErrorKind::AddressInUse(address.to_string()));
+            return Some(StartErrorKind::AddressInUse(TakenAddress {
+                address: address.to_string(),
+                pid: pg_proc::tcp_listener(*port),
+                data_directory: None,
+            }));
         }
     }
     None
 }
 
 /// Whether somebody listens there, be it a PostgreSQL server or not.
-fn is_served(socket: SocketPath) -> bool {
+pub(super) fn is_served(socket: SocketPath) -> bool {
     use io::ErrorKind::{ConnectionRefused, NotFound, PermissionDenied};
     match pg_proc::ping(&Endpoint::unix(socket), ADDRESS_PATIENCE) {
         Ping::NoResponse(error) => {
@@ -182,19 +441,19 @@ fn is_served(socket: SocketPath) -> bool {
 /// How long somebody who listens may take to answer, or not.
 const ADDRESS_PATIENCE: Duration = Duration::from_secs(1);
 
+/// What the C library says where a disk, a limit of shared memory, or `/dev/shm` is full.
+const NO_SPACE: &str = "No space left on device";
+
 /// What was written last may have been removed again: then there is room, but not enough.
-fn full_disk(cluster: &Cluster, log: &str) -> Option<StartErrorKind> {
-    let data = cluster.data_directory().to_owned();
+fn full_disk(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
+    let data = evidence.cluster.data_directory().to_owned();
     let wal = data.join("pg_wal");
     let room = |path: &Utf8PathBuf| pg_proc::available_space(path).unwrap_or(u64::MAX);
-    let said = log.contains("No space left on device");
-    let wal_failed = log.contains("pg_wal/");
+    let wal_failed = evidence.log.contains("pg_wal/");
     if room(&data) < 64 << 10 {
         Some(StartErrorKind::DiskFull(data))
-    } else if room(&wal) < 64 << 10 || ((said || wal_failed) && room(&wal) < WAL_SEGMENT) {
+    } else if room(&wal) < 64 << 10 || (wal_failed && room(&wal) < WAL_SEGMENT) {
         Some(StartErrorKind::DiskFull(wal))
-    } else if said {
-        Some(StartErrorKind::DiskFull(data))
     } else {
         None
     }
@@ -204,50 +463,53 @@ fn full_disk(cluster: &Cluster, log: &str) -> Option<StartErrorKind> {
 const WAL_SEGMENT: u64 = 16 << 20;
 
 /// The failed system calls stand in the server's DETAIL in every language.
-fn shared_memory(log: &str) -> Option<StartErrorKind> {
-    const SIGNS: [&str; 5] = [
+fn shared_memory(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
+    const SIGNS: [&str; 6] = [
         "shmget(",
         "shmat(",
         "shmctl(",
-        "pre-existing shared memory block",
         "anonymous shared memory",
+        "shared memory segment",
+        "/PostgreSQL.",
     ];
-    let line = log
-        .lines()
-        .find(|line| SIGNS.iter().any(|sign| line.contains(sign)))?;
-    Some(StartErrorKind::SharedMemory(
-        without_prefix(line).to_owned(),
-    ))
+    let has_sign = |message: &&ServerMessage| SIGNS.iter().any(|sign| message.contains(sign));
+    let message = evidence.messages.iter().find(has_sign)?;
+    Some(StartErrorKind::SharedMemory(message.clone()))
 }
 
-fn recovery(cluster: &Cluster, log: &str) -> Option<StartErrorKind> {
-    let state = ControlData::read(cluster.data_directory()).ok()?.state;
+/// After shared memory, of which the system says the same.
+fn no_space(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
+    evidence.says(NO_SPACE)?;
+    let data = evidence.cluster.data_directory().to_owned();
+    let wal = data.join("pg_wal");
+    let wal_is_full = pg_proc::available_space(&wal).is_ok_and(|room| room < WAL_SEGMENT);
+    Some(StartErrorKind::DiskFull(if wal_is_full {
+        wal
+    } else {
+        data
+    }))
+}
+
+/// Up to PostgreSQL 14 crash recovery empties it (`pgstat_reset_all`).
+fn statistics_directory(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
+    const SETTING: &str = "stats_temp_directory";
+    let (path, _) = evidence.setting(SETTING)?;
+    let message = evidence.says(&format!("\"{path}\""))?;
+    let directory = evidence.cluster.data_directory().join(&path);
+    (!directory.is_dir()).then(|| evidence.problem(SETTING, message))
+}
+
+fn recovery(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
+    let state = ControlData::read(evidence.cluster.data_directory())
+        .ok()?
+        .state;
     let recovering = match state {
         ControlState::CrashRecovery | ControlState::ArchiveRecovery => true,
         // Recovery was due, and the startup process came to an end before it had begun. Its number
         // is given in every language.
-        ControlState::InProduction | ControlState::ShuttingDown => log.contains("(PID "),
+        ControlState::InProduction | ControlState::ShuttingDown => evidence.log.contains("(PID "),
         _ => false,
     };
-    recovering.then(|| StartErrorKind::Recovery(last_words(log)))
-}
-
-/// The first message of the highest severity that there is. Severities are translated; those of
-/// programs that speak English are known.
-fn last_words(log: &str) -> String {
-    let of = |severity: &str| log.lines().find(|line| line.contains(severity));
-    let line = of("PANIC:  ")
-        .or_else(|| of("FATAL:  "))
-        .or_else(|| log.lines().rfind(|line| !line.trim().is_empty()));
-    line.map_or_else(
-        || "it wrote nothing to its log".to_owned(),
-        |line| without_prefix(line).to_owned(),
-    )
-}
-
-/// The message behind time, process number and severity.
-fn without_prefix(line: &str) -> &str {
-    line.split_once(":  ")
-        .map_or(line, |(_, message)| message)
-        .trim()
+    let message = recovering.then(|| evidence.last_words())?;
+    message.map(StartErrorKind::Recovery)
 }

@@ -4,12 +4,18 @@ use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::process::ExitStatus;
+use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use pg_install::{MajorVersion, MissingProgramError, Version};
-use pg_proc::{FindError, MAX_SOCKET_PATH, Pid, SpawnError, WaitError, WaitErrorKind};
+use pg_proc::{
+    AccountError, FindError, MAX_SOCKET_PATH, Pid, ServerMessage, Severity, SpawnError, WaitError,
+    WaitErrorKind,
+};
 
 use crate::ConfigurationProblem;
+use crate::configuration_problem::hints;
+use crate::parts;
 
 /// A server did not start.
 ///
@@ -22,15 +28,29 @@ pub struct StartError {
     #[source]
     kind: StartErrorKind,
     log: String,
+    /// Where the server's messages go, if they do not go where they could be read.
+    log_destination: Option<String>,
 }
 
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartErrorKind {
-    /// The directory is no complete data directory.
+    /// The directory is not a data directory.
     #[error("the directory is not initialised")]
     NotInitialized,
+    /// Parts of the data directory are missing: files, directories, and the configuration file.
+    #[error("the data directory lacks {}", .0.join(", "))]
+    Incomplete(Vec<String>),
+    /// The account that the server is to run as cannot be taken on.
+    #[error("the server cannot be run as another account")]
+    Account(#[source] AccountError),
+    /// Another thread of this program has been starting the server all the time.
+    #[error("another thread was starting the server for {0:.1?}")]
+    Busy(Duration),
+    /// The server is running and stopped by a signal (SIGSTOP), or by a debugger.
+    #[error("server process {0} is stopped by a signal")]
+    Suspended(Pid),
     /// The data directory is of another major version than the installation.
     #[error("the data directory is of PostgreSQL {data}, the server is {server}")]
     MajorVersion {
@@ -81,28 +101,58 @@ pub enum StartErrorKind {
     /// single-user process, or a process of another user.
     #[error("process {0} holds the data directory")]
     Held(Pid),
+    /// A server runs in the data directory, whose lock file was removed or replaced.
+    #[error("server process {0} serves the data directory without its lock file")]
+    LockFileLost(Pid),
     /// Somebody else listens on that address, a TCP address with port or the path of a Unix socket.
+    /// Another process listens on that address.
     #[error("the address {0} is in use")]
-    AddressInUse(String),
+    AddressInUse(TakenAddress),
+    /// The lock file of a socket names a process that is not the server of that socket.
+    #[error(
+        "the lock file {path} was left by a server that is gone, and process {pid} has its PID now"
+    )]
+    StaleSocketLock {
+        /// The lock file.
+        path: Utf8PathBuf,
+        /// The process that the lock file names.
+        pid: Pid,
+    },
+    /// A name in `listen_addresses` has no address.
+    #[error("the host name `{host}` in listen_addresses cannot be resolved")]
+    Unresolved {
+        /// The name.
+        host: String,
+        /// What the resolver says.
+        #[source]
+        cause: io::Error,
+    },
     /// The server does not accept its configuration.
     #[error("the server rejects its configuration: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Configuration(Vec<ConfigurationProblem>),
     /// The system gave no shared memory, or that of an earlier server is still in use.
     #[error("shared memory could not be had: {0}")]
-    SharedMemory(String),
+    SharedMemory(ServerMessage),
     /// A file system is full.
     #[error("no space is left on the file system of {0}")]
     DiskFull(Utf8PathBuf),
     /// The server died while it recovered from a crash.
     #[error("recovery failed: {0}")]
-    Recovery(String),
+    Recovery(ServerMessage),
+    /// Recovery reached its target, and `recovery_target_action` is `shutdown`.
+    #[error("the server reached its recovery target and shut down, as recovery_target_action says")]
+    RecoveryTarget,
     /// The server ended for a reason that only its log tells, if anything does.
-    #[error("the server ended{}: {message}", .status.map(|status| format!(" with {status}")).unwrap_or_default())]
+    #[error(
+        "the server ended{}: {}",
+        .status.map(|status| format!(" with {status}")).unwrap_or_default(),
+        .message.as_ref().map_or("it wrote nothing to its log".to_owned(), ToString::to_string)
+    )]
     Ended {
         /// Its exit status, if it was seen.
         status: Option<ExitStatus>,
-        /// The last line of its log that says more than where it comes from.
-        message: String,
+        /// The gravest message in its log, or the last one; none if there is none.
+        message: Option<ServerMessage>,
     },
     /// There is no server to wait for.
     #[error("there is no server")]
@@ -127,11 +177,19 @@ impl StartError {
             data_directory: data_directory.to_owned(),
             kind,
             log: String::new(),
+            log_destination: None,
         }
     }
 
     pub(crate) fn with_log(self, log: String) -> Self {
         Self { log, ..self }
+    }
+
+    pub(crate) fn with_log_destination(self, log_destination: Option<String>) -> Self {
+        Self {
+            log_destination,
+            ..self
+        }
     }
 
     /// The cluster's data directory.
@@ -155,9 +213,59 @@ impl StartError {
         matches!(&self.kind, StartErrorKind::Wait(error) if matches!(error.kind, WaitErrorKind::TimedOut(_)))
     }
 
-    /// What may help, where something is known.
+    /// What may help, where something is known: advice of this library, and the server's own
+    /// `HINT`.
     pub fn hint(&self) -> Option<Cow<'_, str>> {
+        match (self.advice(), self.server_hint()) {
+            (Some(advice), Some(hint)) => Some(format!("{advice}; the server says: {hint}").into()),
+            (Some(hint), None) | (None, Some(hint)) => Some(hint),
+            (None, None) => None,
+        }
+    }
+
+    fn server_hint(&self) -> Option<Cow<'_, str>> {
+        let message = match &self.kind {
+            StartErrorKind::Configuration(problems) => return hints(problems).map(Cow::Owned),
+            StartErrorKind::SharedMemory(message) | StartErrorKind::Recovery(message) => message,
+            StartErrorKind::Ended { message, .. } => message.as_ref()?,
+            _ => return None,
+        };
+        message.hint.as_deref().map(Cow::Borrowed)
+    }
+
+    fn advice(&self) -> Option<Cow<'_, str>> {
         let hint = match &self.kind {
+            StartErrorKind::Incomplete(missing) => parts::advice(missing),
+            StartErrorKind::Account(error) => return error.hint(),
+            StartErrorKind::Busy(_) => "`StartOptions::timeout` limits this wait too",
+            StartErrorKind::Suspended(_) => {
+                "SIGCONT lets it go on (`kill -CONT`, `docker unpause`); `Cluster::kill` ends it"
+            }
+            StartErrorKind::StaleSocketLock { path, .. } => {
+                let socket = path.as_str().trim_end_matches(".lock");
+                return Some(format!("remove {socket} and {path}").into());
+            }
+            StartErrorKind::Unresolved { .. } => {
+                "add the name to `/etc/hosts`, or give `StartOptions::listen_addresses` a numeric address such as 127.0.0.1"
+            }
+            StartErrorKind::RecoveryTarget => {
+                "`recovery_target_action = 'promote'` or `'pause'` keeps the server running; to go on without recovery remove \
+                 `recovery.signal` (`recovery.conf` up to PostgreSQL 11)"
+            }
+            StartErrorKind::Configuration(problems) => return configuration_advice(problems),
+            StartErrorKind::SharedMemory(message) if message.contains("/PostgreSQL.") => {
+                "`/dev/shm` is too small (`docker run --shm-size`), or use `dynamic_shared_memory_type = mmap`"
+            }
+            StartErrorKind::SharedMemory(message) if message.contains("shmget(") => {
+                "the System V limits are used up, not a disk: `ipcs -m` lists segments, `ipcrm` removes those of processes that are \
+                 gone, `sysctl kernel.shmmni kernel.shmall` shows the limits"
+            }
+            StartErrorKind::Ended { message, .. }
+                if self.log_destination.is_some() && !message.as_ref().is_some_and(is_grave) =>
+            {
+                let destination = self.log_destination.as_deref().unwrap_or_default();
+                return Some(format!("the server's messages go to {destination}").into());
+            }
             StartErrorKind::NotInitialized => "`Cluster::init` makes a data directory",
             StartErrorKind::MajorVersion { data, .. } => {
                 return Some(
@@ -165,7 +273,8 @@ impl StartError {
                 );
             }
             StartErrorKind::Permissions { .. } => {
-                "the directory has to belong to the account that the server runs as, with mode 0700 or 0750"
+                "the directory has to belong to the account that the server runs as, with mode 0700 or 0750; a file system without owners \
+                 and modes (vfat, drvfs, CIFS) has to be mounted with them (`uid=`, `umask=077`)"
             }
             StartErrorKind::Unusable { .. } => {
                 "under root the server runs as another account, which has to be able to enter every directory on the way: see \
@@ -178,10 +287,14 @@ impl StartError {
             StartErrorKind::SocketPathTooLong { .. } => {
                 "`StartOptions::socket_directory` takes a shorter one, such as a directory in /tmp"
             }
+            StartErrorKind::LockFileLost(_) => {
+                "`Cluster::stop_and_wait` stops it; a server that has lost its lock file takes no new start beside it, and shuts \
+                 down by itself within a minute"
+            }
             StartErrorKind::AddressInUse(_) => {
                 "`StartOptions::port` takes another port; without `listen_addresses` only the Unix socket is used"
             }
-            StartErrorKind::SharedMemory(message) if message.contains("pre-existing") => {
+            StartErrorKind::SharedMemory(message) if message.contains(PRE_EXISTING) => {
                 "`Cluster::kill` ends what a server that was killed has left"
             }
             StartErrorKind::Wait(_) if self.is_timeout() => {
@@ -192,6 +305,70 @@ impl StartError {
             _ => return None,
         };
         Some(hint.into())
+    }
+}
+
+/// What a server says of shared memory that processes of an earlier one still use
+/// (`CreateLockFile` and `CreateSharedMemoryAndSemaphores`).
+pub(crate) const PRE_EXISTING: &str = "pre-existing shared memory block";
+
+fn is_grave(message: &ServerMessage) -> bool {
+    message.severity >= Some(Severity::Error)
+}
+
+fn configuration_advice(problems: &[ConfigurationProblem]) -> Option<Cow<'static, str>> {
+    let says = |words: &str| {
+        problems
+            .iter()
+            .any(|problem| problem.message.contains(words))
+    };
+    if says(LIBRARIES) {
+        Some("install the package with the library for this major version, or take it out of the list".into())
+    } else if says("unix_socket_group") {
+        Some("the group has to exist, and the server's account has to be one of its members".into())
+    } else if says("stats_temp_directory") {
+        Some("make the directory for the server's account, or take the setting out: its default is in the data directory".into())
+    } else if (says("\"TimeZone\"") || says("\"log_timezone\"") || says("time zone"))
+        && !Utf8Path::new("/usr/share/zoneinfo/UTC").exists()
+    {
+        Some("this machine has no time zone database: install the package `tzdata`".into())
+    } else if problems.iter().any(is_missing_file) {
+        Some("restore the file; `initdb` makes one in every data directory".into())
+    } else {
+        None
+    }
+}
+
+fn is_missing_file(problem: &ConfigurationProblem) -> bool {
+    problem.message == MISSING_FILE
+}
+
+/// The setting of the libraries that a server loads at its start.
+pub(crate) const LIBRARIES: &str = "shared_preload_libraries";
+/// What is said of `pg_hba.conf` where there is none.
+pub(crate) const MISSING_FILE: &str = "the file is missing";
+
+/// An address at which another process listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TakenAddress {
+    /// A TCP address with port, or the path of a Unix socket.
+    pub address: String,
+    /// The process, where the lock file of the socket names it, or where its descriptors can be
+    /// looked at.
+    pub pid: Option<Pid>,
+    /// The data directory of the server that listens, where it is known.
+    pub data_directory: Option<Utf8PathBuf>,
+}
+
+impl fmt::Display for TakenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.address)?;
+        match (self.pid, &self.data_directory) {
+            (Some(pid), Some(path)) => write!(f, " of process {pid}, the server of {path},"),
+            (Some(pid), None) => write!(f, " of process {pid}"),
+            _ => Ok(()),
+        }
     }
 }
 

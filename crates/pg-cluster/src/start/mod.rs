@@ -4,19 +4,22 @@ mod diagnosis;
 mod error;
 mod options;
 mod preconditions;
+mod turn;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pg_install::Program;
 use pg_proc::{
-    Deadline, Log, Orphans, Ownership, Pid, Postmaster, Server, ServerOptions, SpawnErrorKind,
-    Status, WaitErrorKind,
+    Deadline, Found, Log, Orphans, Ownership, Pid, Postmaster, Server, ServerOptions, SocketPath,
+    SpawnErrorKind, Status, WaitErrorKind,
 };
 
-pub use self::error::{StartError, StartErrorKind};
+pub use self::error::{StartError, StartErrorKind, TakenAddress};
 pub use self::options::{StartOptions, StartWait};
+pub(crate) use self::turn::{Taken, Turn};
 use crate::cluster::OwnServer;
+use crate::listening::Listening;
 use crate::log_file::{CollectedLog, TAIL, tail_of};
 use crate::state::Occupant;
 use crate::{Cluster, Escalation, StopMode};
@@ -69,16 +72,28 @@ impl Cluster {
     /// See [`Cluster`] for what becomes of the server when its owner ends.
     pub fn start(&self, options: &StartOptions) -> Result<Started, StartError> {
         let failed = |kind| StartError::new(self.data_directory(), kind);
-        let _alone = self.lock_starting();
+        let begun = Instant::now();
+        let Some(_alone) = self.lock_starting(options.timeout) else {
+            return Err(failed(StartErrorKind::Busy(options.timeout)));
+        };
+        // What another thread has taken of the time is gone.
+        let left = options.timeout.saturating_sub(begun.elapsed());
+        let deadline = || Deadline::after(left).while_recovering(options.recovery_patience);
         match self
             .occupant()
             .map_err(|error| failed(StartErrorKind::Find(error)))?
         {
             Occupant::Server(postmaster) => {
+                if postmaster.is_suspended() {
+                    return Err(failed(StartErrorKind::Suspended(postmaster.pid())));
+                }
                 let wait = |error| failed(StartErrorKind::Wait(error));
+                if postmaster.has_lost_lock_file() {
+                    return Err(failed(StartErrorKind::LockFileLost(postmaster.pid())));
+                }
                 if !is_stopping(&postmaster) {
                     let ready = match options.wait {
-                        StartWait::Ready => postmaster.wait_ready(options.deadline()).map(|_| ()),
+                        StartWait::Ready => postmaster.wait_ready(deadline()).map(|_| ()),
                         StartWait::Spawned => Ok(()),
                     };
                     match ready {
@@ -88,28 +103,28 @@ impl Cluster {
                         Err(error) => return Err(wait(error)),
                     }
                 }
-                postmaster.wait_gone(options.deadline()).map_err(wait)?;
+                postmaster.wait_gone(deadline()).map_err(wait)?;
             }
             Occupant::SingleUser(pid) | Occupant::OtherUsers(pid) => {
                 return Err(failed(StartErrorKind::Held(pid)));
             }
             Occupant::Nobody => {}
         }
-        preconditions::check(self, options).map_err(failed)?;
+        let listening = preconditions::check(self, options).map_err(failed)?;
         // Children of a killed server hold its shared memory until they notice. If they do not, the
         // server will say so.
         if let Ok(orphans) = Orphans::find(self.data_directory()) {
-            let _ = orphans.wait_gone(options.timeout.min(ORPHAN_PATIENCE));
+            let _ = orphans.wait_gone(left.min(ORPHAN_PATIENCE));
         }
         let server = Arc::new(OwnServer {
             collected_before: CollectedLog::find(self.data_directory()),
-            process: self.spawn(options).map_err(failed)?,
+            process: self.spawn(options, &listening, left).map_err(failed)?,
             options: options.clone(),
         });
         let pid = server.process.pid();
         self.set_server(Some(Arc::clone(&server)));
         if options.wait == StartWait::Ready {
-            let waited = self.wait_for(&server, options.deadline());
+            let waited = self.wait_for(&server, deadline());
             if waited.is_err() {
                 give_up(&server.process);
             }
@@ -130,12 +145,18 @@ impl Cluster {
         let deadline = Deadline::after(timeout);
         let failed = |kind| StartError::new(self.data_directory(), kind);
         if let Some(server) = self.living_server() {
+            if server.process.postmaster().is_suspended() {
+                return Err(failed(StartErrorKind::Suspended(server.process.pid())));
+            }
             return self.wait_for(&server, deadline);
         }
         match self
             .occupant()
             .map_err(|error| failed(StartErrorKind::Find(error)))?
         {
+            Occupant::Server(postmaster) if postmaster.is_suspended() => {
+                Err(failed(StartErrorKind::Suspended(postmaster.pid())))
+            }
             Occupant::Server(postmaster) => postmaster
                 .wait_ready(deadline)
                 .map(|_| ())
@@ -189,16 +210,24 @@ impl Cluster {
         }
     }
 
-    fn spawn(&self, options: &StartOptions) -> Result<Server, StartErrorKind> {
-        let mut command = self
-            .command_in_any_language(Program::Postgres)
+    fn spawn(
+        &self,
+        options: &StartOptions,
+        listening: &Listening,
+        left: Duration,
+    ) -> Result<Server, StartErrorKind> {
+        let command = self
+            .command(Program::Postgres)
             .map_err(StartErrorKind::MissingProgram)?
             // What the server takes relative paths against.
             .current_dir(self.data_directory())
-            .args(self.server_arguments(options));
-        for (name, value) in &options.environment {
-            command = command.env(name, value);
-        }
+            .args(self.server_arguments(options))
+            .envs(
+                options
+                    .environment
+                    .iter()
+                    .map(|(name, value)| (name, value)),
+            );
         let log = options
             .log
             .clone()
@@ -208,7 +237,11 @@ impl Cluster {
             });
         let mut server_options = ServerOptions::new(self.data_directory())
             .log(log)
+            .turn_timeout(left)
             .ownership(options.ownership.clone());
+        if let Some(pid) = bystander_of_socket(listening) {
+            server_options = server_options.bystander(pid);
+        }
         if let Some(tenancy) = &options.tenancy {
             server_options = server_options.tenancy(tenancy.clone());
         }
@@ -239,6 +272,22 @@ impl Cluster {
         }
         arguments
     }
+}
+
+/// A process that the lock file of a socket names, which is not the server that left it: that
+/// server's data directory is held by nobody, and nobody listens.
+fn bystander_of_socket(listening: &Listening) -> Option<Pid> {
+    let mut sockets = listening
+        .socket_directories
+        .iter()
+        .filter_map(|directory| SocketPath::new(directory, listening.port).ok());
+    sockets.find_map(|socket| {
+        let lock = socket.read_lock().ok().flatten()?;
+        let found = Postmaster::find(lock.data_directory.as_ref()?).ok()?;
+        let is_left_over =
+            matches!(found, Found::Nothing | Found::Stale(_)) && !diagnosis::is_served(socket);
+        is_left_over.then_some(lock.pid)
+    })
 }
 
 fn is_stopping(postmaster: &Postmaster) -> bool {

@@ -6,6 +6,8 @@ use std::time::Duration;
 use camino::Utf8PathBuf;
 use pg_proc::{Log, Ownership, Tenancy};
 
+use crate::command_line;
+
 /// How a server is to be started. The default is a server with the settings of its configuration
 /// files, bound to this process, with the end of its log kept in memory, and waited for until it is
 /// ready, for a minute.
@@ -28,7 +30,6 @@ pub struct StartOptions {
     pub(crate) wait: StartWait,
     pub(crate) timeout: Duration,
     pub(crate) recovery_patience: Duration,
-    /// Who uses a server that several processes share.
     pub(crate) tenancy: Option<Tenancy>,
 }
 
@@ -146,7 +147,8 @@ impl StartOptions {
         self
     }
 
-    /// How long the server may take to become ready; a minute if not set. The time that crash
+    /// How long the server may take to become ready; a minute if not set. Waiting for another
+    /// thread that starts the same server is counted. The time that crash
     /// recovery takes while it makes progress is not counted: see
     /// [`recovery_patience`](Self::recovery_patience).
     #[must_use]
@@ -163,8 +165,35 @@ impl StartOptions {
         self
     }
 
-    pub(crate) fn deadline(&self) -> pg_proc::Deadline {
-        pg_proc::Deadline::after(self.timeout).while_recovering(self.recovery_patience)
+    /// Lets the server run as long as any process uses it: it is shut down after its last
+    /// [`Tenant`](pg_proc::Tenant) has left, not when this process exits.
+    ///
+    /// The tenancy holds the reading end of the tenants' FIFO open. Once the server runs, drop these
+    /// options and call [`Cluster::let_go`](crate::Cluster::let_go); until then this process counts
+    /// as one that still serves.
+    #[must_use]
+    pub fn tenancy(mut self, tenancy: Tenancy) -> Self {
+        self.tenancy = Some(tenancy);
+        self
+    }
+
+    /// The value that these options give to a setting; the last one counts. Case does not matter,
+    /// and a dash stands for an underscore, as on the server's command line.
+    ///
+    /// ```
+    /// use pg_cluster::StartOptions;
+    ///
+    /// let options = StartOptions::new().port(5433).setting("work-mem", "64MB");
+    /// assert_eq!(options.value_of("port"), Some("5433"));
+    /// assert_eq!(options.value_of("work_mem"), Some("64MB"));
+    /// assert_eq!(options.value_of("fsync"), None);
+    /// ```
+    pub fn value_of(&self, name: &str) -> Option<&str> {
+        let found = self
+            .settings
+            .iter()
+            .rfind(|(given, _)| command_line::is_same(given, name));
+        found.map(|(_, value)| value.as_str())
     }
 }
 

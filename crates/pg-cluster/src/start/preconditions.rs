@@ -8,18 +8,32 @@ use pg_proc::{Account, SocketPath};
 use pgconf_parse::SettingName;
 
 use super::{StartErrorKind, StartOptions};
-use crate::{Cluster, listening};
+use crate::listening::{self, Listening};
+use crate::{Cluster, parts};
 
-pub(super) fn check(cluster: &Cluster, options: &StartOptions) -> Result<(), StartErrorKind> {
+/// Where the server will listen, if nothing speaks against starting it.
+pub(super) fn check(
+    cluster: &Cluster,
+    options: &StartOptions,
+) -> Result<Listening, StartErrorKind> {
     for (name, _) in &options.settings {
         // Dashes stand for underscores on a command line (`ParseLongOption`).
         if SettingName::new(name.replace('-', "_")).is_err() {
             return Err(StartErrorKind::SettingName(name.clone()));
         }
     }
-    version(cluster)?;
+    let missing = parts::of_half_a_cluster(cluster);
+    if cluster.major_version().is_ok() {
+        version(cluster)?;
+    }
+    if !missing.is_empty() {
+        return Err(StartErrorKind::Incomplete(missing));
+    }
     if !cluster.is_initialized() {
         return Err(StartErrorKind::NotInitialized);
+    }
+    if let Some(account) = cluster.account() {
+        account.require_usable().map_err(StartErrorKind::Account)?;
     }
     permissions(cluster)?;
     sockets(cluster, options)
@@ -64,7 +78,7 @@ fn permissions(cluster: &Cluster) -> Result<(), StartErrorKind> {
     Ok(())
 }
 
-fn sockets(cluster: &Cluster, options: &StartOptions) -> Result<(), StartErrorKind> {
+fn sockets(cluster: &Cluster, options: &StartOptions) -> Result<Listening, StartErrorKind> {
     let listening = listening::before_start(cluster, options);
     for directory in &listening.socket_directories {
         // An abstract socket has no file.
@@ -82,5 +96,5 @@ fn sockets(cluster: &Cluster, options: &StartOptions) -> Result<(), StartErrorKi
             return Err(unusable(std::io::ErrorKind::NotADirectory.into()));
         }
     }
-    Ok(())
+    Ok(listening)
 }

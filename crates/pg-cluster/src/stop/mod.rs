@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use pg_proc::{
-    Deadline, FindError, Orphans, Pid, SignalError, SignalErrorKind, WaitError, WaitErrorKind,
+    Deadline, FindError, Orphans, Pid, Postmaster, SignalError, SignalErrorKind, WaitError,
+    WaitErrorKind,
 };
 
 pub use self::escalation::{Escalation, StopMode};
@@ -132,10 +133,7 @@ impl Cluster {
                 Err(error) => return Err(failed(StopErrorKind::Kill(error))),
             }
         }
-        Err(failed(StopErrorKind::Timeout {
-            pid,
-            waited: begun.elapsed(),
-        }))
+        Err(failed(of_timeout(&postmaster, begun.elapsed())))
     }
 
     /// Waits until there is no server, nor anything left of one.
@@ -150,12 +148,7 @@ impl Cluster {
             let pid = postmaster.pid();
             postmaster
                 .wait_gone(Deadline::after(timeout))
-                .map_err(|_| {
-                    failed(StopErrorKind::Timeout {
-                        pid,
-                        waited: begun.elapsed(),
-                    })
-                })?;
+                .map_err(|_| failed(of_timeout(&postmaster, begun.elapsed())))?;
             self.wait_for_last_words(pid);
             return Ok(());
         }
@@ -176,6 +169,7 @@ impl Cluster {
                 WaitErrorKind::TimedOut(_) => StopErrorKind::Timeout {
                     pid: error.pid,
                     waited: error.waited,
+                    holders: Vec::new(),
                 },
                 _ => StopErrorKind::Kill(error),
             };
@@ -212,6 +206,45 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 fn release(data_directory: &Utf8Path) {
     // It may have ended in good order before it was killed, or another one may have been started.
     let _ = pg_proc::release_shared_memory(data_directory);
+    let _ = pg_proc::remove_dead_socket(data_directory);
+}
+
+/// Why a server did not stop in time.
+fn of_timeout(postmaster: &Postmaster, waited: Duration) -> StopErrorKind {
+    if postmaster.is_suspended() {
+        return StopErrorKind::Suspended(postmaster.pid());
+    }
+    // These end when they are told to (`PostmasterStateMachine` in
+    // src/backend/postmaster/postmaster.c).
+    const OBEDIENT: [&str; 9] = [
+        "background writer",
+        "bgwriter",
+        "writer process",
+        "walwriter",
+        "wal writer",
+        "autovacuum launcher",
+        "stats collector",
+        "logger",
+        "launcher",
+    ];
+    let mut holders = postmaster.child_titles();
+    holders.retain(|(_, title)| !OBEDIENT.iter().any(|name| title.contains(name)));
+    StopErrorKind::Timeout {
+        pid: postmaster.pid(),
+        waited,
+        holders,
+    }
+}
+
+fn held_by(holders: &[(Pid, String)]) -> String {
+    let names: Vec<String> = holders
+        .iter()
+        .map(|(pid, title)| format!("process {pid} (`{title}`)"))
+        .collect();
+    match names.is_empty() {
+        true => String::new(),
+        false => format!(", waiting for {}", names.join(", ")),
+    }
 }
 
 impl Cluster {
@@ -257,13 +290,20 @@ pub enum StopErrorKind {
     #[error("it cannot be killed")]
     Kill(#[source] WaitError),
     /// It is still there.
-    #[error("process {pid} is still there after {waited:.1?}")]
+    #[error("process {pid} is still there after {waited:.1?}{}", held_by(.holders))]
     Timeout {
         /// The server, or a child of one that has crashed.
         pid: Pid,
         /// How long it was waited for.
         waited: Duration,
+        /// The processes that a shutdown waits for, with their titles: clients, senders of the
+        /// write-ahead log, the archiver. Known on Linux only.
+        holders: Vec<(Pid, String)>,
     },
+    /// It is still there, and stopped by a signal (SIGSTOP) or a debugger: it obeys none of the
+    /// signals for a shutdown.
+    #[error("process {0} is stopped by a signal")]
+    Suspended(Pid),
 }
 
 impl StopError {
@@ -286,7 +326,10 @@ impl StopError {
 
     /// Whether the server only took too long.
     pub fn is_timeout(&self) -> bool {
-        matches!(self.kind, StopErrorKind::Timeout { .. })
+        matches!(
+            self.kind,
+            StopErrorKind::Timeout { .. } | StopErrorKind::Suspended(_)
+        )
     }
 
     /// What may help, where something is known.
@@ -296,6 +339,9 @@ impl StopError {
                 "stop that process as its own user, or end it if it is `postgres --single`"
             }
             StopErrorKind::Signal(error) => return not_permitted(error),
+            StopErrorKind::Suspended(_) => {
+                "SIGCONT lets it go on (`kill -CONT`, `docker unpause`), and it obeys the signals then; `Cluster::kill` ends it"
+            }
             StopErrorKind::Timeout { .. } => {
                 "`Escalation::escalating` ends in a stop that no client can delay"
             }

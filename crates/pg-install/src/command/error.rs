@@ -1,10 +1,12 @@
-//! What may go wrong with a program.
+//! Errors of running a program.
 
 use std::io;
 use std::process::ExitStatus;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::program::Program;
 
 /// How much of an output an error keeps.
 const TAIL: usize = 2048;
@@ -16,8 +18,6 @@ pub(super) fn tail(bytes: &[u8]) -> Box<str> {
 }
 
 /// A program of PostgreSQL's that could not be run, or did not do what it should.
-///
-/// Says which program was run with which arguments.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to run {}", command_line(.program, .arguments))]
 pub struct ProgramError {
@@ -36,50 +36,62 @@ fn command_line(program: &Utf8Path, arguments: &[String]) -> String {
     line
 }
 
-/// What went wrong with a program.
+/// Why running a program failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProgramErrorKind {
-    /// It could not be started: it is not there, not executable, or not a program.
-    #[error("it cannot be started")]
+    /// The program could not be started: the file is missing, not executable, or not a program.
+    #[error("the program cannot be started")]
     Spawn(#[source] io::Error),
-    /// Its end could not be observed.
-    #[error("its exit status cannot be obtained")]
-    Wait(#[source] io::Error),
-    /// It did not end in time and was killed, together with its process group.
-    #[error("it did not end within {timeout:?}{}", outputs(.stdout, .stderr))]
+    /// The path names another program of PostgreSQL's, so it was not run.
+    #[error("{program} is another program of PostgreSQL, not pg_config")]
+    #[non_exhaustive]
+    OtherProgram {
+        /// The program.
+        program: Program,
+    },
+    /// The program exited without output, and its exit status was collected elsewhere: by another
+    /// thread that waits for all children, or by the kernel because the process ignores SIGCHLD.
+    #[error("the program printed nothing, and its exit status is lost{}", outputs("", .stderr))]
+    #[non_exhaustive]
+    StatusLost {
+        /// The last 2 KiB of its standard error.
+        stderr: Box<str>,
+    },
+    /// The program did not exit in time and was killed, together with its process group.
+    #[error("the program did not exit within {timeout:?}{}", outputs(.stdout, .stderr))]
     #[non_exhaustive]
     TimedOut {
-        /// The time that it was given.
+        /// The time limit.
         timeout: Duration,
         /// The last 2 KiB of its standard output.
         stdout: Box<str>,
         /// The last 2 KiB of its standard error.
         stderr: Box<str>,
     },
-    /// It ended with an exit status other than 0, or by a signal.
-    #[error("it failed with {status}{}", outputs(.stdout, .stderr))]
+    /// The program exited with a status other than 0, or was terminated by a signal.
+    #[error("the program failed with {status}{}", outputs(.stdout, .stderr))]
     #[non_exhaustive]
     Failed {
-        /// How it ended.
+        /// The exit status, or the signal.
         status: ExitStatus,
         /// The last 2 KiB of its standard output.
         stdout: Box<str>,
         /// The last 2 KiB of its standard error.
         stderr: Box<str>,
     },
-    /// It printed more than such a program can have to say, and was killed.
-    #[error("it printed more than {limit} bytes")]
+    /// The program printed too much and was killed.
+    #[error("the program printed more than {limit} bytes")]
     #[non_exhaustive]
     TooMuchOutput {
-        /// The number of bytes that would have been accepted.
+        /// The largest number of bytes that is accepted.
         limit: usize,
     },
-    /// It printed something other than expected.
-    #[error("it printed something unexpected: {reason}")]
+    /// The output is not what such a program prints.
+    #[error("the program printed unexpected output: {reason}")]
     #[non_exhaustive]
     Unexpected {
-        /// What was unexpected.
+        /// The difference.
         reason: Box<str>,
         /// The last 2 KiB of its standard output.
         stdout: Box<str>,
@@ -123,12 +135,12 @@ impl ProgramError {
         &self.program
     }
 
-    /// The arguments that it was given.
+    /// The arguments of the program.
     pub fn arguments(&self) -> &[String] {
         &self.arguments
     }
 
-    /// What went wrong.
+    /// The reason.
     pub fn kind(&self) -> &ProgramErrorKind {
         &self.kind
     }

@@ -1,16 +1,18 @@
-//! Something that may lead to an installation.
+//! Directories and programs that may lead to an installation.
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::{Discovery, DiscoveryError, Found, Source};
-use crate::installation::{executable, is_same};
-use crate::{Installation, InstallationError, Program};
+use super::{DiscoveredInstallation, DiscoveryError, Source};
+use crate::installation::Installation;
+use crate::installation::error::InstallationError;
+use crate::installation::{Finder, executable, is_same};
+use crate::program::Program;
 
 /// A directory with PostgreSQL's programs, or a `pg_config`, that no program has been asked about.
 #[derive(Clone, Debug)]
 pub(super) struct Candidate {
     pub(super) source: Source,
-    /// As it was met.
+    /// The path by which it was found.
     pub(super) path: Utf8PathBuf,
     kind: CandidateKind,
     /// The directory that it most probably leads to, with all links resolved.
@@ -69,10 +71,16 @@ impl Candidate {
     }
 
     /// Runs what has to be run to know the installation: almost always one program.
-    pub(super) fn examine(&self, discovery: &Discovery) -> Vec<Result<Found, DiscoveryError>> {
-        let finder = discovery.finder();
+    pub(super) fn examine(
+        &self,
+        finder: &Finder,
+    ) -> Vec<Result<DiscoveredInstallation, DiscoveryError>> {
         let examined = match &self.kind {
-            CandidateKind::PgConfig => vec![finder.pg_config(&self.path)],
+            CandidateKind::PgConfig => {
+                let described = finder.pg_config(&self.path);
+                let own = self.server_beside(&described);
+                both(described, own.map(|bin| finder.server_only(bin)))
+            }
             CandidateKind::Server { bin } => vec![finder.bin_directory(bin)],
             CandidateKind::Described { pg_config, server } => {
                 let described = finder.pg_config(pg_config);
@@ -84,7 +92,7 @@ impl Candidate {
                 both(described, own)
             }
         };
-        let found = |installation| Found {
+        let found = |installation| DiscoveredInstallation {
             installation,
             source: self.source,
             path: self.path.clone(),
@@ -100,6 +108,21 @@ impl Candidate {
     }
 }
 
+impl Candidate {
+    /// The directory of a `pg_config` that describes no directory, if there is a server in it.
+    ///
+    /// `PGINSTALLATION` asks for an installation, so there the `pg_config` may fail altogether.
+    /// That of nixpkgs does so in a profile, where it asks for another package.
+    fn server_beside(&self, described: &Examined) -> Option<&Utf8Path> {
+        let is_useless = match described {
+            Ok(installation) => installation.bindir().is_none(),
+            Err(_) => self.source == Source::Pginstallation,
+        };
+        let bin = self.path.parent().filter(|_| is_useless)?;
+        executable(bin, Program::Postgres).map(|_| bin)
+    }
+}
+
 type Examined = Result<Installation, InstallationError>;
 
 fn describes(described: &Examined, bin: &Utf8Path) -> bool {
@@ -108,13 +131,14 @@ fn describes(described: &Examined, bin: &Utf8Path) -> bool {
         .is_ok_and(|i| i.bindir().is_some_and(|bindir| is_same(bindir, bin)))
 }
 
-/// What a directory amounts to whose `pg_config` describes another one, and whose `postgres` may be
-/// an installation of its own.
+/// Returns the installations of a directory whose `pg_config` describes another one, and whose
+/// `postgres` may be an installation of its own.
 ///
-/// With equal versions it is not: the directory then has shims for the programs of the other.
+/// With equal versions it is not: the directory then contains shims for the programs of the other.
 fn both(described: Examined, own: Option<Examined>) -> Vec<Examined> {
     match (described, own) {
         (described, None) => vec![described],
+        (Ok(described), Some(Ok(own))) if described.bindir().is_none() => vec![Ok(own)],
         (Ok(described), Some(Ok(own)))
             if described.is_server() && described.version() == own.version() =>
         {

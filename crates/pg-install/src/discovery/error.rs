@@ -1,4 +1,4 @@
-//! What may go wrong in a search.
+//! Errors of a search.
 
 use std::borrow::Cow;
 use std::ffi::OsString;
@@ -6,9 +6,11 @@ use std::io;
 
 use camino::Utf8PathBuf;
 
-use super::{Discovery, Explanation, Source};
+use super::{Discovery, SearchedPlaces, Source};
+use crate::installation::error::InstallationError;
 use crate::package::PackageSystem;
-use crate::{Component, InstallationError, Request};
+use crate::program::Component;
+use crate::request::Request;
 
 /// A search that found nothing, or a place that could not be searched.
 #[derive(Debug, thiserror::Error)]
@@ -26,21 +28,21 @@ fn by_way_of(origin: Option<Source>) -> String {
         .unwrap_or_default()
 }
 
-/// What went wrong in a search.
+/// Why a search or a part of it failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DiscoveryErrorKind {
-    /// No server is what was requested, in any place.
-    #[error("no server fits the request {request}\n{explanation}")]
+    /// No server in any place matches the request.
+    #[error("no server matches the request {request}\n{explanation}")]
     #[non_exhaustive]
     NotFound {
-        /// What was requested.
+        /// The request.
         request: Request,
-        /// What was searched, and what was there instead.
-        explanation: Box<Explanation>,
+        /// The places that were searched, and what was found there.
+        explanation: Box<SearchedPlaces>,
     },
-    /// A variable names a place where there is no PostgreSQL.
-    #[error("there is no PostgreSQL at {}", .value.to_string_lossy())]
+    /// A variable names a place that does not contain PostgreSQL.
+    #[error("{} does not lead to PostgreSQL", .value.to_string_lossy())]
     #[non_exhaustive]
     NothingNamed {
         /// The value of the variable.
@@ -52,10 +54,11 @@ pub enum DiscoveryErrorKind {
     Read {
         /// The directory.
         path: Utf8PathBuf,
-        /// Why not.
-        source: io::Error,
+        /// The cause.
+        #[source]
+        error: io::Error,
     },
-    /// What looked like an installation could not be examined.
+    /// A directory or program that looked like an installation could not be examined.
     #[error(transparent)]
     Examine(Box<InstallationError>),
 }
@@ -63,7 +66,7 @@ pub enum DiscoveryErrorKind {
 impl DiscoveryError {
     pub(super) fn not_found(
         request: Request,
-        explanation: Explanation,
+        explanation: SearchedPlaces,
         discovery: &Discovery,
     ) -> Self {
         let packages = PackageSystem::read(discovery.root.as_deref());
@@ -92,10 +95,7 @@ impl DiscoveryError {
     }
 
     pub(super) fn read(source: Source, path: Utf8PathBuf, error: io::Error) -> Self {
-        let kind = DiscoveryErrorKind::Read {
-            path,
-            source: error,
-        };
+        let kind = DiscoveryErrorKind::Read { path, error };
         Self {
             origin: Some(source),
             kind,
@@ -114,33 +114,41 @@ impl DiscoveryError {
         }
     }
 
-    /// Whether the search cannot go on: nothing was found, or what a variable asks for is not
-    /// there.
+    /// Returns whether the search ends: nothing was found, or the installation that a variable asks
+    /// for does not exist.
     ///
     /// Other errors concern one place among many.
     pub fn is_critical(&self) -> bool {
         self.origin.is_none_or(Source::is_explicit)
     }
 
-    /// What led to the place; none if the search as a whole found nothing.
+    /// The source that led to the place, or none if the search as a whole found nothing.
     pub fn origin(&self) -> Option<Source> {
         self.origin
     }
 
-    /// What went wrong.
+    /// The reason.
     pub fn kind(&self) -> &DiscoveryErrorKind {
         &self.kind
     }
 
-    /// What was searched, if the search found nothing.
-    pub fn explanation(&self) -> Option<&Explanation> {
+    /// The error of the examination, if that is what failed.
+    pub(super) fn examined(&self) -> Option<&InstallationError> {
+        match &self.kind {
+            DiscoveryErrorKind::Examine(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// The places that were searched, if the search found nothing.
+    pub fn explanation(&self) -> Option<&SearchedPlaces> {
         match &self.kind {
             DiscoveryErrorKind::NotFound { explanation, .. } => Some(explanation),
             _ => None,
         }
     }
 
-    /// What may help.
+    /// Advice, if there is any.
     pub fn hint(&self) -> Option<Cow<'_, str>> {
         self.hint.as_deref().map(Cow::Borrowed)
     }

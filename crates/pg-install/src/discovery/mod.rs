@@ -2,9 +2,9 @@
 
 mod candidate;
 mod error;
-mod explanation;
 mod place;
 mod search;
+mod searched;
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -13,15 +13,20 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 
 pub use self::error::{DiscoveryError, DiscoveryErrorKind};
-pub use self::explanation::{Explanation, Outcome, Searched};
 pub use self::place::Source;
 pub use self::search::Search;
+pub use self::searched::{SearchOutcome, SearchedPlace, SearchedPlaces};
 use crate::command::{DEFAULT_TIMEOUT, Environment, Runner};
 use crate::installation::Finder;
-use crate::{Installation, Request};
+use crate::installation::Installation;
+use crate::request::Request;
 
-/// A search for PostgreSQL installations, in the order of [`Source`]: what was asked for by
-/// environment variables, then `PATH`, then the places where packages of all kinds put PostgreSQL.
+/// How long [`Discovery::find`] waits for a program while another installation may fit: twice this,
+/// once for the first program that hangs and once for all others, is less than two seconds.
+const PATIENCE: Duration = Duration::from_millis(800);
+
+/// A search for PostgreSQL installations, in the order of [`Source`]: first those that environment
+/// variables name, then `PATH`, then the places where packages install PostgreSQL.
 ///
 /// ```no_run
 /// use pg_install::{Discovery, Request};
@@ -31,21 +36,21 @@ use crate::{Installation, Request};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Nothing is searched before it is needed: [`search`](Self::search) gives an iterator that runs
+/// Nothing is searched before it is needed: [`search`](Self::search) returns an iterator that runs
 /// one program for each installation that is taken from it. An installation that is reached in
-/// several ways, through symbolic links or by a `pg_config` in another directory, is found once,
-/// where it is met first.
+/// several ways, through symbolic links or by a `pg_config` in another directory, is reported
+/// once, where it is found first.
 ///
 /// # Environment
 ///
 /// The search reads `PGINSTALLATION`, `PG_CONFIG`, `PATH`, `HOME` and the variables in the table of
 /// [`places`](Self::places), from the environment of this process or from the one
-/// [given](Self::environment). `PGINSTALLATION` may name a `pg_config` program, a `bin` directory, or
-/// the directory above one; `PG_CONFIG` a `pg_config` program, to be looked for on `PATH` if the
-/// value has no slash. A variable that is set to nothing counts as not set. If such a variable
-/// leads nowhere or to a program that fails, that is a [critical](DiscoveryError::is_critical)
-/// error: whoever set it wants to know. A version that was not requested is no error, the search
-/// goes on.
+/// [given](Self::environment). `PGINSTALLATION` may name a `pg_config` program, a `bin` directory,
+/// or the directory above one; `PG_CONFIG` a `pg_config` program, to be looked for on `PATH` if the
+/// value has no slash. An empty variable counts as not set. If `PGINSTALLATION` or `PG_CONFIG`
+/// leads nowhere or to a program that fails, the search ends with a
+/// [critical](DiscoveryError::is_critical) error. If it leads to a version that was not requested,
+/// the search goes on.
 #[derive(Clone)]
 pub struct Discovery {
     environment: Environment,
@@ -53,9 +58,9 @@ pub struct Discovery {
     timeout: Duration,
 }
 
-/// An installation, and how it was found.
+/// An installation and the way by which it was found.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub struct DiscoveredInstallation {
     installation: Installation,
     source: Source,
     path: Utf8PathBuf,
@@ -77,8 +82,8 @@ impl Discovery {
         }
     }
 
-    /// Uses these variables in place of the environment of this process: for the search, and,
-    /// less those that begin with `PG`, for the programs that it runs.
+    /// Uses these variables instead of the environment of this process for the search. The programs
+    /// inherit them, except those that start with `PG`.
     #[must_use]
     pub fn environment<K: Into<OsString>, V: Into<OsString>>(
         self,
@@ -93,11 +98,11 @@ impl Discovery {
         }
     }
 
-    /// Looks for everything below this directory as if it were the root: an image that is mounted
-    /// there, or a tree made for a test. That includes what the environment names.
+    /// Searches below this directory as if it were the root directory, such as a mounted image or a
+    /// tree made for a test. Paths in environment variables are below it as well.
     ///
-    /// Programs are run all the same, and believed in what they say. Absolute symbolic links lead
-    /// out of it.
+    /// Programs run outside of it, and the paths that they print are used as they are. Absolute
+    /// symbolic links lead out of the directory.
     #[must_use]
     pub fn root(self, directory: impl Into<Utf8PathBuf>) -> Self {
         Self {
@@ -106,70 +111,60 @@ impl Discovery {
         }
     }
 
-    /// How long each program may take: 10 seconds if not told.
+    /// Sets the time limit of each program. The default is 10 seconds.
     #[must_use]
     pub fn timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
     }
 
-    /// Searches lazily: installations in order, between them errors that do not end the search.
+    /// Searches lazily. Returns installations in order, and between them errors that do not end the
+    /// search.
     ///
-    /// Installations that have no server, as development packages do, are among them:
-    /// [`Installation::is_server`].
+    /// Installations without a server, such as development packages, are included; see
+    /// [`Installation::is_server`]. After a program has hung, all others are examined side by side.
     pub fn search(&self) -> Search {
         Search::new(self.clone())
     }
 
-    /// Searches everything, with as many programs at a time as there are processors, twice over.
+    /// Searches all places, running several programs at a time.
     ///
-    /// The order is the same as that of [`search`](Self::search).
-    pub fn all(&self) -> Vec<Result<Found, DiscoveryError>> {
+    /// The results are those of [`search`](Self::search), in the same order.
+    pub fn all(&self) -> Vec<Result<DiscoveredInstallation, DiscoveryError>> {
         let mut search = self.search();
         search.run_ahead();
         search.collect()
     }
 
-    /// Finds a server that is requested: the first one, or the newest. For [`Request::any`] it is
-    /// what py-postgresql's `default()` gives, found in more places.
+    /// Finds the first or the newest server that matches the request. For [`Request::any`] this is
+    /// what py-postgresql's `default()` returns, found in more places.
     ///
     /// Installations that cannot be examined, that have no server, or that have another version are
-    /// passed over.
+    /// passed over. So are those whose program does not exit within 0.8 seconds, or within the
+    /// [time limit](Self::timeout) if that is less, as long as another installation fits; if none
+    /// does, they are examined again with the whole time limit. As soon as one program hangs, all
+    /// others are examined side by side.
     ///
     /// # Errors
     ///
-    /// [`DiscoveryError`] if there is none; it says where it was searched and what was there. If
-    /// `PGINSTALLATION` or `PG_CONFIG` is set to something that is no installation, that error.
-    pub fn find(&self, request: &Request) -> Result<Found, DiscoveryError> {
-        let mut search = self.search();
+    /// Fails with [`DiscoveryErrorKind::NotFound`] if no server matches; the error lists the places
+    /// that were searched. Fails if `PGINSTALLATION` or `PG_CONFIG` does not lead to an
+    /// installation.
+    pub fn find(&self, request: &Request) -> Result<DiscoveredInstallation, DiscoveryError> {
+        let mut search = self.search().with_patience(PATIENCE);
         if request.wants_newest() {
             search.run_ahead();
         }
-        let mut best: Option<Found> = None;
-        for found in search.by_ref() {
-            let found = match found {
-                Ok(found) => found,
-                Err(error) if error.is_critical() => return Err(error),
-                Err(_) => continue,
-            };
-            let installation = found.installation();
-            if !installation.is_server() || !request.accepts(installation.version()) {
-                continue;
-            }
-            if !request.wants_newest() {
-                return Ok(found);
-            }
-            let best_rank = best.as_ref().map(|best| Request::rank(best.installation()));
-            if best_rank.is_none_or(|best| best < Request::rank(installation)) {
-                best = Some(found);
-            }
+        let mut chosen = choose(&mut search, request)?;
+        if chosen.is_none() && search.resume() {
+            chosen = choose(&mut search, request)?;
         }
-        best.ok_or_else(|| {
+        chosen.ok_or_else(|| {
             DiscoveryError::not_found(request.clone(), search.into_explanation(), self)
         })
     }
 
-    /// Searches everything and tells what was looked at and what was there.
-    pub fn explain(&self) -> Explanation {
+    /// Searches all places and returns what was found at each of them.
+    pub fn explain(&self) -> SearchedPlaces {
         let mut search = self.search();
         search.run_ahead();
         search.by_ref().for_each(drop);
@@ -199,13 +194,40 @@ impl Discovery {
         }
     }
 
-    fn finder(&self) -> Finder {
-        let runner = Runner::new(Some(self.environment.clone()), self.timeout);
+    fn finder(&self, timeout: Duration) -> Finder {
+        let runner = Runner::new(Some(self.environment.clone()), timeout);
         Finder {
             runner,
             root: self.root.clone(),
         }
     }
+}
+
+/// Takes the requested installation from a search.
+fn choose(
+    search: &mut Search,
+    request: &Request,
+) -> Result<Option<DiscoveredInstallation>, DiscoveryError> {
+    let mut best: Option<DiscoveredInstallation> = None;
+    for found in search {
+        let found = match found {
+            Ok(found) => found,
+            Err(error) if error.is_critical() => return Err(error),
+            Err(_) => continue,
+        };
+        let installation = found.installation();
+        if !installation.is_server() || !request.accepts(installation.version()) {
+            continue;
+        }
+        if !request.wants_newest() {
+            return Ok(Some(found));
+        }
+        let best_rank = best.as_ref().map(|best| Request::rank(best.installation()));
+        if best_rank.is_none_or(|best| best < Request::rank(installation)) {
+            best = Some(found);
+        }
+    }
+    Ok(best)
 }
 
 /// Without the environment, which may hold secrets.
@@ -218,23 +240,23 @@ impl fmt::Debug for Discovery {
     }
 }
 
-impl Found {
+impl DiscoveredInstallation {
     /// The installation.
     pub fn installation(&self) -> &Installation {
         &self.installation
     }
 
-    /// The installation, to keep.
+    /// Returns the installation.
     pub fn into_installation(self) -> Installation {
         self.installation
     }
 
-    /// What led to it first.
+    /// The way by which it was found first.
     pub fn source(&self) -> Source {
         self.source
     }
 
-    /// The directory or program that was met first. Not always in the installation itself: a
+    /// The directory or program that was found first. It is not always part of the installation: a
     /// `pg_config` on `PATH` may describe another directory.
     pub fn path(&self) -> &Utf8Path {
         &self.path

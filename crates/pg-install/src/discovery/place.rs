@@ -4,16 +4,18 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::fs;
 use std::io;
+use std::str::FromStr;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::Discovery;
+use crate::name::{self, ParseNameError};
 
-/// What led to an installation. The order is the order of the search.
+/// The way by which an installation was found. The order is the order of the search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(
     feature = "serde",
-    derive(serde::Serialize),
+    derive(serde::Serialize, serde::Deserialize),
     serde(rename_all = "kebab-case")
 )]
 #[non_exhaustive]
@@ -38,10 +40,14 @@ pub enum Source {
     Gentoo,
     /// Void.
     Void,
-    /// The directories of the system's own programs: `/usr/bin`, where Fedora, Arch and others put
-    /// PostgreSQL, `/usr/local/bin`, where FreeBSD, OpenBSD and the container image for Alpine put
-    /// it, and `/usr/pkg/bin` of pkgsrc.
+    /// Slackware, by the script of SlackBuilds.org.
+    Slackware,
+    /// The directories of the system's own programs. Fedora, Arch and others install PostgreSQL in
+    /// `/usr/bin`; FreeBSD, OpenBSD and the container image for Alpine in `/usr/local/bin`; pkgsrc
+    /// in `/usr/pkg/bin`, `/opt/local/bin` on SmartOS, `/opt/pkg/bin` on macOS.
     System,
+    /// Solaris, OpenIndiana and OmniOS.
+    Solaris,
     /// Homebrew, on macOS and Linux.
     Homebrew,
     /// Postgres.app.
@@ -50,10 +56,14 @@ pub enum Source {
     MacPorts,
     /// Nix profiles and NixOS.
     Nix,
+    /// Guix profiles and the Guix System.
+    Guix,
     /// EnterpriseDB's installers and packages.
     Edb,
     /// Postgres Pro.
     PostgresPro,
+    /// Bitnami's container images and machines.
+    Bitnami,
     /// Installed from source, with the default prefix.
     SourceBuild,
     /// asdf.
@@ -67,14 +77,14 @@ pub enum Source {
 }
 
 impl Source {
-    /// Whether someone asked for it by a variable that has no other purpose, so that a failure
-    /// ends the search.
+    /// Returns whether a variable asks for this installation explicitly, so that a failure ends the
+    /// search.
     pub fn is_explicit(self) -> bool {
         matches!(self, Self::Pginstallation | Self::PgConfig)
     }
 }
 
-/// What people call it: `PATH`, `Debian`, `Postgres.app`.
+/// The usual name: `PATH`, `Debian`, `Postgres.app`.
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
@@ -88,6 +98,10 @@ impl fmt::Display for Source {
             Self::Arch => "Arch",
             Self::Gentoo => "Gentoo",
             Self::Void => "Void",
+            Self::Slackware => "Slackware",
+            Self::Solaris => "Solaris",
+            Self::Guix => "Guix",
+            Self::Bitnami => "Bitnami",
             Self::Homebrew => "Homebrew",
             Self::PostgresApp => "Postgres.app",
             Self::MacPorts => "MacPorts",
@@ -104,9 +118,22 @@ impl fmt::Display for Source {
     }
 }
 
+/// The displayed name: `Postgres.app`.
+impl FromStr for Source {
+    type Err = ParseNameError;
+
+    fn from_str(text: &str) -> Result<Self, ParseNameError> {
+        let variables = [Self::Pginstallation, Self::PgConfig, Self::Path];
+        let all = variables
+            .into_iter()
+            .chain(PLACES.iter().map(|(source, _)| *source));
+        name::parse(text, "a source", all)
+    }
+}
+
 /// Listed for people in docs/platform.md, which a test compares with this.
 #[rustfmt::skip]
-pub(super) const PLACES: [(Source, &str); 40] = [
+pub(super) const PLACES: [(Source, &str); 51] = [
     (Source::Debian, "/usr/lib/postgresql/*/bin"),
     (Source::RedHat, "/usr/pgsql-*/bin"),
     (Source::RedHat, "/usr/lib64/pgsql/postgresql-*/bin"),
@@ -117,9 +144,19 @@ pub(super) const PLACES: [(Source, &str); 40] = [
     (Source::Gentoo, "/usr/lib64/postgresql-*/bin"),
     (Source::Gentoo, "/usr/lib/postgresql-*/bin"),
     (Source::Void, "/usr/lib/psql*/bin"),
+    // SlackBuildsOrg/slackbuilds, system/postgresql/postgresql.SlackBuild: --prefix. Without "64"
+    // it is Debian's place.
+    (Source::Slackware, "/usr/lib64/postgresql/*/bin"),
     (Source::System, "/usr/bin"),
     (Source::System, "/usr/local/bin"),
     (Source::System, "/usr/pkg/bin"),
+    // netbsd.org/~bacon/joyent-pkgsrc: PREFIX for SunOS and for Darwin.
+    (Source::System, "/opt/local/bin"),
+    (Source::System, "/opt/pkg/bin"),
+    // OpenIndiana/oi-userland, components/database/postgresql-16/Makefile: --bindir of 64 bits.
+    (Source::Solaris, "/usr/postgres/*/bin"),
+    // omniosorg/omnios-extra, build/postgresql/build-16.sh: PREFIX.
+    (Source::Solaris, "/opt/ooce/pgsql-*/bin"),
     (Source::Homebrew, "$HOMEBREW_PREFIX/opt/postgresql*/bin"),
     (Source::Homebrew, "/opt/homebrew/opt/postgresql*/bin"),
     (Source::Homebrew, "/usr/local/opt/postgresql*/bin"),
@@ -133,11 +170,21 @@ pub(super) const PLACES: [(Source, &str); 40] = [
     (Source::Nix, "/etc/profiles/per-user/$USER/bin"),
     (Source::Nix, "/run/current-system/sw/bin"),
     (Source::Nix, "/nix/var/nix/profiles/default/bin"),
+    // Guix manual, "Features" and "Getting Started with the System".
+    (Source::Guix, "~/.guix-profile/bin"),
+    (Source::Guix, "~/.guix-home/profile/bin"),
+    (Source::Guix, "/run/current-system/profile/bin"),
     (Source::Edb, "/opt/PostgreSQL/*/bin"),
     (Source::Edb, "/Library/PostgreSQL/*/bin"),
     (Source::Edb, "/usr/edb/as*/bin"),
     (Source::Edb, "/usr/edb/pge*/bin"),
+    // EDB's documentation of its packages for Debian: PG_BINDIR in the quick start of Postgres
+    // Distributed, and its container images.
+    (Source::Edb, "/usr/lib/edb-as/*/bin"),
+    (Source::Edb, "/usr/lib/edb-pge/*/bin"),
     (Source::PostgresPro, "/opt/pgpro/*/bin"),
+    // bitnami/containers: PATH of the images.
+    (Source::Bitnami, "/opt/bitnami/postgresql/bin"),
     (Source::SourceBuild, "/usr/local/pgsql/bin"),
     (Source::Asdf, "$ASDF_DATA_DIR/installs/postgres/*/bin"),
     (Source::Asdf, "~/.asdf/installs/postgres/*/bin"),
@@ -149,7 +196,7 @@ pub(super) const PLACES: [(Source, &str); 40] = [
     (Source::PostgresqlEmbedded, "~/.theseus/postgresql/*/bin"),
 ];
 
-/// What became of a pattern.
+/// The result of expanding a pattern.
 pub(super) enum Expansion {
     /// A variable in it is not set.
     NotSet(&'static str),
@@ -234,7 +281,7 @@ fn matches(directory: &Utf8Path, pattern: &str) -> io::Result<Vec<String>> {
             }
         }
     }
-    names.sort_by(|a, b| by_version(b, a));
+    names.sort_unstable_by(|a, b| by_version(b, a));
     Ok(names)
 }
 

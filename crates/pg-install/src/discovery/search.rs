@@ -1,33 +1,40 @@
 //! The search itself.
 
-use std::collections::{HashSet, VecDeque};
 use std::ffi::OsStr;
 use std::iter::FusedIterator;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::candidate::Candidate;
-use super::explanation::{Explanation, Outcome, Searched};
 use super::place::{Expansion, PLACES, expand};
-use super::{Discovery, DiscoveryError, Found, Source};
-use crate::Program;
+use super::searched::{SearchOutcome, SearchedPlace, SearchedPlaces};
+use super::{DiscoveredInstallation, Discovery, DiscoveryError, Source};
+use crate::command::ProgramErrorKind;
+use crate::installation::Finder;
+use crate::installation::error::{InstallationError, InstallationErrorKind};
+use crate::program::Program;
 
-/// A search that goes on as installations are taken from it; see [`Discovery::search`].
+/// An iterator that searches as installations are taken from it; see [`Discovery::search`].
 ///
-/// Its items are installations and the errors met between them. After a
-/// [critical](DiscoveryError::is_critical) error it ends; other errors concern one installation
-/// that could not be examined.
+/// Its items are installations and errors. It ends after a
+/// [critical](DiscoveryError::is_critical) error; other errors concern one installation that could
+/// not be examined.
 #[derive(Debug)]
 pub struct Search {
     discovery: Discovery,
-    steps: VecDeque<Step>,
-    /// What the steps so far have brought up, each with the place where it was.
-    pending: VecDeque<(Pending, usize)>,
-    ready: VecDeque<Result<Found, DiscoveryError>>,
-    seen: HashSet<Utf8PathBuf>,
-    searched: Vec<Searched>,
+    steps: std::vec::IntoIter<Step>,
+    /// Results of the steps so far that are not examined yet, each with the index of its place.
+    pending: Vec<(Pending, usize)>,
+    ready: Vec<Result<DiscoveredInstallation, DiscoveryError>>,
+    seen: Vec<Utf8PathBuf>,
+    searched: Vec<SearchedPlace>,
+    /// The time limit of programs that no variable asks for, if it is less than that of others.
+    patience: Option<Duration>,
+    /// Candidates that took longer than `patience`, each with the index of its place.
+    deferred: Vec<(Candidate, usize)>,
 }
 
 #[derive(Clone, Debug)]
@@ -45,18 +52,18 @@ enum Pending {
     Error(DiscoveryError),
 }
 
-type Examined = Vec<Result<Found, DiscoveryError>>;
+type Examined = Vec<Result<DiscoveredInstallation, DiscoveryError>>;
 
 impl Search {
     pub(super) fn new(discovery: Discovery) -> Self {
-        let mut steps = VecDeque::from([Step::Pginstallation, Step::PgConfig]);
+        let mut steps = vec![Step::Pginstallation, Step::PgConfig];
         match discovery.variable("PATH") {
             Some(path) => {
                 steps.extend(
                     absolute_directories(path).map(|directory| Step::Path(Some(directory))),
                 );
             }
-            None => steps.push_back(Step::Path(None)),
+            None => steps.push(Step::Path(None)),
         }
         steps.extend(
             PLACES
@@ -65,43 +72,72 @@ impl Search {
         );
         Self {
             discovery,
-            steps,
-            pending: VecDeque::new(),
-            ready: VecDeque::new(),
-            seen: HashSet::new(),
+            steps: steps.into_iter(),
+            pending: Vec::new(),
+            ready: Vec::new(),
+            seen: Vec::new(),
             searched: Vec::new(),
+            patience: None,
+            deferred: Vec::new(),
         }
     }
 
-    /// What has been searched so far.
-    pub fn explanation(&self) -> Explanation {
-        Explanation::new(self.searched.clone())
+    /// Defers what takes longer than this, unless a variable asks for it.
+    pub(super) fn with_patience(self, patience: Duration) -> Self {
+        Self {
+            patience: Some(patience),
+            ..self
+        }
     }
 
-    pub(super) fn into_explanation(self) -> Explanation {
-        Explanation::new(self.searched)
+    /// Examines what was deferred with the whole time limit. Returns whether there was anything.
+    pub(super) fn resume(&mut self) -> bool {
+        self.patience = None;
+        let deferred = std::mem::take(&mut self.deferred);
+        let candidates: Vec<_> = deferred.iter().map(|(c, _)| Some(c)).collect();
+        let examined = self.examine_all(&candidates);
+        for (&(ref candidate, place), examined) in deferred.iter().zip(examined) {
+            self.conclude(candidate, place, examined);
+        }
+        !deferred.is_empty()
     }
 
-    /// Does all that is left of the search at once, asking several programs at a time.
+    /// The places that have been searched so far.
+    pub fn explanation(&self) -> SearchedPlaces {
+        SearchedPlaces::new(self.searched.clone())
+    }
+
+    pub(super) fn into_explanation(self) -> SearchedPlaces {
+        SearchedPlaces::new(self.searched)
+    }
+
+    /// Examines all remaining places at once, running several programs at a time.
     pub(super) fn run_ahead(&mut self) {
-        while let Some(step) = self.steps.pop_front() {
+        while let Some(step) = self.steps.next() {
             self.take(step);
         }
-        let pending: Vec<_> = self.pending.drain(..).collect();
-        let mut identities = HashSet::new();
+        let pending = std::mem::take(&mut self.pending);
+        let mut identities = Vec::new();
         let fresh: Vec<Option<&Candidate>> = pending
             .iter()
             .map(|(pending, _)| match pending {
                 Pending::Candidate(candidate) => {
-                    identities.insert(&candidate.identity).then_some(candidate)
+                    insert(&mut identities, &candidate.identity).then_some(candidate)
                 }
                 Pending::Error(_) => None,
             })
             .collect();
-        let examined = examine_all(&fresh, &self.discovery);
+        let examined = self.examine_all(&fresh);
         for ((pending, place), examined) in pending.into_iter().zip(examined) {
-            self.settle(pending, place, |_| examined);
+            self.settle(pending, place, |_, _| examined);
         }
+    }
+
+    fn finder(&self, source: Source) -> Finder {
+        let timeout = self.discovery.timeout;
+        let patience = self.patience.filter(|_| !source.is_explicit());
+        self.discovery
+            .finder(patience.map_or(timeout, |patience| patience.min(timeout)))
     }
 
     /// Finds the candidates of a step.
@@ -110,7 +146,11 @@ impl Search {
             Step::Pginstallation => self.take_variable(Source::Pginstallation, "PGINSTALLATION"),
             Step::PgConfig => self.take_variable(Source::PgConfig, "PG_CONFIG"),
             Step::Path(None) => {
-                self.note(Source::Path, "PATH", vec![Outcome::NotSet("PATH".into())]);
+                self.note(
+                    Source::Path,
+                    "PATH",
+                    vec![SearchOutcome::NotSet("PATH".into())],
+                );
             }
             Step::Path(Some(directory)) => {
                 let rooted = self.discovery.rooted(&directory);
@@ -118,13 +158,17 @@ impl Search {
             }
             Step::Place(source, pattern) => match expand(pattern, &self.discovery) {
                 Expansion::NotSet(variable) => {
-                    self.note(source, pattern, vec![Outcome::NotSet(variable.into())]);
+                    self.note(
+                        source,
+                        pattern,
+                        vec![SearchOutcome::NotSet(variable.into())],
+                    );
                 }
                 Expansion::Directories(directories, errors) => {
                     let place = self.take_directories(source, pattern, directories);
                     for (path, error) in errors {
                         let error = DiscoveryError::read(source, path, error);
-                        self.pending.push_back((Pending::Error(error), place));
+                        self.pending.push((Pending::Error(error), place));
                     }
                 }
             },
@@ -141,11 +185,10 @@ impl Search {
         for directory in directories {
             match Candidate::directory(source, &directory) {
                 Some(candidate) => {
-                    self.pending
-                        .push_back((Pending::Candidate(candidate), place));
+                    self.pending.push((Pending::Candidate(candidate), place));
                 }
                 None if directory.is_dir() => {
-                    self.searched[place].push(Outcome::NoPrograms(directory));
+                    self.searched[place].push(SearchOutcome::NoPrograms(directory));
                 }
                 None => {}
             }
@@ -153,10 +196,10 @@ impl Search {
         place
     }
 
-    /// What a variable asks for: a program, a directory of programs, or the one above it.
+    /// Finds what a variable names: a program, a directory of programs, or the one above it.
     fn take_variable(&mut self, source: Source, name: &'static str) {
         let Some(value) = self.discovery.variable(name) else {
-            self.note(source, name, vec![Outcome::NotSet(name.into())]);
+            self.note(source, name, vec![SearchOutcome::NotSet(name.into())]);
             return;
         };
         let place_name = format!("{name}={}", value.to_string_lossy());
@@ -168,7 +211,7 @@ impl Search {
             None => Pending::Error(DiscoveryError::nothing_named(source, value.to_owned())),
         };
         let place = self.note(source, &place_name, Vec::new());
-        self.pending.push_back((pending, place));
+        self.pending.push((pending, place));
     }
 
     fn named(&self, source: Source, value: &Utf8Path) -> Option<Candidate> {
@@ -189,68 +232,94 @@ impl Search {
         path.exists().then(|| Candidate::pg_config(source, path))
     }
 
-    /// Examines what is pending at a place, writes down what came of it, and keeps what is new.
+    /// Examines what is pending at a place, unless that was examined before. Returns whether a
+    /// program did not exit in time.
     fn settle(
         &mut self,
         pending: Pending,
         place: usize,
-        examine: impl FnOnce(&Candidate) -> Examined,
-    ) {
+        examine: impl FnOnce(&Self, &Candidate) -> Examined,
+    ) -> bool {
         let candidate = match pending {
             Pending::Candidate(candidate) => candidate,
             Pending::Error(error) => {
-                self.searched[place].push(Outcome::failed(&error));
-                self.ready.push_back(Err(error));
-                return;
+                self.searched[place].push(SearchOutcome::failed(&error));
+                self.ready.push(Err(error));
+                return false;
             }
         };
-        if self.seen.contains(&candidate.identity) {
-            self.searched[place].push(Outcome::Duplicate(candidate.path));
-            return;
+        if !insert(&mut self.seen, candidate.identity.clone()) {
+            self.searched[place].push(SearchOutcome::Duplicate(candidate.path));
+            return false;
         }
-        for result in examine(&candidate) {
+        let examined = examine(self, &candidate);
+        let hangs = examined.iter().any(has_timed_out);
+        let is_open = hangs && !examined.iter().any(Result::is_ok);
+        if is_open && self.patience.is_some() && !candidate.source.is_explicit() {
+            self.deferred.push((candidate, place));
+        } else {
+            self.conclude(&candidate, place, examined);
+        }
+        hangs
+    }
+
+    /// Records the results of a candidate, and keeps those that are new.
+    fn conclude(&mut self, candidate: &Candidate, place: usize, examined: Examined) {
+        // The requested server exists, whatever is wrong with its `pg_config`.
+        let is_forgiven = candidate.source.is_explicit() && examined.iter().any(Result::is_ok);
+        for result in examined {
             let outcome = match &result {
                 Ok(found) => {
                     let bin = found.installation.bindir().unwrap_or(&found.path);
                     let identity = bin.canonicalize_utf8().unwrap_or_else(|_| bin.to_owned());
-                    if !self.seen.insert(identity) {
-                        self.searched[place].push(Outcome::Duplicate(bin.to_owned()));
+                    if identity != candidate.identity && !insert(&mut self.seen, identity) {
+                        self.searched[place].push(SearchOutcome::Duplicate(bin.to_owned()));
                         continue;
                     }
-                    Outcome::found(found)
+                    SearchOutcome::found(found)
                 }
-                Err(error) => Outcome::failed(error),
+                Err(error) => SearchOutcome::failed(error),
             };
             self.searched[place].push(outcome);
-            self.ready.push_back(result);
+            if result.is_ok() || !is_forgiven {
+                self.ready.push(result);
+            }
         }
-        self.seen.insert(candidate.identity);
     }
 
-    fn note(&mut self, source: Source, place: &str, outcomes: Vec<Outcome>) -> usize {
-        self.searched.push(Searched::new(source, place, outcomes));
+    fn note(&mut self, source: Source, place: &str, outcomes: Vec<SearchOutcome>) -> usize {
+        self.searched
+            .push(SearchedPlace::new(source, place, outcomes));
         self.searched.len() - 1
     }
 }
 
 impl Iterator for Search {
-    type Item = Result<Found, DiscoveryError>;
+    type Item = Result<DiscoveredInstallation, DiscoveryError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if let Some(result) = self.ready.pop_front() {
+            if !self.ready.is_empty() {
+                let result = self.ready.remove(0);
                 if result.as_ref().is_err_and(DiscoveryError::is_critical) {
                     self.ready.clear();
                     self.pending.clear();
-                    self.steps.clear();
+                    self.steps = Vec::new().into_iter();
+                    self.deferred.clear();
                 }
                 return Some(result);
             }
-            if let Some((pending, place)) = self.pending.pop_front() {
-                let discovery = self.discovery.clone();
-                self.settle(pending, place, |candidate| candidate.examine(&discovery));
+            if !self.pending.is_empty() {
+                let (pending, place) = self.pending.remove(0);
+                let hangs = self.settle(pending, place, |search, candidate| {
+                    candidate.examine(&search.finder(candidate.source))
+                });
+                // Where one program hangs, others may: the rest is examined side by side.
+                if hangs {
+                    self.run_ahead();
+                }
             } else {
-                let step = self.steps.pop_front()?;
+                let step = self.steps.next()?;
                 self.take(step);
             }
         }
@@ -259,38 +328,59 @@ impl Iterator for Search {
 
 impl FusedIterator for Search {}
 
-/// The directories on a `PATH`. Relative ones, of which the empty name is one, are left out: nobody
-/// wants to find servers in whatever directory is the current one.
+/// The directories on a `PATH`. Relative ones, of which the empty name is one, are skipped: which
+/// servers are found must not depend on the current directory.
 fn absolute_directories(path: &OsStr) -> impl Iterator<Item = Utf8PathBuf> {
     std::env::split_paths(path)
         .filter_map(|directory| Utf8PathBuf::try_from(directory).ok())
         .filter(|directory| directory.is_absolute())
 }
 
-/// Examines candidates with as many threads as there are processors, twice over: much of a
-/// program's start is waiting for the disk.
-fn examine_all(candidates: &[Option<&Candidate>], discovery: &Discovery) -> Vec<Examined> {
-    let results: Vec<Mutex<Examined>> = candidates.iter().map(|_| Mutex::default()).collect();
-    let jobs = Mutex::new(candidates.iter().zip(&results));
-    let work = || {
-        loop {
-            let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).next();
-            let Some((candidate, result)) = job else {
-                break;
-            };
-            let examined = candidate.map(|candidate| candidate.examine(discovery));
-            *result.lock().unwrap_or_else(PoisonError::into_inner) = examined.unwrap_or_default();
-        }
-    };
-    let processors = thread::available_parallelism().map_or(1, usize::from);
-    let threads = candidates.len().min(processors * 2).min(16);
-    thread::scope(|scope| {
-        for _ in 1..threads {
-            // If there are no more threads to be had, those that there are do the work.
-            let _ = thread::Builder::new().spawn_scoped(scope, work);
-        }
-        work();
-    });
-    let result = |result: Mutex<_>| result.into_inner().unwrap_or_else(PoisonError::into_inner);
-    results.into_iter().map(result).collect()
+/// Adds a value if it is not there. Returns whether it was not.
+fn insert<T: PartialEq>(values: &mut Vec<T>, value: T) -> bool {
+    let is_new = !values.contains(&value);
+    if is_new {
+        values.push(value);
+    }
+    is_new
+}
+
+fn has_timed_out(examined: &Result<DiscoveredInstallation, DiscoveryError>) -> bool {
+    let kind = examined.as_ref().err().and_then(DiscoveryError::examined);
+    matches!(
+        kind.map(InstallationError::kind),
+        Some(InstallationErrorKind::Program(error))
+            if matches!(error.kind(), ProgramErrorKind::TimedOut { .. })
+    )
+}
+
+impl Search {
+    /// Examines candidates with two threads for each processor, and at least eight: much of a
+    /// program's start is waiting for the disk, and one that hangs needs no processor.
+    fn examine_all(&self, candidates: &[Option<&Candidate>]) -> Vec<Examined> {
+        let results: Vec<Mutex<Examined>> = candidates.iter().map(|_| Mutex::default()).collect();
+        let jobs = Mutex::new(candidates.iter().zip(&results));
+        let work = || {
+            loop {
+                let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).next();
+                let Some((candidate, result)) = job else {
+                    break;
+                };
+                let examined = candidate.map(|c| c.examine(&self.finder(c.source)));
+                *result.lock().unwrap_or_else(PoisonError::into_inner) =
+                    examined.unwrap_or_default();
+            }
+        };
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        let threads = candidates.len().min((processors * 2).clamp(8, 16));
+        thread::scope(|scope| {
+            for _ in 1..threads {
+                // If no thread can be started, those that run do the work.
+                let _ = thread::Builder::new().spawn_scoped(scope, work);
+            }
+            work();
+        });
+        let result = |result: Mutex<_>| result.into_inner().unwrap_or_else(PoisonError::into_inner);
+        results.into_iter().map(result).collect()
+    }
 }

@@ -5,9 +5,13 @@ use std::os::unix::fs::PermissionsExt;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::{Installation, Origin};
+use super::error::{InstallationError, InstallationErrorKind};
+use super::{Installation, Origin, layout};
+use crate::command::ProgramError;
 use crate::command::{ProgramErrorKind, Runner};
-use crate::{InstallationError, InstallationErrorKind, PgConfig, Program, ProgramError, layout};
+use crate::pg_config::PgConfig;
+use crate::program::Program;
+use crate::version::Version;
 
 /// How installations are examined, and below which root.
 #[derive(Clone, Default)]
@@ -57,17 +61,22 @@ impl Finder {
             .map_err(|error| error.at(&postgres))
     }
 
-    /// Asks the server for its version, in the form in which `pg_config` has it: the server puts
-    /// its own name in front and the product's in parentheses.
+    /// Returns the version of the server in the form that `pg_config` prints. The server prints its
+    /// own name in front, and that of the product in parentheses.
     pub(crate) fn server_version(&self, postgres: &Utf8Path) -> Result<String, InstallationError> {
         let arguments = ["--version"];
         let error = |e| InstallationError::new(Some(postgres), InstallationErrorKind::Program(e));
         let printed = self.runner.run(postgres, &arguments).map_err(error)?;
-        let line = std::str::from_utf8(&printed).map_err(|_| {
-            let kind = ProgramErrorKind::unexpected("the version is not UTF-8", &printed);
+        // Modules and wrappers may print lines of their own.
+        let mut lines = printed
+            .split(|&byte| byte == b'\n')
+            .filter_map(|line| std::str::from_utf8(line).ok())
+            .map(str::trim);
+        let line = lines.find(|line| names_server(line)).ok_or_else(|| {
+            let reason = "no line names PostgreSQL and its version";
+            let kind = ProgramErrorKind::unexpected(reason, &printed);
             error(ProgramError::new(postgres, &arguments, kind))
         })?;
-        let line = line.trim().lines().next().unwrap_or_default();
         // `postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`
         let product_and_version = line
             .split_once(" (")
@@ -80,14 +89,21 @@ impl Finder {
     }
 }
 
-/// The path of a program in a directory if it is a file that someone may execute.
+/// Returns whether a line is the one that `postgres --version` prints: `PG_BACKEND_VERSIONSTR` of
+/// src/include/port.h, with the name that a vendor has put into it.
+fn names_server(line: &str) -> bool {
+    let names = ["postgres ", "edb-postgres ", "PostgreSQL ", "EnterpriseDB "];
+    names.iter().any(|name| line.starts_with(name)) && line.parse::<Version>().is_ok()
+}
+
+/// Returns the path of a program in a directory if it is an executable file.
 pub(crate) fn executable(bin: &Utf8Path, program: Program) -> Option<Utf8PathBuf> {
     let path = bin.join(program.name());
     let metadata = fs::metadata(&path).ok()?;
     (metadata.is_file() && metadata.permissions().mode() & 0o111 != 0).then_some(path)
 }
 
-/// Whether two paths lead to the same directory.
+/// Returns whether two paths lead to the same directory.
 pub(crate) fn is_same(one: &Utf8Path, other: &Utf8Path) -> bool {
     one == other || matches!((one.canonicalize(), other.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }

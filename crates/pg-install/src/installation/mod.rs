@@ -1,25 +1,35 @@
 //! One installation of PostgreSQL.
 
+mod directory;
+pub(crate) mod error;
 mod finder;
+mod layout;
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-pub(crate) use self::finder::{Finder, executable, is_same};
-use crate::package::PackageSystem;
-use crate::ssl::{self, SslEvidence};
-use crate::{
-    ConfigureOptions, Directory, Discovery, DiscoveryError, InstallationError,
-    InstallationErrorKind, MajorVersion, MissingProgramError, PgConfig, Program, Request,
-    ServerParameters, Version,
+pub use self::directory::InstallationDirectory;
+use self::error::{
+    InstallationError, InstallationErrorKind, MissingProgramError, MissingProgramErrorKind,
 };
+pub(crate) use self::finder::{Finder, executable, is_same};
+use crate::configure::ConfigureOptions;
+use crate::discovery::{Discovery, DiscoveryError};
+use crate::major::MajorVersion;
+use crate::package::PackageSystem;
+use crate::parameter::ServerParameters;
+use crate::pg_config::PgConfig;
+use crate::program::Program;
+use crate::request::Request;
+use crate::ssl::{self, SslEvidence};
+use crate::version::Version;
 
 /// An installation of PostgreSQL: its version, how it was built, and where its parts are.
 ///
-/// Cloning is cheap: clones share what has been found out. Programs and SSL are looked up at the
-/// first question and remembered; make a new value after packages have been installed or removed.
+/// Cloning is cheap: clones share their results. Programs and SSL are looked up once and
+/// remembered; make a new value after packages have been installed or removed.
 ///
 /// ```no_run
 /// use pg_install::{Installation, Program};
@@ -44,29 +54,28 @@ struct Inner {
     parameters: OnceLock<ServerParameters>,
 }
 
-/// Where the data of an [`Installation`] came from.
+/// The origin of the data of an [`Installation`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Origin {
     /// A `pg_config` program was run.
     PgConfig,
-    /// There was no `pg_config` that belonged to the server: the version is what the server says,
-    /// the directories are where they are usually found next to it, and how it was built is not
-    /// known.
+    /// No `pg_config` describes the server: the server reports the version, the directories are in
+    /// their usual places next to it, and the build options are not known.
     BinDirectory,
     /// The caller gave the data.
     Given,
 }
 
 impl Installation {
-    /// Takes the output of a `pg_config`, or made-up data in its form. Only the version is
-    /// required.
+    /// Makes an installation from the output of `pg_config`, or from data in its form. Only the
+    /// version is required.
     ///
-    /// No program is run and no file is touched.
+    /// No program is run and no file is read.
     ///
     /// # Errors
     ///
-    /// [`InstallationError`] if there is no `version`, or if it is none of PostgreSQL's.
+    /// Fails if the `version` is missing or is not a PostgreSQL version.
     pub fn new(config: PgConfig) -> Result<Self, InstallationError> {
         let origin = if config.program().is_some() {
             Origin::PgConfig
@@ -93,15 +102,15 @@ impl Installation {
     ///
     /// # Errors
     ///
-    /// As for [`new`](Self::new).
+    /// Fails as [`new`](Self::new) does.
     pub fn from_pairs<K: AsRef<str>, V: Into<String>>(
         pairs: impl IntoIterator<Item = (K, V)>,
     ) -> Result<Self, InstallationError> {
         Self::new(PgConfig::from_pairs(pairs))
     }
 
-    /// Searches this machine for what is requested: [`Discovery::find`] with the environment of
-    /// this process.
+    /// Searches this machine for an installation: [`Discovery::find`] with the environment of this
+    /// process.
     ///
     /// ```no_run
     /// use pg_install::{Installation, Request};
@@ -113,8 +122,7 @@ impl Installation {
     ///
     /// # Errors
     ///
-    /// [`DiscoveryError`] if there is no such server on the machine; it tells where it was looked
-    /// for.
+    /// Fails if no server on the machine matches; the error lists the places that were searched.
     pub fn find(request: &Request) -> Result<Self, DiscoveryError> {
         let found = Discovery::new().find(request)?;
         Ok(found.into_installation())
@@ -127,22 +135,21 @@ impl Installation {
     ///
     /// # Errors
     ///
-    /// [`InstallationError`] if the program fails or describes no installation.
+    /// Fails if the program fails or does not describe an installation.
     pub fn from_pg_config(path: impl AsRef<Utf8Path>) -> Result<Self, InstallationError> {
         Finder::default().pg_config(path.as_ref())
     }
 
-    /// Takes the installation whose programs are in the directory `path`.
+    /// Examines the installation whose programs are in the directory `path`.
     ///
-    /// A `pg_config` there is believed if it says that it belongs to this directory. Without one,
-    /// as in packages that contain the server only, `postgres --version` tells the version (8 ms),
-    /// and the other directories are looked for where they usually are, relative to this one; those
-    /// that are not found are unknown.
+    /// A `pg_config` in it is used if it describes this directory. Without one, as in packages that
+    /// contain only the server, `postgres --version` reports the version (8 ms), and the other
+    /// directories are searched in their usual places relative to this one.
     ///
     /// # Errors
     ///
-    /// [`InstallationError`] if there is neither `postgres` nor such a `pg_config` in the
-    /// directory, or if the one that is asked fails.
+    /// Fails if the directory contains neither `postgres` nor such a `pg_config`, or if the program
+    /// fails.
     pub fn from_bin_directory(path: impl AsRef<Utf8Path>) -> Result<Self, InstallationError> {
         Finder::default().bin_directory(path.as_ref())
     }
@@ -186,7 +193,7 @@ impl Installation {
         &self.inner.version
     }
 
-    /// The release series: what `PG_VERSION` of a data directory must say for this server.
+    /// The release series: the content of `PG_VERSION` in data directories of this server.
     pub fn major_version(&self) -> MajorVersion {
         self.inner.version.major_version()
     }
@@ -196,119 +203,120 @@ impl Installation {
         self.inner.config.get("version").unwrap_or_default()
     }
 
-    /// Where the data came from.
+    /// The origin of the data.
     pub fn origin(&self) -> Origin {
         self.inner.origin
     }
 
-    /// All that `pg_config` said, or what takes its place.
+    /// The output of `pg_config`, or the data in its place.
     pub fn pg_config(&self) -> &PgConfig {
         &self.inner.config
     }
 
-    /// The options of the `configure` run that built it. Empty where they are not known: for meson
-    /// builds, and without a `pg_config`.
+    /// The options of the `configure` run that built it. Empty for meson builds, and without a
+    /// `pg_config`.
     pub fn configure_options(&self) -> &ConfigureOptions {
         &self.inner.configure
     }
 
-    /// Whether it was built with SSL.
+    /// Returns whether the installation was built with SSL.
     ///
-    /// False also if it cannot be told; [`ssl_evidence`](Self::ssl_evidence) tells how it was
-    /// decided.
+    /// False if that cannot be determined; see [`ssl_evidence`](Self::ssl_evidence).
     pub fn ssl(&self) -> bool {
         self.ssl_evidence().is_enabled()
     }
 
-    /// How it is known whether this was built with SSL.
+    /// Returns the evidence of whether the installation was built with SSL.
     ///
-    /// The configure options decide. Where these are not known, the libraries, the header
-    /// `pg_config.h` and the executable of the server are looked at, in this order. That reads up
-    /// to 10 MB once; the result is remembered.
+    /// The configure options decide. If they are not known, the libraries, the header `pg_config.h`
+    /// and the executable of the server are examined, in this order. That reads up to 10 MB; the
+    /// result is remembered.
     pub fn ssl_evidence(&self) -> &SslEvidence {
         self.inner.ssl.get_or_init(|| ssl::find_evidence(self))
     }
 
-    /// A directory as `pg_config` tells it, absolute.
+    /// Returns the absolute path of a directory as `pg_config` reports it, or none if it is not
+    /// known.
     ///
-    /// None if it is not known. Whether it exists is another question: packages for development or
-    /// documentation may not be installed. DIFFERENCE: py-postgresql has no path where nothing
-    /// exists, for directories as for programs; its documentation promises it for programs.
-    pub fn directory(&self, directory: Directory) -> Option<&Utf8Path> {
+    /// The directory need not exist: packages for development or documentation may not be
+    /// installed. DIFFERENCE: py-postgresql has no path where nothing exists, for directories as
+    /// for programs; its documentation promises it for programs.
+    pub fn directory(&self, directory: InstallationDirectory) -> Option<&Utf8Path> {
         let path = Utf8Path::new(self.inner.config.get(directory.key())?);
         // A relative one would lead to whatever is in the current directory.
         path.is_absolute().then_some(path)
     }
 
-    /// [`Directory::Bin`]: the programs.
+    /// [`InstallationDirectory::Bin`]: the programs.
     pub fn bindir(&self) -> Option<&Utf8Path> {
-        self.directory(Directory::Bin)
+        self.directory(InstallationDirectory::Bin)
     }
 
-    /// [`Directory::Doc`]: the documentation.
+    /// [`InstallationDirectory::Doc`]: the documentation.
     pub fn docdir(&self) -> Option<&Utf8Path> {
-        self.directory(Directory::Doc)
+        self.directory(InstallationDirectory::Doc)
     }
 
-    /// [`Directory::Html`]: the documentation as HTML.
+    /// [`InstallationDirectory::Html`]: the documentation as HTML.
     pub fn htmldir(&self) -> Option<&Utf8Path> {
-        self.directory(Directory::Html)
+        self.directory(InstallationDirectory::Html)
     }
 
-    /// [`Directory::Include`]: headers of the client interfaces.
+    /// [`InstallationDirectory::Include`]: headers of the client interfaces.
     pub fn includedir(&self) -> Option<&Utf8Path> {
-        self.directory(Directory::Include)
+        self.directory(InstallationDirectory::Include)
     }
 
-    /// [`Directory::PkgInclude`]: other headers.
+    /// [`InstallationDirectory::PkgInclude`]: other headers.
     pub fn pkgincludedir(&self) -> Option<&Utf8Path> {
-        self.directory(Directory::PkgInclude)
+        self.directory(InstallationDirectory::PkgInclude)
     }
 
-    /// [`Directory::IncludeServer`]: headers for building extensions.
+    /// [`InstallationDirectory::IncludeServer`]: headers for building extensions.
     pub fn includedir_server(&self) -> Option<&Utf8Path> {
-        self.directory(Directory::IncludeServer)
+        self.directory(InstallationDirectory::IncludeServer)
     }
 
-    /// [`Directory::Lib`]: libraries to link with, such as libpq.
+    /// [`InstallationDirectory::Lib`]: libraries to link with, such as libpq.
     pub fn libdir(&self) -> Option<&Utf8Path> {
-        self.directory(Directory::Lib)
+        self.directory(InstallationDirectory::Lib)
     }
 
-    /// [`Directory::PkgLib`]: modules that the server loads.
+    /// [`InstallationDirectory::PkgLib`]: modules that the server loads.
     pub fn pkglibdir(&self) -> Option<&Utf8Path> {
-        self.directory(Directory::PkgLib)
+        self.directory(InstallationDirectory::PkgLib)
     }
 
-    /// [`Directory::Locale`]: message catalogues.
+    /// [`InstallationDirectory::Locale`]: message catalogs.
     pub fn localedir(&self) -> Option<&Utf8Path> {
-        self.directory(Directory::Locale)
+        self.directory(InstallationDirectory::Locale)
     }
 
-    /// [`Directory::Man`]: manual pages.
+    /// [`InstallationDirectory::Man`]: manual pages.
     pub fn mandir(&self) -> Option<&Utf8Path> {
-        self.directory(Directory::Man)
+        self.directory(InstallationDirectory::Man)
     }
 
-    /// [`Directory::Share`]: what is independent of the architecture, such as `postgres.bki` and
-    /// sample files.
+    /// [`InstallationDirectory::Share`]: what is independent of the architecture, such as
+    /// `postgres.bki` and sample files.
     pub fn sharedir(&self) -> Option<&Utf8Path> {
-        self.directory(Directory::Share)
+        self.directory(InstallationDirectory::Share)
     }
 
-    /// [`Directory::SysConf`]: system-wide configuration of clients.
+    /// [`InstallationDirectory::SysConf`]: system-wide configuration of clients.
     pub fn sysconfdir(&self) -> Option<&Utf8Path> {
-        self.directory(Directory::SysConf)
+        self.directory(InstallationDirectory::SysConf)
     }
 
-    /// [`Directory::Pgxs`]: the makefile for building extensions.
+    /// [`InstallationDirectory::Pgxs`]: the makefile for building extensions.
     pub fn pgxs(&self) -> Option<&Utf8Path> {
-        self.directory(Directory::Pgxs)
+        self.directory(InstallationDirectory::Pgxs)
     }
-    /// The absolute path of a program, or none if the `bin` directory has no executable file of
-    /// that name.
+
+    /// Returns the absolute path of a program, or none if the `bin` directory contains no
+    /// executable file of this name.
     ///
-    /// All programs are looked up together at the first question, in about 50 µs.
+    /// The first call looks up all programs, in about 50 µs.
     pub fn program(&self, program: Program) -> Option<&Utf8Path> {
         let programs = self.inner.programs.get_or_init(|| {
             let look_up = |program| self.bindir().and_then(|bin| executable(bin, program));
@@ -317,27 +325,25 @@ impl Installation {
         programs.get(program.index())?.as_deref()
     }
 
-    /// The absolute path of a program that the caller cannot do without.
+    /// Returns the absolute path of a program that the caller needs.
     ///
     /// # Errors
     ///
-    /// [`MissingProgramError`], which names the directory and has a hint about the package.
+    /// Fails if the program is missing; the hint of the error names the package.
     pub fn require(&self, program: Program) -> Result<&Utf8Path, MissingProgramError> {
         self.program(program).ok_or_else(|| {
-            let path = self.bindir().map(|bin| bin.join(program.name()));
-            let not_executable = path.as_ref().is_some_and(|path| path.exists());
-            MissingProgramError {
-                program,
-                version: self.version().clone(),
-                bin_directory: self.bindir().map(Utf8Path::to_owned),
-                not_executable,
-                hint: PackageSystem::read(self.inner.finder.root.as_deref())
-                    .hint(program.component(), Some(self.major_version())),
-            }
+            let kind = match self.bindir().map(|bin| bin.join(program.name())) {
+                None => MissingProgramErrorKind::NoBinDirectory,
+                Some(path) if path.exists() => MissingProgramErrorKind::NotExecutable { path },
+                Some(path) => MissingProgramErrorKind::NotFound { path },
+            };
+            let packages = PackageSystem::read(self.inner.finder.root.as_deref());
+            let hint = packages.hint(program.component(), Some(self.major_version()));
+            MissingProgramError::new(program, self.version().without_vendor(), kind, hint)
         })
     }
 
-    /// The programs that PostgreSQL of this version has, and this installation has not.
+    /// Returns the programs of this version of PostgreSQL that the installation lacks.
     pub fn missing_programs(&self) -> Vec<Program> {
         let major = self.major_version();
         Program::all()
@@ -345,22 +351,21 @@ impl Installation {
             .collect()
     }
 
-    /// Whether there is a server: the program `postgres`.
+    /// Returns whether the installation contains a server, the program `postgres`.
     ///
-    /// Where it is missing, only the packages for clients or for development are installed: a
-    /// `pg_config` that describes a server that is not there.
+    /// Without it, only the packages for clients or for development are installed.
     pub fn is_server(&self) -> bool {
         self.program(Program::Postgres).is_some()
     }
 
-    /// Compares what `pg_config` says with what the server itself says. Runs `postgres --version`
-    /// (8 ms).
+    /// Compares the version that `pg_config` reports with that of the server. Runs
+    /// `postgres --version` (8 ms).
     ///
-    /// The two come in different packages, which may have been updated at different times.
+    /// The two are in different packages, which may have been updated at different times.
     ///
     /// # Errors
     ///
-    /// [`InstallationError`] if the versions differ, or if the server is missing or cannot be run.
+    /// Fails if the versions differ, or if the server is missing or cannot be run.
     pub fn verify(&self) -> Result<(), InstallationError> {
         let error = |kind| InstallationError::new(self.bindir(), kind);
         let postgres = self
@@ -380,14 +385,14 @@ impl Installation {
         }))
     }
 
-    /// The parameters that this server knows, from `postgres --describe-config`.
+    /// Returns the parameters of the server, from `postgres --describe-config`.
     ///
-    /// Runs the program at the first question, which takes about 10 ms, and remembers the answer.
-    /// It needs no data directory, and root may run it.
+    /// The first call runs the program, which takes about 10 ms, and remembers the result. The
+    /// program needs no data directory, and root may run it.
     ///
     /// # Errors
     ///
-    /// [`InstallationError`] if there is no server, or if it fails or prints something else.
+    /// Fails if the server is missing, fails, or prints something else.
     pub fn server_parameters(&self) -> Result<&ServerParameters, InstallationError> {
         if let Some(parameters) = self.inner.parameters.get() {
             return Ok(parameters);

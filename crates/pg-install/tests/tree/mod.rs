@@ -116,6 +116,15 @@ impl Tree {
         symlink(target, path).unwrap();
     }
 
+    /// Shell code that hangs without the help of other programs: nobody writes to the pipe.
+    pub(crate) fn hang(&self) -> String {
+        let never = self.at("/never");
+        if !never.exists() {
+            self.fifo("/never");
+        }
+        format!("read line < {never}")
+    }
+
     /// A named pipe, for events between processes.
     pub(crate) fn fifo(&self, path: &str) -> Utf8PathBuf {
         let path = self.at(path);
@@ -156,19 +165,20 @@ pub(crate) fn plain(error: &dyn std::error::Error, tree: &Tree) -> String {
 pub(crate) fn find(
     discovery: &Discovery,
     request: &str,
-) -> Result<pg_install::Found, pg_install::DiscoveryError> {
+) -> Result<pg_install::DiscoveredInstallation, pg_install::DiscoveryError> {
     discovery.find(&request.parse().unwrap())
 }
 
 /// What a search yields, an entry each: version and source, or the text of the error.
 pub(crate) fn list(discovery: &Discovery) -> Vec<String> {
-    let lines = |found: Vec<Result<pg_install::Found, pg_install::DiscoveryError>>| {
-        let line = |found: Result<pg_install::Found, _>| match found {
-            Ok(found) => format!("{} {}", found.installation().version(), found.source()),
-            Err(error) => chain(&error),
+    let lines =
+        |found: Vec<Result<pg_install::DiscoveredInstallation, pg_install::DiscoveryError>>| {
+            let line = |found: Result<pg_install::DiscoveredInstallation, _>| match found {
+                Ok(found) => format!("{} {}", found.installation().version(), found.source()),
+                Err(error) => chain(&error),
+            };
+            found.into_iter().map(line).collect::<Vec<_>>()
         };
-        found.into_iter().map(line).collect::<Vec<_>>()
-    };
     let (one_by_one, at_once) = (lines(discovery.search().collect()), lines(discovery.all()));
     assert_eq!(one_by_one, at_once);
     one_by_one

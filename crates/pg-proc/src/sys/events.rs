@@ -29,10 +29,19 @@ impl DirectoryEvents {
     /// None if the system is out of instances (each user has 128 if nothing else is set) or
     /// watches, or if the directory cannot be read.
     pub(crate) fn of(path: &Utf8Path) -> Option<Self> {
+        let changes =
+            WatchFlags::CREATE | WatchFlags::MODIFY | WatchFlags::MOVED_TO | WatchFlags::DELETE;
+        Self::watch(path, changes)
+    }
+
+    /// Becomes readable when a process closes the directory, which is how a lock on it ends.
+    pub(crate) fn of_closing(path: &Utf8Path) -> Option<Self> {
+        Self::watch(path, WatchFlags::CLOSE_NOWRITE)
+    }
+
+    fn watch(path: &Utf8Path, flags: WatchFlags) -> Option<Self> {
         let instance = idle_instance()
             .or_else(|| inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).ok())?;
-        let flags =
-            WatchFlags::CREATE | WatchFlags::MODIFY | WatchFlags::MOVED_TO | WatchFlags::DELETE;
         match inotify::add_watch(&instance, path.as_std_path(), flags) {
             Ok(watch) => Some(Self {
                 instance: Some(instance),

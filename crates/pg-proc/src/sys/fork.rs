@@ -8,8 +8,7 @@
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
 use nix::errno::Errno;
 use nix::libc::{self, c_int, pid_t};
@@ -175,12 +174,47 @@ fn close_between(first: RawFd, last: RawFd, limit: RawFd) {
     }
 }
 
-/// The number above any open descriptor; read before a fork, for kernels without `close_range`.
+/// The number above any open descriptor; read before a fork, for kernels without `close_range`. A
+/// sandbox may refuse to report it.
 pub(super) fn descriptor_limit() -> RawFd {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let mut limit = 65_536;
+    // SAFETY: the structure is valid; a sandbox may refuse the call.
+    unsafe {
+        let mut limits: libc::rlimit = std::mem::zeroed();
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limits) == 0 {
+            limit = RawFd::try_from(limits.rlim_cur).map_or(limit, |n| n.min(1 << 20));
+        }
+    }
     limit
-        .and_then(|n| RawFd::try_from(n).ok())
-        .map_or(65_536, |n| n.min(1 << 20))
+}
+
+/// The limit that [`raise_descriptor_limit`] found.
+static SOFT_LIMIT: AtomicU64 = AtomicU64::new(u64::MAX);
+
+/// Allows this process as many descriptors as the system does. Async-signal-safe.
+pub(super) fn raise_descriptor_limit() {
+    change_descriptor_limit(|limits| {
+        SOFT_LIMIT.store(limits.rlim_cur as u64, Ordering::Relaxed);
+        limits.rlim_cur = limits.rlim_max;
+    });
+}
+
+/// Undoes [`raise_descriptor_limit`] for a program to be executed. Async-signal-safe.
+pub(super) fn restore_descriptor_limit() {
+    change_descriptor_limit(|limits| {
+        limits.rlim_cur = SOFT_LIMIT.load(Ordering::Relaxed) as libc::rlim_t;
+    });
+}
+
+fn change_descriptor_limit(change: impl FnOnce(&mut libc::rlimit)) {
+    // SAFETY: the structure is valid for both calls, which some sandboxes refuse.
+    unsafe {
+        let mut limits: libc::rlimit = std::mem::zeroed();
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limits) == 0 {
+            change(&mut limits);
+            libc::setrlimit(libc::RLIMIT_NOFILE, &limits);
+        }
+    }
 }
 
 /// Async-signal-safe. Whoever should have read is gone if this fails; there is nobody else to tell.
@@ -227,20 +261,6 @@ pub(crate) fn reap(pid: pid_t) {
     while unsafe { libc::waitpid(pid, &mut status, 0) } < 0 && Errno::last_raw() == libc::EINTR {}
 }
 
-/// Children of ours that had not ended when nobody wanted to wait any longer.
-static UNREAPED: Mutex<Vec<pid_t>> = Mutex::new(Vec::new());
-
-/// Waits for a child whenever another one is reaped this way, instead of now.
-pub(crate) fn reap_later(pid: pid_t) {
-    let mut unreaped = UNREAPED.lock().unwrap_or_else(PoisonError::into_inner);
-    unreaped.push(pid);
-    unreaped.retain(|&pid| {
-        let mut status = 0;
-        // SAFETY: `status` is valid; the number is ours until waited for.
-        unsafe { libc::waitpid(pid, &mut status, libc::WNOHANG) == 0 }
-    });
-}
-
 /// What `ps -o comm` shows: at most 15 bytes. Async-signal-safe.
 #[cfg(target_os = "linux")]
 pub(super) fn name_this_process(name: &CStr) {
@@ -266,5 +286,120 @@ pub(super) fn now_ms() -> i64 {
         (now.tv_sec as i64)
             .saturating_mul(1000)
             .saturating_add(now.tv_nsec as i64 / 1_000_000)
+    }
+}
+
+/// Runs a function in a process forked from this one, and returns whether it ran to its end there,
+/// within ten seconds. Unlike a child that is about to exec it may allocate: the C library sees to
+/// that, and no other thread holds a lock that it takes.
+#[cfg(test)]
+pub(crate) fn succeeds_in_forked_process(function: impl FnOnce()) -> bool {
+    let run = || {
+        // A panic must not unwind into the frames of the parent.
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(function));
+        // SAFETY: ends the process at once, running nothing that belongs to the parent.
+        unsafe { libc::_exit(c_int::from(outcome.is_err())) };
+    };
+    // SAFETY: what `function` does is safe in a forked process, as said above.
+    let child = unsafe { fork(run) }.expect("a process");
+    let mut status = 0;
+    for _ in 0..1000 {
+        // SAFETY: `status` is valid; the child is this function's own.
+        if unsafe { libc::waitpid(child, &mut status, libc::WNOHANG) } == child {
+            return status == 0;
+        }
+        pause(10);
+    }
+    // SAFETY: the child was not waited for.
+    unsafe { libc::kill(child, libc::SIGKILL) };
+    reap(child);
+    false
+}
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests {
+    use std::os::unix::thread::JoinHandleExt as _;
+    use std::sync::atomic::AtomicU32;
+    use std::time::Duration;
+
+    use rustix::event::{PollFd, PollFlags};
+
+    use super::*;
+    use crate::deadline::Deadline;
+
+    /// As sandboxes do that know the calls of their time only.
+    #[test]
+    fn a_refused_limit_is_no_panic() {
+        assert!(succeeds_in_forked_process(|| {
+            refuse(libc::SYS_prlimit64);
+            assert_eq!(descriptor_limit(), 65_536);
+        }));
+    }
+
+    /// Has a system call of this process fail with `EPERM` from now on.
+    fn refuse(call: libc::c_long) {
+        let step = |code, jt, k| libc::sock_filter { code, jt, jf: 0, k };
+        let mut steps = [
+            // The number of the call, and what to do with it and with others.
+            step((libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16, 0, 0),
+            step(
+                (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16,
+                1,
+                call as u32,
+            ),
+            step(
+                (libc::BPF_RET | libc::BPF_K) as u16,
+                0,
+                libc::SECCOMP_RET_ALLOW,
+            ),
+            step(
+                (libc::BPF_RET | libc::BPF_K) as u16,
+                0,
+                libc::SECCOMP_RET_ERRNO | libc::EPERM as u32,
+            ),
+        ];
+        let filter = libc::sock_fprog {
+            len: steps.len() as u16,
+            filter: steps.as_mut_ptr(),
+        };
+        // SAFETY: numbers, and a filter that is valid for the call.
+        unsafe {
+            assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+            let mode = libc::SECCOMP_MODE_FILTER;
+            assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, mode, &filter), 0);
+        }
+    }
+
+    static HANDLED: AtomicU32 = AtomicU32::new(0);
+
+    extern "C" fn count(_: c_int) {
+        HANDLED.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// A program with a profiler, or a timer, gets signals all the time.
+    #[test]
+    fn a_signal_does_not_end_a_wait() {
+        // SAFETY: the handler is async-signal-safe, and all zeros is a value of this structure.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = count as extern "C" fn(c_int) as usize;
+            libc::sigaction(libc::SIGUSR2, &action, std::ptr::null_mut());
+        }
+        let (read, write) = pipe().expect("a pipe");
+        let waiter = std::thread::spawn(move || {
+            let mut fds = [PollFd::new(&read, PollFlags::IN)];
+            Deadline::after(Duration::from_secs(60)).poll(&mut fds)
+        });
+        for number in 1..=20 {
+            // SAFETY: the thread was not joined, so this is its number.
+            unsafe { libc::pthread_kill(waiter.as_pthread_t(), libc::SIGUSR2) };
+            while HANDLED.load(Ordering::SeqCst) < number {
+                assert!(!waiter.is_finished(), "after {number} signals");
+                std::thread::yield_now();
+            }
+        }
+        write_all(write.as_raw_fd(), b"!");
+        assert!(waiter.join().expect("no panic"));
     }
 }

@@ -1,20 +1,23 @@
-//! Identity by pidfd and `/proc`.
+//! Identity by pidfd, `/proc` and the kernel's record of shared memory.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
 
+use rustix::io::Errno;
 use rustix::process::PidfdFlags;
 use rustix::time::ClockId;
 
-use super::process::{Began, Evidence, Identity, Process};
-use crate::Pid;
-
-/// How much later than its own record of its start a process may appear to have begun: the record
-/// has whole seconds, and both clocks are read one after the other.
-const CLOCK_TOLERANCE: i64 = 2;
+use super::borrowed::Borrowed;
+use super::executable;
+use super::portable;
+use super::process::{Began, CLOCK_TOLERANCE, DirectoryId, Evidence, Identity, Process};
+use super::segments::MadeFor;
+use crate::account::AccountErrorKind;
+use crate::pid::Pid;
+use crate::signal::Signal;
 
 pub(super) fn open_pidfd(pid: Pid) -> rustix::io::Result<OwnedFd> {
     rustix::process::pidfd_open(pid.rustix(), PidfdFlags::empty())
@@ -26,7 +29,7 @@ pub(super) fn identify(evidence: &Evidence) -> Identity {
     // ended afterwards.
     let process = match open_pidfd(pid) {
         Ok(fd) => Process::Descriptor { pid, fd },
-        Err(rustix::io::Errno::SRCH) => return Identity::Gone,
+        Err(Errno::SRCH) => return Identity::Gone,
         // No pidfd before Linux 5.3, and some sandboxes forbid it.
         Err(_) => Process::Number {
             pid,
@@ -45,67 +48,108 @@ enum Look {
     Not(Identity),
 }
 
+/// In order: the working directory with the shared memory, whatever the program is called (an
+/// emulator, valgrind, the loader); the working directory with the program; the shared memory with
+/// its own record of the directory.
 fn look(evidence: &Evidence) -> Look {
     let pid = evidence.pid;
     let Some(stat) = Stat::read(pid) else {
-        // With hidepid=2 processes of others have no directory in /proc.
-        return Look::Not(match rustix::process::test_kill_process(pid.rustix()) {
-            Err(rustix::io::Errno::PERM) => Identity::OtherUsers(None),
-            _ => Identity::Gone,
-        });
+        return match portable::identify(evidence) {
+            Identity::Verified(_) => Look::Same,
+            other => Look::Not(other),
+        };
     };
     if stat.has_ended() {
         return Look::Not(Identity::Zombie);
+    }
+    let status = Status::read(pid);
+    let other_program = || Look::Not(Identity::OtherProgram(stat.name.clone()));
+    // `/proc` has a directory for each thread as well, which is not listed.
+    if status.as_ref().is_some_and(|status| status.process != pid) {
+        return other_program();
+    }
+    let segment = evidence.segment();
+    let cwd = match working_directory(pid, status.as_ref()) {
+        Ok(cwd) => cwd,
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+            let Some(segment) = segment else {
+                return unseen(evidence, &stat, status.as_ref());
+            };
+            // A process that got the number later is not older than the segment.
+            let is_older = stat
+                .began_at()
+                .is_some_and(|began| began <= segment.created + CLOCK_TOLERANCE);
+            return match segment.made_for(evidence.directory) {
+                MadeFor::This if is_older && may_signal(pid) => Look::Same,
+                MadeFor::Another => Look::Not(Identity::OtherDirectory),
+                _ => Look::Not(Identity::Unknown(status.map(|status| status.user))),
+            };
+        }
+        Err(_) => return Look::Not(Identity::Gone),
+    };
+    if cwd != (evidence.directory.device, evidence.directory.inode) {
+        return match runs_server(pid, status.as_ref()) {
+            Ok(false) => other_program(),
+            Ok(true) => Look::Not(Identity::OtherDirectory),
+            // Its program does not matter: it works elsewhere.
+            Err(_) => Look::Not(Identity::OtherDirectory),
+        };
+    }
+    if segment.is_some() {
+        return Look::Same;
+    }
+    match runs_server(pid, status.as_ref()) {
+        Ok(true) if Title::read(pid).holds_directory() => Look::Same,
+        Ok(_) => other_program(),
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+            Look::Not(Identity::Unknown(status.map(|status| status.user)))
+        }
+        Err(_) => Look::Not(Identity::Gone),
+    }
+}
+
+/// A process that cannot be looked at, and did not make shared memory that is still there.
+fn unseen(evidence: &Evidence, stat: &Stat, status: Option<&Status>) -> Look {
+    let user = status.map(|status| status.user);
+    // A server runs as the owner of its directory.
+    if user.is_some_and(|user| user != evidence.directory.owner) {
+        return Look::Not(Identity::OtherProgram(stat.name.clone()));
     }
     let began_later = match (stat.began_at(), evidence.start_time) {
         (Some(began), Some(recorded)) => began > recorded.saturating_add(CLOCK_TOLERANCE),
         _ => false,
     };
-    let executable = fs::read_link(proc_path(pid, "exe"));
-    let directory = fs::metadata(proc_path(pid, "cwd"));
-    match (executable, directory) {
-        (Ok(program), _) if !is_postgres(&program) => Look::Not(Identity::OtherProgram(stat.name)),
-        (Ok(_), Ok(cwd)) if (cwd.dev(), cwd.ino()) != evidence.directory => {
-            Look::Not(Identity::OtherDirectory)
-        }
-        // The clock may have been set since the record was written. Then the shared memory is a
-        // witness without a clock.
-        (Ok(_), Ok(_)) if began_later && !created_shared_memory(evidence) => {
-            Look::Not(Identity::BeganLater)
-        }
-        (Ok(_), Ok(_)) => Look::Same,
-        (Err(e), _) | (_, Err(e)) if e.kind() == io::ErrorKind::PermissionDenied => Look::Not(
-            if !stat.name.contains("postgres") && !stat.name.contains("postmaster") {
-                Identity::OtherProgram(stat.name)
-            } else if began_later {
-                Identity::BeganLater
-            } else {
-                Identity::OtherUsers(owner(pid))
-            },
-        ),
-        _ => Look::Not(Identity::Gone),
-    }
-}
-
-fn created_shared_memory(evidence: &Evidence) -> bool {
-    evidence
-        .shared_memory
-        .is_some_and(|id| super::portable::is_attached_creator(id, evidence.pid))
-}
-
-/// Vendors call it `edb-postgres`, wrappers `.postgres-wrapped`; a program that was replaced by an
-/// upgrade has ` (deleted)` behind its name.
-fn is_postgres(program: &Path) -> bool {
-    program.file_name().is_some_and(|name| {
-        let name = name.to_string_lossy();
-        name.contains("postgres") || name.contains("postmaster")
+    Look::Not(match began_later {
+        true => Identity::BeganLater,
+        false => Identity::Unknown(user),
     })
 }
 
-fn owner(pid: Pid) -> Option<u32> {
-    fs::metadata(format!("/proc/{pid}"))
-        .ok()
-        .map(|meta| meta.uid())
+fn may_signal(pid: Pid) -> bool {
+    rustix::process::test_kill_process(pid.rustix()) != Err(Errno::PERM)
+}
+
+fn working_directory(pid: Pid, status: Option<&Status>) -> io::Result<(u64, u64)> {
+    let look = || fs::metadata(proc_path(pid, "cwd")).map(|cwd| (cwd.dev(), cwd.ino()));
+    as_its_account(status, look)
+}
+
+fn runs_server(pid: Pid, status: Option<&Status>) -> io::Result<bool> {
+    let look = || executable::is_server(File::open(proc_path(pid, "exe"))?);
+    as_its_account(status, look)
+}
+
+/// Looks as the account of the process, if the caller itself may not: links in `/proc` are for
+/// that account and for CAP_SYS_PTRACE, which root does not have in a container of Docker's.
+fn as_its_account<T>(status: Option<&Status>, look: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    match look() {
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+            let account =
+                status.and_then(|status| Borrowed::account(status.user, Some(status.group)));
+            account.map_or(Err(e), |_account| look())
+        }
+        outcome => outcome,
+    }
 }
 
 fn proc_path(pid: Pid, name: &str) -> PathBuf {
@@ -117,38 +161,62 @@ pub(super) fn began(pid: Pid) -> Option<Began> {
 }
 
 pub(super) fn has_ended(pid: Pid, began: Option<Began>) -> bool {
-    Stat::read(pid).is_none_or(|stat| {
-        stat.has_ended() || began.is_some_and(|began| began.0 != stat.start_ticks)
-    })
+    match Stat::read(pid) {
+        Some(stat) => stat.has_ended() || began.is_some_and(|began| began.0 != stat.start_ticks),
+        // Without `/proc`, or with one that hides others' processes, only this can be asked.
+        None => rustix::process::test_kill_process(pid.rustix()) == Err(Errno::SRCH),
+    }
 }
 
-/// Processes whose parent is this one.
+/// Whether the process catches or ignores a signal.
+pub(super) fn handles(pid: Pid, signal: Signal) -> Option<bool> {
+    let status = Status::read(pid)?;
+    Some(status.handled >> (signal.as_raw() - 1) & 1 == 1)
+}
+
+/// Processes whose parent is this one. The kernel may have been built without the list.
 pub(crate) fn children(parent: Pid) -> Vec<Pid> {
-    processes()
-        .filter(|&pid| Stat::read(pid).is_some_and(|stat| stat.parent == parent.as_raw()))
-        .collect()
+    match fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")) {
+        Ok(list) => list
+            .split_ascii_whitespace()
+            .filter_map(|pid| pid.parse().ok())
+            .collect(),
+        Err(_) => processes()
+            .filter(|&pid| Stat::read(pid).is_some_and(|stat| stat.parent == parent.as_raw()))
+            .collect(),
+    }
 }
 
 /// Children of a postmaster of this directory that has gone. A living postmaster, which may be
-/// about to start, and its children are none.
-pub(crate) fn orphans(directory: (u64, u64)) -> Vec<Process> {
+/// about to start, and its children are none. Looks at every process of the machine.
+pub(crate) fn orphans(directory: DirectoryId) -> Vec<Process> {
     parentless_servers_in(directory)
-        .filter(Server::is_child)
+        .filter(|server| server.title.is_of_child())
         .map(|server| server.process)
         .collect()
 }
 
-/// The postmaster of this directory, for want of a lock file that can be read. Of several, all but
-/// one have just found that file and are about to end; which one stays cannot be seen.
-pub(crate) fn postmaster_in(directory: (u64, u64)) -> Option<Process> {
-    let mut found = parentless_servers_in(directory).filter(Server::is_postmaster);
+/// The postmaster of this directory, for want of a lock file that can be read, and of shared
+/// memory. Of several, all but one have just found that file and are about to end; which one stays
+/// cannot be seen. Looks at every process of the machine.
+pub(crate) fn postmaster_in(directory: DirectoryId) -> Option<Process> {
+    let mut found =
+        parentless_servers_in(directory).filter(|server| server.title.is_of_postmaster());
     let first = found.next()?;
     found.next().is_none().then_some(first.process)
 }
 
+/// Whether the process was started as something else than a postmaster.
+pub(crate) fn is_single_user(pid: Pid) -> bool {
+    Title::read(pid).is_single_user()
+}
+
 /// Servers of this directory that no other server of it has started.
-fn parentless_servers_in(directory: (u64, u64)) -> impl Iterator<Item = Server> {
-    let here = servers_in(directory);
+fn parentless_servers_in(directory: DirectoryId) -> impl Iterator<Item = Server> {
+    let mut programs = Programs::default();
+    let here: Vec<Server> = processes()
+        .filter_map(|pid| Server::in_directory(pid, directory, &mut programs))
+        .collect();
     let numbers: Vec<i32> = here
         .iter()
         .map(|server| server.process.pid().as_raw())
@@ -161,68 +229,159 @@ fn parentless_servers_in(directory: (u64, u64)) -> impl Iterator<Item = Server> 
 struct Server {
     process: Process,
     parent: i32,
-    /// None of one that is on its way out: the kernel takes its program and its title first, and
-    /// it is still attached to the shared memory for as long as it takes to free its own.
-    title: Option<Vec<u8>>,
+    title: Title,
 }
 
-fn servers_in(directory: (u64, u64)) -> Vec<Server> {
-    processes()
-        .filter_map(|pid| Server::in_directory(pid, directory))
-        .collect()
+/// Which of the programs seen are servers, by device and inode.
+#[derive(Default)]
+struct Programs(Vec<((u64, u64), bool)>);
+
+impl Programs {
+    fn is_server(&mut self, program: File) -> io::Result<bool> {
+        let meta = program.metadata()?;
+        let id = (meta.dev(), meta.ino());
+        if let Some(&(_, known)) = self.0.iter().find(|(known, _)| *known == id) {
+            return Ok(known);
+        }
+        let is_server = executable::is_server(program)?;
+        self.0.push((id, is_server));
+        Ok(is_server)
+    }
 }
 
 impl Server {
-    fn in_directory(pid: Pid, directory: (u64, u64)) -> Option<Self> {
-        // The name first: it is all that most processes are asked for.
+    fn in_directory(pid: Pid, directory: DirectoryId, programs: &mut Programs) -> Option<Self> {
+        if pid == Pid::current() {
+            return None;
+        }
+        // The name first: it is all that most processes are asked for. It proves nothing.
         let stat = Stat::read(pid).filter(|stat| stat.name.contains("postgres"))?;
         let began = Some(Began(stat.start_ticks));
         let process = match open_pidfd(pid) {
             Ok(fd) => Process::Descriptor { pid, fd },
-            Err(rustix::io::Errno::SRCH) => return None,
+            Err(Errno::SRCH) => return None,
             Err(_) => Process::Number { pid, began },
         };
-        let cwd = fs::metadata(proc_path(pid, "cwd")).ok()?;
-        let title = match fs::read_link(proc_path(pid, "exe")) {
-            Ok(program) if is_postgres(&program) => fs::read(proc_path(pid, "cmdline"))
-                .ok()
-                .filter(|title| !title.is_empty()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        let status = Status::read(pid);
+        let cwd = working_directory(pid, status.as_ref()).ok()?;
+        if cwd != (directory.device, directory.inode) {
+            return None;
+        }
+        let open = || File::open(proc_path(pid, "exe"));
+        let is_server = as_its_account(status.as_ref(), open).and_then(|it| programs.is_server(it));
+        let title = match is_server {
+            Ok(true) => Title::read(pid),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Title(Vec::new()),
             _ => return None,
         };
-        let same = (cwd.dev(), cwd.ino()) == directory;
         // All of that was said of the process that is held if it is still the same.
-        (same && !has_ended(pid, began)).then_some(Self {
+        (!has_ended(pid, began)).then_some(Self {
             process,
             parent: stat.parent,
             title,
         })
     }
+}
+
+/// What a process shows as its command line. Empty of one that is on its way out: the kernel takes
+/// its program and its title first, and it is still attached to the shared memory for as long as it
+/// takes to free its own.
+struct Title(Vec<u8>);
+
+impl Title {
+    fn read(pid: Pid) -> Self {
+        Self(fs::read(proc_path(pid, "cmdline")).unwrap_or_default())
+    }
 
     /// A postmaster keeps its command line; its children replace theirs (`init_ps_display`).
     /// One that is on its way out does no more than a child that was left alone.
-    fn is_child(&self) -> bool {
-        self.title
-            .as_ref()
-            .is_none_or(|title| title.starts_with(b"postgres: "))
+    fn is_of_child(&self) -> bool {
+        self.0.is_empty() || self.0.starts_with(b"postgres: ")
     }
 
     /// Other modes than the postmaster's have to be named by the first argument
-    /// (`src/backend/main/main.c`).
-    fn is_postmaster(&self) -> bool {
-        const OTHER_MODES: [&[u8]; 5] = [
-            b"--single",
-            b"--boot",
-            b"--check",
-            b"--describe-config",
-            b"-C",
-        ];
-        let Some(title) = &self.title else {
-            return false;
-        };
-        let mode = title.split(|&byte| byte == 0).nth(1).unwrap_or_default();
-        !self.is_child() && !OTHER_MODES.contains(&mode)
+    /// (`src/backend/main/main.c`), behind the program of an emulator.
+    fn has_argument(&self, modes: &[&[u8]]) -> bool {
+        self.0
+            .split(|&byte| byte == 0)
+            .skip(1)
+            .any(|argument| modes.contains(&argument))
     }
+
+    fn is_single_user(&self) -> bool {
+        self.has_argument(&[b"--single", b"--boot", b"--check"])
+    }
+
+    /// These do not take the lock of the directory.
+    fn only_prints(&self) -> bool {
+        self.has_argument(&[b"--describe-config", b"-C"])
+    }
+
+    fn holds_directory(&self) -> bool {
+        !self.is_of_child() && !self.only_prints()
+    }
+
+    fn is_of_postmaster(&self) -> bool {
+        self.holds_directory() && !self.is_single_user()
+    }
+}
+
+/// Whether the process is stopped by a signal or a debugger (`T` and `t` in proc_pid_stat(5)).
+pub(crate) fn is_suspended(pid: Pid) -> bool {
+    Stat::read(pid).is_some_and(|stat| matches!(stat.state, b'T' | b't'))
+}
+
+/// The children of a process with their command lines, which servers replace by what they do.
+pub(crate) fn titles_of_children(parent: Pid) -> Vec<(Pid, String)> {
+    let title = |pid: Pid| {
+        let bytes = fs::read(proc_path(pid, "cmdline")).ok()?;
+        let text = String::from_utf8_lossy(&bytes).replace('\0', " ");
+        let text = text.trim();
+        (!text.is_empty()).then(|| (pid, text.to_owned()))
+    };
+    children(parent).into_iter().filter_map(title).collect()
+}
+
+/// Why this process, whose user is called root, cannot take on another account, by what the kernel
+/// says of it (proc_pid_status(5), user_namespaces(7)); none if it can, as far as that is told.
+pub(crate) fn limit_of_root(uid: u32, gid: u32) -> Option<AccountErrorKind> {
+    /// By number (`include/uapi/linux/capability.h`).
+    const NEEDED: [(u32, &str); 3] = [(0, "CAP_CHOWN"), (6, "CAP_SETGID"), (7, "CAP_SETUID")];
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name));
+    let effective = field("Uid:")?.split_ascii_whitespace().nth(1)?;
+    let user: u32 = effective.parse().ok()?;
+    if user != 0 {
+        return Some(AccountErrorKind::Fake(user));
+    }
+    if !is_mapped("/proc/self/uid_map", uid) || !is_mapped("/proc/self/gid_map", gid) {
+        return Some(AccountErrorKind::NotMapped);
+    }
+    let held = u64::from_str_radix(field("CapEff:")?.trim(), 16).ok()?;
+    let missing: Vec<_> = NEEDED
+        .into_iter()
+        .filter(|(number, _)| held >> number & 1 == 0)
+        .map(|(_, name)| name)
+        .collect();
+    // A directory that belongs to the account already need not be given away.
+    (!missing.is_empty() && missing != ["CAP_CHOWN"])
+        .then_some(AccountErrorKind::Capabilities(missing))
+}
+
+/// Whether a user or group exists in this user namespace. Each line has the first of a range here,
+/// the first outside, and the length.
+fn is_mapped(map: &str, id: u32) -> bool {
+    fs::read_to_string(map).is_ok_and(|map| {
+        map.lines().any(|line| {
+            let mut numbers = line.split_ascii_whitespace().map(str::parse::<u64>);
+            let (Some(Ok(first)), _, Some(Ok(length))) =
+                (numbers.next(), numbers.next(), numbers.next())
+            else {
+                return true;
+            };
+            (first..first.saturating_add(length)).contains(&u64::from(id))
+        })
+    })
 }
 
 /// Processor time that a process has used, in ticks.
@@ -280,5 +439,40 @@ impl Stat {
         let now = rustix::time::clock_gettime(ClockId::Realtime).tv_sec;
         let uptime = rustix::time::clock_gettime(ClockId::Boottime).tv_sec;
         Some(now - uptime + since_boot)
+    }
+}
+
+/// `/proc/PID/status`, as far as it is needed here.
+struct Status {
+    /// The process to which this thread belongs.
+    process: Pid,
+    user: u32,
+    group: u32,
+    /// The signals that are caught or ignored, one bit for each.
+    handled: u64,
+}
+
+impl Status {
+    fn read(pid: Pid) -> Option<Self> {
+        Self::parse(&fs::read(proc_path(pid, "status")).ok()?)
+    }
+
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let text = String::from_utf8_lossy(bytes);
+        // The name comes first, and its newlines are escaped.
+        let field = |name: &str| {
+            text.lines()
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+                .map(str::trim)
+        };
+        // Real, effective, saved, and that of the file system.
+        let effective = |name| field(name)?.split_ascii_whitespace().nth(1)?.parse().ok();
+        let set = |name| u64::from_str_radix(field(name)?, 16).ok();
+        Some(Self {
+            process: field("Tgid")?.parse().ok()?,
+            user: effective("Uid")?,
+            group: effective("Gid")?,
+            handled: set("SigCgt")? | set("SigIgn")?,
+        })
     }
 }

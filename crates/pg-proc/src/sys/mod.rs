@@ -2,30 +2,42 @@
 //! `unsafe`.
 
 #[cfg(target_os = "linux")]
+mod borrowed;
+#[cfg(target_os = "linux")]
 mod events;
+#[cfg(target_os = "linux")]
+mod executable;
 mod fork;
-mod guard;
-mod launch;
 #[cfg(target_os = "linux")]
 mod linux;
+mod listener;
 mod portable;
 mod process;
+mod segments;
 mod shared_memory;
-mod supervisor;
-mod tenancy;
+mod warden;
 
 #[cfg(target_os = "linux")]
 pub(crate) use events::DirectoryEvents;
-pub(crate) use fork::{above_standard, pipe, reap, reap_later, set_nonblocking};
-pub(crate) use guard::{Errand, Removal, launch_guard};
-pub(crate) use launch::{
+#[cfg(test)]
+pub(crate) use fork::succeeds_in_forked_process;
+pub(crate) use fork::{above_standard, pipe, set_nonblocking};
+#[cfg(target_os = "linux")]
+pub(crate) use linux::{
+    children, cpu_ticks, is_single_user, is_suspended, limit_of_root, orphans, postmaster_in,
+    titles_of_children,
+};
+pub use listener::tcp_listener;
+#[cfg(not(target_os = "linux"))]
+pub(crate) use portable::{
+    DirectoryEvents, is_single_user, is_suspended, limit_of_root, orphans, postmaster_in,
+    titles_of_children,
+};
+pub(crate) use process::{DirectoryId, Evidence, Identity, Means, Process, identify};
+pub(crate) use segments::{MadeFor, Segment, segments_by_key, segments_for};
+pub(crate) use shared_memory::{DirectoryOf, Refusal, release};
+pub(crate) use warden::errand::{Errand, Place, Removal, guard};
+pub(crate) use warden::order::{
     LaunchError, Launched, Orders, Program, Report, Sink, Stage, Step, command, launch, send, write,
 };
-#[cfg(target_os = "linux")]
-pub(crate) use linux::{children, cpu_ticks, orphans, postmaster_in};
-pub(crate) use portable::is_attached_creator;
-#[cfg(not(target_os = "linux"))]
-pub(crate) use portable::{DirectoryEvents, orphans, postmaster_in};
-pub(crate) use process::{Evidence, Identity, Means, Process, identify};
-pub(crate) use shared_memory::{DirectoryOf, Refusal, release};
-pub(crate) use tenancy::{Vigil, make_fifo};
+pub(crate) use warden::users::{Vigil, make_fifo};

@@ -2,76 +2,64 @@
 
 use std::process::{Command, Stdio};
 
-use nix::libc;
 use rustix::io::Errno;
 
-use super::process::{Began, Evidence, Identity, Process};
-use crate::{Pid, SharedMemoryId};
+#[cfg(not(target_os = "linux"))]
+use super::process::DirectoryId;
+use super::process::{Began, CLOCK_TOLERANCE, Evidence, Identity, Process};
+use super::segments::MadeFor;
+use crate::pid::Pid;
 
 /// Without `/proc` there are two witnesses. The kernel records which process created the shared
-/// memory segment that the lock file names, and whether anybody is attached: that is as good as
-/// certain. Where that cannot be asked (the file is too old or too new to name it, or the segment
-/// is another user's), `ps` tells the program's name and age.
+/// memory segment that the lock file names, and whether anybody is attached, and the segment names
+/// its data directory: that is as good as certain. Where that cannot be asked (the file is too old
+/// or too new to name it, or the segment is gone), `ps` tells the program's name and age.
 pub(super) fn identify(evidence: &Evidence) -> Identity {
     let pid = evidence.pid;
-    match rustix::process::test_kill_process(pid.rustix()) {
-        Ok(()) => {}
-        Err(Errno::PERM) => {
-            return match Listing::of(pid) {
-                Some(listing) if !listing.is_postgres() => Identity::OtherProgram(listing.program),
-                listing => Identity::OtherUsers(listing.map(|l| l.uid)),
-            };
-        }
+    let is_ours = match rustix::process::test_kill_process(pid.rustix()) {
+        Ok(()) => true,
+        Err(Errno::PERM) => false,
         Err(_) => return Identity::Gone,
-    }
-    let Some(listing) = Listing::of(pid) else {
-        return Identity::Gone;
     };
-    if listing.zombie {
-        return Identity::Zombie;
-    }
-    if !listing.is_postgres() {
-        return Identity::OtherProgram(listing.program);
+    let listing = Listing::of(pid);
+    let unknown = || Identity::Unknown(listing.as_ref().ok().map(|listing| listing.uid));
+    match &listing {
+        Ok(listing) if listing.state == b'Z' => return Identity::Zombie,
+        // It has exited since.
+        Err(Unlisted::Absent) => return Identity::Gone,
+        _ => {}
     }
     let process = Process::Number {
         pid,
         began: began(pid),
     };
-    match evidence.shared_memory.map(creator) {
-        Some(Some(segment)) if segment.creator == pid.as_raw() && segment.attached > 0 => {
-            Identity::Verified(process)
+    if let Some(segment) = evidence.segment() {
+        // A process that got the number later is not older than the segment.
+        let is_older = listing.as_ref().map_or(true, |ps| {
+            ps.began_at() <= segment.created + CLOCK_TOLERANCE
+        });
+        match segment.made_for(evidence.directory) {
+            MadeFor::This if !is_ours => return unknown(),
+            MadeFor::This if is_older => return Identity::Verified(process),
+            MadeFor::This => {}
+            MadeFor::Another => return Identity::OtherDirectory,
+            MadeFor::Unknown => return unknown(),
         }
-        Some(Some(_)) => Identity::OtherDirectory,
-        _ => match evidence.start_time {
-            Some(recorded) if listing.began_at() > recorded.saturating_add(3) => {
-                Identity::BeganLater
-            }
-            _ => Identity::Verified(process),
-        },
     }
-}
-
-/// Whether this process created the segment and somebody is attached to it still.
-pub(crate) fn is_attached_creator(id: SharedMemoryId, pid: Pid) -> bool {
-    creator(id).is_some_and(|segment| segment.creator == pid.as_raw() && segment.attached > 0)
-}
-
-struct Segment {
-    creator: libc::pid_t,
-    attached: u64,
-}
-
-fn creator(id: SharedMemoryId) -> Option<Segment> {
-    // SAFETY: all zeros is a value of this plain C struct, and the call fills it in.
-    unsafe {
-        let mut info: libc::shmid_ds = std::mem::zeroed();
-        if libc::shmctl(id.id, libc::IPC_STAT, &mut info) != 0 {
-            return None;
+    let Ok(listing) = listing else {
+        return Identity::Unknown(None);
+    };
+    if !listing.is_postgres() {
+        return Identity::OtherProgram(listing.program);
+    }
+    if !is_ours {
+        return Identity::Unknown(Some(listing.uid));
+    }
+    match evidence.start_time {
+        Some(recorded) if listing.began_at() > recorded.saturating_add(CLOCK_TOLERANCE) => {
+            Identity::BeganLater
         }
-        Some(Segment {
-            creator: info.shm_cpid,
-            attached: info.shm_nattch as u64,
-        })
+        _ => Identity::Verified(process),
     }
 }
 
@@ -86,6 +74,10 @@ impl DirectoryEvents {
         None
     }
 
+    pub(crate) fn of_closing(_path: &camino::Utf8Path) -> Option<Self> {
+        None
+    }
+
     pub(crate) fn descriptor(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
         None
     }
@@ -95,13 +87,31 @@ impl DirectoryEvents {
 
 /// Nothing tells the working directory of a process.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn orphans(_directory: (u64, u64)) -> Vec<Process> {
+pub(crate) fn orphans(_directory: DirectoryId) -> Vec<Process> {
     Vec::new()
 }
 
 /// Nothing tells the working directory of a process.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn postmaster_in(_directory: (u64, u64)) -> Option<Process> {
+pub(crate) fn postmaster_in(_directory: DirectoryId) -> Option<Process> {
+    None
+}
+
+/// Nothing tells the state of a process.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn is_suspended(_pid: Pid) -> bool {
+    false
+}
+
+/// Nothing tells the children of a process.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn titles_of_children(_parent: Pid) -> Vec<(Pid, String)> {
+    Vec::new()
+}
+
+/// Nothing tells beforehand.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn limit_of_root(_uid: u32, _gid: u32) -> Option<crate::account::AccountErrorKind> {
     None
 }
 
@@ -113,7 +123,7 @@ pub(super) fn began(pid: Pid) -> Option<Began> {
 /// Seconds since 1970. `ps` tells the age in whole seconds, so it may come out differently by one.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn began(pid: Pid) -> Option<Began> {
-    let listing = Listing::of(pid)?;
+    let listing = Listing::of(pid).ok()?;
     u64::try_from(listing.began_at()).ok().map(Began)
 }
 
@@ -124,23 +134,42 @@ pub(super) fn has_ended(pid: Pid, began: Option<Began>) -> bool {
 
 #[cfg(not(target_os = "linux"))]
 pub(super) fn has_ended(pid: Pid, began: Option<Began>) -> bool {
-    let Some(listing) = Listing::of(pid).filter(|listing| !listing.zombie) else {
-        return true;
-    };
-    let now = u64::try_from(listing.began_at()).unwrap_or(0);
-    began.is_some_and(|began| began.0.abs_diff(now) > 2)
+    match Listing::of(pid) {
+        Ok(listing) => {
+            let now = u64::try_from(listing.began_at()).unwrap_or(0);
+            listing.state == b'Z' || began.is_some_and(|began| began.0.abs_diff(now) > 2)
+        }
+        Err(Unlisted::Absent) => true,
+        Err(Unlisted::NoMeans) => {
+            rustix::process::test_kill_process(pid.rustix()) == Err(Errno::SRCH)
+        }
+    }
+}
+
+/// Nothing tells the arguments of a process.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn is_single_user(_pid: Pid) -> bool {
+    false
 }
 
 /// A line of `ps`.
 struct Listing {
-    zombie: bool,
+    /// The first letter: `Z` for a zombie.
+    state: u8,
     uid: u32,
     age: i64,
     program: String,
 }
 
+/// Why `ps` does not list a process.
+enum Unlisted {
+    Absent,
+    /// There is no `ps`, or one that does not work, or does not show this process.
+    NoMeans,
+}
+
 impl Listing {
-    fn of(pid: Pid) -> Option<Self> {
+    fn of(pid: Pid) -> Result<Self, Unlisted> {
         let output = Command::new("ps")
             .args([
                 "-o", "stat=", "-o", "uid=", "-o", "etime=", "-o", "comm=", "-p",
@@ -150,23 +179,35 @@ impl Listing {
             .stdin(Stdio::null())
             .stderr(Stdio::null())
             .output()
-            .ok()?;
+            .map_err(|_| Unlisted::NoMeans)?;
         let text = String::from_utf8_lossy(&output.stdout);
+        Self::parse(&text).ok_or_else(|| {
+            // Processes of others may be hidden from `ps`, and not from this.
+            match rustix::process::test_kill_process(pid.rustix()) {
+                Err(Errno::SRCH) => Unlisted::Absent,
+                _ => Unlisted::NoMeans,
+            }
+        })
+    }
+
+    fn parse(text: &str) -> Option<Self> {
         let mut words = text.split_whitespace();
-        let stat = words.next()?;
+        let state = *words.next()?.as_bytes().first()?;
         let uid = words.next()?.parse().ok()?;
         let age = age(words.next()?)?;
         let program = words.collect::<Vec<_>>().join(" ");
         Some(Self {
-            zombie: stat.starts_with('Z'),
+            state,
             uid,
             age,
             program,
         })
     }
 
+    /// The program's own name, and not one that contains it. On macOS it is a path.
     fn is_postgres(&self) -> bool {
-        self.program.contains("postgres") || self.program.contains("postmaster")
+        let name = self.program.rsplit('/').next().unwrap_or_default();
+        ["postgres", "postmaster", "edb-postgres"].contains(&name)
     }
 
     fn began_at(&self) -> i64 {

@@ -1,11 +1,17 @@
 //! One process, held so that nobody else can be mistaken for it.
 
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt as _;
 
+use camino::Utf8Path;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 
-use crate::{Pid, SharedMemoryId, Signal};
+use super::segments::Segment;
+use crate::pid::Pid;
+use crate::shared_memory_id::SharedMemoryId;
+use crate::signal::Signal;
 
 /// Which means of the platform are used to identify, signal and wait.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,21 +38,55 @@ pub(crate) enum Process {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Began(pub(crate) u64);
 
+/// A data directory, as the kernel knows it, with the only account that PostgreSQL lets serve it
+/// (`checkDataDir` in `src/backend/utils/init/miscinit.c`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DirectoryId {
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
+    pub(crate) owner: u32,
+}
+
+impl DirectoryId {
+    pub(crate) fn of(path: &Utf8Path) -> io::Result<Self> {
+        let meta = std::fs::metadata(path)?;
+        if !meta.is_dir() {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        Ok(Self {
+            device: meta.dev(),
+            inode: meta.ino(),
+            owner: meta.uid(),
+        })
+    }
+}
+
 /// What is known of the process that is looked for.
 pub(crate) struct Evidence {
     pub(crate) pid: Pid,
-    /// Device and inode of its data directory.
-    pub(crate) directory: (u64, u64),
+    pub(crate) directory: DirectoryId,
     pub(crate) start_time: Option<i64>,
     pub(crate) shared_memory: Option<SharedMemoryId>,
 }
+
+impl Evidence {
+    /// The segment that the process made, if it is there and somebody is attached to it.
+    pub(super) fn segment(&self) -> Option<Segment> {
+        Segment::by_id(self.shared_memory?.id)
+            .filter(|segment| segment.creator == self.pid.as_raw() && segment.attached > 0)
+    }
+}
+
+/// How much later than its own record of its start a process may appear to have begun: the record
+/// has whole seconds, and both clocks are read one after the other.
+pub(super) const CLOCK_TOLERANCE: i64 = 3;
 
 /// Whether a process is the one that is looked for.
 #[derive(Debug)]
 pub(crate) enum Identity {
     Verified(Process),
-    /// It may be, but it belongs to another user, who is told if known.
-    OtherUsers(Option<u32>),
+    /// It may be, but cannot be looked at closely enough; with its user, if known.
+    Unknown(Option<u32>),
     /// There is no such process.
     Gone,
     Zombie,
@@ -59,6 +99,9 @@ pub(crate) enum Identity {
 }
 
 pub(crate) fn identify(evidence: &Evidence, means: Means) -> Identity {
+    if evidence.pid == Pid::current() {
+        return Identity::OtherProgram("the calling process".to_owned());
+    }
     match means {
         #[cfg(target_os = "linux")]
         Means::Native => super::linux::identify(evidence),
@@ -111,6 +154,18 @@ impl Process {
         }
     }
 
+    /// Whether the process takes this signal otherwise than by ending; none where that cannot be
+    /// seen.
+    pub(crate) fn handles(&self, signal: Signal) -> Option<bool> {
+        #[cfg(target_os = "linux")]
+        return super::linux::handles(self.pid(), signal);
+        #[cfg(not(target_os = "linux"))]
+        {
+            let _ = signal;
+            None
+        }
+    }
+
     pub(crate) fn send(&self, signal: Signal) -> Result<(), Errno> {
         match self {
             #[cfg(target_os = "linux")]
@@ -119,7 +174,14 @@ impl Process {
                 if self.has_ended() {
                     return Err(Errno::SRCH);
                 }
-                rustix::process::pidfd_send_signal(fd, signal.rustix())
+                match rustix::process::pidfd_send_signal(fd, signal.rustix()) {
+                    // A sandbox may let pass the one call and not the other. The process lived a
+                    // moment ago, so the number was its own then.
+                    Err(Errno::PERM | Errno::NOSYS | Errno::ACCESS) if !self.has_ended() => {
+                        rustix::process::kill_process(self.pid().rustix(), signal.rustix())
+                    }
+                    outcome => outcome,
+                }
             }
             Self::Number { pid, .. } => {
                 if self.has_ended() {
@@ -128,5 +190,68 @@ impl Process {
                 rustix::process::kill_process(pid.rustix(), signal.rustix())
             }
         }
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use nix::libc;
+
+    use super::*;
+    use crate::sys::fork::descriptor_limit;
+
+    /// A sandbox for the calling thread that refuses these system calls.
+    fn refuse(calls: &[libc::c_long]) {
+        let instruction = |code: u32, yes: u8, k: u32| libc::sock_filter {
+            code: code as u16,
+            jt: yes,
+            jf: 0,
+            k,
+        };
+        // The number of the call is the first word of `seccomp_data`.
+        let mut filter = vec![instruction(
+            libc::BPF_LD | libc::BPF_W | libc::BPF_ABS,
+            0,
+            0,
+        )];
+        for (n, &call) in calls.iter().enumerate() {
+            let to_refusal = (calls.len() - n) as u8;
+            let equal = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+            filter.push(instruction(equal, to_refusal, call as u32));
+        }
+        let result = libc::BPF_RET | libc::BPF_K;
+        filter.push(instruction(result, 0, libc::SECCOMP_RET_ALLOW));
+        let refused = libc::SECCOMP_RET_ERRNO | libc::EPERM as u32;
+        filter.push(instruction(result, 0, refused));
+        let program = libc::sock_fprog {
+            len: filter.len() as u16,
+            filter: filter.as_mut_ptr(),
+        };
+        // SAFETY: the program is valid for the call, which copies it.
+        let installed = unsafe {
+            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+            libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program)
+        };
+        assert_eq!(installed, 0);
+    }
+
+    #[test]
+    fn a_sandbox_may_refuse_the_signal_by_descriptor() {
+        let mut child = std::process::Command::new("sleep")
+            .arg("1000")
+            .spawn()
+            .unwrap();
+        let process = Process::open_child(Pid::new(child.id() as i32).unwrap());
+        assert!(process.descriptor().is_some());
+        std::thread::scope(|scope| {
+            let send = || {
+                refuse(&[libc::SYS_pidfd_send_signal, libc::SYS_prlimit64]);
+                assert!(descriptor_limit() > 0);
+                process.send(Signal::Kill)
+            };
+            scope.spawn(send).join().unwrap().unwrap();
+        });
+        child.wait().unwrap();
+        assert_eq!(process.send(Signal::Kill), Err(Errno::SRCH));
     }
 }

@@ -16,7 +16,7 @@ use nix::errno::Errno;
 use nix::libc::{self, c_int, pid_t};
 
 use super::fork;
-use crate::SharedMemoryId;
+use crate::shared_memory_id::SharedMemoryId;
 
 /// What was given back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,6 +46,17 @@ pub(crate) struct DirectoryOf<'a> {
 }
 
 pub(crate) fn release(directory: &DirectoryOf<'_>) -> Result<Freed, Refusal> {
+    let outcome = release_as_caller(directory);
+    #[cfg(target_os = "linux")]
+    if let Err(Refusal::Errno(libc::EACCES | libc::EPERM)) = outcome {
+        if let Some(_owner) = super::borrowed::Borrowed::account(directory.uid, None) {
+            return release_as_caller(directory);
+        }
+    }
+    outcome
+}
+
+fn release_as_caller(directory: &DirectoryOf<'_>) -> Result<Freed, Refusal> {
     let mut freed = Freed::default();
     let Some((creator, id)) = segment_named_by(directory.lock_file) else {
         return Ok(freed);
@@ -95,19 +106,19 @@ fn segment_named_by(lock_file: &[u8]) -> Option<(pid_t, SharedMemoryId)> {
 }
 
 #[cfg(target_os = "linux")]
-fn key_of(info: &libc::shmid_ds) -> Option<i32> {
+pub(super) fn key_of(info: &libc::shmid_ds) -> Option<i32> {
     Some(info.shm_perm.__key)
 }
 
 #[cfg(target_vendor = "apple")]
-fn key_of(info: &libc::shmid_ds) -> Option<i32> {
+pub(super) fn key_of(info: &libc::shmid_ds) -> Option<i32> {
     Some(info.shm_perm._key)
 }
 
 /// Told under another name everywhere, or not at all. The header of the segment has to match
 /// anyway.
 #[cfg(not(any(target_os = "linux", target_vendor = "apple")))]
-fn key_of(_info: &libc::shmid_ds) -> Option<i32> {
+pub(super) fn key_of(_info: &libc::shmid_ds) -> Option<i32> {
     None
 }
 
@@ -118,36 +129,26 @@ fn control_segment(
     size: usize,
     directory: &DirectoryOf<'_>,
 ) -> Result<Option<u32>, Refusal> {
-    let mut header = [0; HEADER];
-    // SAFETY: the segment is attached wherever the system wants, and has the bytes that are copied
-    // from it.
-    unsafe {
-        let address = libc::shmat(id.id, ptr::null(), libc::SHM_RDONLY);
-        if address as isize == -1 {
-            return Err(Refusal::Errno(Errno::last_raw()));
-        }
-        ptr::copy_nonoverlapping(address.cast::<u8>(), header.as_mut_ptr(), size.min(HEADER));
-        libc::shmdt(address);
-    }
-    read_header(&header, directory).ok_or(Refusal::NotOurs)
+    let header = super::segments::header_of(id.id, size).map_err(Refusal::Errno)?;
+    read_header(&header, directory.device, directory.inode).ok_or(Refusal::NotOurs)
 }
 
 /// As long as any known header; the segment of most servers holds nothing else.
-const HEADER: usize = 64;
+pub(super) const HEADER: usize = 64;
 
 /// Where a 64-bit server keeps handle, device and inode: from 9.4, before 9.4, and as development
 /// versions after 18 have it. Device and inode have to match, so a wrong guess is noticed.
 const LAYOUTS: [(Option<usize>, usize, usize); 3] =
     [(Some(24), 40, 48), (None, 32, 40), (Some(32), 48, 56)];
 
-fn read_header(header: &[u8; HEADER], directory: &DirectoryOf<'_>) -> Option<Option<u32>> {
+/// The handle of the control segment, if the header has one; none of another directory's header.
+pub(super) fn read_header(header: &[u8; HEADER], device: u64, inode: u64) -> Option<Option<u32>> {
     const MAGIC: u32 = 679_834_894;
     if u32_at(header, 0) != Some(MAGIC) {
         return None;
     }
-    let (control, _, _) = LAYOUTS.into_iter().find(|&(_, device, inode)| {
-        u64_at(header, device) == Some(directory.device)
-            && u64_at(header, inode) == Some(directory.inode)
+    let (control, _, _) = LAYOUTS.into_iter().find(|&(_, device_at, inode_at)| {
+        u64_at(header, device_at) == Some(device) && u64_at(header, inode_at) == Some(inode)
     })?;
     Some(
         control

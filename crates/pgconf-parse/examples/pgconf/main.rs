@@ -28,6 +28,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -228,9 +229,15 @@ fn write(file: &Path, text: &[u8], stdout: bool, out: &mut impl Write) -> Result
     let mut name = file.file_name().unwrap_or(OsStr::new("pgconf")).to_owned();
     name.push(format!(".{}.tmp", std::process::id()));
     let temporary = file.with_file_name(name);
-    let mut new = fs::File::create_new(&temporary)?;
-    let written = new
-        .set_permissions(fs::metadata(&file)?.permissions())
+    let old = fs::metadata(&file)?;
+    let mut options = fs::OpenOptions::new();
+    let mut new = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&temporary)?;
+    let written = keep_owner(&new, &old)
+        .and_then(|()| new.set_permissions(old.permissions()))
         .and_then(|()| new.write_all(text))
         .and_then(|()| new.sync_all())
         .and_then(|()| fs::rename(&temporary, &file));
@@ -239,6 +246,20 @@ fn write(file: &Path, text: &[u8], stdout: bool, out: &mut impl Write) -> Result
         return Err(error.into());
     }
     Ok(())
+}
+
+/// A server cannot read what root has made its own, so a file that cannot be given to the owner of
+/// the old one does not replace it.
+fn keep_owner(new: &fs::File, old: &fs::Metadata) -> io::Result<()> {
+    let made = new.metadata()?;
+    if (made.uid(), made.gid()) == (old.uid(), old.gid()) {
+        return Ok(());
+    }
+    fchown(new, Some(old.uid()), Some(old.gid())).map_err(|error| {
+        let (uid, gid) = (old.uid(), old.gid());
+        let message = format!("the file cannot stay that of user {uid} and group {gid}: {error}");
+        io::Error::new(error.kind(), message)
+    })
 }
 
 fn row(event: &Event<'_>, directory: &Path) -> Json {

@@ -3,7 +3,7 @@
 use crate::hba::ldap_url;
 use crate::hba::method::{ConnectionType, Method};
 use crate::hba::server::Server;
-use crate::list::split_guc_list;
+use crate::value::list::split_guc_list;
 
 /// An error in a rule: what the server logs, and what its view shows, where that is another text
 /// or nothing at all.

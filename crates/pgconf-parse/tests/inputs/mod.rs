@@ -43,7 +43,10 @@ fn line() -> impl Strategy<Value = Vec<u8>> {
         prop_oneof![3 => Just(""), 1 => Just("# why"), 1 => Just("#"), 1 => Just("# Größe\t1")];
     let raw = prop_oneof![
         4 => select(
-            &["5", "+5", "-1", "1.5", "0x1F", "on", "64MB", "'x'", "''", "'it''s'", "'a\\\\b'", "a-b.c"][..]
+            &[
+                "5", "+5", "-1", "1.5", "0x1F", "on", "64MB", "'x'", "''", "'it''s'", "'a\\\\b'",
+                "a-b.c",
+            ][..]
         ).prop_map(|text| text.as_bytes().to_vec()),
         1 => select(&["127.0.0.1", "a.b", "'open", "1.5GB", "$user", "", "'a' 'b'"][..])
             .prop_map(|text| text.as_bytes().to_vec()),

@@ -28,7 +28,7 @@ pub(crate) fn servers(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
         let Started::Now(pid) = cluster.start(&options.clone().wait(wait))? else {
             return Err(Loss::new("somebody else has started it"));
         };
-        let [postmaster, supervisor] = [Some(pid), parent(pid)].map(open);
+        let [postmaster, warden] = [Some(pid), parent(pid)].map(open);
         let writer = (wait == StartWait::Ready)
             .then(|| Writer::start(&cluster))
             .transpose()?;
@@ -39,7 +39,7 @@ pub(crate) fn servers(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
             std::thread::sleep(rng.time_below(Duration::from_millis(10)));
         }
         let is_struck = match rng.below(4) {
-            0 => supervisor.as_ref(),
+            0 => warden.as_ref(),
             1 => None,
             _ => postmaster.as_ref(),
         };

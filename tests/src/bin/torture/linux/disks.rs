@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use camino::{Utf8Path, Utf8PathBuf};
 use pg_cluster::{Cluster, Escalation};
 use pg_proc::available_space;
-use pg_tests::{connect, connect_to, copy, init_options, server_account};
+use pg_tests::{connect, connect_to, copy, init_options, names, server_account};
 
 use super::rng::Rng;
-use super::scene::{Loss, Scene, answers, ensure, names};
+use super::scene::{Loss, Scene, answers, ensure};
 
 /// A small disk for this case alone, emptied in the end.
 struct Disk(Utf8PathBuf);

@@ -9,11 +9,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use pg_cluster::{Cluster, Escalation, Ownership};
-use pg_tests::{OPERATIONS, Room, init_options, is_root};
-use rustix::fs::{CWD, Mode, mkfifoat};
+use pg_tests::{OPERATIONS, Room, init_options, is_root, names};
 
 use super::rng::Rng;
-use super::scene::{Loss, Scene, ensure, names};
+use super::scene::{Loss, Scene, ensure};
 
 /// What is read, written or executed in a data directory by name.
 const FILES: [&str; 13] = [
@@ -157,7 +156,7 @@ fn damage(
             "a directory"
         }
         2 => {
-            mkfifoat(CWD, path.as_std_path(), Mode::from_raw_mode(0o666))?;
+            pg_tests::put_fifo(path);
             "a FIFO"
         }
         3 => {
@@ -285,11 +284,7 @@ impl Outside {
         fs::create_dir(&path)?;
         fs::write(path.join("precious"), "precious\n")?;
         fs::write(path.join("PG_VERSION"), "10\n")?;
-        mkfifoat(
-            CWD,
-            path.join("pipe").as_std_path(),
-            Mode::from_raw_mode(0o600),
-        )?;
+        pg_tests::put_fifo(&path.join("pipe"));
         Ok(Self(path))
     }
 

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use camino::Utf8Path;
 use pg_cluster::{Cluster, Escalation, Pid, Started, State, StopMode};
-use pg_tests::{connect, server_account};
+use pg_tests::{Victim, connect, server_account};
 
 use super::rng::Rng;
 use super::scene::{Loss, PATIENCE, Scene, answers, ensure};
@@ -82,6 +82,68 @@ pub(crate) fn reused_numbers(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
     }
     drop(session);
     other.stop_and_wait(&Escalation::fast())?;
+    scene.serves(&cluster)
+}
+
+/// Programs of users whose names begin as the server's does, in its directory.
+const NAMES: [&str; 3] = ["postgres_exporter", "postgres-manager", "postgresql-backup"];
+
+/// Processes that look like the server, and the caller itself, with lock files of every kind.
+pub(crate) fn lookalikes(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
+    let cluster = scene.cluster()?;
+    let data = cluster.data_directory();
+    let file = data.join("postmaster.pid");
+    cluster.start(&scene.start_options())?;
+    let genuine = fs::read_to_string(&file)?;
+    cluster.kill()?;
+    cluster.stop_and_wait(&Escalation::fast())?;
+    let (_, rest) = genuine.split_once('\n').unwrap_or_default();
+
+    for _ in 0..4 {
+        let program = scene.room.join(rng.pick(&NAMES));
+        fs::copy("/bin/sleep", &program)?;
+        let mut command = Command::new(&program);
+        command.arg("1000").current_dir(data).stdin(Stdio::null());
+        if let Some(account) = server_account().filter(|_| rng.one_in(2)) {
+            command.uid(account.uid()).gid(account.gid());
+        }
+        let mut bystander = command.spawn()?;
+        let pid = bystander.id();
+        let text = match rng.below(4) {
+            0 => None,
+            1 => Some(String::new()),
+            2 => Some("garbage\n".to_owned()),
+            _ => Some(format!("{pid}\n{rest}")),
+        };
+        let _ = fs::remove_file(&file);
+        if let Some(text) = &text {
+            fs::write(&file, text)?;
+        }
+        println!("{program} {pid}, {text:?}");
+        scene.fault();
+        hits_nobody(rng, &cluster, &pid.to_string())?;
+        let end = bystander.try_wait()?;
+        ensure!(end.is_none(), "{program} was hit: {end:?}");
+        bystander.kill()?;
+        bystander.wait()?;
+    }
+
+    let caller = scene.room.join(rng.pick(&NAMES));
+    fs::copy(std::env::current_exe()?, &caller)?;
+    fs::write(&file, &genuine)?;
+    scene.fault();
+    let mut command = Command::new(&caller);
+    command
+        .args(["victim", "stop-as-named", data.as_str()])
+        .current_dir(data);
+    let mut victim = Victim::spawn(scene.with_server_of(&mut command));
+    let line = victim.line();
+    ensure!(line == "done", "the caller was hit: {line}");
+    victim.finish();
+    fs::remove_file(&file).or_else(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => Ok(()),
+        _ => Err(error),
+    })?;
     scene.serves(&cluster)
 }
 

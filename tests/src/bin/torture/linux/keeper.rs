@@ -81,6 +81,12 @@ fn watch(case: &mut Child, isolation: &Isolation) -> io::Result<bool> {
 
 /// Kills all that is left. Processes are told by their namespace, which no stranger enters.
 fn end(isolation: &Isolation) {
+    // A case may have been killed while it hid `/proc`.
+    while isolation.has_namespaces() && !Path::new("/proc/self").exists() {
+        if rustix::mount::unmount("/proc", rustix::mount::UnmountFlags::DETACH).is_err() {
+            break;
+        }
+    }
     for _ in 0..1000 {
         let left = isolation.others();
         let handles: Vec<_> = left
@@ -185,6 +191,10 @@ impl Isolation {
         own.ok()
             .filter(|_| isolated)
             .map_or(Self::None, Self::Namespaces)
+    }
+
+    fn has_namespaces(&self) -> bool {
+        matches!(self, Self::Namespaces(_))
     }
 
     /// Of this process, as its keeper said.

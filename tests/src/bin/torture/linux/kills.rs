@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use camino::Utf8Path;
 use pg_cluster::{Cluster, Escalation, Started, State, Stopped};
-use pg_tests::{init_options, server_account};
+use pg_tests::{init_options, names, server_account};
 
 use super::rng::Rng;
-use super::scene::{Loss, PATIENCE, Scene, ensure, names};
+use super::scene::{Loss, PATIENCE, Scene, ensure};
 use super::victim::{self, moment};
 
 const INITDB: Duration = Duration::from_millis(1200);

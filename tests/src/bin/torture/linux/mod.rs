@@ -6,6 +6,7 @@ mod hostile;
 mod identity;
 mod keeper;
 mod kills;
+mod planted;
 mod rivals;
 mod rng;
 mod run;
@@ -14,6 +15,7 @@ mod scene;
 mod tally;
 mod temps;
 mod victim;
+mod worlds;
 
 use std::process::ExitCode;
 

@@ -4,10 +4,10 @@ use std::fs;
 use std::time::Duration;
 
 use pg_cluster::{Cluster, Escalation, InitErrorKind};
-use pg_tests::{Victim, init_options};
+use pg_tests::{Victim, init_options, names};
 
 use super::rng::Rng;
-use super::scene::{Loss, Scene, ensure, names};
+use super::scene::{Loss, Scene, ensure};
 
 /// One starts the server, and the others are told its number.
 pub(crate) fn starters(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {

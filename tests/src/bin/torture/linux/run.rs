@@ -9,9 +9,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use pg_cluster::{Cluster, Installation, Storage, TempCluster};
+use pg_cluster::{Cluster, Installation};
+use pg_fixture::{Storage, TempCluster};
 use pg_proc::{DirectoryGuard, GuardOptions};
-use pg_tests::{init_options, servers};
+use pg_tests::{init_options, is_root, servers};
 
 use super::keeper::{Isolation, TEMPLATES};
 use super::rng::Rng;
@@ -126,14 +127,19 @@ impl<'a> Run<'a> {
         if !isolated {
             let why = String::from_utf8_lossy(&probe.stdout);
             let why = format!("no namespaces can be had: {}", why.trim_end());
-            tally.not_run("full disks", why.clone());
+            tally.not_run("full disks, and no `/proc`", why.clone());
             tally.not_run("whether shared memory is left", why);
         }
         let mut scenarios: Vec<_> = match options.only {
             Some(only) => vec![only],
             None => ALL.iter().collect(),
         };
-        scenarios.retain(|scenario| isolated || !scenario.needs_disk);
+        if !is_root() {
+            tally.not_run("what root may do", "this is an ordinary user".to_owned());
+        }
+        scenarios.retain(|scenario| {
+            (isolated || !scenario.needs_disk) && (is_root() || !scenario.needs_root)
+        });
         if scenarios.is_empty() {
             println!("{tally}");
             return Err(Loss::new("nothing can be run"));

@@ -9,10 +9,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use pg_cluster::{
-    Cluster, Escalation, Installation, StartOptions, Started, Storage, TempCluster,
-    TempClusterBuilder,
-};
+use pg_cluster::{Cluster, Escalation, Installation, StartOptions, Started};
+use pg_fixture::{Storage, TempCluster, TempClusterBuilder};
 use pg_tests::{Room, Victim, copy};
 
 use super::keeper::{self, Handle, Isolation};
@@ -122,7 +120,7 @@ impl Scene {
     /// This program in one of its other parts, as a process of its own.
     pub(crate) fn victim<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Victim {
         let mut command = Command::new("/proc/self/exe");
-        Victim::spawn(self.with_server(command.arg("victim").args(arguments)))
+        Victim::spawn(self.with_server_of(command.arg("victim").args(arguments)))
     }
 
     /// Another program of the tests, which stands beside this one.
@@ -133,7 +131,7 @@ impl Scene {
     ) -> Result<Victim, Loss> {
         let program = std::env::current_exe()?.with_file_name(name);
         Ok(Victim::spawn(
-            self.with_server(
+            self.with_server_of(
                 Command::new(program)
                     .args(arguments)
                     // A victim's complaints about what is done to it are not ours.
@@ -142,7 +140,7 @@ impl Scene {
         ))
     }
 
-    fn with_server<'c>(&self, command: &'c mut Command) -> &'c mut Command {
+    pub(crate) fn with_server_of<'c>(&self, command: &'c mut Command) -> &'c mut Command {
         let bin = self.server.bindir().map_or("", Utf8Path::as_str);
         command.env("PG_TESTS_BINDIRS", bin)
     }
@@ -207,10 +205,4 @@ pub(crate) fn answers(client: &mut postgres::Client) -> Result<(), Loss> {
     let answer = pg_tests::ask(client, "SELECT 6 * 7");
     ensure!(answer == "42", "the answer is {answer:?}");
     Ok(())
-}
-
-/// What is in a directory, if it is there.
-pub(crate) fn names(directory: &Utf8Path) -> Vec<String> {
-    let entries = directory.read_dir_utf8().into_iter().flatten().flatten();
-    entries.map(|entry| entry.file_name().to_owned()).collect()
 }

@@ -5,10 +5,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, SystemTime};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use pg_tests::{Victim, connect_to};
+use pg_tests::{Victim, connect_to, names};
 
 use super::rng::Rng;
-use super::scene::{Loss, Scene, answers, ensure, names};
+use super::scene::{Loss, Scene, answers, ensure};
 use super::victim::moment;
 
 const START: Duration = Duration::from_millis(250);

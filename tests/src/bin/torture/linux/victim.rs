@@ -29,6 +29,12 @@ pub(crate) fn run(arguments: &[&str]) -> Result<(), Failed> {
         ("start", [sockets, ownership]) => start(&cluster, sockets, ownership)?,
         ("stop", [mode]) => stop(&cluster, mode)?,
         ("remove", []) => cluster.remove()?,
+        ("reload", []) => reload_without_end(&cluster),
+        ("stop-as-named", []) => stop_as_named(&cluster)?,
+        ("live", [sockets, ownership]) => {
+            let ownership = self::ownership(ownership);
+            super::worlds::life(&cluster, sockets, ownership).map_err(|loss| loss.to_string())?;
+        }
         _ => return Err("unknown victim".into()),
     }
     say("done");
@@ -67,10 +73,7 @@ fn start(cluster: &Cluster, sockets: &str, ownership: &str) -> Result<(), Failed
     let options = StartOptions::new()
         .socket_only(sockets)
         .settings([("fsync", "off"), ("shared_buffers", "1MB")])
-        .ownership(match ownership {
-            "detached" => Ownership::Detached,
-            _ => Ownership::default(),
-        });
+        .ownership(self::ownership(ownership));
     say("ready");
     std::io::stdin().lock().read_line(&mut String::new())?;
     match cluster.start(&options) {
@@ -94,6 +97,31 @@ pub(crate) fn holder(error: &StartError) -> Option<pg_cluster::Pid> {
         StartErrorKind::Held(pid) => Some(*pid),
         _ => None,
     }
+}
+
+fn ownership(name: &str) -> Ownership {
+    match name {
+        "detached" => Ownership::Detached,
+        _ => Ownership::default(),
+    }
+}
+
+/// Has the server reload whenever there is one.
+fn reload_without_end(cluster: &Cluster) {
+    say("ready");
+    loop {
+        let _ = cluster.reload();
+    }
+}
+
+/// Stops what is named by a lock file that names this process.
+fn stop_as_named(cluster: &Cluster) -> Result<(), Failed> {
+    let file = cluster.data_directory().join("postmaster.pid");
+    let text = std::fs::read_to_string(&file)?;
+    let (_, rest) = text.split_once('\n').unwrap_or_default();
+    std::fs::write(&file, format!("{}\n{rest}", std::process::id()))?;
+    cluster.stop_and_wait(&Escalation::escalating())?;
+    Ok(())
 }
 
 fn stop(cluster: &Cluster, mode: &str) -> Result<(), Failed> {

@@ -1,0 +1,50 @@
+//! The files that the account of a server can read, for a caller that is root and reads all.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::Path;
+
+use camino::Utf8Path;
+use pg_proc::Account;
+use pgconf_parse::{FileSystem, LoadError, Loader};
+
+/// The files of this machine as this account sees them; as the caller does, if there is none.
+pub(super) struct Readable<'a> {
+    account: Option<&'a Account>,
+    files: FileSystem,
+}
+
+impl<'a> Readable<'a> {
+    pub(super) fn by(account: Option<&'a Account>) -> Self {
+        Self {
+            account,
+            files: FileSystem::new(),
+        }
+    }
+
+    fn require(&self, path: &Path) -> io::Result<()> {
+        let (Some(account), Some(path)) = (self.account, Utf8Path::from_path(path)) else {
+            return Ok(());
+        };
+        match !path.exists() || account.may_read(path) {
+            true => Ok(()),
+            false => Err(io::ErrorKind::PermissionDenied.into()),
+        }
+    }
+}
+
+impl Loader for Readable<'_> {
+    fn load(&self, file: &Path) -> Result<Vec<u8>, LoadError> {
+        self.require(file).map_err(LoadError::Open)?;
+        self.files.load(file)
+    }
+
+    fn list(&self, directory: &Path) -> io::Result<Vec<OsString>> {
+        self.require(directory)?;
+        self.files.list(directory)
+    }
+
+    fn is_directory(&self, path: &Path) -> io::Result<bool> {
+        self.files.is_directory(path)
+    }
+}

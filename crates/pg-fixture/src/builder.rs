@@ -1,0 +1,214 @@
+//! How a temporary cluster is to be made.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use camino::Utf8PathBuf;
+use pg_install::{Installation, Request};
+use pg_proc::{Log, Ownership};
+
+use crate::error::TempError;
+use crate::storage::Storage;
+use crate::temp_cluster::{Keep, Listen, TempCluster};
+use crate::template::Setup;
+use pg_cluster::{ConnectionInfo, DataChecksums, Durability, InitOptions};
+
+/// How long another process may take to make a template: `initdb` and setup steps.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// How a temporary cluster is to be made; from [`TempCluster::builder`]. Nothing needs to be said.
+///
+/// A builder can be kept and [started](Self::start) as often as clusters are wanted; it is `Send`,
+/// `Sync` and cheap to clone.
+#[derive(Clone, Debug)]
+#[must_use = "nothing is started before `start`"]
+pub struct TempClusterBuilder {
+    pub(crate) installation: Option<Installation>,
+    pub(crate) request: Request,
+    pub(crate) init: InitOptions,
+    pub(crate) database: Option<String>,
+    pub(crate) settings: Vec<(String, String)>,
+    pub(crate) setups: Vec<Setup>,
+    pub(crate) storage: Storage,
+    pub(crate) listen: Listen,
+    pub(crate) ownership: Option<Ownership>,
+    pub(crate) keep: Keep,
+    pub(crate) log: Option<Log>,
+    pub(crate) cache: Option<Utf8PathBuf>,
+    pub(crate) linger: Duration,
+    pub(crate) patience: Duration,
+}
+
+impl TempClusterBuilder {
+    pub(crate) fn new() -> Self {
+        Self {
+            installation: None,
+            request: Request::any(),
+            init: InitOptions::new()
+                .durability(Durability::NotSynced)
+                .data_checksums(DataChecksums::Off),
+            database: None,
+            settings: Vec::new(),
+            setups: Vec::new(),
+            storage: Storage::Automatic,
+            listen: Listen::SocketOnly,
+            ownership: None,
+            keep: Keep::Never,
+            log: None,
+            cache: None,
+            linger: crate::shared::LINGER,
+            patience: PATIENCE,
+        }
+    }
+
+    /// Use this installation. Otherwise the first one that [`Discovery`](pg_install::Discovery)
+    /// finds is used, and remembered for the life of the process.
+    pub fn installation(mut self, installation: Installation) -> Self {
+        self.installation = Some(installation);
+        self
+    }
+
+    /// Use the first installation found that fulfils this request, such as `"16".parse()?`.
+    pub fn version(mut self, request: Request) -> Self {
+        self.request = request;
+        self
+    }
+
+    /// How the template is initialised. The default is [`InitOptions::new`] without waiting for the
+    /// disk, without data checksums and with WAL segments of 1 MB (from PostgreSQL 11 on), which
+    /// make a clone cheaper; what is set here replaces all of that but the last.
+    ///
+    /// [`wal_directory`](InitOptions::wal_directory) cannot be used here.
+    pub fn init(mut self, options: InitOptions) -> Self {
+        self.init = options;
+        self
+    }
+
+    /// The name of the superuser; `postgres` if not set.
+    pub fn user(mut self, name: impl Into<String>) -> Self {
+        self.init = self.init.user(name);
+        self
+    }
+
+    /// The superuser's password, which is then asked for.
+    ///
+    /// The template has another one, which nobody knows once it is made: each clone is given its own
+    /// before its server starts, which takes some tens of milliseconds. Setup steps have to take the
+    /// password from what they are given.
+    pub fn password(mut self, password: impl Into<String>) -> Self {
+        self.init = self.init.password(password);
+        self
+    }
+
+    /// The database that clients are to connect to; `postgres` if not set. It is created in the
+    /// template if need be.
+    pub fn database(mut self, name: impl Into<String>) -> Self {
+        self.database = Some(name.into());
+        self
+    }
+
+    /// A setting of the server. It wins over those by which this type makes the server fast, such
+    /// as `fsync = off`.
+    pub fn setting(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.settings.push((name.into(), value.into()));
+        self
+    }
+
+    /// Several settings of the server.
+    pub fn settings<N: Into<String>, V: Into<String>>(
+        mut self,
+        settings: impl IntoIterator<Item = (N, V)>,
+    ) -> Self {
+        let settings = settings
+            .into_iter()
+            .map(|(name, value)| (name.into(), value.into()));
+        self.settings.extend(settings);
+        self
+    }
+
+    /// A step that prepares the database, such as migrations: it is run once for each `key`, in the
+    /// template, and every cluster begins with what it has left. Several steps run in the order in
+    /// which they are added.
+    ///
+    /// **The key has to change whenever the step does**: this library cannot look into a closure. A
+    /// version number will do, or the text of the migrations itself, as from `include_str!`.
+    ///
+    /// The step is run in a thread of its own, so a blocking client can be used even if the caller
+    /// is inside an async runtime. It has to close its connections.
+    pub fn setup<E: Into<Box<dyn Error + Send + Sync>>>(
+        mut self,
+        key: impl Into<String>,
+        step: impl Fn(&ConnectionInfo) -> Result<(), E> + Send + Sync + 'static,
+    ) -> Self {
+        self.setups.push(Setup {
+            key: key.into(),
+            run: Arc::new(move |info| step(info).map_err(Into::into)),
+        });
+        self
+    }
+
+    /// Where its files are kept.
+    pub fn storage(mut self, storage: Storage) -> Self {
+        self.storage = storage;
+        self
+    }
+
+    /// Whether the server can be reached by TCP too.
+    pub fn listen(mut self, listen: Listen) -> Self {
+        self.listen = listen;
+        self
+    }
+
+    /// What becomes of the server when the process ends. Unless said otherwise it is shut down at
+    /// once, without a checkpoint, and everything is removed. With [`Ownership::Detached`] server
+    /// and files are left to the caller, also when the value is dropped.
+    pub fn ownership(mut self, ownership: Ownership) -> Self {
+        self.ownership = Some(ownership);
+        self
+    }
+
+    /// Whether the files are kept, to be looked at.
+    pub fn keep(mut self, keep: Keep) -> Self {
+        self.keep = keep;
+        self
+    }
+
+    /// Where the server's log goes; unless said otherwise its end is kept in memory, for
+    /// [`TempCluster::log_tail`].
+    pub fn log(mut self, log: Log) -> Self {
+        self.log = Some(log);
+        self
+    }
+
+    /// The directory for the templates, in place of the user's own: see [`TempCluster`].
+    pub fn cache_directory(mut self, directory: impl Into<Utf8PathBuf>) -> Self {
+        self.cache = Some(directory.into());
+        self
+    }
+
+    /// How long to wait for another process that makes the same template, or starts the same
+    /// [shared](Self::share) server; ten minutes unless said otherwise. That process may be stopped,
+    /// or its setup steps may hang.
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Makes the cluster and starts its server.
+    ///
+    /// The first time, the template is made, which takes as long as `initdb` and the setup steps.
+    /// Other processes that need the same template [wait](Self::patience) for that.
+    ///
+    /// # Errors
+    ///
+    /// [`TempError`], which says what could not be done. Nothing is left behind then but, perhaps,
+    /// the template.
+    ///
+    /// # Cleanup
+    ///
+    /// See [`TempCluster`].
+    pub fn start(&self) -> Result<TempCluster, TempError> {
+        Ok(self.plan()?.launch(None)?.temp)
+    }
+}

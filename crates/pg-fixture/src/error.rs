@@ -1,0 +1,122 @@
+//! Why there is no temporary cluster.
+
+use std::borrow::Cow;
+use std::error::Error;
+use std::io;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use pg_install::{DiscoveryError, MissingProgramError};
+use pg_proc::{GuardError, LockError};
+
+use pg_cluster::{ClusterError, InitError, StartError, StopError};
+
+/// A temporary cluster could not be made.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to make a temporary cluster")]
+pub struct TempError {
+    #[source]
+    kind: TempErrorKind,
+}
+
+/// Why a temporary cluster could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TempErrorKind {
+    /// There is no PostgreSQL installation that will do.
+    #[error("no installation was found")]
+    Installation(#[source] DiscoveryError),
+    /// An option cannot be what it is.
+    #[error("{0}")]
+    Option(String),
+    /// There is no account to run the server as, or no current directory.
+    #[error("no account to run the server as is known")]
+    Cluster(#[source] ClusterError),
+    /// A file or directory cannot be used: of the cluster itself, or of the template cache.
+    #[error("{0} cannot be used")]
+    File(Utf8PathBuf, #[source] io::Error),
+    /// The directory of the template cache belongs to somebody else or can be written by others:
+    /// what is in it cannot be trusted.
+    #[error(
+        "the template cache {path} is not private: its owner is user {owner} and its mode {mode:04o}"
+    )]
+    NotPrivate {
+        /// The directory.
+        path: Utf8PathBuf,
+        /// The user id of its owner.
+        owner: u32,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The template cache cannot be locked, or another process has held the lock for too long: it
+    /// makes the same template, or starts the same shared server.
+    #[error("the template cache cannot be locked")]
+    Lock(#[source] LockError),
+    /// No process could be started that cleans up.
+    #[error("the directories cannot be guarded")]
+    Guard(#[source] GuardError),
+    /// The installation lacks a program that makes or serves clusters.
+    #[error("the installation is incomplete")]
+    MissingProgram(#[source] MissingProgramError),
+    /// The template could not be initialized.
+    #[error("the template could not be initialized")]
+    Init(#[source] InitError),
+    /// The database of this name could not be created.
+    #[error("the database {0} could not be created")]
+    Database(String, #[source] Box<dyn Error + Send + Sync>),
+    /// The superuser of a clone could not be given its password.
+    #[error("the password could not be set")]
+    Password(#[source] Box<dyn Error + Send + Sync>),
+    /// The setup step of this key failed, with what it returned.
+    #[error("the setup step {0:?} failed")]
+    Setup(String, #[source] Box<dyn Error + Send + Sync>),
+    /// The template holds something that cannot be cloned, such as a tablespace outside of it.
+    #[error("the template holds {0}, which cannot be cloned")]
+    NotClonable(Utf8PathBuf),
+    /// The server did not start.
+    #[error("the server did not start")]
+    Start(#[source] StartError),
+    /// The server of the template did not stop after the setup.
+    #[error("the template's server did not stop")]
+    Stop(#[source] StopError),
+}
+
+impl TempError {
+    /// What went wrong.
+    pub fn kind(&self) -> &TempErrorKind {
+        &self.kind
+    }
+
+    /// What may help, where something is known.
+    pub fn hint(&self) -> Option<Cow<'_, str>> {
+        match &self.kind {
+            TempErrorKind::Installation(error) => error.hint(),
+
+            TempErrorKind::MissingProgram(error) => error.hint(),
+            TempErrorKind::Init(error) => error.hint(),
+            TempErrorKind::Start(error) => error.hint(),
+            TempErrorKind::Stop(error) => error.hint(),
+            TempErrorKind::NotPrivate { .. } => Some(
+                format!(
+                    "remove it, or name another directory in {}",
+                    crate::template::CACHE_VARIABLE
+                )
+                .into(),
+            ),
+            TempErrorKind::NotClonable(_) => {
+                Some("create tablespaces in the test, not in the setup step".into())
+            }
+            _ => None,
+        }
+    }
+}
+
+impl From<TempErrorKind> for TempError {
+    fn from(kind: TempErrorKind) -> Self {
+        Self { kind }
+    }
+}
+
+/// Names the path in an error of the system.
+pub(crate) fn at(path: impl AsRef<Utf8Path>) -> impl FnOnce(io::Error) -> TempErrorKind {
+    move |error| TempErrorKind::File(path.as_ref().to_owned(), error)
+}

@@ -1,0 +1,62 @@
+//! PostgreSQL servers for tests: [`TempCluster`] is a server of its own in tens of milliseconds,
+//! [`SharedCluster`] a database of its own in a server that many processes share.
+//!
+//! It is not a client library: bring `postgres`, `tokio-postgres` or `sqlx` and give them
+//! [`TempCluster::uri`].
+//!
+//! ```no_run
+//! use pg_fixture::{TempCluster, TempError};
+//!
+//! const SCHEMA: &str = "CREATE TABLE fruit (name text PRIMARY KEY)";
+//!
+//! fn server() -> Result<TempCluster, TempError> {
+//!     TempCluster::builder()
+//!         .setup(SCHEMA, |info| {
+//!             postgres::Client::connect(&info.uri(), postgres::NoTls)?.batch_execute(SCHEMA)
+//!         })
+//!         .start()
+//! }
+//! # fn main() {}
+//! ```
+//!
+//! # Guarantees
+//!
+//! Server and files are gone within a second after the program that made them has ended, however it
+//! ends. Nothing is removed that does not carry our marker. No password is kept in the template
+//! cache. Nothing waits without a limit.
+//!
+//! # Limitations
+//!
+//! As those of [`pg_cluster`], which does the work and is re-exported as [`cluster`]: Unix only,
+//! PostgreSQL 10 and later.
+//!
+//! # Features
+//!
+//! `serde`: the feature of the same name in the crates below. Nothing is enabled by default.
+
+mod builder;
+mod error;
+mod launch;
+mod plan;
+mod reaper;
+mod root;
+mod shared;
+mod sql;
+mod storage;
+mod temp_cluster;
+mod template;
+#[cfg(test)]
+mod texts;
+mod tuning;
+
+pub use pg_cluster as cluster;
+
+pub use crate::builder::TempClusterBuilder;
+pub use crate::error::{TempError, TempErrorKind};
+pub use crate::shared::SharedCluster;
+pub use crate::storage::Storage;
+pub use crate::temp_cluster::{Keep, Listen, TempCluster};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,0 +1,377 @@
+//! Making a data directory from a template.
+
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _, fchown};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use pg_proc::{Account, Directory};
+
+use super::Template;
+use super::manifest::{Content, Entry, Extent};
+use super::pack::{LARGE, open_below};
+use crate::error::{TempErrorKind, at};
+
+/// How much of the pack is read at once: it stays in the processor's cache until it is written.
+const BATCH: u64 = 256 << 10;
+/// More threads than this get into each other's way in the kernel.
+const THREADS: usize = 4;
+
+/// Why a template could not be cloned.
+#[derive(Debug)]
+pub(crate) enum CloneError {
+    /// The template is not what its manifest says.
+    Damaged,
+    /// The new directory could not be written.
+    Target(TempErrorKind),
+}
+
+/// A data directory that is being made from a template.
+///
+/// It belongs to the server's account, which may put a link at any place in it: what root makes
+/// there, it makes in directories that it holds open.
+#[derive(Debug)]
+pub(crate) struct Cloning<'a> {
+    template: &'a Template,
+    /// For messages, and for file systems that clone by path.
+    path: &'a Utf8Path,
+    held: Directory,
+    owner: Option<(u32, u32)>,
+}
+
+impl<'a> Cloning<'a> {
+    /// Writes what the server reads when it starts, and all directories.
+    pub(crate) fn begin(
+        template: &'a Template,
+        path: &'a Utf8Path,
+        account: Option<&Account>,
+    ) -> Result<Self, CloneError> {
+        let cloning = Self {
+            template,
+            path,
+            held: Directory::open(path).map_err(|error| CloneError::Target(at(path)(error)))?,
+            owner: account.map(|account| (account.uid(), account.gid())),
+        };
+        let entries = template.manifest.entries.get(..template.first_of_databases);
+        let mut files = Vec::new();
+        for entry in entries.unwrap_or_default() {
+            if entry.content == Content::Directory {
+                cloning.directory(entry)?;
+            } else {
+                files.push(entry);
+            }
+        }
+        cloning.run(&batches(&files), 1)?;
+        Ok(cloning)
+    }
+
+    /// Writes the files of the databases.
+    pub(crate) fn databases(&self) -> Result<(), CloneError> {
+        let template = self.template;
+        let entries = template.manifest.entries.get(template.first_of_databases..);
+        let files: Vec<&Entry> = entries.unwrap_or_default().iter().collect();
+        let threads = std::thread::available_parallelism()
+            .map_or(1, usize::from)
+            .clamp(1, THREADS);
+        self.run(&batches(&files), threads)
+    }
+
+    fn run(&self, batches: &[Batch<'_>], threads: usize) -> Result<(), CloneError> {
+        let job = Job {
+            cloning: self,
+            batches,
+            next: AtomicUsize::new(0),
+            failed: AtomicBool::new(false),
+        };
+        std::thread::scope(|scope| {
+            let others: Vec<_> = (1..threads)
+                .map_while(|_| {
+                    let builder = std::thread::Builder::new().name("pg-cluster clone".to_owned());
+                    builder.spawn_scoped(scope, || job.work()).ok()
+                })
+                .collect();
+            let own = job.work();
+            others
+                .into_iter()
+                .map(|thread| thread.join().unwrap_or(Err(CloneError::Damaged)))
+                .fold(own, Result::and)
+        })
+    }
+
+    fn directory(&self, entry: &Entry) -> Result<(), CloneError> {
+        let make = || {
+            let parent = open_below(&self.held, parent(entry))?;
+            let made = parent.make(name(entry))?;
+            if let Some((uid, gid)) = self.owner {
+                fchown(made.as_file(), Some(uid), Some(gid))?;
+            }
+            if entry.mode != 0o700 {
+                let mode = Permissions::from_mode(entry.mode);
+                made.as_file().set_permissions(mode)?;
+            }
+            Ok(())
+        };
+        make().map_err(self.failed(entry))
+    }
+
+    fn failed(&self, entry: &Entry) -> impl FnOnce(io::Error) -> CloneError {
+        let path = self.path.join(&entry.path);
+        |error| CloneError::Target(at(path)(error))
+    }
+
+    fn create(&self, parent: &Directory, entry: &Entry) -> io::Result<File> {
+        let file = parent.create_file(name(entry))?;
+        if let Some((uid, gid)) = self.owner {
+            fchown(&file, Some(uid), Some(gid))?;
+        }
+        if entry.mode != 0o600 {
+            file.set_permissions(Permissions::from_mode(entry.mode))?;
+        }
+        Ok(file)
+    }
+
+    fn packed(
+        &self,
+        parent: &Directory,
+        entry: &Entry,
+        size: u64,
+        parts: &[(u64, &[u8])],
+    ) -> io::Result<()> {
+        let file = self.create(parent, entry)?;
+        let mut end = 0;
+        for (offset, bytes) in parts {
+            file.write_all_at(bytes, *offset)?;
+            end = offset + bytes.len() as u64;
+        }
+        if end < size {
+            file.set_len(size)?;
+        }
+        Ok(())
+    }
+
+    /// Lets the file system share the blocks where it can; else the kernel copies them.
+    fn large(
+        &self,
+        parent: &Directory,
+        entry: &Entry,
+        size: u64,
+        number: u32,
+    ) -> Result<(), CloneError> {
+        let template = self.template;
+        let mut from = template
+            .directory
+            .subdirectory(LARGE)
+            .and_then(|large| large.open_file(number.to_string()))
+            .map_err(|_| CloneError::Damaged)?;
+        if from.metadata().map_or(0, |info| info.len()) != size {
+            return Err(CloneError::Damaged);
+        }
+        // What is made by path could be another file by the time it is given to an account. The
+        // copy shares blocks too on Linux.
+        if self.owner.is_none() && template.can_reflink.load(Ordering::Relaxed) {
+            let source = template.path.join(LARGE).join(number.to_string());
+            let target = self.path.join(&entry.path);
+            if reflink_copy::reflink(&source, &target).is_ok() {
+                let mode = Permissions::from_mode(entry.mode);
+                return fs::set_permissions(&target, mode).map_err(self.failed(entry));
+            }
+            template.can_reflink.store(false, Ordering::Relaxed);
+            let _ = fs::remove_file(&target);
+        }
+        let mut to = self.create(parent, entry).map_err(self.failed(entry))?;
+        io::copy(&mut from, &mut to).map_err(self.failed(entry))?;
+        Ok(())
+    }
+}
+
+fn parent(entry: &Entry) -> &Utf8Path {
+    entry.path.parent().unwrap_or(Utf8Path::new(""))
+}
+
+fn name(entry: &Entry) -> &str {
+    entry.path.file_name().unwrap_or_default()
+}
+
+/// Files whose data lie one after the other in the pack.
+struct Batch<'a> {
+    files: &'a [&'a Entry],
+    range: Range<u64>,
+}
+
+fn batches<'a>(files: &'a [&'a Entry]) -> Vec<Batch<'a>> {
+    let mut batches = Vec::new();
+    let (mut first, mut range) = (0, 0..0);
+    for (index, entry) in files.iter().enumerate() {
+        let Some(of_entry) = pack_range(entry) else {
+            continue;
+        };
+        if range.is_empty() {
+            range = of_entry;
+        } else if of_entry.end - range.start > BATCH {
+            let files = files.get(first..index).unwrap_or_default();
+            batches.push(Batch { files, range });
+            (first, range) = (index, of_entry);
+        } else {
+            range.end = of_entry.end;
+        }
+    }
+    let files = files.get(first..).unwrap_or_default();
+    batches.push(Batch { files, range });
+    batches
+}
+
+fn pack_range(entry: &Entry) -> Option<Range<u64>> {
+    let Content::Packed { extents, .. } = &entry.content else {
+        return None;
+    };
+    let last = extents.last()?;
+    Some(extents.first()?.position..last.position.checked_add(last.length)?)
+}
+
+/// Batches that several threads write.
+struct Job<'a> {
+    cloning: &'a Cloning<'a>,
+    batches: &'a [Batch<'a>],
+    next: AtomicUsize,
+    failed: AtomicBool,
+}
+
+impl Job<'_> {
+    fn work(&self) -> Result<(), CloneError> {
+        let mut buffer = Vec::new();
+        while let Some(batch) = self.batches.get(self.next.fetch_add(1, Ordering::Relaxed)) {
+            if self.failed.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            self.batch(batch, &mut buffer)
+                .inspect_err(|_| self.failed.store(true, Ordering::Relaxed))?;
+        }
+        Ok(())
+    }
+
+    fn batch(&self, batch: &Batch<'_>, buffer: &mut Vec<u8>) -> Result<(), CloneError> {
+        let cloning = self.cloning;
+        let length = batch.range.end - batch.range.start;
+        if length > cloning.template.manifest.stamp.size {
+            return Err(CloneError::Damaged);
+        }
+        buffer.resize(usize::try_from(length).map_err(|_| CloneError::Damaged)?, 0);
+        cloning
+            .template
+            .pack
+            .read_exact_at(buffer, batch.range.start)
+            .map_err(|_| CloneError::Damaged)?;
+        // Files of one directory follow each other.
+        let mut above: Option<(&Utf8Path, Directory)> = None;
+        for entry in batch.files {
+            if above
+                .as_ref()
+                .is_none_or(|(path, _)| *path != parent(entry))
+            {
+                let opened =
+                    open_below(&cloning.held, parent(entry)).map_err(cloning.failed(entry))?;
+                above = Some((parent(entry), opened));
+            }
+            let Some((_, above)) = &above else { continue };
+            match &entry.content {
+                Content::Directory => cloning.directory(entry)?,
+                Content::Packed { size, extents } => {
+                    let parts =
+                        parts(extents, batch.range.start, buffer).ok_or(CloneError::Damaged)?;
+                    cloning
+                        .packed(above, entry, *size, &parts)
+                        .map_err(cloning.failed(entry))?;
+                }
+                Content::Large { size, number } => cloning.large(above, entry, *size, *number)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The extents' bytes in what was read from the pack.
+fn parts<'a>(extents: &[Extent], start: u64, buffer: &'a [u8]) -> Option<Vec<(u64, &'a [u8])>> {
+    let part = |extent: &Extent| {
+        let from = usize::try_from(extent.position.checked_sub(start)?).ok()?;
+        let to = from.checked_add(usize::try_from(extent.length).ok()?)?;
+        Some((extent.offset, buffer.get(from..to)?))
+    };
+    extents.iter().map(part).collect()
+}
+
+/// All paths in a template that is cloned are below the target.
+pub(super) fn is_safe(path: &Utf8PathBuf) -> bool {
+    path.components()
+        .all(|component| matches!(component, camino::Utf8Component::Normal(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::template::manifest::Manifest;
+    use crate::template::pack::{PACK, pack};
+
+    /// A template of a data directory with these files, which lies in `room`.
+    fn template(room: &Utf8Path, files: &[(&str, &str)]) -> Template {
+        let data = room.join("data");
+        for (name, text) in files {
+            let path = data.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let path = room.join("template");
+        fs::create_dir(&path).unwrap();
+        let directory = Directory::open(&path).unwrap();
+        let manifest: Manifest = pack(&data, &directory, &path).unwrap();
+        Template {
+            first_of_databases: manifest
+                .entries
+                .partition_point(|entry| !entry.is_of_database()),
+            pack: directory.open_file(PACK).unwrap(),
+            path,
+            directory,
+            manifest,
+            can_reflink: AtomicBool::new(false),
+        }
+    }
+
+    /// The server's account owns the clone from the first moment on, and root writes to it.
+    #[test]
+    fn nothing_is_written_through_a_link_that_took_the_place_of_a_directory() {
+        let room = tempfile::tempdir().unwrap();
+        let room = Utf8Path::from_path(room.path()).unwrap();
+        let template = template(room, &[("PG_VERSION", "18"), ("base/1/112", "table")]);
+        let clone = |name: &str| {
+            let path = room.join(name);
+            fs::create_dir(&path).unwrap();
+            path
+        };
+        let sound = clone("sound");
+        let cloning = Cloning::begin(&template, &sound, None).unwrap();
+        cloning.databases().unwrap();
+        assert_eq!(fs::read(sound.join("base/1/112")).unwrap(), b"table");
+
+        let (attacked, elsewhere) = (clone("attacked"), clone("elsewhere"));
+        let cloning = Cloning::begin(&template, &attacked, None).unwrap();
+        fs::remove_dir(attacked.join("base/1")).unwrap();
+        symlink(&elsewhere, attacked.join("base/1")).unwrap();
+        assert!(matches!(cloning.databases(), Err(CloneError::Target(_))));
+        assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_a_link_leads_to_is_not_packed() {
+        let room = tempfile::tempdir().unwrap();
+        let room = Utf8Path::from_path(room.path()).unwrap();
+        fs::write(room.join("secret"), "secret").unwrap();
+        fs::create_dir(room.join("data")).unwrap();
+        symlink(room.join("secret"), room.join("data/PG_VERSION")).unwrap();
+        let stage = Directory::open(room).unwrap().make("stage").unwrap();
+        let outcome = pack(&room.join("data"), &stage, room);
+        assert!(matches!(outcome, Err(TempErrorKind::NotClonable(_))));
+    }
+}

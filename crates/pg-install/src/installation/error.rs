@@ -1,0 +1,186 @@
+//! Errors about one installation.
+
+use std::borrow::Cow;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::command::ProgramError;
+use crate::program::Program;
+use crate::version::{ParseVersionError, Version};
+
+/// A directory, program or data that do not lead to a usable installation.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to examine {}", place(.path.as_deref()))]
+pub struct InstallationError {
+    path: Option<Utf8PathBuf>,
+    #[source]
+    kind: InstallationErrorKind,
+}
+
+fn place(path: Option<&Utf8Path>) -> &str {
+    path.map_or(
+        "the given data as a PostgreSQL installation",
+        Utf8Path::as_str,
+    )
+}
+
+/// Why something could not be used as an installation.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InstallationErrorKind {
+    /// A program could not be run, failed, or printed something unexpected.
+    #[error(transparent)]
+    Program(ProgramError),
+    /// The installation lacks a program that is needed.
+    #[error(transparent)]
+    MissingProgram(MissingProgramError),
+    /// The data contain no `version`.
+    #[error("the version is missing")]
+    NoVersion,
+    /// The `version` is not a PostgreSQL version.
+    #[error(transparent)]
+    Version(ParseVersionError),
+    /// The version or the `bin` directory is not UTF-8.
+    #[error("the value of {key} is not UTF-8")]
+    #[non_exhaustive]
+    NotUtf8 {
+        /// The key: `version` or `bindir`.
+        key: &'static str,
+    },
+    /// The directory contains neither `postgres` nor `pg_config`.
+    #[error("the directory contains neither postgres nor pg_config")]
+    NothingHere,
+    /// The directory contains no `postgres`, and its `pg_config` describes another directory.
+    #[error(
+        "the directory contains no postgres, and its pg_config describes {}",
+        or_no_directory(.elsewhere)
+    )]
+    #[non_exhaustive]
+    NotHere {
+        /// The directory that `pg_config` describes.
+        elsewhere: Option<Utf8PathBuf>,
+    },
+    /// `pg_config` and `postgres` report different versions.
+    #[error("pg_config reports version {pg_config}, but postgres reports {server}")]
+    #[non_exhaustive]
+    Inconsistent {
+        /// The version that `pg_config` reports.
+        pg_config: Version,
+        /// The version that `postgres` reports.
+        server: Version,
+    },
+}
+
+fn or_no_directory(path: &Option<Utf8PathBuf>) -> &str {
+    path.as_deref().map_or("no directory", Utf8Path::as_str)
+}
+
+impl InstallationError {
+    pub(crate) fn new(path: Option<&Utf8Path>, kind: InstallationErrorKind) -> Self {
+        Self {
+            path: path.map(Utf8Path::to_owned),
+            kind,
+        }
+    }
+
+    pub(crate) fn at(self, path: &Utf8Path) -> Self {
+        Self {
+            path: Some(path.to_owned()),
+            ..self
+        }
+    }
+
+    /// The program or directory that was examined, or none if the caller gave the data.
+    pub fn path(&self) -> Option<&Utf8Path> {
+        self.path.as_deref()
+    }
+
+    /// The reason.
+    pub fn kind(&self) -> &InstallationErrorKind {
+        &self.kind
+    }
+
+    /// Advice, if there is any.
+    pub fn hint(&self) -> Option<Cow<'_, str>> {
+        match &self.kind {
+            InstallationErrorKind::MissingProgram(missing) => missing.hint(),
+            InstallationErrorKind::Inconsistent { .. } => Some(
+                "update the packages of the server and of pg_config to the same version".into(),
+            ),
+            InstallationErrorKind::NotHere {
+                elsewhere: Some(elsewhere),
+            } => Some(format!("use {elsewhere}").into()),
+            _ => None,
+        }
+    }
+}
+
+/// An installation lacks a program.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("failed to find {program} of PostgreSQL {version}")]
+pub struct MissingProgramError {
+    program: Program,
+    version: Version,
+    #[source]
+    kind: MissingProgramErrorKind,
+    hint: String,
+}
+
+/// Why a program of an installation cannot be used.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MissingProgramErrorKind {
+    /// The file does not exist.
+    #[error("{path} does not exist")]
+    #[non_exhaustive]
+    NotFound {
+        /// The only place where the program is looked for.
+        path: Utf8PathBuf,
+    },
+    /// The file exists but is not a regular file, or not executable.
+    #[error("{path} is not an executable file")]
+    #[non_exhaustive]
+    NotExecutable {
+        /// The file.
+        path: Utf8PathBuf,
+    },
+    /// The `bin` directory of the installation is not known.
+    #[error("the bin directory of the installation is not known")]
+    NoBinDirectory,
+}
+
+impl MissingProgramError {
+    pub(super) fn new(
+        program: Program,
+        version: Version,
+        kind: MissingProgramErrorKind,
+        hint: String,
+    ) -> Self {
+        Self {
+            program,
+            version,
+            kind,
+            hint,
+        }
+    }
+
+    /// The program.
+    pub fn program(&self) -> Program {
+        self.program
+    }
+
+    /// The version of the installation, without what its vendor has added.
+    pub fn version(&self) -> &Version {
+        &self.version
+    }
+
+    /// The reason.
+    pub fn kind(&self) -> &MissingProgramErrorKind {
+        &self.kind
+    }
+
+    /// Advice: the package that contains the program on this system.
+    pub fn hint(&self) -> Option<Cow<'_, str>> {
+        Some(Cow::Borrowed(&self.hint))
+    }
+}

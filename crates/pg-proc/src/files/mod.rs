@@ -1,0 +1,6 @@
+//! What a server writes down: its lock files, its command line and its messages.
+
+pub(crate) mod pid_file;
+pub(crate) mod postmaster_opts;
+pub(crate) mod server_message;
+pub(crate) mod socket;

@@ -1,0 +1,101 @@
+//! The Unix socket of a server, and its lock file.
+
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use thiserror::Error;
+
+use crate::files::pid_file::{PidFile, PidFileError};
+
+/// Most bytes that the path of a Unix socket can have on this platform: 107 on Linux, 103
+/// elsewhere.
+pub const MAX_SOCKET_PATH: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
+
+/// The Unix socket of a server: `.s.PGSQL.PORT` in one of its socket directories, with a lock file
+/// beside it.
+///
+/// (`UNIXSOCK_PATH` in `src/include/libpq/pqcomm.h`, `CreateSocketLockFile` in
+/// `src/backend/utils/init/miscinit.c`.)
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SocketPath {
+    socket: Utf8PathBuf,
+}
+
+impl SocketPath {
+    /// The socket for a port, in a directory.
+    ///
+    /// # Errors
+    ///
+    /// The path is longer than [`MAX_SOCKET_PATH`].
+    pub fn new(directory: impl AsRef<Utf8Path>, port: u16) -> Result<Self, SocketPathError> {
+        let directory = directory.as_ref();
+        let socket = directory.join(format!(".s.PGSQL.{port}"));
+        match socket.as_str().len() {
+            0..=MAX_SOCKET_PATH => Ok(Self { socket }),
+            length => Err(SocketPathError {
+                path: socket,
+                length,
+            }),
+        }
+    }
+
+    /// The socket.
+    pub fn socket(&self) -> &Utf8Path {
+        &self.socket
+    }
+
+    /// The lock file that keeps two servers from using the socket.
+    pub fn lock_file(&self) -> Utf8PathBuf {
+        format!("{}.lock", self.socket).into()
+    }
+
+    /// Reads the lock file: which process, of which data directory, uses the socket. None if nobody
+    /// does.
+    ///
+    /// As with `postmaster.pid`, this is a claim: [`Postmaster::find`](crate::Postmaster::find),
+    /// with the data directory from the file, checks it. The file has the first five lines of a
+    /// `postmaster.pid` only.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, or no server wrote it.
+    pub fn read_lock(&self) -> Result<Option<PidFile>, PidFileError> {
+        PidFile::read_file(self.lock_file())
+    }
+}
+
+impl SocketPath {
+    /// Removes the socket and its lock file if they are what this server has left: the lock file
+    /// names the same process and data directory, and belongs to this user number. Returns whether
+    /// they were.
+    pub(crate) fn remove_of(&self, dead: &PidFile, uid: u32) -> io::Result<bool> {
+        let Ok(Some(lock)) = self.read_lock() else {
+            return Ok(false);
+        };
+        let lock_file = self.lock_file();
+        let is_same = (lock.pid, &lock.data_directory) == (dead.pid, &dead.data_directory);
+        if !is_same || std::fs::symlink_metadata(&lock_file)?.uid() != uid {
+            return Ok(false);
+        }
+        // The names only, not what a link leads to; the lock last, as long as there is a socket.
+        for path in [&self.socket, &lock_file] {
+            match std::fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// A socket path that the system cannot take.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("socket path {path} has {length} bytes, more than {MAX_SOCKET_PATH}")]
+#[non_exhaustive]
+pub struct SocketPathError {
+    /// The path.
+    pub path: Utf8PathBuf,
+    /// Its length in bytes.
+    pub length: usize,
+}

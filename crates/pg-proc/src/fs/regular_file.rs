@@ -1,0 +1,79 @@
+//! Reading regular files in directories of other users, who may have put anything in their place:
+//! nothing there keeps the reader waiting, or uses up the memory of the machine.
+
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+
+use camino::Utf8Path;
+
+use super::entry::Entry;
+
+pub(crate) enum Unreadable {
+    Io(io::Error),
+    /// A directory, pipe, socket or device.
+    NotRegular,
+    TooLong,
+}
+
+impl From<io::Error> for Unreadable {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::InvalidInput => Self::NotRegular,
+            _ => Self::Io(error),
+        }
+    }
+}
+
+/// Opens a file for reading if it is a regular one. Neither a pipe nor a device is waited for, or
+/// opened knowingly, and a link is followed only if root, the caller or the owner of what it leads
+/// to made it.
+///
+/// # Errors
+///
+/// If it cannot be opened, is not a regular file ([`InvalidInput`](io::ErrorKind::InvalidInput)),
+/// or a link is a [`ForeignLink`](crate::ForeignLink).
+pub fn open_regular_file(path: impl AsRef<Utf8Path>) -> io::Result<File> {
+    Entry::find(path)?.open_file()
+}
+
+/// The content; none when there is no such file.
+pub(crate) fn read(path: &Utf8Path, limit: usize) -> Result<Option<Vec<u8>>, Unreadable> {
+    let file = match open_regular_file(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
+    match read_all(&file, limit as u64) {
+        Err(e) if e.kind() == io::ErrorKind::FileTooLarge => Err(Unreadable::TooLong),
+        read => Ok(Some(read?)),
+    }
+}
+
+/// Reads all of a file, but not more than so many bytes.
+///
+/// # Errors
+///
+/// If it cannot be read, or is longer ([`FileTooLarge`](io::ErrorKind::FileTooLarge)).
+pub fn read_all(file: &File, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    Ok(bytes)
+}
+
+/// Reads at most `limit` bytes from the end of what a file has beyond its first `before` bytes. A
+/// file that is shorter than that was begun anew: all of it is read.
+///
+/// # Errors
+///
+/// If the file cannot be read.
+pub fn read_tail(mut file: File, before: u64, limit: usize) -> io::Result<Vec<u8>> {
+    let length = file.metadata()?.len();
+    let begin = if length < before { 0 } else { before };
+    let limit = u64::try_from(limit).unwrap_or(u64::MAX);
+    file.seek(SeekFrom::Start(begin.max(length.saturating_sub(limit))))?;
+    let mut bytes = Vec::new();
+    file.take(limit).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}

@@ -1,0 +1,12 @@
+//! Bringing programs and servers to life, and owning them.
+
+pub(crate) mod command;
+pub(crate) mod log;
+pub(crate) mod ownership;
+pub(crate) mod passage;
+pub(crate) mod run;
+pub(crate) mod server;
+pub(crate) mod spawn_error;
+pub(crate) mod supervised;
+pub(crate) mod tail;
+pub(crate) mod tenancy;

@@ -1,0 +1,467 @@
+//! Starting a server, and the handle of one that this process has started.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use camino::Utf8PathBuf;
+use nix::libc;
+use thiserror::Error;
+
+use crate::account::Account;
+use crate::deadline::Deadline;
+use crate::files::pid_file::{PidFile, Status};
+use crate::launch::command::Command;
+use crate::launch::command::Streams;
+use crate::launch::log::Log;
+use crate::launch::log::{LogReader, Tail};
+use crate::launch::ownership::{Ownership, StopPlan};
+use crate::launch::passage::{PATIENCE, Passage};
+use crate::launch::spawn_error::{SpawnError, SpawnErrorKind};
+use crate::launch::supervised::Supervised;
+use crate::launch::tenancy::Tenancy;
+use crate::pid::Pid;
+use crate::postmaster::handle::FileVersion;
+use crate::postmaster::handle::Postmaster;
+use crate::postmaster::wait;
+use crate::postmaster::wait_error::{WaitError, WaitErrorKind};
+use crate::signal::{Signal, SignalError};
+use crate::sys::{self, Means, Orders, Sink, Vigil, command};
+
+/// How a server is to be started.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ServerOptions {
+    data_directory: Utf8PathBuf,
+    log: Log,
+    ownership: Ownership,
+    tenancy: Option<Tenancy>,
+    bystander: Option<Pid>,
+    turn_timeout: Duration,
+}
+
+impl ServerOptions {
+    /// For the server of this data directory. The command still has to name it among its arguments
+    /// (`-D`).
+    ///
+    /// If nothing else is said the server's output goes nowhere, and the server is bound to this
+    /// process.
+    pub fn new(data_directory: impl Into<Utf8PathBuf>) -> Self {
+        let data_directory = data_directory.into();
+        Self {
+            data_directory,
+            log: Log::Null,
+            ownership: Ownership::default(),
+            tenancy: None,
+            bystander: None,
+            turn_timeout: PATIENCE,
+        }
+    }
+
+    /// How long to wait for other processes that start a server of this data directory over the
+    /// lock file of a crashed one; a minute if not set.
+    #[must_use]
+    pub fn turn_timeout(mut self, timeout: Duration) -> Self {
+        self.turn_timeout = timeout;
+        self
+    }
+
+    /// A process that the lock file of a socket names and that is not a server, as was found out.
+    /// Without this the server takes it for one.
+    ///
+    /// If nothing is said, this is the calling process, as for `pg_ctl` its parent: in a container
+    /// its PID is often that of the server before (`PG_GRANDPARENT_PID` in `CreateLockFile`,
+    /// src/backend/utils/init/miscinit.c). A process that the stale `postmaster.pid` names comes
+    /// first.
+    #[must_use]
+    pub fn bystander(mut self, pid: Pid) -> Self {
+        self.bystander = Some(pid);
+        self
+    }
+
+    /// Where the server's output goes.
+    #[must_use]
+    pub fn log(mut self, log: Log) -> Self {
+        self.log = log;
+        self
+    }
+
+    /// What becomes of the server when this process ends.
+    #[must_use]
+    pub fn ownership(mut self, ownership: Ownership) -> Self {
+        self.ownership = ownership;
+        self
+    }
+
+    /// For a server that is bound: once it was [left](Server::leave), or this process has ended, it
+    /// lives as long as it has users.
+    #[must_use]
+    pub fn tenancy(mut self, tenancy: Tenancy) -> Self {
+        self.tenancy = Some(tenancy);
+        self
+    }
+}
+
+/// A server that this process started.
+///
+/// # Cleanup
+///
+/// Dropping it does what the end of this process would do: a bound server is ended by its
+/// [`StopPlan`], and drop waits for that, at most two seconds longer than the plan takes; a
+/// detached one lives on.
+///
+/// Only the process that started it is its owner. In a process that was forked, dropping its copy
+/// ends nothing and waits for nothing. If the owner exits and such a copy lives on, in a program
+/// that has made itself a daemon, the server lives as long as the copy does.
+///
+/// The warden, a process between this one and the server (`pg-proc: warden` in `ps`, one for each
+/// program), sees to that. If it is killed itself, the kernel sends a bound server SIGQUIT on
+/// Linux; elsewhere such a server is left
+/// behind.
+#[derive(Debug)]
+pub struct Server {
+    // Dropped in this order: first the server ends, then there is nothing left to read.
+    supervised: Supervised,
+    postmaster: Postmaster,
+    log: LogReader,
+    /// The plan, while bound.
+    plan: Option<StopPlan>,
+}
+
+impl Command {
+    /// Starts the command as the server of a data directory. Returns as soon as it was executed: it
+    /// is not [ready](Server::wait_ready) then.
+    ///
+    /// A lock file that a crashed server left behind is no obstacle, also if its process number
+    /// belongs to somebody else by now.
+    ///
+    /// # Races
+    ///
+    /// Any number of processes may do this at once: one server stays, the others find its lock
+    /// file, and end. PostgreSQL itself does not see to that where a crashed server has left its
+    /// file, so then there is one at a time, by a [`DirectoryLock`](crate::DirectoryLock) that is
+    /// waited for a minute at most, and the call returns when the server has written its own file,
+    /// at most ten seconds later. Servers that are started by other means in the same milliseconds
+    /// are as dangerous as ever.
+    ///
+    /// # Errors
+    ///
+    /// It could not be executed, the data directory has a server, or a detached server is to keep
+    /// its log in memory.
+    ///
+    /// # Cleanup
+    ///
+    /// See [`Server`]: what is bound ends with this process, and leaves nothing but its files.
+    pub fn spawn_server(&self, options: &ServerOptions) -> Result<Server, SpawnError> {
+        let process = |e: io::Error| self.failed(SpawnErrorKind::Process(e));
+        if let (Ownership::Detached, Log::Tail(_)) = (&options.ownership, &options.log) {
+            return Err(self.failed(SpawnErrorKind::DetachedTail));
+        }
+        let file = options.data_directory.join(PidFile::NAME);
+        let file_before = FileVersion::of(&file);
+        let mut passage = Passage::find(&options.data_directory, options.turn_timeout)
+            .map_err(|kind| self.failed(kind))?;
+        if passage.environment.is_empty() {
+            let pid = options.bystander.map_or_else(
+                || std::process::id().to_string(),
+                |bystander| bystander.to_string(),
+            );
+            passage.environment.push(("PG_GRANDPARENT_PID", pid));
+        }
+
+        let null = |write: bool| {
+            let file = File::options().read(!write).write(write).open("/dev/null");
+            file.and_then(|file| sys::above_standard(file.into()))
+                .map_err(process)
+        };
+        let mut pending_tail = None;
+        let mut log = LogReader::None;
+        let [stdout, stderr] = match &options.log {
+            Log::Null => [Sink::Descriptor(null(true)?), Sink::Descriptor(null(true)?)],
+            Log::Inherit => {
+                let stream = io::stderr();
+                let copy = || stream.as_fd().try_clone_to_owned().map_err(process);
+                [Sink::Descriptor(copy()?), Sink::Descriptor(copy()?)]
+            }
+            Log::File(path) => {
+                let offset = std::fs::metadata(path).map_or(0, |meta| meta.len());
+                log = LogReader::File {
+                    path: path.clone(),
+                    offset,
+                    owner: self.account.as_ref().map(Account::uid),
+                };
+                let path = self.c_string(path.as_os_str())?;
+                [Sink::File(path.clone()), Sink::File(path)]
+            }
+            Log::Tail(limit) => {
+                let (read, write) = sys::pipe().map_err(process)?;
+                pending_tail = Some((read, *limit));
+                [
+                    Sink::Descriptor(write.try_clone().map_err(process)?),
+                    Sink::Descriptor(write),
+                ]
+            }
+        };
+        let plan = match &options.ownership {
+            Ownership::Bound(plan) => Some(plan.clone()),
+            Ownership::Detached => None,
+        };
+        let orders = Orders {
+            steps: plan.as_ref().map(StopPlan::to_steps).unwrap_or_default(),
+            bound: plan.is_some(),
+            if_warden_dies: libc::SIGQUIT,
+            whole_group: false,
+            hold: self.held_guard()?,
+            vigil: options.tenancy.as_ref().map(|tenancy| Vigil {
+                users: Arc::clone(&tenancy.users),
+                lock: tenancy.lock.clone(),
+                linger_ms: i64::try_from(tenancy.linger.as_millis()).unwrap_or(i64::MAX),
+            }),
+        };
+        let streams = Streams {
+            stdin: null(false)?,
+            stdout,
+            stderr,
+        };
+        let launched = self.launch(&passage.environment, streams, &orders)?;
+        let (supervised, process_handle) = Supervised::new(launched);
+        if let Some((stream, limit)) = pending_tail {
+            log = LogReader::Memory(Tail::drain(stream, limit).map_err(process)?);
+        }
+        let postmaster = Postmaster {
+            process: process_handle,
+            data_directory: options.data_directory.clone(),
+            means: Means::Native,
+            file_before,
+        };
+        passage.pass(&postmaster);
+        Ok(Server {
+            supervised,
+            postmaster,
+            log,
+            plan,
+        })
+    }
+}
+
+impl Server {
+    /// Its process number.
+    pub fn pid(&self) -> Pid {
+        self.postmaster.pid()
+    }
+
+    /// The server as any process would see it.
+    pub fn postmaster(&self) -> &Postmaster {
+        &self.postmaster
+    }
+
+    /// Exit status, once it has ended.
+    pub fn exit_status(&self) -> Option<ExitStatus> {
+        self.supervised.exit_status()
+    }
+
+    /// Whether it is ended when this process ends.
+    pub const fn is_bound(&self) -> bool {
+        self.plan.is_some()
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Errors
+    ///
+    /// It has gone, or belongs to another user and this process is not root.
+    ///
+    /// # Races
+    ///
+    /// None: it goes through a pidfd, or is sent by the warden, whose child the server is.
+    pub fn send(&self, signal: Signal) -> Result<(), SignalError> {
+        if self.postmaster.process.descriptor().is_some() {
+            return self.postmaster.send(signal);
+        }
+        self.postmaster.wait_for_handler(signal)?;
+        // Its parent can signal it without a doubt about whom it hits.
+        if self.supervised.exit_status().is_some() {
+            let errno = rustix::io::Errno::SRCH;
+            return Err(SignalError::from_errno(self.pid(), signal, errno));
+        }
+        self.supervised.signal(signal);
+        Ok(())
+    }
+
+    /// As [`Postmaster::wait_ready`]; the error tells the exit status.
+    ///
+    /// # Errors
+    ///
+    /// It has ended, or the deadline is over.
+    pub fn wait_ready(&self, deadline: impl Into<Deadline>) -> Result<Status, WaitError> {
+        self.wait_status(&[Status::Ready, Status::Standby], deadline)
+    }
+
+    /// As [`Postmaster::wait_status`]; the error tells the exit status.
+    ///
+    /// # Errors
+    ///
+    /// It has ended, or the deadline is over.
+    pub fn wait_status(
+        &self,
+        wanted: &[Status],
+        deadline: impl Into<Deadline>,
+    ) -> Result<Status, WaitError> {
+        let end = Some(self.supervised.descriptor());
+        wait::for_status(&self.postmaster, wanted, deadline.into(), end).map_err(|mut e| {
+            if matches!(e.kind, WaitErrorKind::Ended(_)) {
+                let soon = Deadline::after(Duration::from_secs(1));
+                e.kind = WaitErrorKind::Ended(self.supervised.wait_exit_status(soon));
+            }
+            e
+        })
+    }
+
+    /// Waits until nothing of the server is left, neither itself nor its children, and returns its
+    /// exit status; none if nobody saw it.
+    ///
+    /// # Errors
+    ///
+    /// The deadline is over.
+    pub fn wait_gone(
+        &self,
+        deadline: impl Into<Deadline>,
+    ) -> Result<Option<ExitStatus>, WaitError> {
+        let deadline = deadline.into();
+        if !self.supervised.is_here() {
+            self.postmaster.wait_gone(deadline)?;
+            return Ok(None);
+        }
+        let since = Instant::now();
+        if self.supervised.wait_all_gone(deadline) {
+            self.postmaster.wait_gone(deadline)?;
+            return Ok(self.exit_status());
+        }
+        let last = self
+            .postmaster
+            .pid_file()
+            .ok()
+            .flatten()
+            .and_then(|file| file.status);
+        let kind = WaitErrorKind::TimedOut(last);
+        Err(WaitError {
+            pid: self.pid(),
+            waited: since.elapsed(),
+            kind,
+        })
+    }
+
+    /// At most `limit` bytes from the end of what this server has written to its log since it was
+    /// started.
+    ///
+    /// # Errors
+    ///
+    /// The log file cannot be read.
+    pub fn log_tail(&self, limit: usize) -> io::Result<Vec<u8>> {
+        self.log.tail(limit)
+    }
+
+    /// Lets go of the server without ending it or waiting for anything: it belongs to its
+    /// [users](ServerOptions::tenancy) now.
+    ///
+    /// A bound server without users is ended as if this were dropped.
+    pub fn leave(mut self) {
+        self.plan = None;
+    }
+
+    /// Lets the server outlive this process from now on.
+    ///
+    /// One that was bound before keeps the warden, which then waits for the server's end and
+    /// does nothing else.
+    ///
+    /// # Errors
+    ///
+    /// Its log is kept in this process's memory: see [`Log::Tail`].
+    pub fn detach(&mut self) -> Result<(), DetachError> {
+        if matches!(self.log, LogReader::Memory(_)) {
+            return Err(DetachError { pid: self.pid() });
+        }
+        self.supervised.command(&[command::DETACH]);
+        self.plan = None;
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.supervised.let_go();
+        if !self.supervised.is_here() {
+            return;
+        }
+        let Some(plan) = &self.plan else { return };
+        let longest = Deadline::after(plan.duration().saturating_add(Duration::from_secs(2)));
+        self.supervised.wait_all_gone(longest);
+        if self.postmaster.is_alive() {
+            // The warden is gone, or it is stuck in the kernel. Whatever can be done, more
+            // cannot.
+            let _ = self.postmaster.send(Signal::Immediate);
+            let _ = self.postmaster.wait_gone(longest);
+        }
+    }
+}
+
+/// A server that cannot be detached.
+#[derive(Debug, Error)]
+#[error("server process {pid} writes its log to its owner, and cannot outlive it")]
+#[non_exhaustive]
+pub struct DetachError {
+    /// The server.
+    pub pid: Pid,
+}
+
+#[cfg(test)]
+mod tests {
+    use camino::Utf8Path;
+
+    use super::*;
+    use crate::fs::guard::GuardOptions;
+
+    fn patience() -> Deadline {
+        Deadline::after(Duration::from_secs(60))
+    }
+
+    /// A program that forks workers, or makes itself a daemon, has copies of all of its values.
+    #[test]
+    fn a_copy_in_a_forked_process_ends_nothing() {
+        let room = tempfile::tempdir().expect("a directory");
+        let room = Utf8Path::from_path(room.path()).expect("UTF-8");
+        let kept = room.join("kept");
+        std::fs::create_dir(&kept).expect("a directory");
+        let mut guard = Some(GuardOptions::new().remove(&kept).guard().expect("a guard"));
+        let options = ServerOptions::new(room).log(Log::Tail(4096));
+        let server = Command::new("/bin/sh")
+            .args(["-c", "echo began; sleep 600 & wait"])
+            .spawn_server(&options)
+            .expect("a program");
+        let mut server = Some(server);
+        for _ in 0..3 {
+            assert!(sys::succeeds_in_forked_process(|| {
+                if let Some(server) = &server {
+                    assert_eq!(server.exit_status(), None);
+                    let _ = server.log_tail(100);
+                    server.wait_gone(Duration::ZERO).expect_err("it runs");
+                }
+                drop(server.take());
+                drop(guard.take());
+            }));
+            let server = server.as_ref().expect("only the copy was dropped");
+            assert!(server.postmaster().is_alive());
+            assert!(kept.exists());
+        }
+        let server = server.take().expect("only the copy was dropped");
+        server.send(Signal::Kill).expect("a signal");
+        server.wait_gone(patience()).expect("the end");
+        assert!(server.exit_status().is_some());
+        assert_eq!(server.log_tail(100).expect("a log"), b"began\n");
+        assert!(guard.take().expect("a guard").remove(patience()));
+        assert!(!kept.exists());
+    }
+}

@@ -1,0 +1,62 @@
+//! The end of a stream, kept in memory.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::os::fd::OwnedFd;
+
+use rustix::io::Errno;
+
+/// The last bytes of a stream, as many as the limit says.
+pub(crate) struct BoundedTail {
+    bytes: VecDeque<u8>,
+    limit: usize,
+}
+
+impl BoundedTail {
+    pub(crate) const fn new(limit: usize) -> Self {
+        Self {
+            bytes: VecDeque::new(),
+            limit,
+        }
+    }
+
+    /// Reads what a stream that does not block has for now, and returns whether more may come.
+    pub(crate) fn take_from(&mut self, stream: &OwnedFd) -> bool {
+        let mut buffer = [0; 16 * 1024];
+        // More than a pipe holds; a program that writes without a pause must not keep the reader
+        // from its deadline, or others from its lock.
+        for _ in 0..128 {
+            match rustix::io::read(stream, &mut buffer) {
+                Ok(0) => return false,
+                Ok(n) => {
+                    self.bytes.extend(buffer.iter().take(n));
+                    let excess = self.bytes.len().saturating_sub(self.limit);
+                    self.bytes.drain(..excess);
+                }
+                Err(Errno::INTR) => {}
+                Err(errno) => return errno == Errno::AGAIN,
+            }
+        }
+        true
+    }
+
+    /// At most so many of the last bytes.
+    pub(crate) fn last(&self, limit: usize) -> Vec<u8> {
+        let skipped = self.bytes.len().saturating_sub(limit);
+        self.bytes.iter().skip(skipped).copied().collect()
+    }
+
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.bytes.into()
+    }
+}
+
+/// How much was read: a log as numbers helps nobody.
+impl fmt::Debug for BoundedTail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BoundedTail")
+            .field("bytes", &self.bytes.len())
+            .field("limit", &self.limit)
+            .finish()
+    }
+}

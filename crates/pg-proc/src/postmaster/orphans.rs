@@ -1,0 +1,178 @@
+//! The child processes that a crashed postmaster has left behind.
+
+use std::time::Instant;
+
+use camino::Utf8Path;
+
+use crate::deadline::Deadline;
+use crate::pid::Pid;
+use crate::postmaster::find::{FindError, FindErrorKind, Found, StaleReason, find, memory_of};
+use crate::postmaster::wait_error::{WaitError, WaitErrorKind};
+use crate::postmaster::watcher::Watcher;
+use crate::signal::{Signal, SignalError};
+use crate::sys::{self, DirectoryId, Means, Process, Segment};
+
+/// Children of a postmaster that has gone without them.
+///
+/// After SIGKILL of a postmaster its children live on: idle ones for some milliseconds, busy ones
+/// until they next look. They hold its shared memory, and a new server does not start before they
+/// are gone.
+///
+/// Whether there are any is known from the shared memory that the postmaster made for the directory,
+/// and from the lock file that it left: without both, no process is looked for. On Linux they are
+/// found by `/proc` then: processes that call themselves `postgres: ...` and work in the data
+/// directory, whose parent is not a postmaster. Elsewhere they cannot be found, only waited for, by
+/// the number of processes that are attached to the shared memory.
+#[derive(Debug)]
+pub struct Orphans {
+    directory: DirectoryId,
+    /// The memory of the last server: its creator and its ID.
+    segment: Option<(Pid, i32)>,
+    /// Whether a server has left anything by which it is known that it did not end in order.
+    crashed: bool,
+    means: Means,
+    processes: Vec<Process>,
+}
+
+impl Orphans {
+    /// Looks for orphans of the last server of a data directory. While a server runs there, its
+    /// children are none.
+    ///
+    /// # Errors
+    ///
+    /// The directory cannot be looked at.
+    pub fn find(data_directory: impl AsRef<Utf8Path>) -> Result<Self, FindError> {
+        let data_directory = data_directory.as_ref();
+        Self::find_by(data_directory, Means::Native)
+    }
+
+    pub(crate) fn find_by(data_directory: &Utf8Path, means: Means) -> Result<Self, FindError> {
+        let found = find(data_directory, means)?;
+        let directory = DirectoryId::of(data_directory).map_err(|e| FindError {
+            data_directory: data_directory.to_owned(),
+            kind: FindErrorKind::Directory(e),
+        })?;
+        let crashed = matches!(found, Found::Stale(_));
+        let segment = match found {
+            Found::Nothing => memory_of(data_directory, directory, means),
+            // A copy of another server's file names that server's memory.
+            Found::Stale(stale) => stale
+                .pid_file
+                .filter(|_| !matches!(stale.reason, StaleReason::OtherDirectory))
+                .and_then(|file| Some((file.pid, file.shared_memory?.id)))
+                .or_else(|| memory_of(data_directory, directory, means)),
+            // Whoever is attached to a living server's memory is no orphan.
+            _ => None,
+        };
+        let mut orphans = Self {
+            directory,
+            segment,
+            crashed,
+            means,
+            processes: Vec::new(),
+        };
+        orphans.look_again();
+        Ok(orphans)
+    }
+
+    /// Their process numbers.
+    pub fn pids(&self) -> Vec<Pid> {
+        self.processes.iter().map(Process::pid).collect()
+    }
+
+    /// Whether there are none, and nobody is attached to the shared memory.
+    pub fn is_empty(&self) -> bool {
+        self.processes.is_empty() && !self.memory_is_attached()
+    }
+
+    /// Waits until they have ended by themselves.
+    ///
+    /// # Errors
+    ///
+    /// The deadline is over.
+    pub fn wait_gone(self, deadline: impl Into<Deadline>) -> Result<(), WaitError> {
+        self.end(deadline.into(), None)
+    }
+
+    /// Sends them SIGKILL, which harms nothing where there is no postmaster any more, and waits
+    /// until they have ended.
+    ///
+    /// # Errors
+    ///
+    /// One of them belongs to another user, or the deadline is over.
+    pub fn kill(self, deadline: impl Into<Deadline>) -> Result<(), WaitError> {
+        self.end(deadline.into(), Some(Signal::Kill))
+    }
+
+    pub(crate) fn end(
+        mut self,
+        deadline: Deadline,
+        signal: Option<Signal>,
+    ) -> Result<(), WaitError> {
+        let since = Instant::now();
+        let watcher = Watcher::of_end();
+        loop {
+            for process in &self.processes {
+                if let Some(signal) = signal {
+                    self.signal(process, signal, since)?;
+                }
+                while !process.has_ended() {
+                    self.check(deadline, process.pid(), since)?;
+                    watcher.pause(process.descriptor(), false, deadline.remaining());
+                }
+            }
+            self.look_again();
+            if self.is_empty() {
+                return Ok(());
+            }
+            if self.processes.is_empty() {
+                if let Some((creator, _)) = self.segment {
+                    self.check(deadline, creator, since)?;
+                }
+                watcher.pause(None, false, deadline.remaining());
+            }
+        }
+    }
+
+    fn look_again(&mut self) {
+        self.processes = match self.means {
+            Means::Native if self.crashed || self.memory_is_attached() => {
+                sys::orphans(self.directory)
+            }
+            _ => Vec::new(),
+        };
+    }
+
+    fn memory_is_attached(&self) -> bool {
+        self.segment.is_some_and(|(creator, id)| {
+            Segment::by_id(id)
+                .is_some_and(|found| found.creator == creator.as_raw() && found.attached > 0)
+        })
+    }
+
+    fn signal(&self, process: &Process, signal: Signal, since: Instant) -> Result<(), WaitError> {
+        match process.send(signal) {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+            Err(errno) => {
+                let error = SignalError::from_errno(process.pid(), signal, errno);
+                let kind = WaitErrorKind::NotSignalled(error.kind);
+                Err(WaitError {
+                    pid: process.pid(),
+                    waited: since.elapsed(),
+                    kind,
+                })
+            }
+        }
+    }
+
+    fn check(&self, deadline: Deadline, pid: Pid, since: Instant) -> Result<(), WaitError> {
+        if !deadline.is_over() {
+            return Ok(());
+        }
+        Err(WaitError {
+            pid,
+            waited: since.elapsed(),
+            kind: WaitErrorKind::TimedOut(None),
+        })
+    }
+}

@@ -1,0 +1,129 @@
+//! Releasing the shared memory that a killed server has left behind.
+
+use std::io;
+use std::os::unix::fs::MetadataExt;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use thiserror::Error;
+
+use crate::files::pid_file;
+use crate::files::pid_file::{PidFile, PidFileErrorKind};
+use crate::pid::Pid;
+use crate::postmaster::find::{FindError, Found};
+use crate::postmaster::handle::Postmaster;
+use crate::sys::{DirectoryOf, Refusal, release};
+
+/// Shared memory that was given back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Released {
+    /// Whether there was a System V segment.
+    pub system_v: bool,
+    /// Number of POSIX segments.
+    pub posix: u32,
+}
+
+/// Gives back the shared memory that a killed server left behind. For a data directory that is
+/// about to be removed; where a server is started again, that one does it.
+///
+/// What belongs to that server is known from its lock file, and checked: the System V segment must
+/// have the key of the file, must have been created by the process of the file, must belong to the
+/// owner of the directory, must carry the directory's device and inode in its header, and nobody
+/// must be attached. It names the POSIX segments.
+///
+/// A directory without lock file has nothing to give back: its server ended in order.
+///
+/// Not covered: `dynamic_shared_memory_type = sysv`; semaphores on systems where PostgreSQL uses
+/// System V ones (FreeBSD before PostgreSQL 12, macOS); POSIX segments on macOS, which cannot be
+/// read there.
+///
+/// # Errors
+///
+/// The directory has a server, processes are attached, or the segment belongs to somebody else.
+pub fn release_shared_memory(
+    data_directory: impl AsRef<Utf8Path>,
+) -> Result<Released, SharedMemoryError> {
+    let data_directory = data_directory.as_ref();
+    let failed = |kind| SharedMemoryError {
+        data_directory: data_directory.to_owned(),
+        kind,
+    };
+    match Postmaster::find(data_directory) {
+        Ok(Found::Stale(stale)) if stale.pid_file.is_some() => {}
+        // A damaged file names no memory.
+        Ok(Found::Stale(_)) => return Ok(Released::default()),
+        Ok(Found::Nothing) => return Ok(Released::default()),
+        Ok(Found::Running(postmaster)) => {
+            return Err(failed(SharedMemoryErrorKind::Running(postmaster.pid())));
+        }
+        Ok(Found::SingleUser(pid) | Found::OtherUsers { pid, .. }) => {
+            return Err(failed(SharedMemoryErrorKind::Running(pid)));
+        }
+        Err(e) => return Err(failed(SharedMemoryErrorKind::Find(e))),
+    }
+    let system = |e| failed(SharedMemoryErrorKind::System(e));
+    let meta = std::fs::metadata(data_directory).map_err(system)?;
+    let lock_file = match pid_file::read_bytes(&data_directory.join(PidFile::NAME)) {
+        Ok(Some(content)) => content,
+        Ok(None) => return Ok(Released::default()),
+        Err(kind) => return Err(failed(SharedMemoryErrorKind::LockFile(kind))),
+    };
+    let directory = DirectoryOf {
+        device: meta.dev(),
+        inode: meta.ino(),
+        uid: meta.uid(),
+        lock_file: &lock_file,
+    };
+    match release(&directory) {
+        Ok(freed) => Ok(Released {
+            system_v: freed.system_v,
+            posix: freed.posix,
+        }),
+        Err(Refusal::InUse(attached)) => Err(failed(SharedMemoryErrorKind::InUse { attached })),
+        Err(Refusal::NotOurs) => Err(failed(SharedMemoryErrorKind::NotOurs)),
+        Err(Refusal::Errno(errno)) => Err(system(io::Error::from_raw_os_error(errno))),
+    }
+}
+
+/// Shared memory that was not given back.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct SharedMemoryError {
+    /// The data directory.
+    pub data_directory: Utf8PathBuf,
+    /// Why not.
+    pub kind: SharedMemoryErrorKind,
+}
+
+error_with_kind!(SharedMemoryError, |e, f| write!(
+    f,
+    "failed to release the shared memory of {}: {}",
+    e.data_directory, e.kind
+));
+
+/// Why shared memory was not given back.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SharedMemoryErrorKind {
+    /// The server runs, or may run.
+    #[error("process {0} holds the data directory")]
+    Running(Pid),
+    /// Processes use it, most likely [`Orphans`](crate::Orphans).
+    #[error("{attached} processes are attached to it")]
+    InUse {
+        /// How many.
+        attached: u64,
+    },
+    /// The segment that the lock file names was not made for this data directory.
+    #[error("the segment belongs to somebody else")]
+    NotOurs,
+    /// Whether the server runs could not be found out.
+    #[error(transparent)]
+    Find(FindError),
+    /// The lock file could not be read.
+    #[error("its lock file is of no use")]
+    LockFile(#[source] PidFileErrorKind),
+    /// The directory or a segment could not be read or removed.
+    #[error("the system refused")]
+    System(#[source] io::Error),
+}

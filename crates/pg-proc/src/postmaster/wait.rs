@@ -1,0 +1,260 @@
+//! Waiting for what a server does: its status, its answer, its end.
+
+use std::os::fd::BorrowedFd;
+use std::time::Instant;
+
+use crate::deadline::Deadline;
+use crate::files::pid_file::Status;
+use crate::postmaster::handle::Postmaster;
+use crate::postmaster::orphans::Orphans;
+use crate::postmaster::ping::{Endpoint, ping};
+use crate::postmaster::progress::Progress;
+use crate::postmaster::sockets;
+use crate::postmaster::wait_error::{WaitError, WaitErrorKind};
+use crate::postmaster::watcher::Watcher;
+use crate::signal::Signal;
+
+impl Postmaster {
+    /// Waits until `done` says so, asking it at first and whenever something in the data directory
+    /// has changed.
+    ///
+    /// # Errors
+    ///
+    /// It has ended, or the deadline is over.
+    pub fn wait_until(
+        &self,
+        done: impl FnMut() -> bool,
+        deadline: impl Into<Deadline>,
+    ) -> Result<(), WaitError> {
+        for_change(self, done, deadline.into())
+    }
+
+    /// Waits until the server has started: [`Status::Ready`], or [`Status::Standby`] for a standby
+    /// that accepts no connections. Ends at once when the server does.
+    ///
+    /// # Errors
+    ///
+    /// It has ended, or the deadline is over. Servers before PostgreSQL 10 never say that they are
+    /// ready: [`wait_accepting`](Self::wait_accepting) asks them.
+    pub fn wait_ready(&self, deadline: impl Into<Deadline>) -> Result<Status, WaitError> {
+        self.wait_status(&[Status::Ready, Status::Standby], deadline)
+    }
+
+    /// Waits until the status is one of these. Ends at once when the server does.
+    ///
+    /// # Errors
+    ///
+    /// It has ended, or the deadline is over.
+    pub fn wait_status(
+        &self,
+        wanted: &[Status],
+        deadline: impl Into<Deadline>,
+    ) -> Result<Status, WaitError> {
+        for_status(self, wanted, deadline.into(), None)
+    }
+
+    /// Waits until the process has ended, and after a crash until its children, which outlive it
+    /// and hold its shared memory, have ended too: a new server can be started then.
+    ///
+    /// # Errors
+    ///
+    /// The deadline is over.
+    pub fn wait_gone(&self, deadline: impl Into<Deadline>) -> Result<(), WaitError> {
+        for_end(self, deadline.into())
+    }
+
+    /// Sends SIGKILL to the postmaster and then to its children, and waits until all are gone: a
+    /// new server, which recovers from the write-ahead log, can be started then.
+    ///
+    /// # Errors
+    ///
+    /// It belongs to another user, or the deadline is over. That it has gone already is no error.
+    ///
+    /// # Cleanup
+    ///
+    /// The socket that the lock file names is removed, with its lock file, which would stand in the
+    /// way of other servers. The lock file of the directory and the System V segment stay behind,
+    /// and POSIX shared memory with them; the next start takes care of them, and where there will
+    /// be none,
+    /// [`release_shared_memory`](crate::release_shared_memory) does.
+    pub fn kill(&self, deadline: impl Into<Deadline>) -> Result<(), WaitError> {
+        let deadline = deadline.into();
+        let since = Instant::now();
+        match self.send(Signal::Kill) {
+            Err(e) if !e.is_gone() => {
+                let kind = WaitErrorKind::NotSignalled(e.kind);
+                return Err(WaitError {
+                    pid: self.pid(),
+                    waited: since.elapsed(),
+                    kind,
+                });
+            }
+            _ => {}
+        }
+        for_process(self, deadline)?;
+        for_orphans(self, deadline, Some(Signal::Kill))?;
+        // What stays stands in the way of other servers only.
+        let _ = sockets::remove_dead_socket(self.data_directory());
+        Ok(())
+    }
+
+    /// Waits until the server answers on this endpoint that it accepts connections, asking again
+    /// and again. For servers before PostgreSQL 10, and to be certain of a particular address. Ends
+    /// at once when the server does.
+    ///
+    /// # Errors
+    ///
+    /// It has ended, or the deadline is over.
+    pub fn wait_accepting(
+        &self,
+        endpoint: &Endpoint,
+        deadline: impl Into<Deadline>,
+    ) -> Result<(), WaitError> {
+        for_answer(self, endpoint, deadline.into())
+    }
+}
+
+pub(crate) fn for_status(
+    postmaster: &Postmaster,
+    wanted: &[Status],
+    deadline: Deadline,
+    end: Option<BorrowedFd<'_>>,
+) -> Result<Status, WaitError> {
+    let since = Instant::now();
+    let failed = |kind| WaitError {
+        pid: postmaster.pid(),
+        waited: since.elapsed(),
+        kind,
+    };
+    let watcher = Watcher::of_directory(postmaster.data_directory(), postmaster.means);
+    let mut progress = deadline
+        .patience()
+        .map(|patience| (Progress::new(postmaster.pid(), patience), patience));
+    let mut last = None;
+    loop {
+        // Asked first: a server that has ended meanwhile leaves `ready` in its file.
+        let ended = postmaster.process.has_ended();
+        // A file that is being written can be read by halves; it is looked at again when that is
+        // done.
+        let status = postmaster.status().ok().flatten();
+        if ended {
+            return Err(failed(WaitErrorKind::Ended(None)));
+        }
+        if let Some(status) = status {
+            last = Some(status);
+            if wanted.contains(&status) {
+                return Ok(status);
+            }
+        }
+        let recovering = progress.as_mut().is_some_and(|(progress, patience)| {
+            // Nothing depends on it before.
+            deadline.remaining().is_some_and(|left| left <= *patience)
+                && progress.goes_on(last, postmaster.is_standby())
+        });
+        if deadline.is_over() && !recovering {
+            return Err(failed(WaitErrorKind::TimedOut(last)));
+        }
+        let left = if recovering {
+            None
+        } else {
+            deadline.remaining()
+        };
+        watcher.pause(postmaster.process.descriptor().or(end), true, left);
+    }
+}
+
+/// Asks again whenever something in the data directory has changed.
+pub(crate) fn for_change(
+    postmaster: &Postmaster,
+    mut done: impl FnMut() -> bool,
+    deadline: Deadline,
+) -> Result<(), WaitError> {
+    let since = Instant::now();
+    let watcher = Watcher::of_directory(postmaster.data_directory(), postmaster.means);
+    while !done() {
+        let kind = if postmaster.process.has_ended() {
+            WaitErrorKind::Ended(None)
+        } else if deadline.is_over() {
+            WaitErrorKind::TimedOut(postmaster.status().ok().flatten())
+        } else {
+            watcher.pause(postmaster.process.descriptor(), true, deadline.remaining());
+            continue;
+        };
+        return Err(WaitError {
+            pid: postmaster.pid(),
+            waited: since.elapsed(),
+            kind,
+        });
+    }
+    Ok(())
+}
+
+/// Asks every now and then whether the server accepts connections.
+pub(crate) fn for_answer(
+    postmaster: &Postmaster,
+    endpoint: &Endpoint,
+    deadline: Deadline,
+) -> Result<(), WaitError> {
+    let since = Instant::now();
+    let watcher = Watcher::of_end();
+    loop {
+        if ping(endpoint, deadline).is_accepting() && !postmaster.process.has_ended() {
+            return Ok(());
+        }
+        let kind = if postmaster.process.has_ended() {
+            WaitErrorKind::Ended(None)
+        } else if deadline.is_over() {
+            WaitErrorKind::TimedOut(None)
+        } else {
+            watcher.poll(postmaster.process.descriptor(), deadline.remaining());
+            continue;
+        };
+        return Err(WaitError {
+            pid: postmaster.pid(),
+            waited: since.elapsed(),
+            kind,
+        });
+    }
+}
+
+/// Waits for the end of the process, its children included where it left any.
+pub(crate) fn for_end(postmaster: &Postmaster, deadline: Deadline) -> Result<(), WaitError> {
+    for_process(postmaster, deadline)?;
+    // A postmaster that ends in order waits for its children first, and leaves neither lock file nor
+    // shared memory: then nothing is looked for.
+    for_orphans(postmaster, deadline, None)
+}
+
+pub(crate) fn for_process(postmaster: &Postmaster, deadline: Deadline) -> Result<(), WaitError> {
+    let since = Instant::now();
+    let watcher = Watcher::of_end();
+    while !postmaster.process.has_ended() {
+        if deadline.is_over() {
+            let last = postmaster
+                .pid_file()
+                .ok()
+                .flatten()
+                .and_then(|file| file.status);
+            let kind = WaitErrorKind::TimedOut(last);
+            return Err(WaitError {
+                pid: postmaster.pid(),
+                waited: since.elapsed(),
+                kind,
+            });
+        }
+        watcher.pause(postmaster.process.descriptor(), false, deadline.remaining());
+    }
+    Ok(())
+}
+
+pub(crate) fn for_orphans(
+    postmaster: &Postmaster,
+    deadline: Deadline,
+    signal: Option<Signal>,
+) -> Result<(), WaitError> {
+    match Orphans::find_by(postmaster.data_directory(), postmaster.means) {
+        Ok(orphans) => orphans.end(deadline, signal),
+        // The directory is gone, and nothing can be found by it.
+        Err(_) => Ok(()),
+    }
+}

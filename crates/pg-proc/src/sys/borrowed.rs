@@ -1,0 +1,136 @@
+//! Acting as another account for a moment, in one thread.
+//!
+//! Root in a container often has neither CAP_SYS_PTRACE, which it takes to look at processes of
+//! other accounts, nor CAP_IPC_OWNER and CAP_SYS_ADMIN, which it takes to read and remove their
+//! shared memory. It may become those accounts, though.
+
+use nix::libc::{self, c_int, c_long};
+
+/// The effective user and group of another account, for the calling thread and as long as this
+/// lives. Async-signal-safe.
+///
+/// The kernel has credentials for each thread; the functions of the C library, which change those
+/// of all threads, are not used. A change makes the process undumpable, cancels the thread's
+/// parent-death signal, and the way back gives root all capabilities that it may have: all of that
+/// is restored.
+pub(super) struct Borrowed {
+    user: libc::uid_t,
+    group: libc::gid_t,
+    capabilities: Capabilities,
+    dumpable: c_int,
+    death_signal: c_int,
+}
+
+#[cfg(not(any(target_arch = "x86", target_arch = "arm")))]
+use libc::{SYS_setresgid as SET_GROUPS, SYS_setresuid as SET_USERS};
+#[cfg(any(target_arch = "x86", target_arch = "arm"))]
+use libc::{SYS_setresgid32 as SET_GROUPS, SYS_setresuid32 as SET_USERS};
+
+const UNCHANGED: c_long = -1;
+
+impl Borrowed {
+    /// None if the system refuses, or if the calling thread could not return to what it is.
+    pub(super) fn account(user: libc::uid_t, group: Option<libc::gid_t>) -> Option<Self> {
+        let (mut real, mut effective, mut saved) = (0, 0, 0);
+        let mut death_signal: c_int = 0;
+        // SAFETY: valid places for numbers, and numbers.
+        let before = unsafe {
+            libc::getresuid(&mut real, &mut effective, &mut saved);
+            if user == effective || (real != effective && saved != effective) {
+                return None;
+            }
+            libc::prctl(libc::PR_GET_PDEATHSIG, &mut death_signal);
+            Self {
+                user: effective,
+                group: libc::getegid(),
+                capabilities: Capabilities::get()?,
+                dumpable: libc::prctl(libc::PR_GET_DUMPABLE),
+                death_signal,
+            }
+        };
+        // The group first: the user has no right to change it. A failure drops what was changed.
+        let has_group = group.is_none_or(|group| set(SET_GROUPS, group));
+        (has_group && set(SET_USERS, user)).then_some(before)
+    }
+}
+
+impl Drop for Borrowed {
+    fn drop(&mut self) {
+        set(SET_USERS, self.user);
+        set(SET_GROUPS, self.group);
+        self.capabilities.set();
+        // SAFETY: numbers only.
+        unsafe {
+            if self.dumpable == 1 {
+                libc::prctl(libc::PR_SET_DUMPABLE, 1);
+            }
+            if self.death_signal != 0 {
+                libc::prctl(libc::PR_SET_PDEATHSIG, self.death_signal);
+            }
+        }
+    }
+}
+
+/// The sets of the calling thread (`struct __user_cap_data_struct`, twice).
+struct Capabilities([u32; 6]);
+
+impl Capabilities {
+    /// `_LINUX_CAPABILITY_VERSION_3`, and the calling thread.
+    const HEADER: [u32; 2] = [0x2008_0522, 0];
+
+    fn get() -> Option<Self> {
+        let (mut header, mut sets) = (Self::HEADER, [0; 6]);
+        // SAFETY: both have the size and the layout that this version asks for.
+        let got =
+            unsafe { libc::syscall(libc::SYS_capget, header.as_mut_ptr(), sets.as_mut_ptr()) };
+        (got == 0).then_some(Self(sets))
+    }
+
+    fn set(&self) {
+        let mut header = Self::HEADER;
+        // SAFETY: as above; the sets are only read.
+        unsafe { libc::syscall(libc::SYS_capset, header.as_mut_ptr(), self.0.as_ptr()) };
+    }
+}
+
+/// Sets the effective number, and leaves the real and the saved one.
+fn set(call: c_long, effective: u32) -> bool {
+    // SAFETY: numbers only; it concerns the calling thread.
+    unsafe { libc::syscall(call, UNCHANGED, c_long::from(effective as i32), UNCHANGED) == 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes root: others have nothing to borrow.
+    #[test]
+    fn everything_is_returned() {
+        // SAFETY: numbers only.
+        let state = || unsafe {
+            let mut signal: c_int = 0;
+            libc::prctl(libc::PR_GET_PDEATHSIG, &mut signal);
+            let dumpable = libc::prctl(libc::PR_GET_DUMPABLE);
+            let sets = Capabilities::get().unwrap().0;
+            (libc::geteuid(), libc::getegid(), dumpable, signal, sets)
+        };
+        // It may have a capability and not use it.
+        let mut fewer = Capabilities::get().unwrap();
+        fewer.0[0] &= !1;
+        fewer.set();
+        // SAFETY: as above.
+        unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGURG) };
+        let before = state();
+        let other = 4711;
+        let borrowed = Borrowed::account(other, Some(other));
+        assert_eq!(borrowed.is_some(), before.0 == 0);
+        if borrowed.is_some() {
+            assert_eq!((state().0, state().1), (other, other));
+            // The main thread keeps what it is.
+            let main = std::fs::read_to_string("/proc/self/status").unwrap();
+            assert!(main.contains("\nUid:\t0\t0\t0\t0\n"), "{main}");
+        }
+        drop(borrowed);
+        assert_eq!(state(), before);
+    }
+}

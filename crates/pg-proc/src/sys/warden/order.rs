@@ -1,0 +1,363 @@
+//! The owner's side of starting a program: see [`program`](super::program) for the other.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::ptr;
+use std::time::Duration;
+
+use nix::libc::{self, c_int, pid_t};
+use rustix::event::{PollFd, PollFlags};
+
+use super::payload::Writer;
+use super::start;
+use super::users::Vigil;
+use crate::account::Account;
+use crate::deadline::Deadline;
+use crate::pid::Pid;
+use crate::sys::fork;
+use crate::sys::process::Process;
+
+/// What to execute. Everything is in the form that system calls take.
+pub(crate) struct Program {
+    pub(crate) path: CString,
+    pub(crate) arguments: Vec<CString>,
+    pub(crate) environment: Vec<CString>,
+    pub(crate) directory: CString,
+    pub(crate) account: Option<Account>,
+    pub(crate) stdin: OwnedFd,
+    pub(crate) stdout: Sink,
+    pub(crate) stderr: Sink,
+}
+
+/// Where a stream of the program goes.
+pub(crate) enum Sink {
+    Descriptor(OwnedFd),
+    /// Opened for appending by the program's account, so that no link in a directory of that
+    /// account can make root write elsewhere.
+    File(CString),
+}
+
+/// What the warden does when the lifeline of a program ends.
+pub(crate) struct Orders {
+    /// Signals, and how long each may take; SIGKILL follows the last.
+    pub(crate) steps: Vec<Step>,
+    pub(crate) bound: bool,
+    /// Sent by the kernel if the warden is killed.
+    pub(crate) if_warden_dies: c_int,
+    /// Everything in the program's process group is killed with it.
+    pub(crate) whole_group: bool,
+    /// Held open for as long as anything of the program lives.
+    pub(crate) hold: Option<OwnedFd>,
+    /// Once the owner is gone, the program lives as long as it has users.
+    pub(crate) vigil: Option<Vigil>,
+}
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct Step {
+    pub(crate) signal: i64,
+    pub(crate) patience_ms: i64,
+}
+
+/// A program that was executed.
+pub(crate) struct Launched {
+    /// What it is bound to: see [`command`].
+    pub(crate) lifeline: OwnedFd,
+    /// Where each [`Report`] comes from; it ends when the warden has no more to say, or is gone.
+    pub(crate) reports: OwnedFd,
+    pub(crate) process: Process,
+}
+
+#[derive(Debug)]
+pub(crate) struct LaunchError {
+    pub(crate) stage: Stage,
+    pub(crate) cause: io::Error,
+}
+
+/// What was being done between fork and exec.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    Prepare,
+    Fork,
+    Report,
+    Groups,
+    Group,
+    User,
+    Output,
+    Streams,
+    Directory,
+    Execute,
+}
+
+/// An order to start a program, with its descriptors in this sequence: the order itself, lifeline,
+/// reports, failure, standard input, output and error (unless they are paths), what to hold, users.
+pub(super) const ORDER_PROGRAM: u8 = b'P';
+
+impl Sink {
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Descriptor(fd) => Some(fd.as_fd()),
+            Self::File(_) => None,
+        }
+    }
+}
+
+impl Stage {
+    /// Those that the program itself can report.
+    const OF_PROGRAM: [Self; 7] = [
+        Self::Groups,
+        Self::Group,
+        Self::User,
+        Self::Output,
+        Self::Streams,
+        Self::Directory,
+        Self::Execute,
+    ];
+}
+
+/// Sent by the warden.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Report {
+    Started(pid_t),
+    NotStarted(c_int),
+    /// The program ended, with this status of `waitpid`.
+    Exited(c_int),
+    /// Nothing of it is left.
+    AllGone,
+}
+
+impl Report {
+    pub(crate) const SIZE: usize = 8;
+
+    pub(super) fn to_bytes(self) -> [u8; Self::SIZE] {
+        let (kind, value) = match self {
+            Self::Started(pid) => (1u32, pid),
+            Self::NotStarted(errno) => (2, errno),
+            Self::Exited(status) => (3, status),
+            Self::AllGone => (4, 0),
+        };
+        let [a, b, c, d] = kind.to_ne_bytes();
+        let [e, f, g, h] = value.to_ne_bytes();
+        [a, b, c, d, e, f, g, h]
+    }
+
+    pub(crate) fn from_bytes([a, b, c, d, e, f, g, h]: [u8; Self::SIZE]) -> Option<Self> {
+        let value = c_int::from_ne_bytes([e, f, g, h]);
+        match u32::from_ne_bytes([a, b, c, d]) {
+            1 => Some(Self::Started(value)),
+            2 => Some(Self::NotStarted(value)),
+            3 => Some(Self::Exited(value)),
+            4 => Some(Self::AllGone),
+            _ => None,
+        }
+    }
+}
+
+/// What the owner writes into the lifeline.
+pub(crate) mod command {
+    /// The owner holds a handle of the program: its number may be given back.
+    pub(crate) const SEEN: u8 = b'A';
+    /// Let the program live when the lifeline ends.
+    pub(crate) const DETACH: u8 = b'D';
+    /// End the program when the lifeline ends.
+    pub(crate) const BIND: u8 = b'B';
+    /// Send the signal whose number is the next byte.
+    pub(crate) const SIGNAL: u8 = b'S';
+}
+
+/// Has the warden start the program; returns when it was executed.
+pub(crate) fn launch(program: &Program, orders: &Orders) -> Result<Launched, LaunchError> {
+    let at = |stage| move |cause: io::Error| LaunchError { stage, cause };
+    let (lifeline_read, lifeline) = fork::pipe().map_err(at(Stage::Prepare))?;
+    let (reports, reports_write) = fork::pipe().map_err(at(Stage::Prepare))?;
+    let (failure, failure_write) = fork::pipe().map_err(at(Stage::Prepare))?;
+    fork::set_nonblocking(&lifeline_read).map_err(at(Stage::Prepare))?;
+    let payload = write_order(program, orders).map_err(at(Stage::Prepare))?;
+    let mut descriptors = vec![
+        payload.as_fd(),
+        lifeline_read.as_fd(),
+        reports_write.as_fd(),
+        failure_write.as_fd(),
+        program.stdin.as_fd(),
+    ];
+    descriptors.extend(program.stdout.descriptor());
+    descriptors.extend(program.stderr.descriptor());
+    descriptors.extend(orders.hold.as_ref().map(AsFd::as_fd));
+    descriptors.extend(orders.vigil.as_ref().map(|vigil| vigil.users.as_fd()));
+    start::send(ORDER_PROGRAM, &descriptors).map_err(at(Stage::Fork))?;
+    drop((lifeline_read, reports_write, failure_write));
+
+    let child = first_report(&reports)?;
+    let process = Process::open_child(child);
+    send(&lifeline, &[command::SEEN]);
+    outcome_of_exec(&failure)?;
+    Ok(Launched {
+        lifeline,
+        reports,
+        process,
+    })
+}
+
+/// What the warden has to know of a program, in the form that it reads.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(super) struct ProgramOrder {
+    pub(super) path: usize,
+    pub(super) directory: usize,
+    pub(super) arguments: usize,
+    pub(super) environment: usize,
+    /// A path to append to; zero if a descriptor was sent along.
+    pub(super) stdout: usize,
+    pub(super) stderr: usize,
+    /// Whether the account is another one, and who.
+    pub(super) changes_account: usize,
+    pub(super) uid: usize,
+    pub(super) gid: usize,
+    pub(super) groups: usize,
+    pub(super) group_count: usize,
+    pub(super) steps: usize,
+    pub(super) step_count: usize,
+    pub(super) bound: usize,
+    pub(super) whole_group: usize,
+    pub(super) if_warden_dies: usize,
+    /// Whether a descriptor to hold was sent along.
+    pub(super) holds: usize,
+    /// The directory that users lock; zero if there are none, else their FIFO was sent along.
+    pub(super) lock: usize,
+    pub(super) linger_ms: usize,
+}
+
+fn write_order(program: &Program, orders: &Orders) -> io::Result<OwnedFd> {
+    let mut writer = Writer::new();
+    let account = program.account.as_ref();
+    let groups = account.map_or(&[][..], Account::groups);
+    let mut path_of = |sink: &Sink| match sink {
+        Sink::Descriptor(_) => 0,
+        Sink::File(path) => writer.string(path),
+    };
+    let (stdout, stderr) = (path_of(&program.stdout), path_of(&program.stderr));
+    let vigil = orders.vigil.as_ref();
+    let header = ProgramOrder {
+        path: writer.string(&program.path),
+        directory: writer.string(&program.directory),
+        arguments: writer.strings(&program.arguments),
+        environment: writer.strings(&program.environment),
+        stdout,
+        stderr,
+        changes_account: account.is_some().into(),
+        uid: account.map_or(0, |account| account.uid() as usize),
+        gid: account.map_or(0, |account| account.gid() as usize),
+        groups: writer.values(groups),
+        group_count: groups.len(),
+        steps: writer.values(&orders.steps),
+        step_count: orders.steps.len(),
+        bound: orders.bound.into(),
+        whole_group: orders.whole_group.into(),
+        if_warden_dies: orders.if_warden_dies as usize,
+        holds: orders.hold.is_some().into(),
+        lock: vigil.map_or(0, |vigil| writer.string(&vigil.lock)),
+        linger_ms: vigil.map_or(0, |vigil| vigil.linger_ms as usize),
+    };
+    writer.finish(header)
+}
+
+/// Tells the warden something; it may be gone.
+pub(crate) fn send(lifeline: &OwnedFd, bytes: &[u8]) {
+    let _no_signal = BlockedSigpipe::new();
+    fork::write_all(lifeline.as_raw_fd(), bytes);
+}
+
+/// Writes into a pipe whose reader may be gone.
+pub(crate) fn write(pipe: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
+    let _no_signal = BlockedSigpipe::new();
+    Ok(rustix::io::write(pipe, bytes)?)
+}
+
+/// How long the warden may take to fork. It is never busy for longer than a system call takes.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn first_report(reports: &OwnedFd) -> Result<Pid, LaunchError> {
+    let failed = |stage, cause| LaunchError { stage, cause };
+    let silent = |kind: io::ErrorKind| failed(Stage::Report, kind.into());
+    let deadline = Deadline::after(PATIENCE);
+    if !deadline.poll(&mut [PollFd::new(reports, PollFlags::IN)]) {
+        return Err(silent(io::ErrorKind::TimedOut));
+    }
+    let mut bytes = [0; Report::SIZE];
+    let n = fork::read(reports.as_raw_fd(), &mut bytes);
+    if n != Report::SIZE as isize {
+        return Err(silent(io::ErrorKind::UnexpectedEof));
+    }
+    match Report::from_bytes(bytes) {
+        Some(Report::Started(pid)) => {
+            Pid::new(pid).ok_or_else(|| silent(io::ErrorKind::InvalidData))
+        }
+        Some(Report::NotStarted(errno)) => {
+            Err(failed(Stage::Fork, io::Error::from_raw_os_error(errno)))
+        }
+        _ => Err(silent(io::ErrorKind::InvalidData)),
+    }
+}
+
+/// The pipe ends without a word when exec closes it.
+fn outcome_of_exec(failure: &OwnedFd) -> Result<(), LaunchError> {
+    let mut bytes = [0; 8];
+    if fork::read(failure.as_raw_fd(), &mut bytes) < 8 {
+        return Ok(());
+    }
+    let [a, b, c, d, e, f, g, h] = bytes;
+    let stage = u32::from_ne_bytes([a, b, c, d]);
+    let stage = Stage::OF_PROGRAM
+        .into_iter()
+        .find(|&known| known as u32 == stage);
+    Err(LaunchError {
+        stage: stage.unwrap_or(Stage::Execute),
+        cause: io::Error::from_raw_os_error(c_int::from_ne_bytes([e, f, g, h])),
+    })
+}
+
+/// A write into a pipe without readers must fail, not end a caller that gave SIGPIPE back its
+/// default meaning.
+pub(super) struct BlockedSigpipe {
+    was_pending: bool,
+    before: libc::sigset_t,
+}
+
+impl BlockedSigpipe {
+    pub(super) fn new() -> Self {
+        // SAFETY: all sets are valid, zeroed and then filled in by the calls.
+        unsafe {
+            let mut pending: libc::sigset_t = std::mem::zeroed();
+            let mut pipe: libc::sigset_t = std::mem::zeroed();
+            let mut before: libc::sigset_t = std::mem::zeroed();
+            libc::sigpending(&mut pending);
+            libc::sigemptyset(&mut pipe);
+            libc::sigaddset(&mut pipe, libc::SIGPIPE);
+            libc::pthread_sigmask(libc::SIG_BLOCK, &pipe, &mut before);
+            Self {
+                was_pending: libc::sigismember(&pending, libc::SIGPIPE) == 1,
+                before,
+            }
+        }
+    }
+}
+
+impl Drop for BlockedSigpipe {
+    fn drop(&mut self) {
+        // SAFETY: as above. A SIGPIPE of ours is taken off before the mask is restored; one that
+        // was pending before is not ours to take.
+        unsafe {
+            let mut pending: libc::sigset_t = std::mem::zeroed();
+            libc::sigpending(&mut pending);
+            if !self.was_pending && libc::sigismember(&pending, libc::SIGPIPE) == 1 {
+                let mut pipe: libc::sigset_t = std::mem::zeroed();
+                let mut taken = 0;
+                libc::sigemptyset(&mut pipe);
+                libc::sigaddset(&mut pipe, libc::SIGPIPE);
+                libc::sigwait(&pipe, &mut taken);
+            }
+            libc::pthread_sigmask(libc::SIG_SETMASK, &self.before, ptr::null_mut());
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! What the warden does: it waits, takes orders, and sees to what it watches.
+
+use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, IntoRawFd as _, RawFd};
+
+use nix::libc::{self, c_int, pid_t};
+use rustix::io::IoSliceMut;
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+
+use super::errand::{Guarding, ORDER_ERRAND};
+use super::order::ORDER_PROGRAM;
+use super::payload::List;
+use super::program::Watched;
+use super::start::MAX_DESCRIPTORS;
+use crate::sys::fork::{self, MAX_KEPT};
+
+/// The warden's whole world.
+struct Warden {
+    control: RawFd,
+    /// Bytes come here when a child has ended.
+    wake: RawFd,
+    programs: List<Watched>,
+    guards: List<Guarding>,
+    waiting: List<libc::pollfd>,
+    /// Children that belong to no program: what crashed programs have left behind.
+    strangers: List<pid_t>,
+    /// Whether there may be any.
+    has_strangers: bool,
+    /// Whether any child may have ended.
+    may_have_ended: bool,
+}
+
+/// Serves until the owner is gone and nothing is left to watch. Async-signal-safe, and never
+/// returns.
+pub(super) fn run(control: RawFd, limit: RawFd) -> ! {
+    let mut wake = [-1; 2];
+    // SAFETY: plain system calls on numbers, constants, and an array of two numbers.
+    unsafe {
+        libc::setsid();
+        libc::chdir(c"/".as_ptr());
+        libc::pipe(wake.as_mut_ptr());
+        for fd in wake {
+            libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC);
+            libc::fcntl(fd, libc::F_SETFL, libc::O_NONBLOCK);
+        }
+    }
+    fork::name_this_process(c"pg-proc warden");
+    fork::reset_signals();
+    let [wake, wake_write] = wake;
+    let mut keep = [-1; MAX_KEPT];
+    for (slot, fd) in keep.iter_mut().zip([control, wake, wake_write]) {
+        *slot = fd;
+    }
+    fork::close_all_but(&mut keep, limit);
+    fork::let_go_of_streams();
+    fork::raise_descriptor_limit();
+    fork::listen_for_children(wake_write);
+    adopt_orphans();
+    let mut warden = Warden {
+        control,
+        wake,
+        programs: List::new(),
+        guards: List::new(),
+        waiting: List::new(),
+        strangers: List::new(),
+        has_strangers: false,
+        may_have_ended: false,
+    };
+    warden.serve();
+    // SAFETY: ends this process without running anything of the owner's.
+    unsafe { libc::_exit(0) }
+}
+
+impl Warden {
+    fn serve(&mut self) {
+        loop {
+            self.sleep();
+            self.take_orders();
+            self.hear_owners();
+            self.collect_ended();
+            self.look_after_programs();
+            self.guards.retain(Guarding::goes_on);
+            let is_needed = !self.guards.as_slice().is_empty()
+                || self.programs.as_slice().iter().any(|p| !p.can_do_without());
+            if self.control < 0 && !is_needed {
+                // Init takes over what is detached.
+                return;
+            }
+        }
+    }
+
+    fn hear_owners(&mut self) {
+        for program in self.programs.as_mut_slice() {
+            if program.is_ready {
+                program.hear();
+                // It may have ended before it was allowed to be waited for.
+                self.may_have_ended = true;
+            }
+        }
+    }
+
+    /// Waits for children that have ended. A program whose process ID the owner may still have to
+    /// make a handle of is not waited for yet.
+    fn collect_ended(&mut self) {
+        if self.may_have_ended {
+            for program in self.programs.as_mut_slice() {
+                self.has_strangers |= program.collect();
+            }
+            for guard in self.guards.as_mut_slice() {
+                guard.collect();
+            }
+        }
+        if self.has_strangers {
+            self.find_strangers();
+            self.has_strangers = !self.strangers.as_slice().is_empty();
+        }
+    }
+
+    fn look_after_programs(&mut self) {
+        let now = fork::now_ms();
+        // What is left cannot be told apart by program: it is killed when the last of the programs
+        // that may have left it has had its time.
+        let ended = || {
+            self.programs
+                .as_slice()
+                .iter()
+                .filter_map(Watched::left_until)
+        };
+        if ended().max().is_some_and(|until| now >= until) {
+            for &stranger in self.strangers.as_slice() {
+                // SAFETY: a child that was not waited for.
+                unsafe { libc::kill(stranger, libc::SIGKILL) };
+            }
+        }
+        let is_any_left = !self.strangers.as_slice().is_empty();
+        self.programs.retain(|program| program.goes_on(is_any_left));
+    }
+
+    /// Reads from `/proc` which children there are. Finds none on kernels without
+    /// `CONFIG_PROC_CHILDREN`: backends notice by themselves that their postmaster is gone.
+    #[cfg(target_os = "linux")]
+    fn find_strangers(&mut self) {
+        self.strangers.clear();
+        let path = c"/proc/thread-self/children";
+        // SAFETY: a constant path; the descriptor is closed below.
+        let fd = unsafe { libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
+        if fd < 0 {
+            return self.collect_unknown();
+        }
+        let mut bytes = [0; 512];
+        let mut pid: pid_t = 0;
+        loop {
+            let n = fork::read(fd, &mut bytes);
+            if n <= 0 {
+                break;
+            }
+            for &byte in bytes.iter().take(n.unsigned_abs()) {
+                if byte.is_ascii_digit() {
+                    pid = pid.wrapping_mul(10).wrapping_add(pid_t::from(byte - b'0'));
+                    continue;
+                }
+                if pid > 1 && !self.is_known(pid) && !is_collected(pid) {
+                    self.strangers.push(pid);
+                }
+                pid = 0;
+            }
+        }
+        // SAFETY: opened above.
+        unsafe { libc::close(fd) };
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn find_strangers(&mut self) {
+        self.strangers.clear();
+        self.collect_unknown();
+    }
+
+    /// Waits for whichever children have ended, unless one of them is not to be waited for yet.
+    fn collect_unknown(&mut self) {
+        if self.programs.as_slice().iter().any(Watched::is_new) {
+            return;
+        }
+        loop {
+            let mut status = 0;
+            // SAFETY: `status` is valid.
+            let pid = unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG) };
+            if pid <= 0 {
+                return;
+            }
+            for program in self.programs.as_mut_slice() {
+                program.has_ended(pid, status);
+            }
+            for guard in self.guards.as_mut_slice() {
+                guard.has_ended(pid);
+            }
+        }
+    }
+
+    fn is_known(&self, pid: pid_t) -> bool {
+        self.programs.as_slice().iter().any(|p| p.is(pid))
+            || self.guards.as_slice().iter().any(|guard| guard.is(pid))
+    }
+
+    fn sleep(&mut self) {
+        let now = fork::now_ms();
+        let mut until = i64::MAX;
+        self.waiting.clear();
+        let mut wait_for = |fd, events| {
+            // A negative number is passed over.
+            self.waiting.push(libc::pollfd {
+                fd,
+                events,
+                revents: 0,
+            });
+        };
+        wait_for(self.control, libc::POLLIN);
+        wait_for(self.wake, libc::POLLIN);
+        for program in self.programs.as_slice() {
+            let (fd, events, due) = program.waits_for(now);
+            wait_for(fd, events);
+            until = until.min(due);
+        }
+        for guard in self.guards.as_slice() {
+            wait_for(guard.waits_for(), libc::POLLIN);
+        }
+        let timeout = match until {
+            i64::MAX => -1,
+            until => (until - now).clamp(0, 60_000) as c_int,
+        };
+        let waiting = self.waiting.as_mut_slice();
+        // SAFETY: the list is valid for its length.
+        unsafe { libc::poll(waiting.as_mut_ptr(), waiting.len() as libc::nfds_t, timeout) };
+        let mut ready = self.waiting.as_slice().iter().map(|fd| fd.revents != 0);
+        let (_, is_woken) = (ready.next(), ready.next());
+        for (program, is_ready) in self.programs.as_mut_slice().iter_mut().zip(&mut ready) {
+            program.is_ready = is_ready;
+        }
+        for (guard, is_ready) in self.guards.as_mut_slice().iter_mut().zip(&mut ready) {
+            guard.is_ready = is_ready;
+        }
+        self.may_have_ended = is_woken == Some(true);
+        let mut bytes = [0; 64];
+        while self.may_have_ended && fork::read(self.wake, &mut bytes) > 0 {}
+    }
+
+    fn take_orders(&mut self) {
+        while self.control >= 0 {
+            let mut kind = [0];
+            let mut space =
+                [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
+            let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+            // SAFETY: open for as long as it is not negative.
+            let control = unsafe { BorrowedFd::borrow_raw(self.control) };
+            let flags = RecvFlags::DONTWAIT;
+            #[cfg(not(target_vendor = "apple"))]
+            let flags = flags | RecvFlags::CMSG_CLOEXEC;
+            let slices = &mut [IoSliceMut::new(&mut kind)];
+            match recvmsg(control, slices, &mut ancillary, flags) {
+                Ok(message) if message.bytes > 0 => {}
+                Err(rustix::io::Errno::AGAIN) => return,
+                Err(rustix::io::Errno::INTR) => continue,
+                _ => {
+                    // SAFETY: not used any more.
+                    unsafe { libc::close(self.control) };
+                    self.control = -1;
+                    return;
+                }
+            }
+            let mut descriptors = [-1; MAX_DESCRIPTORS];
+            let received = ancillary.drain().flat_map(|message| match message {
+                RecvAncillaryMessage::ScmRights(rights) => Some(rights),
+                _ => None,
+            });
+            for (slot, fd) in descriptors.iter_mut().zip(received.flatten()) {
+                *slot = fd.into_raw_fd();
+                // Where the flag above does not exist.
+                // SAFETY: a number.
+                unsafe { libc::fcntl(*slot, libc::F_SETFD, libc::FD_CLOEXEC) };
+            }
+            match kind {
+                [ORDER_PROGRAM] => {
+                    if let Some(program) = Watched::start(&descriptors) {
+                        self.programs.push(program);
+                    }
+                }
+                [ORDER_ERRAND] => {
+                    if let Some(guard) = Guarding::begin(&descriptors) {
+                        self.guards.push(guard);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Waits for a child that has ended; whether it had.
+#[cfg(target_os = "linux")]
+fn is_collected(pid: pid_t) -> bool {
+    let mut status = 0;
+    // SAFETY: `status` is valid.
+    unsafe { libc::waitpid(pid, &mut status, libc::WNOHANG) == pid }
+}
+
+#[cfg(target_os = "linux")]
+fn adopt_orphans() {
+    // SAFETY: numbers only.
+    unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) };
+}
+
+#[cfg(not(target_os = "linux"))]
+fn adopt_orphans() {}

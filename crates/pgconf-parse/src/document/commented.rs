@@ -1,0 +1,83 @@
+//! Assignments that stand in comments.
+
+use std::ops::Range;
+
+use crate::syntax::scan::{self, Line};
+
+/// A commented-out assignment, as offsets into the source.
+#[derive(Clone, Debug)]
+pub(crate) struct Commented {
+    /// The `#` and the blank after it, if any: what has to go to bring the assignment to life.
+    pub(crate) marker: Range<usize>,
+    pub(crate) name: Range<usize>,
+    pub(crate) value: Range<usize>,
+    /// The number of `#`.
+    pub(crate) depth: usize,
+}
+
+/// The assignment on the line at `start..end`, if it is a comment that would be one without its
+/// `#`.
+///
+/// An equals sign is required after a single `#`, because prose could do without it. Two and more
+/// are what [`depth`] asked for.
+pub(crate) fn find(source: &[u8], start: usize, end: usize) -> Option<Commented> {
+    let source = &source[..end];
+    let (marker, depth) = marker(source, start)?;
+    match scan::line(source, marker.end).0 {
+        Line::Assignment {
+            name,
+            value,
+            equals,
+        } if equals || depth > 1 => Some(Commented {
+            marker,
+            name,
+            value,
+            depth,
+        }),
+        _ => None,
+    }
+}
+
+/// The name on the line that starts at `start`, if [`find`] might find an assignment there.
+#[inline]
+pub(crate) fn name(source: &[u8], start: usize) -> Option<&[u8]> {
+    let (marker, depth) = marker(source, start)?;
+    let text = &source[marker.end..];
+    let (name, rest) = text.split_at(scan::name_length(text));
+    let blanks = run(rest, |byte| matches!(byte, b' ' | b'\t' | b'\r'));
+    (depth > 1 || rest.get(blanks) == Some(&b'=')).then_some(name)
+}
+
+/// What precedes the text of a comment that could be an assignment, and the number of its `#`.
+///
+/// Deeper indented text is an example or prose: in the file that `initdb` writes, the line
+/// `#   name = value` explains the format.
+#[inline]
+fn marker(source: &[u8], start: usize) -> Option<(Range<usize>, usize)> {
+    let line = &source[start..];
+    let indent = run(line, |byte| matches!(byte, b' ' | b'\t' | b'\r'));
+    let depth = run(&line[indent..], |byte| byte == b'#');
+    let blank = match line.get(indent + depth) {
+        Some(b' ' | b'\t') if depth == 1 => 1,
+        _ => 0,
+    };
+    let text = indent + depth + blank;
+    let is_name = |byte: &u8| *byte == b'_' || *byte >= 0x80 || byte.is_ascii_alphabetic();
+    (depth > 0 && line.get(text).is_some_and(is_name))
+        .then_some((start + indent..start + text, depth))
+}
+
+#[inline]
+fn run(text: &[u8], belongs: impl Fn(u8) -> bool) -> usize {
+    text.iter().take_while(|&&byte| belongs(byte)).count()
+}
+
+/// How many `#` an assignment gets when it is commented out, so that it is the one that is brought
+/// to life again: that with the most `#`, and the last of several. `others` are the commented-out
+/// assignments of the same name, as the number of their `#` and whether they stand above it.
+pub(crate) fn depth(has_equals: bool, others: impl Iterator<Item = (usize, bool)>) -> usize {
+    let least = if has_equals { 1 } else { 2 };
+    others.fold(least, |depth, (other, is_above)| {
+        depth.max(if is_above { other } else { other + 1 })
+    })
+}

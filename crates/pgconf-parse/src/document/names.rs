@@ -1,0 +1,118 @@
+//! A table of names of settings, by which lines are found without copies of their names.
+
+use std::hash::{BuildHasher as _, RandomState};
+
+/// Numbers of things that have names. The names themselves stay where they are, so whoever looks
+/// one up says how to compare.
+#[derive(Debug)]
+pub(crate) struct Names {
+    /// The number and a part of the hash; linear probing, at most half full.
+    slots: Vec<(u32, u32)>,
+    used: usize,
+    /// A secret, so that no file can be made whose names all collide.
+    seed: u64,
+}
+
+/// No number.
+pub(crate) const NONE: u32 = u32::MAX;
+
+impl Names {
+    pub(crate) fn with_capacity(names: usize) -> Self {
+        Self {
+            slots: vec![(NONE, 0); (names * 2).next_power_of_two().max(8)],
+            used: 0,
+            seed: RandomState::new().hash_one(0),
+        }
+    }
+
+    pub(crate) fn get(&self, name: &[u8], is_it: impl Fn(u32) -> bool) -> Option<u32> {
+        let number = self.slots[self.slot(self.hash(name), is_it)].0;
+        (number != NONE).then_some(number)
+    }
+
+    /// Puts the number in the place of the one that the name has, which is returned.
+    pub(crate) fn insert(
+        &mut self,
+        name: &[u8],
+        number: u32,
+        is_it: impl Fn(u32) -> bool,
+    ) -> Option<u32> {
+        let hash = self.hash(name);
+        let slot = self.slot(hash, is_it);
+        let before = std::mem::replace(&mut self.slots[slot], (number, (hash >> 32) as u32)).0;
+        if before != NONE {
+            return Some(before);
+        }
+        self.used += 1;
+        if self.used * 2 > self.slots.len() {
+            self.grow();
+        }
+        None
+    }
+
+    fn grow(&mut self) {
+        let larger = vec![(NONE, 0); self.slots.len() * 2];
+        for (number, part) in std::mem::replace(&mut self.slots, larger) {
+            if number != NONE {
+                let slot = self.slot(u64::from(part) << 32, |_| false);
+                self.slots[slot] = (number, part);
+            }
+        }
+    }
+
+    /// Where the name is, or belongs.
+    fn slot(&self, hash: u64, is_it: impl Fn(u32) -> bool) -> usize {
+        let part = (hash >> 32) as u32;
+        let mask = self.slots.len() - 1;
+        let mut at = part as usize & mask;
+        while self.slots[at].0 != NONE && !(self.slots[at].1 == part && is_it(self.slots[at].0)) {
+            at = (at + 1) & mask;
+        }
+        at
+    }
+
+    /// Multiplies eight bytes at a time into the seed, the bit in which upper and lower case differ
+    /// set in all of them. Names are short, and SipHash would take longer than parsing their lines.
+    fn hash(&self, name: &[u8]) -> u64 {
+        const LOWER: u64 = 0x2020_2020_2020_2020;
+        const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+        let mix = |state: u64, word: u64| {
+            let product = u128::from(state ^ word) * u128::from(ODD);
+            (product as u64) ^ (product >> 64) as u64
+        };
+        let words = name.chunks_exact(8);
+        let rest = words.remainder();
+        let rest = rest.iter().fold(0, |word, &b| word << 8 | u64::from(b));
+        let state = words.fold(self.seed ^ name.len() as u64, |state, word| {
+            // The chunks have that length.
+            let word = word.try_into().map_or(0, u64::from_le_bytes);
+            mix(state, word | LOWER)
+        });
+        mix(mix(state, rest | LOWER), self.seed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_found_in_any_case_and_number() {
+        let all: Vec<String> = (0..5_000).map(|n| format!("Setting_{n}.x")).collect();
+        let mut names = Names::with_capacity(0);
+        let is = |name: &str| {
+            let name = name.to_owned();
+            let all = &all;
+            move |n: u32| all[n as usize].eq_ignore_ascii_case(&name)
+        };
+        for (n, name) in all.iter().enumerate() {
+            assert_eq!(names.insert(name.as_bytes(), n as u32, is(name)), None);
+        }
+        for (n, name) in all.iter().enumerate() {
+            let upper = name.to_uppercase();
+            assert_eq!(names.get(upper.as_bytes(), is(&upper)), Some(n as u32));
+        }
+        assert_eq!(names.get(b"other", is("other")), None);
+        assert_eq!(names.insert(b"SETTING_7.X", 3, is("setting_7.x")), Some(7));
+    }
+}

@@ -1,0 +1,288 @@
+//! A whole file: its bytes, and where in them the assignments stand.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::ops::Range;
+use std::str::FromStr;
+
+use memchr::memchr;
+
+use crate::document::commented;
+use crate::syntax::assignment::{Assignment, Scanner, Statement};
+use crate::syntax::error::{CheckError, SyntaxError};
+use crate::syntax::name::same_name;
+use crate::syntax::scan::Line;
+
+/// The text of a configuration file, with an index of its assignments.
+///
+/// Any bytes are accepted and given back unchanged; only editing changes them, and only where it
+/// has to. Reading is as the server reads: lines that it rejects are skipped and kept as
+/// [`errors`](Self::errors), and after [`MAX_ERRORS`](crate::MAX_ERRORS) of them the rest of the
+/// file does not count.
+///
+/// ```
+/// use pgconf_parse::Document;
+///
+/// let mut doc = Document::parse("port = 5432\t\t# (change requires restart)\n#fsync = on\n");
+/// assert_eq!(doc.get("PORT").unwrap().value_lossy(), "5432");
+/// doc.set("port", 5433)?;
+/// doc.set("fsync", false)?;
+/// assert_eq!(doc.to_string(), "port = 5433\t\t# (change requires restart)\nfsync = off\n");
+/// # Ok::<(), pgconf_parse::EditError>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct Document {
+    pub(super) source: Vec<u8>,
+    pub(super) entries: Vec<Entry>,
+    pub(super) errors: Vec<SyntaxError>,
+    /// Where the server stops reading, if it does so before the end.
+    pub(super) abandoned: Option<usize>,
+}
+
+/// An assignment as offsets into the source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) line: usize,
+    pub(crate) line_start: usize,
+    pub(crate) name: Range<usize>,
+    pub(crate) value: Range<usize>,
+}
+
+impl Document {
+    /// Reads a configuration file. This cannot fail; [`check`](Self::check) returns whether the
+    /// server would accept it.
+    pub fn parse(source: impl Into<Vec<u8>>) -> Self {
+        let mut document = Self {
+            source: source.into(),
+            ..Self::default()
+        };
+        document.reindex();
+        document
+    }
+
+    pub(super) fn reindex(&mut self) {
+        let mut scanner = Scanner::new(&self.source);
+        (self.entries, self.errors) = index(&mut scanner);
+        let end = scanner.position();
+        self.abandoned = scanner.gave_up().then_some(end);
+    }
+
+    /// The bytes of the file.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.source
+    }
+
+    /// A copy of the bytes of the file.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.source.clone()
+    }
+
+    /// The bytes of the file.
+    #[must_use]
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.source
+    }
+
+    /// Checks that the server would accept every line.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`CheckError`], which holds the errors that the server would log, in their order,
+    /// up to the one after which it abandons the file.
+    pub fn check(&self) -> Result<(), CheckError> {
+        if self.errors.is_empty() {
+            Ok(())
+        } else {
+            Err(CheckError::new(&self.errors))
+        }
+    }
+
+    /// The lines that the server rejects.
+    pub fn errors(&self) -> impl Iterator<Item = &SyntaxError> {
+        self.errors.iter()
+    }
+
+    /// Where the server stops reading after too many errors: the offset of the first byte that
+    /// it does not look at. `None` if it reads to the end.
+    #[must_use]
+    pub fn abandoned_at(&self) -> Option<usize> {
+        self.abandoned
+    }
+
+    /// The assignment that is in effect as far as this file goes: the last one of that name.
+    #[must_use]
+    pub fn get(&self, name: impl AsRef<[u8]>) -> Option<Assignment<'_>> {
+        self.entries
+            .iter()
+            .rfind(|entry| self.is_named(entry, name.as_ref()))
+            .map(|e| self.view(e))
+    }
+
+    /// Every assignment of that name, in order; the last one is in effect.
+    pub fn get_all<'a>(
+        &'a self,
+        name: &'a (impl AsRef<[u8]> + ?Sized),
+    ) -> impl DoubleEndedIterator<Item = Assignment<'a>> {
+        let name = name.as_ref();
+        self.entries
+            .iter()
+            .filter(move |entry| self.is_named(entry, name))
+            .map(|e| self.view(e))
+    }
+
+    /// The assignments in order, directives included.
+    pub fn assignments(
+        &self,
+    ) -> impl DoubleEndedIterator<Item = Assignment<'_>> + ExactSizeIterator {
+        self.entries.iter().map(|entry| self.view(entry))
+    }
+
+    /// Assignments and errors in the order of their lines.
+    pub fn statements(&self) -> impl Iterator<Item = Statement<'_>> {
+        self.numbered_statements().map(|(_, statement)| statement)
+    }
+
+    /// The same, assignments with the number under which [`assignment`](Self::assignment) finds
+    /// them.
+    pub(crate) fn numbered_statements(&self) -> impl Iterator<Item = (usize, Statement<'_>)> {
+        let mut entries = self.entries.iter().enumerate().peekable();
+        let mut errors = self.errors.iter().peekable();
+        std::iter::from_fn(move || {
+            let error_first = match (entries.peek(), errors.peek()) {
+                (Some((_, entry)), Some(error)) => error.line() < entry.line,
+                (None, Some(_)) => true,
+                (_, None) => false,
+            };
+            if error_first {
+                errors
+                    .next()
+                    .cloned()
+                    .map(|error| (0, Statement::Error(error)))
+            } else {
+                entries
+                    .next()
+                    .map(|(n, entry)| (n, Statement::Assignment(self.view(entry))))
+            }
+        })
+    }
+
+    /// The assignments that stand in comments, such as the defaults in the file that `initdb`
+    /// writes: `#port = 5432`. The comment has to hold nothing else but a further comment. The
+    /// equals sign is required after a single `#`, because prose could do without it.
+    pub fn commented_out(&self) -> impl Iterator<Item = Assignment<'_>> {
+        let source = &self.source[..self.abandoned.unwrap_or(self.source.len())];
+        let (mut at, mut line) = (0, 0);
+        std::iter::from_fn(move || {
+            while at < source.len() {
+                let start = at;
+                at = memchr(b'\n', &source[start..]).map_or(source.len(), |n| start + n + 1);
+                line += 1;
+                if let Some(found) = commented::find(source, start, at) {
+                    return Some(
+                        Assignment::new(source, line, start, &found.name, &found.value)
+                            .commented_out(),
+                    );
+                }
+            }
+            None
+        })
+    }
+
+    /// Where the last commented-out assignment of that name begins.
+    pub(crate) fn last_commented_out(&self, name: &[u8]) -> Option<usize> {
+        let found = self.commented_out().filter(|found| found.is(name));
+        found.last().map(|found| found.span().start)
+    }
+
+    pub(crate) fn assignment(&self, index: usize) -> Assignment<'_> {
+        self.view(&self.entries[index])
+    }
+
+    pub(crate) fn is_named(&self, entry: &Entry, name: &[u8]) -> bool {
+        same_name(&self.source[entry.name.clone()], name)
+    }
+
+    fn view(&self, entry: &Entry) -> Assignment<'_> {
+        Assignment::new(
+            &self.source,
+            entry.line,
+            entry.line_start,
+            &entry.name,
+            &entry.value,
+        )
+    }
+
+    pub(crate) fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+}
+
+fn index(scanner: &mut Scanner<'_>) -> (Vec<Entry>, Vec<SyntaxError>) {
+    let (mut entries, mut errors) = (Vec::new(), Vec::new());
+    while let Some((line_start, line)) = scanner.next_line() {
+        match line {
+            Line::Assignment { name, value, .. } => {
+                entries.push(Entry {
+                    line: scanner.line(),
+                    line_start,
+                    name,
+                    value,
+                });
+            }
+            Line::Error { expected, found } => {
+                let source = scanner.source();
+                errors.push(SyntaxError::new(
+                    source,
+                    scanner.line(),
+                    line_start,
+                    expected,
+                    found,
+                ));
+            }
+            Line::Empty => {}
+        }
+    }
+    (entries, errors)
+}
+
+/// Lines begun, so that text without a final newline counts as one.
+pub(crate) fn line_count(text: &[u8]) -> usize {
+    let newlines = memchr::memchr_iter(b'\n', text).count();
+    newlines + usize::from(text.last().is_some_and(|&last| last != b'\n'))
+}
+
+impl fmt::Display for Document {
+    /// The text of the file, with replacement characters where it is not UTF-8.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(&self.source))
+    }
+}
+
+/// The text and what the server rejects in it, without the index.
+impl fmt::Debug for Document {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Document")
+            .field("text", &String::from_utf8_lossy(&self.source))
+            .field("errors", &self.errors)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Never fails, as [`Document::parse`].
+impl FromStr for Document {
+    type Err = Infallible;
+
+    fn from_str(source: &str) -> Result<Self, Infallible> {
+        Ok(Self::parse(source))
+    }
+}
+
+impl PartialEq for Document {
+    fn eq(&self, other: &Self) -> bool {
+        self.source == other.source
+    }
+}
+
+impl Eq for Document {}
