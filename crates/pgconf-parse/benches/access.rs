@@ -16,12 +16,7 @@ const ROUNDS: usize = 50;
 fn main() {
     let (text, maps, server) = (megabyte(), mappings(), Server::default());
     let read = |text: &String| text.clone().into_bytes();
-    reading(
-        "document",
-        text.len(),
-        || read(&text),
-        |text| Document::parse(text),
-    );
+    reading("document", text.len(), || read(&text), Document::parse);
     reading(
         "rules",
         text.len(),
