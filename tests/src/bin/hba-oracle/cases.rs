@@ -532,7 +532,8 @@ const HBA: &[(&str, &[&str])] = &[
             "host all all all ldap ldapserver=s ldapbasedn=b ldapbinddn=d ldapbindpasswd=p",
             "host all all all ldap ldapserver=s ldapbasedn=b ldapsearchattribute=a",
             "host all all all ldap ldapserver=s ldapbasedn=b ldapsearchfilter=(a=$username)",
-            "host all all all ldap ldapserver=s ldapbasedn=b ldapsearchattribute=a ldapsearchfilter=f",
+            "host all all all ldap ldapserver=s ldapbasedn=b ldapsearchattribute=a \
+             ldapsearchfilter=f",
             "host all all all ldap ldapserver=s ldapprefix=p ldaptls=1",
             "host all all all ldap ldapserver=s ldapprefix=p ldaptls=0",
             "host all all all ldap ldapserver=s ldapprefix=p ldapport=389",
@@ -589,7 +590,8 @@ const HBA: &[(&str, &[&str])] = &[
             "host all all all radius radiusservers=127.0.0.1 radiussecrets=s radiusports=0",
             "host all all all radius radiusservers=127.0.0.1 radiussecrets=s \"radiusports=1,\"",
             "host all all all radius radiusservers=127.0.0.1 radiussecrets=s radiusidentifiers=i",
-            "host all all all radius radiusservers=127.0.0.1 radiussecrets=s \"radiusidentifiers=i,j\"",
+            "host all all all radius radiusservers=127.0.0.1 radiussecrets=s \
+             \"radiusidentifiers=i,j\"",
             "host all all all radius radiusservers= radiussecrets=s",
             "host all all all radius radiusservers=127.0.0.1 radiussecrets=",
             "host all all all radius radiusservers=127.0.0.1 radiussecrets=s radiusports=",
@@ -801,7 +803,8 @@ const TREES: &[Tree] = &[
         Kind::Hba,
         &[(
             "pg_hba.conf",
-            "local @nosuch all trust\nlocal a,@nosuch,b all trust\nlocal all @/nosuch/x trust\nlocal all @sub/nosuch trust\n",
+            "local @nosuch all trust\nlocal a,@nosuch,b all trust\n\
+             local all @/nosuch/x trust\nlocal all @sub/nosuch trust\n",
         )],
     ),
     (
@@ -810,7 +813,8 @@ const TREES: &[Tree] = &[
         &[
             (
                 "pg_hba.conf",
-                "local @empty all trust\nlocal all a,@empty trust\nlocal all @empty trust\n@empty local all all trust\n",
+                "local @empty all trust\nlocal all a,@empty trust\nlocal all @empty trust\n\
+                 @empty local all all trust\n",
             ),
             ("empty", "# nothing\n"),
         ],
@@ -821,7 +825,8 @@ const TREES: &[Tree] = &[
         &[
             (
                 "pg_hba.conf",
-                "@line\n@type all all trust\nhost all all @net trust\nlocal all all @method\nlocal all all peer @options\n",
+                "@line\n@type all all trust\nhost all all @net trust\nlocal all all @method\n\
+                 local all all peer @options\n",
             ),
             ("line", "local all all trust\n"),
             ("type", "local\n"),
@@ -881,7 +886,8 @@ const TREES: &[Tree] = &[
         Kind::Hba,
         &[(
             "pg_hba.conf",
-            "include nosuch\ninclude /nosuch/x\ninclude_if_exists nosuch\ninclude_dir nosuch\ninclude_dir \"\"\ninclude \"\"\nlocal all all trust\n",
+            "include nosuch\ninclude /nosuch/x\ninclude_if_exists nosuch\ninclude_dir nosuch\n\
+             include_dir \"\"\ninclude \"\"\nlocal all all trust\n",
         )],
     ),
     (
