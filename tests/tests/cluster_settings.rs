@@ -42,9 +42,9 @@ fn a_mapping_over_the_file() {
     settings.remove("my.b").unwrap();
     assert!(!settings.contains("my.b").unwrap());
     settings
-        .edit(|document| {
-            document.remove("my.a", Removal::Delete);
-            document.set("include_me", true).map(|_| ())
+        .edit(|session| {
+            session.remove("my.a", Removal::Delete);
+            session.set("include_me", true).map(|_| ())
         })
         .unwrap();
     assert_eq!(settings.get("include_me").unwrap().as_deref(), Some("on"));

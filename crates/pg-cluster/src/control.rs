@@ -18,8 +18,8 @@ use crate::state::Occupant;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reloaded {
-    /// The problems for which the server rejects settings. A setting with a problem has not changed;
-    /// the others have.
+    /// The problems for which the server rejects settings. A setting with a problem has not
+    /// changed; the others have.
     pub problems: Vec<ConfigurationProblem>,
     /// The settings whose new values take effect at the next start.
     pub pending_restart: Vec<String>,
@@ -41,8 +41,8 @@ impl Cluster {
         })
     }
 
-    /// Makes the server read its configuration files again, waits until it has done so, and returns
-    /// the problems that it found.
+    /// Makes the server read its configuration files again, waits until it has done so, and
+    /// returns the problems that it found.
     ///
     /// The server reports them only to clients. So `query` has to run a statement as a superuser,
     /// with any client, and return the rows as text. The statements must not run inside a
@@ -69,8 +69,8 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// If no server is running, it cannot be signalled, a query fails, or the server has not read its
-    /// files within ten seconds.
+    /// If no server is running, it cannot be signalled, a query fails, or the server has not read
+    /// its files within ten seconds.
     pub fn reload_and_verify<E>(
         &self,
         mut query: impl FnMut(&str) -> Result<Vec<Vec<Option<String>>>, E>,
@@ -86,8 +86,8 @@ impl Cluster {
              FROM pg_catalog.pg_file_settings ORDER BY seqno")?;
         let before = ask(LOAD_TIME)?;
         self.reload()?;
-        // With a syntax error or an unknown name anywhere, nothing is applied, and no load time is
-        // recorded.
+        // With a syntax error or an unknown name anywhere, the server applies nothing and records
+        // no load time.
         let refused = rows.iter().all(|row| column(row, 4) != Some("t"));
         // The postmaster notifies the session of the caller some milliseconds later.
         let deadline = Deadline::after(RELOAD_TIMEOUT);
@@ -187,8 +187,8 @@ impl Cluster {
     ///
     /// The new server has these options and no others. The settings that the old one was given on
     /// its command line (port, socket directory) are not repeated, unlike with `pg_ctl restart`.
-    /// Unless the options say [detached](crate::Ownership::Detached), the new server is bound to this
-    /// program, even if another program started the old one.
+    /// Unless the options say [detached](crate::Ownership::Detached), the new server is bound to
+    /// this program, even if another program started the old one.
     ///
     /// # Errors
     ///

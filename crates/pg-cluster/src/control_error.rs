@@ -50,8 +50,8 @@ pub enum ControlErrorKind {
         /// archiver. Known on Linux only.
         holders: Vec<(Pid, String)>,
     },
-    /// The server is stopped by a signal (SIGSTOP) or a debugger, and does not act on the signals of
-    /// a shutdown.
+    /// The server is stopped by a signal (SIGSTOP) or a debugger, and does not act on a shutdown
+    /// signal.
     #[error("process {0} is stopped by a signal")]
     Suspended(Pid),
     /// The caller's query failed.

@@ -1,4 +1,4 @@
-//! Where a server listens, or will.
+//! The addresses on which a server listens.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use pg_proc::{FindError, PidFile};
@@ -6,18 +6,18 @@ use pgconf_parse::{BaseUnit, Configuration, split_directories, split_guc_list};
 
 use crate::{Cluster, ConnectionInfo, StartOptions};
 
-/// Where a server will listen, as far as its configuration tells.
+/// The addresses on which a server listens by its configuration.
 #[derive(Debug)]
 pub(crate) struct Listening {
     pub(crate) port: u16,
     pub(crate) socket_directories: Vec<Utf8PathBuf>,
-    /// Names to resolve or numeric addresses.
+    /// Host names or numeric addresses.
     pub(crate) tcp_hosts: Vec<String>,
 }
 
 const DEFAULT_PORT: u16 = 5432;
 
-/// What the next start with these options will use.
+/// The addresses that the next start with these options uses.
 pub(crate) fn before_start(cluster: &Cluster, options: &StartOptions) -> Listening {
     let configuration = cluster.settings().effective().ok();
     let given = |name: &str| options.value_of(name).map(str::to_owned);
@@ -75,15 +75,15 @@ fn of(
 }
 
 impl Cluster {
-    /// How clients reach the server: from the lock file of the running one, otherwise from the
-    /// configuration files, which the next start may override. A Unix socket is preferred to TCP.
-    /// User, password and database are left to the caller.
+    /// The address at which clients reach the server, from the lock file of the running server, or
+    /// else from the configuration files, which the next start may override. A Unix socket is
+    /// preferred to TCP. The caller adds user, password and database.
     ///
-    /// None if the server listens nowhere.
+    /// None if the server does not listen.
     ///
     /// # Errors
     ///
-    /// If it cannot be found out whether there is a server.
+    /// If it cannot be determined whether a server is running.
     pub fn connection_info(&self) -> Result<Option<ConnectionInfo>, FindError> {
         if let Some(info) = self
             .pid_file()?
@@ -100,7 +100,7 @@ impl Cluster {
         })
     }
 
-    /// As [`connection_info`](Self::connection_info), by TCP only.
+    /// As [`connection_info`](Self::connection_info), for TCP only.
     ///
     /// # Errors
     ///
@@ -122,7 +122,7 @@ impl Cluster {
 }
 
 impl Cluster {
-    /// Where the running server listens, or else the next one will by the configuration files.
+    /// The addresses of the running server, or else the ones in the configuration files.
     fn listening(&self) -> Result<Listening, FindError> {
         let opts = self.running_opts()?;
         let configuration = self.settings().effective().ok();
@@ -148,8 +148,8 @@ fn of_pid_file(data_directory: &Utf8Path, file: &PidFile) -> Option<ConnectionIn
     Some(ConnectionInfo::tcp(reachable(host), port))
 }
 
-/// A relative path is taken against the data directory, where the server works. A name that begins
-/// with `@` is no path but an abstract socket (src/common/ip.c).
+/// A relative path is resolved against the data directory, where the server works. A name that
+/// starts with `@` is an abstract socket, not a path (src/common/ip.c).
 fn socket_directory(data_directory: &Utf8Path, path: &Utf8Path) -> Utf8PathBuf {
     if path.as_str().starts_with('@') {
         path.to_owned()
@@ -158,7 +158,7 @@ fn socket_directory(data_directory: &Utf8Path, path: &Utf8Path) -> Utf8PathBuf {
     }
 }
 
-/// A server that listens on every address is reached by the loopback one.
+/// A server that listens on every address is reached at the loopback address.
 fn reachable(host: &str) -> &str {
     match host {
         "*" | "0.0.0.0" => "127.0.0.1",

@@ -1,4 +1,4 @@
-//! An error as people want to read it.
+//! An error, its causes and advice as text for a person.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -11,8 +11,8 @@ use pgconf_parse::{SyntaxError, ValueError};
 
 use crate::{ClusterError, ControlError, InitError, RemoveError, SettingsError, StartError};
 
-/// Prints an error with its causes on one line, and below it what may help, if one of them has a
-/// hint. For any error: those of this family are recognised wherever they are among the causes.
+/// Prints an error with its causes on one line and, if one of them has a hint, the hint below it. It
+/// takes any error, and recognizes those of these crates anywhere among the causes.
 ///
 /// ```
 /// use pg_cluster::{Installation, Report};
@@ -35,7 +35,7 @@ impl<'e> Report<'e> {
         Self(error)
     }
 
-    /// What may help: the hint of the error or of the first of its causes that has one.
+    /// The hint of the error, or of the first of its causes that has one.
     pub fn hint(&self) -> Option<Cow<'e, str>> {
         self.chain().find_map(hint)
     }

@@ -1,4 +1,4 @@
-//! A server for the length of a scope.
+//! A server that runs for the length of a scope.
 
 use std::time::Duration;
 
@@ -48,7 +48,7 @@ impl Running<'_> {
         self.cluster
     }
 
-    /// Whether the server was started for this scope.
+    /// Whether the server was started for this scope, or was running before.
     pub fn started(&self) -> Started {
         self.started
     }

@@ -1,4 +1,4 @@
-//! What a cluster is doing.
+//! The state of a cluster.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -10,31 +10,31 @@ use pg_proc::{ControlData, ControlDataError, FindError, Found, Pid, PidFile, Pos
 use crate::Cluster;
 use crate::cluster::OwnServer;
 
-/// What is to be said of a cluster at one moment.
+/// The state of a cluster at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum State {
-    /// There is no such directory, or an empty one.
+    /// The directory does not exist or is empty.
     Absent,
-    /// The directory holds something that is no complete data directory.
+    /// The directory is not empty and is not a complete data directory.
     Uninitialized,
-    /// There is a data directory, and no server.
+    /// The data directory is complete, and no server is running.
     Stopped,
-    /// A server is there and does not accept connections yet: it starts, recovers, or is a hot
-    /// standby that is not consistent yet.
+    /// The server does not accept connections yet: it is starting, recovering, or a hot standby
+    /// that is not consistent yet.
     Starting(Pid),
-    /// A server accepts connections; a hot standby too, for reading.
+    /// The server accepts connections; a hot standby accepts them for reading.
     Ready(Pid),
-    /// A standby is there that accepts no connections until it is promoted (`hot_standby = off`).
+    /// The server is a standby with `hot_standby = off`: it accepts no connections until promoted.
     Standby(Pid),
-    /// A server is shutting down.
+    /// The server is shutting down.
     Stopping(Pid),
-    /// A server is there and is stopped by a signal (SIGSTOP) or a debugger: it answers nobody.
+    /// The server is stopped by a signal (SIGSTOP) or a debugger, and answers no client.
     Suspended(Pid),
     /// A single-user or bootstrap process holds the directory.
     SingleUser(Pid),
-    /// A process may be the server, and cannot be looked at closely enough to decide; most often it
-    /// is one of another user. Nothing is done to it, nor to the directory.
+    /// A process holds the directory, and it cannot be determined whether it is the server. Most
+    /// often it belongs to another user. Neither the process nor the directory is touched.
     OtherUsers(Pid),
 }
 
@@ -42,16 +42,16 @@ pub enum State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Readiness {
-    /// It does.
+    /// The server accepts connections.
     Ready,
-    /// It is there and does not, for now.
+    /// A server is running and does not accept connections now.
     NotReady,
-    /// There is no server.
+    /// No server is running.
     NoServer,
 }
 
 impl Cluster {
-    /// What the cluster is doing, by its directory and the process found there.
+    /// The state of the cluster, by its directory and the process that holds it.
     ///
     /// # Errors
     ///
@@ -85,8 +85,8 @@ impl Cluster {
         })
     }
 
-    /// The process number of the server, whoever started it; none if there is no server. A process
-    /// that holds the directory without being known to be its server counts as well: see
+    /// The process ID of the server, whichever process started it; none if no server is running. A
+    /// process that holds the directory counts even if it is not known to be a server: see
     /// [`State::SingleUser`] and [`State::OtherUsers`].
     ///
     /// # Errors
@@ -100,8 +100,8 @@ impl Cluster {
         })
     }
 
-    /// Whether there is a server, or another process that holds the directory. It need not accept
-    /// connections: [`readiness`](Self::readiness) tells.
+    /// Returns whether a server or another process holds the directory. It need not accept
+    /// connections: see [`readiness`](Self::readiness).
     ///
     /// # Errors
     ///
@@ -110,10 +110,8 @@ impl Cluster {
         Ok(self.pid()?.is_some())
     }
 
-    /// Whether the server accepts connections: yes, not now, or there is none.
-    ///
-    /// Taken from the last line of `postmaster.pid` of the identified server; no connection is
-    /// made.
+    /// Whether the server accepts connections, by the last line of `postmaster.pid` of the
+    /// identified server. No connection is made.
     ///
     /// # Errors
     ///
@@ -130,8 +128,8 @@ impl Cluster {
         })
     }
 
-    /// How long the server has been running, by the start time in its `postmaster.pid`, to the
-    /// second; none if there is no server.
+    /// The time since the server was started, by its `postmaster.pid`, to the second; none if no
+    /// server is running.
     ///
     /// # Errors
     ///
@@ -165,8 +163,8 @@ impl Cluster {
         Postmaster::find(self.data_directory())
     }
 
-    /// Who holds the data directory. A server that this object has started is known without a
-    /// look, also before it has written its lock file, unless the file names another process.
+    /// The process that holds the data directory. A server that this object has started is known
+    /// even before it has written its lock file, unless the file names another process.
     pub(crate) fn occupant(&self) -> Result<Occupant, FindError> {
         let own = self.living_server();
         let is_named = |server: &Arc<OwnServer>| {
@@ -203,7 +201,7 @@ impl Cluster {
     }
 }
 
-/// Who holds a data directory.
+/// The process that holds a data directory.
 #[derive(Debug)]
 pub(crate) enum Occupant {
     Nobody,
@@ -212,7 +210,7 @@ pub(crate) enum Occupant {
     OtherUsers(Pid),
 }
 
-/// A postmaster, however it became known.
+/// A postmaster that was found, or that this object has started.
 #[derive(Debug)]
 pub(crate) enum AnyPostmaster {
     Found(Postmaster),

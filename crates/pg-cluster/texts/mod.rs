@@ -444,6 +444,6 @@ fn settings(causes: &Causes, texts: &mut Vec<String>) {
         SettingProblemKind::Invalid { message },
     ] {
         let name = "wrok_mem".to_owned();
-        texts.push(shown(&SettingProblem { name, kind }, None));
+        texts.push(format!("{}\n", SettingProblem { name, kind }));
     }
 }

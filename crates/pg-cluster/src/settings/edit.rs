@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use pg_proc::{Account, Deadline, Directory, DirectoryLock, Entry, ForeignLink, Replacement};
-use pgconf_parse::{Document, EditError, SettingName};
+use pgconf_parse::{Document, EditError, EditSession, SettingName};
 
 use super::{SettingOrigin, SettingsError, SettingsErrorKind, check, read_effective};
 use crate::Cluster;
@@ -60,7 +60,7 @@ pub(super) fn edit(
     path: &Utf8Path,
     validation: Validation,
     mut names: BTreeSet<SettingName>,
-    change: impl FnOnce(&mut Document) -> Result<(), EditError>,
+    change: impl FnOnce(&mut EditSession<'_>) -> Result<(), EditError>,
 ) -> Result<Written, SettingsError> {
     let failed = |kind| SettingsError::new(path.to_owned(), kind);
     let read = |error| failed(of_reading(error));
@@ -81,7 +81,8 @@ pub(super) fn edit(
     let text = pg_proc::read_all(&file, MAX_TEXT).map_err(read)?;
     let old = Document::parse(text);
     let mut new = old.clone();
-    change(&mut new).map_err(|error| failed(SettingsErrorKind::Edit(error)))?;
+    new.edit(change)
+        .map_err(|error| failed(SettingsErrorKind::Edit(error)))?;
     let changed = new != old;
     if changed {
         let replacement = Replacement::stage(&entry, &file, SUFFIX, new.as_bytes())

@@ -7,6 +7,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 use pg_install::MissingProgramError;
 use pg_proc::{ConfigurationProblem, LockErrorKind};
 
+use crate::start::list;
+
 /// An error in reading or writing a cluster's settings.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to {} {path}", kind.verb())]
@@ -114,12 +116,4 @@ impl SettingsErrorKind {
             _ => "change",
         }
     }
-}
-
-fn list(problems: &[ConfigurationProblem]) -> String {
-    problems
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join("; ")
 }

@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use pgconf_parse::{
-    AutoConf, Configuration, Document, EditError, FileSystem, Loader as _, Removal, Resolver,
-    SettingName, Value,
+    AutoConf, Configuration, Document, EditError, EditSession, FileSystem, Loader as _, Removal,
+    Resolver, SettingName, Value,
 };
 
 pub use self::check::{SettingCheck, SettingProblem, SettingProblemKind};
@@ -174,9 +174,11 @@ impl<'c> Settings<'c> {
             .iter()
             .filter_map(|(name, _)| SettingName::new(name).ok())
             .collect();
-        let change = |document: &mut Document| {
-            let settings = settings.iter().map(|(name, value)| (name, value));
-            document.update(settings).map(|_| ())
+        let change = |session: &mut EditSession<'_>| {
+            let mut set = settings
+                .iter()
+                .map(|(name, value)| session.set(name, value));
+            set.try_for_each(|change| change.map(|_| ()))
         };
         edit::edit(self.cluster, &self.path(), self.validation, names, change)
     }
@@ -188,25 +190,26 @@ impl<'c> Settings<'c> {
     /// As [`set`](Self::set).
     pub fn remove(&self, name: &str) -> Result<Written, SettingsError> {
         let names = SettingName::new(name).ok().into_iter().collect();
-        let change = |document: &mut Document| {
-            document.remove(name, Removal::CommentOut);
+        let change = |session: &mut EditSession<'_>| {
+            session.remove(name, Removal::CommentOut);
             Ok(())
         };
         edit::edit(self.cluster, &self.path(), self.validation, names, change)
     }
 
-    /// Any change at all, with one read and one write, under the lock: an edit session. If the
-    /// closure leaves the document as it was, nothing is written.
+    /// Makes many edits with one read and one write, under the lock. The time is linear in the
+    /// length of the file plus the number of edits: see [`Document::edit`]. If the edits leave the
+    /// file as it was, nothing is written.
     ///
     /// ```no_run
     /// # use pg_cluster::{Cluster, SettingsError};
     /// # fn tune(cluster: &Cluster) -> Result<(), SettingsError> {
     /// use pg_cluster::conf::Removal;
     ///
-    /// cluster.settings().edit(|document| {
-    ///     document.set("shared_buffers", "1GB")?;
-    ///     document.set("wal_level", "logical")?;
-    ///     document.remove("log_statement", Removal::Delete);
+    /// cluster.settings().edit(|session| {
+    ///     session.set("shared_buffers", "1GB")?;
+    ///     session.set("wal_level", "logical")?;
+    ///     session.remove("log_statement", Removal::Delete);
     ///     Ok(())
     /// })?;
     /// # Ok(())
@@ -218,7 +221,7 @@ impl<'c> Settings<'c> {
     /// What the closure returns, and as [`set`](Self::set).
     pub fn edit(
         &self,
-        change: impl FnOnce(&mut Document) -> Result<(), EditError>,
+        change: impl FnOnce(&mut EditSession<'_>) -> Result<(), EditError>,
     ) -> Result<Written, SettingsError> {
         let path = self.path();
         edit::edit(

@@ -15,7 +15,7 @@ use pg_proc::ConfigurationProblem;
 use pgconf_parse::split_directories;
 
 use super::SettingsErrorKind;
-use super::check::PATIENCE;
+use super::check::TIMEOUT;
 use crate::Cluster;
 
 const SETTING: &str = "shared_preload_libraries";
@@ -46,7 +46,7 @@ fn value(cluster: &Cluster, config_file: &Utf8Path) -> Result<String, SettingsEr
         .map_err(|error| SettingsErrorKind::Installation(Box::new(error)))?
         .args(["-D", cluster.data_directory().as_str(), "-C", SETTING])
         .args(["-c", &format!("config_file={config_file}")])
-        .run(PATIENCE)
+        .run(TIMEOUT)
         .map_err(SettingsErrorKind::Program)?;
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
@@ -67,7 +67,7 @@ fn load(
         .args(["-c", "lc_messages=C", "-c", "log_destination=stderr"])
         .args(["-c", &format!("config_file={config_file}")])
         .args(["-c", &format!("data_directory={}", scratch.0)])
-        .run(PATIENCE);
+        .run(TIMEOUT);
     match asked {
         Ok(_) => Ok(Vec::new()),
         Err(error) => Ok(error

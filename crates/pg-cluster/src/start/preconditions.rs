@@ -1,4 +1,4 @@
-//! What can be known before a server is started.
+//! The checks before a server is started.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -11,7 +11,7 @@ use super::{StartErrorKind, StartOptions};
 use crate::listening::{self, Listening};
 use crate::{Cluster, parts};
 
-/// Where the server will listen, if nothing speaks against starting it.
+/// Checks whether the server can be started, and returns the addresses on which it will listen.
 pub(super) fn check(
     cluster: &Cluster,
     options: &StartOptions,
@@ -52,8 +52,8 @@ fn version(cluster: &Cluster) -> Result<(), StartErrorKind> {
     })
 }
 
-/// `checkDataDir` in src/backend/utils/init/miscinit.c: owned by the server's account, nothing for
-/// others, and for the group at most reading.
+/// The rules of `checkDataDir` in src/backend/utils/init/miscinit.c: the account of the server owns
+/// the directory, others have no access, and the group at most reads.
 fn permissions(cluster: &Cluster) -> Result<(), StartErrorKind> {
     let path = cluster.data_directory();
     let found = fs::metadata(path).map_err(|cause| StartErrorKind::Unusable {

@@ -5,7 +5,6 @@ use std::io::{BufRead as _, Read as _};
 use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use pg_cluster::conf::Document;
 use pg_cluster::{
     Cluster, Ownership, Signal, StartError, StartErrorKind, StartOptions, Started, StopPlan,
 };
@@ -57,11 +56,11 @@ fn set_without_end(cluster: &Cluster) -> Result<(), Failed> {
 fn count(cluster: &Cluster, name: &str) -> Result<(), Failed> {
     say("ready");
     for n in 0..1000 {
-        cluster.settings().edit(|document: &mut Document| {
-            let sum = document.get("my.v").map(|sum| sum.value_lossy().parse());
+        cluster.settings().edit(|session| {
+            let sum = session.get("my.v").map(|sum| sum.to_str_lossy().parse());
             let sum: u64 = sum.and_then(Result::ok).unwrap_or_default();
-            document.set("my.v", sum + 1)?;
-            document.set(format!("my.{name}_{n}"), n).map(|_| ())
+            session.set("my.v", sum + 1)?;
+            session.set(format!("my.{name}_{n}"), n).map(|_| ())
         })?;
         say(n);
     }
