@@ -39,7 +39,7 @@ fn the_reason_of_initdb_is_shown_and_not_its_last_line() {
         let text = report(&error);
         assert_says(
             &text,
-            &["failed to initialise", "must be a power of", "1 and 1024"],
+            &["failed to initialize", "must be a power of", "1 and 1024"],
         );
         assert!(!text.contains("not removed"), "{text}");
     }
@@ -90,8 +90,10 @@ fn details_and_hints_of_the_server_come_along() {
         let label = cluster.data_directory().join("backup_label");
         fs::write(
             &label,
-            "START WAL LOCATION: 9/28000028 (file 000000010000000900000028)\nCHECKPOINT LOCATION: 9/28000060\n\
-             BACKUP METHOD: streamed\nBACKUP FROM: primary\nSTART TIME: 2024-01-01 00:00:00 UTC\nLABEL: x\nSTART TIMELINE: 1\n",
+            "START WAL LOCATION: 9/28000028 (file 000000010000000900000028)\n\
+             CHECKPOINT LOCATION: 9/28000060\n\
+             BACKUP METHOD: streamed\nBACKUP FROM: primary\n\
+             START TIME: 2024-01-01 00:00:00 UTC\nLABEL: x\nSTART TIMELINE: 1\n",
         )
         .unwrap();
         give_to_servers(&label);
@@ -157,7 +159,10 @@ fn a_name_without_an_address_and_a_group_without_members_are_named() {
             .listen_addresses(["no-such-host.invalid"]);
         let error = refused(&cluster, &options);
         assert!(
-            matches!(error.kind(), StartErrorKind::Unresolved { host, .. } if host == "no-such-host.invalid"),
+            matches!(
+                error.kind(),
+                StartErrorKind::Unresolved { host, .. } if host == "no-such-host.invalid"
+            ),
             "{error:?}"
         );
         assert_says(&report(&error), &["no-such-host.invalid", "/etc/hosts"]);
@@ -406,7 +411,8 @@ fn a_recovery_that_ends_in_a_shutdown_is_no_failure_of_the_server() {
             &data.join("pg_wal"),
         );
         let cluster = &backup;
-        let target = "restore_command = '/bin/false'\nrecovery_target_name = 'here'\nrecovery_target_action = 'shutdown'\n";
+        let target = "restore_command = '/bin/false'\nrecovery_target_name = 'here'\n\
+                      recovery_target_action = 'shutdown'\n";
         let options = room.start_options().setting("hot_standby", "off");
         fs::write(data.join("recovery.signal"), "").unwrap();
         give_to_servers(&data.join("recovery.signal"));
@@ -539,7 +545,11 @@ fn the_own_living_server_is_named() {
         match other.start(&room.start_options()) {
             Ok(started) => assert_eq!(started, Started::AlreadyRunning(pid)),
             Err(error) => assert!(
-                matches!(error.kind(), StartErrorKind::Held(found) if *found == pid),
+                matches!(
+                    error.kind(),
+                    StartErrorKind::Held(found) | StartErrorKind::LockFileLost(found)
+                        if *found == pid
+                ),
                 "{error:?}"
             ),
         }

@@ -1,5 +1,5 @@
-//! A server that its lock file does not name, a process that it names wrongly, and a caller that may
-//! not look.
+//! A server that its lock file does not name, a process that it names wrongly, and a caller that
+//! may not look.
 
 use std::fs;
 use std::os::unix::process::CommandExt as _;

@@ -56,7 +56,7 @@ fn what_is_no_cluster_is_refused() {
     );
     assert_eq!(
         error.kind().to_string(),
-        "it is no data directory: it has no PG_VERSION"
+        "the directory is not a data directory: it has no PG_VERSION"
     );
     assert_eq!(fs::read_to_string(other.join("precious")).unwrap(), "data");
     fs::write(room.join("file"), "").unwrap();

@@ -127,7 +127,7 @@ fn the_escalation_reports_the_step_that_was_enough() {
     assert!(error.is_timeout());
     let text = error.kind().to_string();
     assert!(
-        text.starts_with(&format!("process {pid} is still there after ")),
+        text.starts_with(&format!("process {pid} still runs after ")),
         "{text}"
     );
 

@@ -84,7 +84,8 @@ fn installation_for(directory: &str) -> Result<Installation, Box<dyn Error>> {
 fn work(address: &ConnectionInfo) -> Result<(), postgres::Error> {
     let mut client = postgres::Client::connect(&address.uri(), postgres::NoTls)?;
     client.batch_execute(
-        "CREATE TABLE IF NOT EXISTS runs (at timestamptz DEFAULT now()); INSERT INTO runs DEFAULT VALUES",
+        "CREATE TABLE IF NOT EXISTS runs (at timestamptz DEFAULT now()); \
+         INSERT INTO runs DEFAULT VALUES",
     )?;
     let runs: i64 = client.query_one("SELECT count(*) FROM runs", &[])?.get(0);
     println!("run number {runs} with this directory");

@@ -71,7 +71,7 @@ fn run(arguments: &[String]) -> Result<String, Box<dyn Error>> {
             let user = rest.first().map_or("postgres", String::as_str);
             cluster.init(&InitOptions::new().user(user))?;
             let version = cluster.installation().version();
-            format!("initialised {directory} for PostgreSQL {version}, superuser {user}")
+            format!("initialized {directory} for PostgreSQL {version}, superuser {user}")
         }
         "start" => match cluster.start(&start_options(rest)?)? {
             Started::AlreadyRunning(pid) => format!("server {pid} was running already"),

@@ -83,9 +83,9 @@ impl Cluster {
     /// A cluster in this directory, which need not exist yet. A relative path is resolved now,
     /// against the current directory.
     ///
-    /// If the caller is root, the server and all programs run as the owner of the data directory. If
-    /// the directory does not exist, or root owns it, they run as `postgres`, or as `nobody` if that
-    /// account does not exist. [`with_account`](Self::with_account) chooses another account.
+    /// If the caller is root, the server and all programs run as the owner of the data directory.
+    /// If the directory does not exist, or root owns it, they run as `postgres`, or as `nobody` if
+    /// that account does not exist. [`with_account`](Self::with_account) chooses another account.
     ///
     /// # Errors
     ///
@@ -173,7 +173,8 @@ impl Cluster {
         self.installation.program(Program::Postgres)
     }
 
-    /// The account that the server and all programs run as; none if it is the account of the caller.
+    /// The account that the server and all programs run as; none if it is the account of the
+    /// caller.
     pub fn account(&self) -> Option<&Account> {
         self.account.as_ref()
     }
@@ -196,8 +197,8 @@ impl Cluster {
     }
 
     /// A program of this installation, ready to run as the [account](Self::account) of the cluster.
-    /// Variables of the caller that start with `PG` do not act on it (see [`Command::env`]). While it
-    /// runs, the [guard](Self::guarded_by) of the cluster removes nothing.
+    /// Variables of the caller that start with `PG` do not act on it (see [`Command::env`]). While
+    /// it runs, the [guard](Self::guarded_by) of the cluster removes nothing.
     ///
     /// A `pg_dump` or `psql` from `PATH` may be older than the server and refuse to work with it.
     /// This program has the version of the server.
@@ -278,9 +279,9 @@ impl Cluster {
     /// Gives up the server that this value has started, and the guard, without waiting for either.
     ///
     /// A server with a [tenancy](StartOptions::tenancy) runs until its last tenant has left, and a
-    /// [detached](crate::Ownership::Detached) one until it is stopped. A bound server without tenants
-    /// is shut down in the background, as if its owner had exited. The guard removes its directories
-    /// as soon as nothing holds it back.
+    /// [detached](crate::Ownership::Detached) one until it is stopped. A bound server without
+    /// tenants is shut down in the background, as if its owner had exited. The guard removes its
+    /// directories as soon as nothing holds it back.
     pub fn let_go(&mut self) {
         let server = self
             .server

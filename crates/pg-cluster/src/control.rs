@@ -51,7 +51,8 @@ impl Cluster {
     /// ```no_run
     /// # use std::error::Error;
     /// # use pg_cluster::Cluster;
-    /// # fn example(cluster: &Cluster, client: &mut postgres::Client) -> Result<(), Box<dyn Error>> {
+    /// # use postgres::Client;
+    /// # fn example(cluster: &Cluster, client: &mut Client) -> Result<(), Box<dyn Error>> {
     /// use postgres::SimpleQueryMessage::Row;
     ///
     /// let outcome = cluster.reload_and_verify(|sql| {

@@ -1,9 +1,8 @@
 //! Controls local PostgreSQL clusters: [`Cluster`] is an installation and a data directory, and has
 //! a method for everything that can be done with the two.
 //!
-//! It is not a client library and speaks to no server beyond starting and signalling it:
-//! [`Cluster::connection_info`] tells clients where to go. Temporary clusters for tests are in the crate
-//! `pg-fixture`, which is built on this one.
+//! It is not a client library: [`Cluster::connection_info`] returns the address for clients.
+//! Temporary clusters for tests are in the crate `pg-fixture`, which is built on this one.
 //!
 //! ```no_run
 //! use pg_cluster::{Cluster, InitOptions, Installation, Request, StartOptions};
@@ -12,7 +11,7 @@
 //! let installation = Installation::find(&Request::any())?;
 //! let cluster = Cluster::new(installation, "data")?;
 //! cluster.init(&InitOptions::new())?;
-//! // Where the socket goes unless told otherwise often belongs to the system's server, as on Debian.
+//! // The default directory of the socket often belongs to the system's server, as on Debian.
 //! let options = StartOptions::new().socket_directory(cluster.data_directory());
 //! let running = cluster.run_scoped(&options)?;
 //! if let Some(address) = cluster.connection_info()? {
@@ -25,15 +24,15 @@
 //!
 //! # Guarantees
 //!
-//! A server that this crate starts ends with the program that started it, however that ends, unless
-//! it is
-//! [detached](Ownership::Detached). Signals reach the identified server or nobody. Settings change atomically and exactly. Data is
-//! removed by [`Cluster::remove`] alone.
+//! A server that this crate starts is stopped when the program that started it exits, in whatever
+//! way, unless it is [detached](Ownership::Detached). A signal reaches the identified server or no
+//! process. Changes of settings are atomic and touch no other byte. Only [`Cluster::remove`]
+//! removes data.
 //!
 //! # Limitations
 //!
-//! Unix only; servers of this machine only. Servers before PostgreSQL 10 are not supported here,
-//! though the crates below understand their files.
+//! Unix only, and servers of this machine only. Servers before PostgreSQL 10 are not supported,
+//! although the crates below read their files.
 //!
 //! # Features
 //!
@@ -41,9 +40,9 @@
 //!
 //! # The crates below
 //!
-//! [`conf`] edits configuration files, [`install`] finds installations, [`proc`] deals with
-//! processes. All of their types that appear in this crate's signatures are re-exported, so that
-//! one dependency is enough.
+//! [`conf`] edits configuration files, [`install`] finds installations, and [`proc`] controls
+//! processes. The types that everyday use needs are re-exported here; all others are in these three
+//! modules, so that one dependency is enough.
 
 mod cluster;
 mod connection;

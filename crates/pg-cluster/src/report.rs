@@ -11,8 +11,8 @@ use pgconf_parse::{SyntaxError, ValueError};
 
 use crate::{ClusterError, ControlError, InitError, RemoveError, SettingsError, StartError};
 
-/// Prints an error with its causes on one line and, if one of them has a hint, the hint below it. It
-/// takes any error, and recognizes those of these crates anywhere among the causes.
+/// Prints an error with its causes on one line and, if one of them has a hint, the hint below it.
+/// It takes any error, and recognizes those of these crates anywhere among the causes.
 ///
 /// ```
 /// use pg_cluster::{Installation, Report};

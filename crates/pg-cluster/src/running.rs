@@ -13,8 +13,8 @@ use crate::{Cluster, ControlError};
 /// # Cleanup
 ///
 /// Dropping this value shuts the server down: fast, waiting up to ten seconds, then immediately,
-/// waiting up to five. Errors are ignored; [`finish`](Self::finish) returns them. Dropping the value
-/// in a process that was forked from the one that made it does nothing.
+/// waiting up to five. Errors are ignored; [`finish`](Self::finish) returns them. Dropping the
+/// value in a process that was forked from the one that made it does nothing.
 #[derive(Debug)]
 #[must_use = "the server is shut down when this is dropped"]
 pub struct Running<'c> {

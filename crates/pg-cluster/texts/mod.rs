@@ -283,13 +283,16 @@ fn starts(causes: &Causes, texts: &mut Vec<String>) {
             None,
         )]),
         K::SharedMemory(message(
-            "FATAL:  pre-existing shared memory block is still in use\nHINT:  Terminate any old server processes.",
+            "FATAL:  pre-existing shared memory block is still in use\n\
+             HINT:  Terminate any old server processes.",
         )),
         K::SharedMemory(message(
-            "FATAL:  could not create shared memory segment: No space left on device\nDETAIL:  Failed system call was shmget(1).",
+            "FATAL:  could not create shared memory segment: No space left on device\n\
+             DETAIL:  Failed system call was shmget(1).",
         )),
         K::SharedMemory(message(
-            "FATAL:  could not resize shared memory segment \"/PostgreSQL.1\": No space left on device",
+            "FATAL:  could not resize shared memory segment \"/PostgreSQL.1\": \
+             No space left on device",
         )),
         K::DiskFull(path()),
         K::Recovery(message(

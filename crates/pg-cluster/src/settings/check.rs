@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use camino::Utf8Path;
-use pg_install::{ParameterContext, Program, ServerParameters};
+use pg_install::{ParameterContext, Program};
 use pg_proc::ConfigurationProblem;
 
 use super::{SettingsError, SettingsErrorKind, preload};
@@ -127,7 +127,8 @@ pub(super) fn check(
     // An unknown name with a dot in it is a placeholder for an extension's setting, which the
     // server accepts.
     if message.contains("unrecognized configuration parameter") {
-        let nearest = nearest(parameters, name);
+        let nearest = parameters.nearest(name);
+        let nearest = nearest.map(|known| known.name().to_owned());
         return Ok(verdict(SettingProblemKind::Unknown { nearest }));
     }
     Ok(verdict(if message.contains("outside the valid range") {
@@ -184,43 +185,5 @@ fn ask(cluster: &Cluster, settings: &[&str]) -> Result<Option<String>, SettingsE
             Ok(Some(String::from_utf8_lossy(&error.stderr).into_owned()))
         }
         Err(error) => Err(SettingsErrorKind::Program(error)),
-    }
-}
-
-/// The known name with the smallest edit distance, if fewer than half of the letters differ.
-fn nearest(parameters: &ServerParameters, name: &str) -> Option<String> {
-    let name = name.to_ascii_lowercase();
-    parameters
-        .iter()
-        .map(|parameter| (edit_distance(parameter.name(), &name), parameter.name()))
-        .min()
-        .filter(|(distance, _)| *distance * 2 < name.len().max(2))
-        .map(|(_, known)| known.to_owned())
-}
-
-/// Levenshtein's distance, row by row.
-fn edit_distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(x.to_ascii_lowercase() != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn edit_distance_counts_single_letters() {
-        use super::edit_distance;
-        assert_eq!(edit_distance("work_mem", "work_mem"), 0);
-        assert_eq!(edit_distance("work_mem", "wrk_men"), 2);
-        assert_eq!(edit_distance("", "abc"), 3);
     }
 }

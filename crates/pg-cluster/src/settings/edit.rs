@@ -1,4 +1,4 @@
-//! One change to the file: under the lock, judged if wanted, whole or not at all.
+//! One atomic change to the file, under the lock.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -14,31 +14,30 @@ use pgconf_parse::{Document, EditError, EditSession, SettingName};
 use super::{SettingOrigin, SettingsError, SettingsErrorKind, check, read_effective};
 use crate::Cluster;
 
-/// Who judges a change before it replaces the file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// The check of a change before it replaces the file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Validation {
-    /// Nobody. The file remains well-formed if it was: what is written follows the grammar.
+    /// No check. A change never breaks the syntax of the file.
     #[default]
     None,
-    /// The server's own binary reads the whole configuration with the change in it (`postgres -C`,
-    /// some 15 ms): unknown names, values of the wrong type or out of range, and errors in included
-    /// files make the change fail.
+    /// The server's own program reads the whole configuration with the change (`postgres -C`, some
+    /// 15 ms). The change fails for unknown names, values of the wrong type or out of range, and
+    /// errors in included files.
     Server,
 }
 
-/// What a change to the file did.
+/// The outcome of a change to the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Written {
-    /// Whether the file is another one now. False if it said all this before.
+    /// Whether the file has changed.
     pub changed: bool,
-    /// Settings that were to be changed, or were changed by an edit session, and have another value
-    /// all the same, because a later file says so.
+    /// The settings of this change that a later file overrides.
     pub shadowed: Vec<Shadowed>,
 }
 
-/// A setting whose change has no effect.
+/// A setting whose change has no effect, because a later file overrides it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Shadowed {
@@ -48,11 +47,11 @@ pub struct Shadowed {
     pub by: SettingOrigin,
 }
 
-/// How long other editors of the same file may keep us waiting.
+/// How long another process that changes the file is waited for.
 const LOCK_PATIENCE: Duration = Duration::from_secs(30);
-/// Ends the name of the new content while it stands beside the old one.
+/// The suffix of the new file while it is beside the old one.
 const SUFFIX: &str = ".pg-cluster-new";
-/// How long the file may be: what a [`Resolver`](pgconf_parse::Resolver) reads at most.
+/// The maximal length of the file, as for a [`Resolver`](pgconf_parse::Resolver).
 const MAX_TEXT: u64 = 16 << 20;
 
 pub(super) fn edit(
@@ -64,8 +63,8 @@ pub(super) fn edit(
 ) -> Result<Written, SettingsError> {
     let failed = |kind| SettingsError::new(path.to_owned(), kind);
     let read = |error| failed(of_reading(error));
-    // From here on everything is done in this directory, with this file: in one of another account
-    // whatever has that path may change between two looks.
+    // From here on everything goes through this directory and this file: another account that owns
+    // the directory could replace the file between two calls.
     let entry = Entry::find(path).map_err(read)?;
     let directory = entry.parent().map_err(read)?;
     let place = directory_of(&entry);
@@ -73,7 +72,7 @@ pub(super) fn edit(
         .map_err(|error| failed(SettingsErrorKind::Lock(error)))?;
 
     let file = entry.open_file().map_err(|error| match error.kind() {
-        // Such as the null device, to which a link may lead in order to switch the file off.
+        // Such as the null device: a link to it disables the file.
         io::ErrorKind::InvalidInput => failed(SettingsErrorKind::Write(error)),
         _ => read(error),
     })?;
@@ -104,8 +103,8 @@ pub(super) fn edit(
     })
 }
 
-/// A server's command line can name any file. It must not have root change what belongs to another
-/// user, no more than a link in its data directory.
+/// The command line of a server can name any file. Neither it nor a link in the data directory may
+/// make root change a file of another user.
 fn require_leave_of_server(
     cluster: &Cluster,
     path: &Utf8Path,
@@ -142,7 +141,7 @@ fn lossy(path: &Path) -> Utf8PathBuf {
     path.to_string_lossy().into_owned().into()
 }
 
-/// The settings that have another value in the new document than in the old one.
+/// The settings whose values differ between the two documents.
 fn touched(old: &Document, new: &Document) -> BTreeSet<SettingName> {
     let (old, new) = (values(old), values(new));
     let differ = |name: &&SettingName| old.get(*name) != new.get(*name);
@@ -161,8 +160,8 @@ fn values(document: &Document) -> BTreeMap<SettingName, Vec<u8>> {
     assignments.collect()
 }
 
-/// Compares what the edited file says now with what the server will read. A configuration that
-/// cannot be read as a whole shadows nothing that could be named.
+/// Compares the edited file with the whole configuration. If that cannot be read, nothing is
+/// reported.
 fn shadowed(
     cluster: &Cluster,
     path: &Utf8Path,

@@ -321,8 +321,8 @@ fn address(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
     tcp_address(evidence)
 }
 
-/// The running server of a socket, even if it serves this data directory and its `postmaster.pid` is
-/// lost.
+/// The running server of a socket, even if it serves this data directory and its `postmaster.pid`
+/// is lost.
 fn holder_of_socket(
     cluster: &Cluster,
     socket: &SocketPath,

@@ -18,8 +18,8 @@ use crate::parts;
 
 /// A server did not start.
 ///
-/// Its [`Debug`](fmt::Debug) output, which `unwrap` prints in a test, ends with the last lines of the
-/// log.
+/// Its [`Debug`](fmt::Debug) output, which `unwrap` prints in a test, ends with the last lines of
+/// the log.
 #[derive(thiserror::Error)]
 #[error("failed to start the server of {data_directory}")]
 pub struct StartError {
@@ -248,7 +248,8 @@ impl StartError {
             StartErrorKind::Account(error) => return error.hint(),
             StartErrorKind::Busy(_) => "`StartOptions::timeout` limits this wait",
             StartErrorKind::Suspended(_) => {
-                "SIGCONT resumes the process (`kill -CONT`, `docker unpause`); `Cluster::kill` kills it"
+                "SIGCONT resumes the process (`kill -CONT`, `docker unpause`); `Cluster::kill` kills \
+                 it"
             }
             StartErrorKind::StaleSocketLock { path, .. } => {
                 let socket = path.as_str().trim_end_matches(".lock");
@@ -259,8 +260,9 @@ impl StartError {
                  address such as 127.0.0.1"
             }
             StartErrorKind::RecoveryTarget => {
-                "`recovery_target_action = 'promote'` or `'pause'` keeps the server running; to start \
-                 without recovery, remove `recovery.signal` (`recovery.conf` up to PostgreSQL 11)"
+                "`recovery_target_action = 'promote'` or `'pause'` keeps the server running; to \
+                 start without recovery, remove `recovery.signal` (`recovery.conf` up to \
+                 PostgreSQL 11)"
             }
             StartErrorKind::Configuration(problems) => return configuration_advice(problems),
             StartErrorKind::SharedMemory(message) if message.contains("/PostgreSQL.") => {
@@ -285,24 +287,25 @@ impl StartError {
                 );
             }
             StartErrorKind::Permissions { .. } => {
-                "the directory has to belong to the account that the server runs as, with mode 0700 \
-                 or 0750; mount a file system without owners and modes (vfat, drvfs, CIFS) with \
-                 `uid=` and `umask=077`"
+                "the directory has to belong to the account that the server runs as, with mode \
+                 0700 or 0750; mount a file system without owners and modes (vfat, drvfs, CIFS) \
+                 with `uid=` and `umask=077`"
             }
             StartErrorKind::Unusable { .. } => {
-                "under root the server runs as another account, which needs access to every directory \
-                 of the path: see `Cluster::account`"
+                "under root the server runs as another account, which needs access to every \
+                 directory of the path: see `Cluster::account`"
             }
             StartErrorKind::SocketDirectory { .. } => {
-                "choose another one with `StartOptions::socket_directory`; often only the account of \
-                 a distribution may use the default of the server"
+                "choose another one with `StartOptions::socket_directory`; often only the account \
+                 of a distribution may use the default of the server"
             }
             StartErrorKind::SocketPathTooLong { .. } => {
-                "choose a shorter one with `StartOptions::socket_directory`, such as a directory in /tmp"
+                "choose a shorter one with `StartOptions::socket_directory`, such as a directory in \
+                 /tmp"
             }
             StartErrorKind::LockFileLost(_) => {
-                "`Cluster::stop` stops it; a server that has lost its lock file shuts down by itself \
-                 within a minute"
+                "`Cluster::stop` stops it; a server that has lost its lock file shuts down by \
+                 itself within a minute"
             }
             StartErrorKind::AddressInUse(_) => {
                 "choose another port with `StartOptions::port`, or use only a Unix socket with \

@@ -61,8 +61,8 @@ impl Cluster {
     /// # Errors
     ///
     /// [`StartError`] with the reason as far as it can be determined, and the log of this start. A
-    /// server of this start that does not become ready in time is stopped. A server that was running
-    /// before and does not become ready is left alone.
+    /// server of this start that does not become ready in time is stopped. A server that was
+    /// running before and does not become ready is left alone.
     ///
     /// # Races
     ///

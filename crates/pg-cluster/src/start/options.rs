@@ -7,8 +7,8 @@ use camino::Utf8PathBuf;
 use pg_proc::{Log, Ownership, Tenancy};
 
 /// The options of a start. By default the server has the settings of its configuration files and is
-/// bound to this process, the end of its log is kept in memory, and [`Cluster::start`] waits up to a
-/// minute until it is ready.
+/// bound to this process, the end of its log is kept in memory, and [`Cluster::start`] waits up to
+/// a minute until it is ready.
 ///
 /// [`Cluster::start`]: crate::Cluster::start
 ///
