@@ -1,7 +1,6 @@
 //! The account that a server runs as when the caller is root.
 
 use std::borrow::Cow;
-use std::ffi::CString;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 
@@ -187,7 +186,7 @@ impl Account {
 
 #[cfg(not(target_vendor = "apple"))]
 fn groups_of(name: &str, gid: Gid) -> Result<Vec<u32>, AccountErrorKind> {
-    let name = CString::new(name).map_err(|_| AccountErrorKind::Unknown)?;
+    let name = std::ffi::CString::new(name).map_err(|_| AccountErrorKind::Unknown)?;
     let groups =
         nix::unistd::getgrouplist(&name, gid).map_err(|e| AccountErrorKind::Lookup(e.into()))?;
     Ok(groups.into_iter().map(Gid::as_raw).collect())
