@@ -5,9 +5,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use pg_proc::{
-    ControlDataError, ControlState, FindError, Pid, SignalError, SignalErrorKind, WaitError,
-};
+use pg_proc::{ControlDataError, ControlState, FindError, Pid, SignalError, WaitError};
 
 /// A server could not be stopped, signalled, reloaded or promoted.
 #[derive(Debug, thiserror::Error)]
@@ -112,11 +110,7 @@ impl ControlError {
             ControlErrorKind::Held(_) => {
                 "stop that process as its own user, or end it if it is `postgres --single`"
             }
-            ControlErrorKind::Signal(error)
-                if matches!(error.kind, SignalErrorKind::NotPermitted) =>
-            {
-                "only root and the account that a server runs as may signal the server"
-            }
+            ControlErrorKind::Signal(error) => return error.hint(),
             ControlErrorKind::Suspended(_) => {
                 "SIGCONT resumes the process (`kill -CONT`, `docker unpause`), which then acts on \
                  signals; `Cluster::kill` kills it"

@@ -140,7 +140,7 @@ impl Cluster {
                     let took = begun.elapsed();
                     return Ok(Stopped::By { signal, pid, took });
                 }
-                Err(error) if matches!(error.kind, WaitErrorKind::TimedOut(_)) => {}
+                Err(error) if matches!(error.kind(), WaitErrorKind::TimedOut(_)) => {}
                 Err(error) => return Err(self.not_stopped(ControlErrorKind::Kill(error))),
             }
         }
@@ -157,10 +157,10 @@ impl Cluster {
             return Ok(());
         };
         end(orphans).map_err(|error| {
-            self.not_stopped(match error.kind {
+            self.not_stopped(match error.kind() {
                 WaitErrorKind::TimedOut(_) => ControlErrorKind::Timeout {
-                    pid: error.pid,
-                    waited: error.waited,
+                    pid: error.pid(),
+                    waited: error.waited(),
                     holders: Vec::new(),
                 },
                 _ => ControlErrorKind::Kill(error),

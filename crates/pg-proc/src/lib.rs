@@ -69,9 +69,6 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-#[macro_use]
-mod error;
-
 mod account;
 mod deadline;
 mod files;
@@ -89,8 +86,6 @@ mod stop_plan;
     reason = "the types of C differ between platforms"
 )]
 mod sys;
-#[cfg(test)]
-mod texts;
 pub mod wire;
 
 pub use camino::{Utf8Path, Utf8PathBuf};

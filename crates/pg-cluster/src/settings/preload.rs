@@ -74,6 +74,7 @@ fn load(
             .reason()
             // Any other message is about the directory.
             .filter(|reason| reason.contains("could not access file") || reason.contains("library"))
+            .cloned()
             .map(ConfigurationProblem::from)
             .into_iter()
             .collect()),

@@ -223,7 +223,7 @@ fn configuration(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
         .run(evidence.options.timeout)
         .err()?;
     // Its output counts even if its exit status is not known.
-    let said = String::from_utf8_lossy(&error.stderr);
+    let said = String::from_utf8_lossy(error.stderr());
     // A program that cannot be loaded reports something else, for which there is another reason.
     let is_verdict = !ConfigurationProblem::read_all(&said).is_empty()
         || ServerMessage::gravest(&ServerMessage::read_all(&said)).is_some();

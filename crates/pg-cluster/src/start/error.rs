@@ -218,7 +218,7 @@ impl StartError {
         let StartErrorKind::Wait(error) = &self.kind else {
             return false;
         };
-        matches!(error.kind, WaitErrorKind::TimedOut(_))
+        matches!(error.kind(), WaitErrorKind::TimedOut(_))
     }
 
     /// Advice, if there is any: that of this library, and the server's own `HINT`.

@@ -28,7 +28,7 @@ pub(crate) mod order;
 mod payload;
 mod program;
 mod serve;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(pg_portable)))]
 mod shed;
 mod start;
 pub(crate) mod users;
