@@ -292,7 +292,7 @@ fn without_ps() {
         String::from_utf8(output.stdout).expect("UTF-8")
     };
     claim(&cluster, 1, 1);
-    assert!(ask().starts_with("OtherUsers"), "{}", ask());
+    assert!(ask().starts_with("Unknown"), "{}", ask());
     let server = cluster.start();
     assert!(is_running(&ask(), server.pid()), "{}", ask());
     fs::remove_file(cluster.data.join(PidFile::NAME)).expect("rm");
@@ -658,7 +658,7 @@ fn another_users_server() {
         String::from_utf8(output.stdout).expect("UTF-8")
     };
     let expected = format!(
-        "OtherUsers {{ pid: Pid({}), uid: Some({}) }}\n",
+        "Unknown {{ pid: Pid({}), uid: Some({}) }}\n",
         server.pid(),
         servers.uid()
     );

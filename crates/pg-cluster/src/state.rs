@@ -34,9 +34,10 @@ pub enum State {
     Suspended(Pid),
     /// A single-user or bootstrap process holds the directory.
     SingleUser(Pid),
-    /// A process may be the server, and cannot be looked at closely enough to decide; most often it
-    /// is one of another user. Nothing is done to it, nor to the directory.
-    OtherUsers(Pid),
+    /// A process that may be the server. The caller lacks the rights, or the system the means, to
+    /// decide; most often the process belongs to another user. Nothing is signalled, deleted or
+    /// started over such a process.
+    Unknown(Pid),
 }
 
 /// Whether a server accepts connections.
@@ -72,7 +73,7 @@ impl Cluster {
                 }
             }
             Occupant::SingleUser(pid) => State::SingleUser(pid),
-            Occupant::OtherUsers(pid) => State::OtherUsers(pid),
+            Occupant::Unknown(pid) => State::Unknown(pid),
             Occupant::Nobody if self.is_initialized() => State::Stopped,
             Occupant::Nobody
                 if self
@@ -88,7 +89,7 @@ impl Cluster {
 
     /// The process number of the server, whoever started it; none if there is no server. A process
     /// that holds the directory without being known to be its server counts as well: see
-    /// [`State::SingleUser`] and [`State::OtherUsers`].
+    /// [`State::SingleUser`] and [`State::Unknown`].
     ///
     /// # Errors
     ///
@@ -96,7 +97,7 @@ impl Cluster {
     pub fn pid(&self) -> Result<Option<Pid>, FindError> {
         Ok(match self.occupant()? {
             Occupant::Server(postmaster) => Some(postmaster.pid()),
-            Occupant::SingleUser(pid) | Occupant::OtherUsers(pid) => Some(pid),
+            Occupant::SingleUser(pid) | Occupant::Unknown(pid) => Some(pid),
             Occupant::Nobody => None,
         })
     }
@@ -196,7 +197,7 @@ impl Cluster {
         Ok(match self.find()? {
             Found::Running(postmaster) => Occupant::Server(AnyPostmaster::Found(postmaster)),
             Found::SingleUser(pid) => Occupant::SingleUser(pid),
-            Found::OtherUsers { pid, .. } => Occupant::OtherUsers(pid),
+            Found::Unknown { pid, .. } => Occupant::Unknown(pid),
             _ => match own {
                 Some(server) => Occupant::Server(AnyPostmaster::Own(server)),
                 None => Occupant::Nobody,
@@ -226,7 +227,7 @@ pub(crate) enum Occupant {
     Nobody,
     Server(AnyPostmaster),
     SingleUser(Pid),
-    OtherUsers(Pid),
+    Unknown(Pid),
 }
 
 /// A postmaster, however it became known.

@@ -254,7 +254,7 @@ impl Cluster {
         match self.occupant() {
             Ok(Occupant::Nobody) => Ok(None),
             Ok(Occupant::Server(postmaster)) => Ok(Some(postmaster)),
-            Ok(Occupant::SingleUser(pid) | Occupant::OtherUsers(pid)) => {
+            Ok(Occupant::SingleUser(pid) | Occupant::Unknown(pid)) => {
                 Err(failed(StopErrorKind::Held(pid)))
             }
             Err(error) => Err(failed(StopErrorKind::Find(error))),
