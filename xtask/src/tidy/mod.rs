@@ -1,5 +1,5 @@
-//! `cargo xtask tidy`: what the compiler does not check. Layers, folders, dependency budgets, rules for
-//! Rust, names, links, and what each published crate must bring along.
+//! `cargo xtask tidy`: what the compiler does not check. Layers, folders, dependency budgets, rules
+//! for Rust, names, links, and what each published crate must bring along.
 
 mod budgets;
 mod layers;

@@ -19,8 +19,8 @@ use crate::sys::{self, DirectoryId, Means, Process, Segment};
 /// start before they have exited.
 ///
 /// The shared memory of the directory and the lock file show that there may be such processes:
-/// without both, none are searched for. On Linux they are found in `/proc`: processes whose title is
-/// `postgres: ...`, whose working directory is the data directory, and whose parent is not a
+/// without both, none are searched for. On Linux they are found in `/proc`: their title is
+/// `postgres: ...`, their working directory is the data directory, and their parent is not a
 /// postmaster. Elsewhere they cannot be found. A wait for them is possible there: it counts the
 /// processes attached to the shared memory.
 #[derive(Debug)]
