@@ -77,7 +77,7 @@ fn is_served(root: &Utf8Path) -> bool {
         Orphans::find(directory).is_ok_and(|orphans| !orphans.is_empty())
             || release_shared_memory(directory).is_err_and(|error| {
                 use SharedMemoryErrorKind::{Find, InUse, Running};
-                matches!(error.kind, Running(_) | InUse { .. } | Find(_))
+                matches!(error.kind(), Running(_) | InUse { .. } | Find(_))
             })
     };
     [data.join(Cluster::INIT_DIRECTORY), data]

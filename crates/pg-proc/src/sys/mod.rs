@@ -1,14 +1,14 @@
 //! System calls that need unsafe code or differ between platforms. The only module that may contain
 //! `unsafe`.
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(pg_portable)))]
 mod borrowed;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(pg_portable)))]
 mod events;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(pg_portable)))]
 mod executable;
 mod fork;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(pg_portable)))]
 mod linux;
 mod listener;
 mod portable;
@@ -17,18 +17,18 @@ mod segments;
 mod shared_memory;
 mod warden;
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(pg_portable)))]
 pub(crate) use events::DirectoryEvents;
 #[cfg(test)]
 pub(crate) use fork::succeeds_in_forked_process;
 pub(crate) use fork::{above_standard, pipe, set_nonblocking};
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(pg_portable)))]
 pub(crate) use linux::{
     children, cpu_ticks, is_single_user, is_suspended, limit_of_root, orphans, postmaster_in,
     titles_of_children,
 };
 pub use listener::tcp_listener;
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(all(target_os = "linux", not(pg_portable))))]
 pub(crate) use portable::{
     DirectoryEvents, is_single_user, is_suspended, limit_of_root, orphans, postmaster_in,
     titles_of_children,

@@ -377,13 +377,13 @@ fn release_memory<'a>(parent: RawFd, names: impl Iterator<Item = &'a CStr>) {
     }
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(pg_portable)))]
 use tree::empty;
 
 /// Removing a tree with nothing but system calls. Directories are held open, never named by a path,
 /// so a directory that is replaced by a link meanwhile leads nowhere; other file systems mounted
 /// below are left alone.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(pg_portable)))]
 mod tree {
     use super::*;
 
@@ -465,7 +465,7 @@ mod tree {
 
 /// Elsewhere reading a directory takes memory management, which is forbidden here, so `find` does
 /// it.
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(all(target_os = "linux", not(pg_portable))))]
 fn empty(fd: c_int, _removal: &Doomed<'_>) {
     // SAFETY: system calls on numbers and on strings that end with a zero byte; the child execs or
     // ends.

@@ -184,7 +184,7 @@ impl Start {
 
     /// Asks the kernel for a signal when the warden ends. A change of credentials cancels that,
     /// so it comes after.
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(pg_portable)))]
     fn die_with(&self, parent: pid_t) {
         if self.order.bound == 0 {
             return;
@@ -199,7 +199,7 @@ impl Start {
         }
     }
 
-    #[cfg(not(target_os = "linux"))]
+    #[cfg(not(all(target_os = "linux", not(pg_portable))))]
     fn die_with(&self, _parent: pid_t) {}
 
     unsafe fn connect_streams(&self) -> Result<(), (Stage, c_int)> {
@@ -257,6 +257,7 @@ impl Watched {
         self.report(Report::Exited(status));
     }
 
+    #[cfg(all(target_os = "linux", not(pg_portable)))]
     pub(super) fn is(&self, pid: pid_t) -> bool {
         pid == self.child && !self.child_ended
     }

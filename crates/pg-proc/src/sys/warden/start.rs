@@ -88,7 +88,7 @@ impl Warden {
 }
 
 fn start() -> io::Result<OwnedFd> {
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(pg_portable)))]
     if let Some(control) = linux::execute()? {
         return Ok(control);
     }
@@ -118,7 +118,7 @@ fn control() -> io::Result<(OwnedFd, OwnedFd)> {
 /// What becomes the warden in a child of the owner: it gives back the owner's memory and goes on in
 /// a child of its own, which is nobody's to wait for.
 fn adopt(control: RawFd, limit: RawFd) {
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(pg_portable)))]
     super::shed::shed_memory();
     run_in_child(control, limit);
 }
@@ -134,7 +134,7 @@ fn run_in_child(control: RawFd, limit: RawFd) {
     unsafe { libc::_exit(0) }
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(pg_portable)))]
 mod linux {
     use std::ffi::{CStr, CString};
     use std::os::unix::ffi::OsStringExt as _;
