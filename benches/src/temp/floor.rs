@@ -1,5 +1,5 @@
-//! The least that a temporary cluster takes: the files in one pack, written by several threads while
-//! the server starts, and nothing checked.
+//! The least that a temporary cluster takes: the files in one pack, written by several threads
+//! while the server starts, and nothing checked.
 
 use std::fs::{self, File};
 use std::ops::Range;
