@@ -31,12 +31,13 @@ use sheet::Sheet;
 /// A group of rows, and what measures it.
 type Group = (&'static str, fn(&mut Sheet, &Plan));
 
-const GROUPS: [Group; 5] = [
+const GROUPS: [Group; 6] = [
     ("parse", parse::measure),
     ("edits", edits::measure),
     ("install", install::measure),
     ("proc", proc::measure),
     ("temp", temp::measure),
+    ("flat", temp::measure_flat),
 ];
 
 /// How to measure.

@@ -185,6 +185,7 @@ fn title(group: &str) -> &str {
         "install" => "Installations",
         "proc" => "Servers",
         "temp" => "Temporary clusters",
+        "flat" => "Flat cost",
         other => other,
     }
 }
@@ -194,18 +195,24 @@ enum Unit {
     Milliseconds,
     /// Of so many bytes at a time.
     Megabytes(f64),
+    /// Numbers of something else.
+    Other(&'static str),
 }
 
 impl Unit {
     fn of(row: &Row) -> Self {
-        row.bytes
-            .map_or(Self::Milliseconds, |bytes| Self::Megabytes(bytes as f64))
+        match (row.unit, row.bytes) {
+            (Some(unit), _) => Self::Other(unit),
+            (None, Some(bytes)) => Self::Megabytes(bytes as f64),
+            (None, None) => Self::Milliseconds,
+        }
     }
 
     fn value(&self, seconds: f64) -> f64 {
         match self {
             Self::Milliseconds => seconds * 1e3,
             Self::Megabytes(bytes) => bytes / seconds / 1e6,
+            Self::Other(_) => seconds,
         }
     }
 
@@ -213,6 +220,7 @@ impl Unit {
         match self {
             Self::Milliseconds => "ms",
             Self::Megabytes(_) => "MB/s",
+            Self::Other(unit) => unit,
         }
     }
 }
@@ -281,6 +289,7 @@ mod tests {
             part,
             who: who.to_owned(),
             bytes: None,
+            unit: None,
             seconds: seconds.to_vec(),
             not_run: None,
         }

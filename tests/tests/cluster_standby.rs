@@ -179,7 +179,10 @@ fn a_standby_that_is_not_consistent_is_starting() {
         panic!("{error:?}")
     };
     assert!(
-        matches!(cause.kind, WaitErrorKind::TimedOut(Some(Status::Starting))),
+        matches!(
+            cause.kind(),
+            WaitErrorKind::TimedOut(Some(Status::Starting))
+        ),
         "{error:?}"
     );
     assert_eq!(standby.state().unwrap(), State::Starting(pid));

@@ -223,9 +223,9 @@ fn a_server_without_its_lock_file_is_found() {
             assert_eq!(running(*find, &cluster), server.pid());
         }
         let refused = cluster.command().spawn_server(&cluster.options());
-        let refused = refused.expect_err("running").kind;
+        let refused = refused.expect_err("running");
         assert!(
-            matches!(refused, SpawnErrorKind::Running(pid) if pid == server.pid()),
+            matches!(refused.kind(), SpawnErrorKind::Running(pid) if *pid == server.pid()),
             "{refused}"
         );
         assert!(server.postmaster().has_lost_lock_file());
@@ -627,7 +627,7 @@ fn single_user_mode() {
         .command()
         .spawn_server(&cluster.options())
         .expect_err("held");
-    assert!(matches!(refused.kind, SpawnErrorKind::Held(_)));
+    assert!(matches!(refused.kind(), SpawnErrorKind::Held(_)));
     drop(single.stdin.take());
     single.wait().expect("wait");
     for find in FINDS {
@@ -686,7 +686,7 @@ fn a_running_server_is_not_started_again() {
             .command()
             .spawn_server(&cluster.options())
             .expect_err("running");
-        assert!(matches!(refused.kind, SpawnErrorKind::Running(pid) if pid == server.pid()));
+        assert!(matches!(refused.kind(), SpawnErrorKind::Running(pid) if *pid == server.pid()));
         assert!(Orphans::find(&cluster.data).expect("orphans").is_empty());
         for find in FINDS {
             match find(&cluster.data).expect("find") {

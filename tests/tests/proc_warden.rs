@@ -97,6 +97,25 @@ fn a_killed_warden_is_replaced() {
         .expect_err("a server");
 }
 
+/// A program that needs no warden any more has none after a second, and gets another when it does.
+#[test]
+fn an_idle_warden_exits() {
+    let run = || {
+        let print_parent = ["-c", "echo $PPID"];
+        let output = Command::new("/bin/sh")
+            .args(print_parent)
+            .run(patience())
+            .expect("sh");
+        let text = String::from_utf8(output.stdout).expect("UTF-8");
+        Pid::new(text.trim().parse().expect("a number")).expect("a process ID")
+    };
+    let first = run();
+    if let Some(warden) = Process::open(first) {
+        warden.wait_gone();
+    }
+    assert_ne!(run(), first);
+}
+
 /// The variable that makes a program its own warden does nothing unless a socket of the same user
 /// comes with it.
 #[test]

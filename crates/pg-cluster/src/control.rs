@@ -7,7 +7,7 @@ use camino::Utf8PathBuf;
 use pg_proc::{Deadline, FindError, Pid, Postmaster, SignalError, Status, WaitError};
 
 use crate::state::Occupant;
-use crate::stop::{Escalation, not_permitted};
+use crate::stop::Escalation;
 use crate::{
     Cluster, ConfigurationProblem, ControlData, ControlDataError, ControlState, StartError,
     StartOptions, Started, StopError,
@@ -69,7 +69,7 @@ impl ControlError {
     pub fn hint(&self) -> Option<Cow<'_, str>> {
         match &self.kind {
             ControlErrorKind::NotRunning => Some("`Cluster::start` starts one".into()),
-            ControlErrorKind::Signal(error) => not_permitted(error),
+            ControlErrorKind::Signal(error) => error.hint(),
             ControlErrorKind::NoLogCollector => Some(
                 "the setting `logging_collector` turns it on at the next start; before PostgreSQL 12 the function \
                  `pg_rotate_logfile` rotates"

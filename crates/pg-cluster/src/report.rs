@@ -6,7 +6,10 @@ use std::fmt;
 use std::iter;
 
 use pg_install::{DiscoveryError, InstallationError, MissingProgramError, ParseRequestError};
-use pg_proc::{AccountError, RunError, SpawnError};
+use pg_proc::{
+    AccountError, DetachError, GuardError, LockError, RunError, SharedMemoryError, SignalError,
+    SocketPathError, SpawnError,
+};
 use pgconf_parse::{SyntaxError, ValueError};
 
 use crate::{
@@ -69,7 +72,8 @@ fn hint<'e>(error: &'e (dyn Error + 'static)) -> Option<Cow<'e, str>> {
     hint_of_one_of!(
         StartError InitError StopError RestartError ControlError SettingsError RemoveError
         DiscoveryError InstallationError MissingProgramError ParseRequestError
-        SpawnError RunError AccountError SyntaxError ValueError
+        SpawnError RunError DetachError SignalError SharedMemoryError AccountError LockError
+        GuardError SocketPathError SyntaxError ValueError
     )
 }
 

@@ -182,7 +182,9 @@ impl Prepared<'_> {
     fn launch(self, template: &Template, timing: Timing) -> Result<Option<Launched>, Failure> {
         let (plan, cluster) = (self.plan, &self.temp.cluster);
         let account = plan.recipe.account.as_ref();
-        let cloning = Cloning::begin(template, cluster.data_directory(), account)?;
+        let identifier = plan.builder.system_identifier;
+        let data = cluster.data_directory();
+        let cloning = Cloning::begin(template, data, account, identifier)?;
         let info = match timing {
             Timing::Early => {
                 let begun = Instant::now();

@@ -105,6 +105,21 @@ pub enum Keep {
     Always,
 }
 
+/// Which system identifier a temporary cluster has: the number by which servers of one replication
+/// family know each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SystemIdentifier {
+    /// One of its own: a standby that is attached to the wrong primary refuses to start.
+    ///
+    /// A control file of a newer format than that of PostgreSQL 18 may not be recognized. Then the
+    /// cluster keeps the identifier of its template.
+    #[default]
+    Own,
+    /// The template's, which is that of every other such cluster of the same template.
+    OfTemplate,
+}
+
 impl TempCluster {
     /// A server with all defaults: the first installation found, user and database `postgres`, a
     /// Unix socket, no password.

@@ -69,9 +69,6 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-#[macro_use]
-mod error;
-
 mod account;
 mod deadline;
 mod files;
@@ -88,8 +85,6 @@ mod signal;
     reason = "the types of C differ between platforms"
 )]
 mod sys;
-#[cfg(test)]
-mod texts;
 pub mod wire;
 
 pub use camino::{Utf8Path, Utf8PathBuf};

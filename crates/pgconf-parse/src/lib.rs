@@ -1,8 +1,8 @@
-//! Round-trip parser and editor of postgresql.conf, exact on bytes and in the server's own reading.
+//! Round-trip parser and editor of postgresql.conf, pg_hba.conf and pg_ident.conf, exact on bytes
+//! and in the server's own reading.
 //!
 //! It is not a list of PostgreSQL's settings: it knows neither which exist nor what values they
-//! may have, and it does not read `pg_hba.conf` or `pg_ident.conf`. It runs no program and talks to
-//! no server. Unix only, like the crates beside it.
+//! may have. It runs no program and talks to no server. Unix only, like the crates beside it.
 //!
 //! ```
 //! use pgconf_parse::{Action, BaseUnit, Document, Removal};
@@ -44,6 +44,7 @@
 //! * [`Resolver`] and [`Configuration`]: a file with everything that it includes and
 //!   `postgresql.auto.conf`, and [where each setting comes from](Configuration::explain).
 //! * [`split_directories`] and the other lists within a value.
+//! * [`hba`] and [`ident`]: access rules and user name maps, and who may connect.
 //!
 //! # Guarantees
 //!
@@ -72,6 +73,8 @@
 //! * `Document::set` changes one assignment by its own name; the few old names of settings
 //!   (`sort_mem` for `work_mem`) are not taken for the new.
 //!
+//! The modules [`hba`] and [`ident`] have limits of their own.
+//!
 //! # Features
 //!
 //! * `serde`: `Document::deserialize` and `Configuration::deserialize` for structs of settings,
@@ -79,6 +82,8 @@
 
 mod bytes;
 mod document;
+pub mod hba;
+pub mod ident;
 mod include;
 mod loader;
 mod location;

@@ -14,7 +14,7 @@ const SERVER_TESTS: [&str; 2] = ["tests", "crates/pg-cluster"];
 
 /// Tests in these packages that need files of the checkout and no server: another account has
 /// nothing to add to them.
-const WITHOUT_SERVER: [&str; 3] = ["cluster_docs", "guide", "oracle"];
+const WITHOUT_SERVER: [&str; 4] = ["cluster_docs", "guide", "oracle", "oracle_hba"];
 
 /// The executables of the packages that have server tests.
 #[derive(Default)]

@@ -100,7 +100,7 @@ impl InitError {
             }
             InitErrorKind::MissingProgram(error) => return error.hint(),
             InitErrorKind::Program(error) => {
-                let said = |words: &str| String::from_utf8_lossy(&error.stderr).contains(words);
+                let said = |words: &str| String::from_utf8_lossy(error.stderr()).contains(words);
                 if said("invalid locale name") {
                     "`locale -a` lists the locales of this machine; `Locale::C` is there always"
                 } else if said("could not look up effective user ID") {

@@ -176,7 +176,7 @@ fn ask(cluster: &Cluster, settings: &[&str]) -> Result<Option<String>, SettingsE
     match asked {
         Ok(_) => Ok(None),
         Err(error) if error.status().is_some() => {
-            Ok(Some(String::from_utf8_lossy(&error.stderr).into_owned()))
+            Ok(Some(String::from_utf8_lossy(error.stderr()).into_owned()))
         }
         Err(error) => Err(SettingsErrorKind::Program(error)),
     }

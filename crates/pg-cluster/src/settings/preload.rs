@@ -73,6 +73,7 @@ fn load(
             .reason()
             // Anything else is about the directory.
             .filter(|reason| reason.contains("could not access file") || reason.contains("library"))
+            .cloned()
             .map(ConfigurationProblem::of)
             .into_iter()
             .collect()),

@@ -225,7 +225,7 @@ fn configuration(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
         .run(evidence.options.timeout)
         .err()?;
     // What it wrote counts, also where its status was not seen.
-    let said = String::from_utf8_lossy(&error.stderr);
+    let said = String::from_utf8_lossy(error.stderr());
     // A program that cannot be loaded says nothing like that, and another reason is to be looked
     // for.
     let is_verdict = !ConfigurationProblem::read_all(&said).is_empty()

@@ -210,7 +210,7 @@ impl StartError {
 
     /// Whether the server only took too long.
     pub fn is_timeout(&self) -> bool {
-        matches!(&self.kind, StartErrorKind::Wait(error) if matches!(error.kind, WaitErrorKind::TimedOut(_)))
+        matches!(&self.kind, StartErrorKind::Wait(error) if matches!(error.kind(), WaitErrorKind::TimedOut(_)))
     }
 
     /// What may help, where something is known: advice of this library, and the server's own

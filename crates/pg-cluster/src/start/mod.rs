@@ -99,7 +99,7 @@ impl Cluster {
                     match ready {
                         Ok(()) => return Ok(Started::AlreadyRunning(postmaster.pid())),
                         // It had been told to stop, and had not begun to.
-                        Err(error) if matches!(error.kind, WaitErrorKind::Ended(_)) => {}
+                        Err(error) if matches!(error.kind(), WaitErrorKind::Exited(_)) => {}
                         Err(error) => return Err(wait(error)),
                     }
                 }
@@ -200,7 +200,7 @@ impl Cluster {
     fn wait_for(&self, server: &OwnServer, deadline: Deadline) -> Result<(), StartError> {
         match server.process.wait_ready(deadline) {
             Ok(_) => Ok(()),
-            Err(error) if matches!(error.kind, WaitErrorKind::Ended(_)) => {
+            Err(error) if matches!(error.kind(), WaitErrorKind::Exited(_)) => {
                 Err(diagnosis::of_end(self, server))
             }
             Err(error) => Err(
@@ -247,9 +247,9 @@ impl Cluster {
         }
         command
             .spawn_server(&server_options)
-            .map_err(|error| match error.kind {
+            .map_err(|error| match error.kind() {
                 SpawnErrorKind::Running(pid) | SpawnErrorKind::Held(pid) => {
-                    StartErrorKind::Held(pid)
+                    StartErrorKind::Held(*pid)
                 }
                 _ => StartErrorKind::Spawn(error),
             })

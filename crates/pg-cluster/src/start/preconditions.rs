@@ -63,12 +63,12 @@ fn permissions(cluster: &Cluster) -> Result<(), StartErrorKind> {
     })?;
     let (owner, mode) = (found.uid(), found.mode() & 0o7777);
     let expected = match cluster.account() {
-        Some(account) => Some(account.uid()),
-        None => Account::current().ok().map(|account| account.uid()),
+        Some(account) => account.uid(),
+        None => Account::current_uid(),
     };
     let group_access = cluster.installation().major_version().first() >= 11;
     let forbidden = if group_access { 0o027 } else { 0o077 };
-    if expected.is_some_and(|uid| uid != owner) || mode & forbidden != 0 {
+    if expected != owner || mode & forbidden != 0 {
         return Err(StartErrorKind::Permissions {
             path: path.to_owned(),
             owner,
@@ -85,8 +85,11 @@ fn sockets(cluster: &Cluster, options: &StartOptions) -> Result<Listening, Start
         if directory.as_str().starts_with('@') {
             continue;
         }
-        SocketPath::new(directory, listening.port)
-            .map_err(|error| StartErrorKind::SocketPathTooLong { path: error.path })?;
+        SocketPath::new(directory, listening.port).map_err(|error| {
+            StartErrorKind::SocketPathTooLong {
+                path: error.path().to_owned(),
+            }
+        })?;
         let unusable = |cause| StartErrorKind::SocketDirectory {
             path: Utf8PathBuf::from(directory),
             cause,

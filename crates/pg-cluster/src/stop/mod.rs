@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use pg_proc::{
-    Deadline, FindError, Orphans, Pid, Postmaster, SignalError, SignalErrorKind, WaitError,
-    WaitErrorKind,
+    Deadline, FindError, Orphans, Pid, Postmaster, SignalError, WaitError, WaitErrorKind,
 };
 
 pub use self::escalation::{Escalation, StopMode};
@@ -129,7 +128,7 @@ impl Cluster {
                         took: begun.elapsed(),
                     });
                 }
-                Err(error) if matches!(error.kind, WaitErrorKind::TimedOut(_)) => {}
+                Err(error) if matches!(error.kind(), WaitErrorKind::TimedOut(_)) => {}
                 Err(error) => return Err(failed(StopErrorKind::Kill(error))),
             }
         }
@@ -165,10 +164,10 @@ impl Cluster {
             return Ok(());
         };
         end(orphans).map_err(|error| {
-            let kind = match error.kind {
+            let kind = match error.kind() {
                 WaitErrorKind::TimedOut(_) => StopErrorKind::Timeout {
-                    pid: error.pid,
-                    waited: error.waited,
+                    pid: error.pid(),
+                    waited: error.waited(),
                     holders: Vec::new(),
                 },
                 _ => StopErrorKind::Kill(error),
@@ -338,7 +337,7 @@ impl StopError {
             StopErrorKind::Held(_) => {
                 "stop that process as its own user, or end it if it is `postgres --single`"
             }
-            StopErrorKind::Signal(error) => return not_permitted(error),
+            StopErrorKind::Signal(error) => return error.hint(),
             StopErrorKind::Suspended(_) => {
                 "SIGCONT lets it go on (`kill -CONT`, `docker unpause`), and it obeys the signals then; `Cluster::kill` ends it"
             }
@@ -349,10 +348,4 @@ impl StopError {
         };
         Some(hint.into())
     }
-}
-
-/// What may help where a process could not be signalled.
-pub(crate) fn not_permitted(error: &SignalError) -> Option<Cow<'static, str>> {
-    matches!(error.kind, SignalErrorKind::NotPermitted)
-        .then_some("only the account that a server runs as, and root, may signal it".into())
 }

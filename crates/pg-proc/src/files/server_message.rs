@@ -132,6 +132,9 @@ impl fmt::Display for ServerMessage {
     }
 }
 
+/// A message can be the cause of an error, as the reason of a program that failed.
+impl std::error::Error for ServerMessage {}
+
 /// The part of a message that a line continues.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Part {

@@ -147,10 +147,7 @@ impl Postmaster {
 const ATTEMPTS: usize = 5;
 
 pub(crate) fn find(data_directory: &Utf8Path, means: Means) -> Result<Found, FindError> {
-    let failed = |kind| FindError {
-        data_directory: data_directory.to_owned(),
-        kind,
-    };
+    let failed = |kind| FindError::new(data_directory, kind);
     let directory = match DirectoryId::of(data_directory) {
         Ok(id) => id,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
@@ -185,7 +182,7 @@ fn read(data_directory: &Utf8Path) -> Result<Read, FindErrorKind> {
     match PidFile::read(data_directory) {
         Ok(None) => Ok(Read::Absent),
         Ok(Some(file)) => Ok(Read::File(file)),
-        Err(e) if matches!(e.kind, PidFileErrorKind::Read(_)) => Err(FindErrorKind::PidFile(e)),
+        Err(e) if matches!(e.kind(), PidFileErrorKind::Read(_)) => Err(FindErrorKind::PidFile(e)),
         Err(e) => Ok(Read::Bad(e.to_string())),
     }
 }
@@ -310,30 +307,42 @@ fn running(process: Process, path: &Utf8Path, means: Means) -> Found {
     })
 }
 
-/// The state of a data directory could not be found out.
-#[derive(Debug)]
-#[non_exhaustive]
+/// The server of a data directory could not be determined.
+#[derive(Debug, Error)]
+#[error("failed to find the server of {data_directory}")]
 pub struct FindError {
-    /// The data directory.
-    pub data_directory: Utf8PathBuf,
-    /// What went wrong.
-    pub kind: FindErrorKind,
+    data_directory: Utf8PathBuf,
+    #[source]
+    kind: FindErrorKind,
 }
 
-error_with_kind!(FindError, |e, f| write!(
-    f,
-    "failed to find the server of {}: {}",
-    e.data_directory, e.kind
-));
+impl FindError {
+    pub(crate) fn new(data_directory: &Utf8Path, kind: FindErrorKind) -> Self {
+        Self {
+            data_directory: data_directory.to_owned(),
+            kind,
+        }
+    }
 
-/// What kept the state of a data directory from being found out.
+    /// The data directory.
+    pub fn data_directory(&self) -> &Utf8Path {
+        &self.data_directory
+    }
+
+    /// The reason.
+    pub const fn kind(&self) -> &FindErrorKind {
+        &self.kind
+    }
+}
+
+/// Why the server of a data directory could not be determined.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum FindErrorKind {
-    /// The directory cannot be looked at, or is none.
+    /// The path cannot be read or is not a directory.
     #[error("the directory cannot be read")]
     Directory(#[source] io::Error),
     /// The lock file cannot be read.
-    #[error("its lock file cannot be read")]
-    PidFile(#[source] PidFileError),
+    #[error(transparent)]
+    PidFile(PidFileError),
 }

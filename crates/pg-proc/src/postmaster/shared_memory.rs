@@ -1,5 +1,6 @@
 //! Releasing the shared memory that a killed server has left behind.
 
+use std::borrow::Cow;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 
@@ -39,7 +40,7 @@ pub struct Released {
 ///
 /// # Errors
 ///
-/// The directory has a server, processes are attached, or the segment belongs to somebody else.
+/// The directory has a server, processes are attached, or the segment was made for another data directory.
 pub fn release_shared_memory(
     data_directory: impl AsRef<Utf8Path>,
 ) -> Result<Released, SharedMemoryError> {
@@ -85,45 +86,62 @@ pub fn release_shared_memory(
     }
 }
 
-/// Shared memory that was not given back.
-#[derive(Debug)]
-#[non_exhaustive]
+/// The shared memory of a data directory was not released.
+#[derive(Debug, Error)]
+#[error("failed to release the shared memory of {data_directory}")]
 pub struct SharedMemoryError {
-    /// The data directory.
-    pub data_directory: Utf8PathBuf,
-    /// Why not.
-    pub kind: SharedMemoryErrorKind,
+    data_directory: Utf8PathBuf,
+    #[source]
+    kind: SharedMemoryErrorKind,
 }
 
-error_with_kind!(SharedMemoryError, |e, f| write!(
-    f,
-    "failed to release the shared memory of {}: {}",
-    e.data_directory, e.kind
-));
+impl SharedMemoryError {
+    /// The data directory.
+    pub fn data_directory(&self) -> &Utf8Path {
+        &self.data_directory
+    }
 
-/// Why shared memory was not given back.
+    /// The reason.
+    pub const fn kind(&self) -> &SharedMemoryErrorKind {
+        &self.kind
+    }
+
+    /// Advice, if there is any.
+    pub fn hint(&self) -> Option<Cow<'_, str>> {
+        let hint = match &self.kind {
+            SharedMemoryErrorKind::Running(_) => "stop the server first",
+            SharedMemoryErrorKind::InUse { .. } => {
+                "end the child processes that the server left behind first"
+            }
+            _ => return None,
+        };
+        Some(hint.into())
+    }
+}
+
+/// Why shared memory was not released.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SharedMemoryErrorKind {
-    /// The server runs, or may run.
+    /// The server is running, or may be.
     #[error("process {0} holds the data directory")]
     Running(Pid),
-    /// Processes use it, most likely [`Orphans`](crate::Orphans).
-    #[error("{attached} processes are attached to it")]
+    /// Processes use the segment, most likely [`Orphans`](crate::Orphans).
+    #[error("{attached} processes are attached to the segment")]
     InUse {
-        /// How many.
+        /// The number of processes.
         attached: u64,
     },
     /// The segment that the lock file names was not made for this data directory.
-    #[error("the segment belongs to somebody else")]
+    #[error("the segment was made for another data directory")]
     NotOurs,
-    /// Whether the server runs could not be found out.
+    /// The server of the data directory could not be determined.
     #[error(transparent)]
     Find(FindError),
-    /// The lock file could not be read.
-    #[error("its lock file is of no use")]
+    /// The lock file could not be read, or is damaged.
+    #[error("the lock file cannot be used")]
     LockFile(#[source] PidFileErrorKind),
     /// The directory or a segment could not be read or removed.
-    #[error("the system refused")]
+    #[error("the directory or a segment cannot be accessed")]
     System(#[source] io::Error),
 }

@@ -12,6 +12,8 @@
 //! adopts the child processes that a crashed postmaster leaves behind, so that "all gone" is a fact
 //! and not a guess.
 //!
+//! When there has been nothing to watch for a second it exits; the next order starts another one.
+//!
 //! Should the warden itself be killed, the kernel sends each bound program a signal (Linux; that
 //! this is tied to a thread does not matter for a process with one thread). Elsewhere such a server
 //! would be left behind.

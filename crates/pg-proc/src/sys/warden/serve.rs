@@ -14,6 +14,10 @@ use super::program::Watched;
 use super::start::MAX_DESCRIPTORS;
 use crate::sys::fork::{self, MAX_KEPT};
 
+/// How long it stays when there is nothing to watch. Starting it takes less than a millisecond; but
+/// one test after the other need not do so.
+const IDLE_MS: i64 = 1000;
+
 /// The warden's whole world.
 struct Warden {
     control: RawFd,
@@ -30,7 +34,7 @@ struct Warden {
     may_have_ended: bool,
 }
 
-/// Serves until the owner is gone and nothing is left to watch. Async-signal-safe, and never
+/// Serves until nothing is left to watch, and for a while after that. Async-signal-safe, and never
 /// returns.
 pub(super) fn run(control: RawFd, limit: RawFd) -> ! {
     let mut wake = [-1; 2];
@@ -74,7 +78,10 @@ pub(super) fn run(control: RawFd, limit: RawFd) -> ! {
 impl Warden {
     fn serve(&mut self) {
         loop {
-            self.sleep();
+            let is_quiet = self.sleep();
+            if is_quiet && self.is_idle() {
+                self.retire();
+            }
             self.take_orders();
             self.hear_owners();
             self.collect_ended();
@@ -87,6 +94,17 @@ impl Warden {
                 return;
             }
         }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.programs.as_slice().is_empty() && self.guards.as_slice().is_empty()
+    }
+
+    /// Takes no more orders from the owner, which starts another warden when it has one. Those that
+    /// it has sent before this can still be read.
+    fn retire(&self) {
+        // SAFETY: a descriptor of this process, or none.
+        unsafe { libc::shutdown(self.control, libc::SHUT_RDWR) };
     }
 
     fn hear_owners(&mut self) {
@@ -202,9 +220,13 @@ impl Warden {
             || self.guards.as_slice().iter().any(|guard| guard.is(pid))
     }
 
-    fn sleep(&mut self) {
+    /// Waits until there is something to do; returns whether nothing has happened.
+    fn sleep(&mut self) -> bool {
         let now = fork::now_ms();
-        let mut until = i64::MAX;
+        let mut until = match self.is_idle() {
+            true => now.saturating_add(IDLE_MS),
+            false => i64::MAX,
+        };
         self.waiting.clear();
         let mut wait_for = |fd, events| {
             // A negative number is passed over.
@@ -230,7 +252,9 @@ impl Warden {
         };
         let waiting = self.waiting.as_mut_slice();
         // SAFETY: the list is valid for its length.
-        unsafe { libc::poll(waiting.as_mut_ptr(), waiting.len() as libc::nfds_t, timeout) };
+        let ready =
+            unsafe { libc::poll(waiting.as_mut_ptr(), waiting.len() as libc::nfds_t, timeout) };
+        let is_quiet = ready == 0;
         let mut ready = self.waiting.as_slice().iter().map(|fd| fd.revents != 0);
         let (_, is_woken) = (ready.next(), ready.next());
         for (program, is_ready) in self.programs.as_mut_slice().iter_mut().zip(&mut ready) {
@@ -242,6 +266,7 @@ impl Warden {
         self.may_have_ended = is_woken == Some(true);
         let mut bytes = [0; 64];
         while self.may_have_ended && fork::read(self.wake, &mut bytes) > 0 {}
+        is_quiet
     }
 
     fn take_orders(&mut self) {

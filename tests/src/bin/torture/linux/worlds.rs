@@ -36,7 +36,9 @@ pub(crate) fn life(cluster: &Cluster, sockets: &str, ownership: Ownership) -> Re
         matches!(second, Started::AlreadyRunning(p) if p == pid),
         "{second:?}"
     );
-    again()?.restart(&Escalation::fast(), &options)?;
+    // What is bound is bound to this object.
+    let restarter = again()?;
+    restarter.restart(&Escalation::fast(), &options)?;
     let handle = cluster.pid()?;
     ensure!(
         handle.is_some_and(|new| new != pid),

@@ -6,7 +6,10 @@
 //! pgconf set [--stdout] FILE NAME=VALUE...
 //! pgconf unset [--stdout] FILE NAME...
 //! pgconf explain [--auto] FILE NAME
+//! pgconf hba|ident COMMAND ...
 //! ```
+//!
+//! The commands for `pg_hba.conf` and `pg_ident.conf` are described in `hba.rs` and `ident.rs`.
 //!
 //! `dump` prints what a server reads, one JSON object a line, following includes; `--auto` reads
 //! `postgresql.auto.conf` beside the file last. `set` and `unset` change the file itself, or with
@@ -16,6 +19,10 @@
 //! not set; 2 for an error of usage or of the system, told on the standard error stream.
 
 #![allow(clippy::print_stderr, reason = "a command-line program")]
+
+mod arguments;
+mod hba;
+mod ident;
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -34,15 +41,22 @@ const USAGE: &str = "usage: pgconf dump [--auto] [--major N] FILE...
        pgconf get [--auto] [--major N] FILE NAME...
        pgconf set [--stdout] FILE NAME=VALUE...
        pgconf unset [--stdout] FILE NAME...
-       pgconf explain [--auto] [--major N] FILE NAME";
+       pgconf explain [--auto] [--major N] FILE NAME
+       pgconf hba list|check|explain|add|remove ...
+       pgconf ident list|check|explain|add|remove ...";
 
 type Failure = Box<dyn std::error::Error>;
 
 fn main() -> ExitCode {
     let mut out = BufWriter::new(io::stdout().lock());
-    let done = Command::from_args(std::env::args_os().skip(1))
-        .and_then(|command| command.run(&mut out))
-        .and_then(|success| Ok(out.flush().map(|()| success)?));
+    let mut args = std::env::args_os().skip(1).peekable();
+    let family = args.peek().cloned().unwrap_or_default();
+    let done = match family.as_bytes() {
+        b"hba" => hba::run(args.skip(1), &mut out),
+        b"ident" => ident::run(args.skip(1), &mut out),
+        _ => Command::from_args(args).and_then(|command| command.run(&mut out)),
+    };
+    let done = done.and_then(|success| Ok(out.flush().map(|()| success)?));
     match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
@@ -196,38 +210,42 @@ impl Command {
             .read(file)?)
     }
 
-    /// Puts the document in the place of the file in one step, so that a server that reads it
-    /// meanwhile sees the one or the other.
     fn write(&self, file: &Path, document: &Document, out: &mut impl Write) -> Result<(), Failure> {
-        if self.stdout {
-            return Ok(out.write_all(document.as_bytes())?);
-        }
-        let file = fs::canonicalize(file)?;
-        // A link to /dev/null switches a file off; root could replace the device.
-        if !file.is_file() {
-            return Err(format!("{} is not a regular file", file.display()).into());
-        }
-        let mut name = file.file_name().unwrap_or(OsStr::new("pgconf")).to_owned();
-        name.push(format!(".{}.tmp", std::process::id()));
-        let temporary = file.with_file_name(name);
-        let old = fs::metadata(&file)?;
-        let mut options = fs::OpenOptions::new();
-        let mut new = options
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&temporary)?;
-        let written = keep_owner(&new, &old)
-            .and_then(|()| new.set_permissions(old.permissions()))
-            .and_then(|()| new.write_all(document.as_bytes()))
-            .and_then(|()| new.sync_all())
-            .and_then(|()| fs::rename(&temporary, &file));
-        if let Err(error) = written {
-            fs::remove_file(&temporary)?;
-            return Err(error.into());
-        }
-        Ok(())
+        write(file, document.as_bytes(), self.stdout, out)
     }
+}
+
+/// Puts the text in the place of the file in one step, so that a server that reads it meanwhile
+/// sees the one or the other. With `stdout` only prints it.
+fn write(file: &Path, text: &[u8], stdout: bool, out: &mut impl Write) -> Result<(), Failure> {
+    if stdout {
+        return Ok(out.write_all(text)?);
+    }
+    let file = fs::canonicalize(file)?;
+    // A link to /dev/null switches a file off; root could replace the device.
+    if !file.is_file() {
+        return Err(format!("{} is not a regular file", file.display()).into());
+    }
+    let mut name = file.file_name().unwrap_or(OsStr::new("pgconf")).to_owned();
+    name.push(format!(".{}.tmp", std::process::id()));
+    let temporary = file.with_file_name(name);
+    let old = fs::metadata(&file)?;
+    let mut options = fs::OpenOptions::new();
+    let mut new = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&temporary)?;
+    let written = keep_owner(&new, &old)
+        .and_then(|()| new.set_permissions(old.permissions()))
+        .and_then(|()| new.write_all(text))
+        .and_then(|()| new.sync_all())
+        .and_then(|()| fs::rename(&temporary, &file));
+    if let Err(error) = written {
+        fs::remove_file(&temporary)?;
+        return Err(error.into());
+    }
+    Ok(())
 }
 
 /// A server cannot read what root has made its own, so a file that cannot be given to the owner of

@@ -1,0 +1,173 @@
+//! Addresses of clients, as `getaddrinfo` with `AI_NUMERICHOST` reads and `getnameinfo` shows them.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// The clients that a rule is for, by where they come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Address<'a> {
+    /// `all`: any address.
+    All,
+    /// `samehost`: an address of the server's machine.
+    SameHost,
+    /// `samenet`: an address in a network that the server's machine is in.
+    SameNet,
+    /// The addresses that are the same as this one where the mask has ones.
+    Network(Network),
+    /// The addresses that the host of that name has; with a dot before it, all below a domain.
+    Host(&'a [u8]),
+}
+
+/// An address and a mask, which are of the same family.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Network {
+    address: IpAddr,
+    mask: IpAddr,
+}
+
+impl Network {
+    /// The addresses that are the same as `address` where `mask` has ones. None if one is of
+    /// version 4 and the other of version 6.
+    #[must_use]
+    pub fn new(address: IpAddr, mask: IpAddr) -> Option<Self> {
+        (address.is_ipv4() == mask.is_ipv4()).then_some(Self { address, mask })
+    }
+
+    /// The address as written, which may have ones where the mask has none.
+    #[must_use]
+    pub fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// The mask, which need not be a row of ones before zeros.
+    #[must_use]
+    pub fn mask(&self) -> IpAddr {
+        self.mask
+    }
+
+    /// Returns whether an address is in the network. Source: `pg_range_sockaddr` in ifaddr.c.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match (address, self.address, self.mask) {
+            (IpAddr::V4(address), IpAddr::V4(net), IpAddr::V4(mask)) => {
+                (address.to_bits() ^ net.to_bits()) & mask.to_bits() == 0
+            }
+            (IpAddr::V6(address), IpAddr::V6(net), IpAddr::V6(mask)) => {
+                (address.to_bits() ^ net.to_bits()) & mask.to_bits() == 0
+            }
+            _ => false,
+        }
+    }
+
+    /// Returns whether all addresses of the other are in this one.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        let is_looser = match (self.mask, other.mask) {
+            (IpAddr::V4(ours), IpAddr::V4(theirs)) => ours & theirs == ours,
+            (IpAddr::V6(ours), IpAddr::V6(theirs)) => ours & theirs == ours,
+            _ => false,
+        };
+        is_looser && self.contains(other.address)
+    }
+}
+
+impl fmt::Debug for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", shown(self.address), shown(self.mask))
+    }
+}
+
+/// The text of an address, as the server's views have it.
+///
+/// Source: `inet_ntop`, which writes the last four bytes with dots where only zeros precede them.
+pub(crate) fn shown(address: IpAddr) -> String {
+    match address {
+        IpAddr::V6(v6) if v6.segments()[..6] == [0; 6] && v6.segments()[6] != 0 => {
+            format!("::{}", Ipv4Addr::from_bits(v6.to_bits() as u32))
+        }
+        _ => address.to_string(),
+    }
+}
+
+/// What `getaddrinfo` takes for an address, and not for a name.
+///
+/// DIFFERENCE: any word after `%` is taken for the name of an interface; the server looks whether
+/// its machine has one.
+pub(crate) fn parse(text: &[u8]) -> Option<IpAddr> {
+    // Most names are seen to be none at a glance.
+    if let Some(b'0'..=b'9') = text.first() {
+        if let Some(v4) = parse_v4(text) {
+            return Some(v4.into());
+        }
+    }
+    if !text.contains(&b':') {
+        return None;
+    }
+    let text = std::str::from_utf8(text).ok()?;
+    let (address, scope) = match text.split_once('%') {
+        Some((address, scope)) => (address, Some(scope)),
+        None => (text, None),
+    };
+    let v6: Ipv6Addr = address.parse().ok()?;
+    let is_local = v6.segments()[0] & 0xffc0 == 0xfe80 || v6.segments()[0] & 0xff0f == 0xff02;
+    let is_scope = scope.is_none_or(|scope| {
+        let is_number = scope.parse::<u32>().is_ok() && !scope.starts_with('+');
+        is_number || is_local && !scope.is_empty()
+    });
+    is_scope.then_some(v6.into())
+}
+
+/// Source: `inet_aton`: one to four numbers, decimal, octal or hexadecimal, of which the last takes
+/// all bytes that are left.
+fn parse_v4(text: &[u8]) -> Option<Ipv4Addr> {
+    let mut address = 0_u32;
+    let mut parts = text.split(|&byte| byte == b'.').peekable();
+    let mut bytes = 0;
+    while let Some(part) = parts.next() {
+        let value = number(part)?;
+        if parts.peek().is_none() {
+            let most = u32::MAX.checked_shr(8 * bytes).unwrap_or(0);
+            return (value <= most).then(|| Ipv4Addr::from_bits(address | value));
+        }
+        if bytes == 3 {
+            return None;
+        }
+        address |= u32::from(u8::try_from(value).ok()?) << (24 - 8 * bytes);
+        bytes += 1;
+    }
+    None
+}
+
+fn number(text: &[u8]) -> Option<u32> {
+    let (digits, radix) = match text {
+        [b'0', b'x' | b'X', digits @ ..] if !digits.is_empty() => (digits, 16),
+        [b'0', digits @ ..] if !digits.is_empty() => (digits, 8),
+        [] => return None,
+        digits => (digits, 10),
+    };
+    digits.iter().try_fold(0_u32, |number, &byte| {
+        let digit = char::from(byte).to_digit(radix)?;
+        number.checked_mul(radix)?.checked_add(digit)
+    })
+}
+
+/// The mask of that many ones. Source: `pg_sockaddr_cidr_mask` in ip.c.
+pub(crate) fn cidr_mask(bits: &[u8], of: IpAddr) -> Option<IpAddr> {
+    let text = std::str::from_utf8(bits).ok()?;
+    // As strtol does.
+    let text = text.trim_start_matches([' ', '\t', '\n', '\u{b}', '\u{c}', '\r']);
+    let bits: u32 = match text.strip_prefix('-') {
+        Some(rest) => (rest.parse::<u32>() == Ok(0) && !rest.starts_with('+')).then_some(0)?,
+        None => text.parse().ok()?,
+    };
+    match of {
+        IpAddr::V4(_) if bits <= 32 => {
+            Some(Ipv4Addr::from_bits(u32::MAX.checked_shl(32 - bits).unwrap_or(0)).into())
+        }
+        IpAddr::V6(_) if bits <= 128 => {
+            Some(Ipv6Addr::from_bits(u128::MAX.checked_shl(128 - bits).unwrap_or(0)).into())
+        }
+        _ => None,
+    }
+}

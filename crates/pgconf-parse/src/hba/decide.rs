@@ -1,0 +1,505 @@
+//! Which rule decides on a connection: `check_hba`, with "it depends" where a fact is not given.
+
+use std::net::IpAddr;
+
+use crate::hba::address::{Address, Network};
+use crate::hba::method::ConnectionType;
+use crate::hba::parse_line;
+use crate::hba::rules::{Rule, RuleName, Rules};
+
+/// Somebody who wants to connect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    address: Option<IpAddr>,
+    encryption: Encryption,
+    database: Vec<u8>,
+    user: Vec<u8>,
+    is_replication: bool,
+}
+
+/// How a connection over TCP is encrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Encryption {
+    /// Not at all.
+    None,
+    /// By TLS.
+    Tls,
+    /// By GSSAPI.
+    Gss,
+}
+
+impl Attempt {
+    /// Over the Unix socket.
+    pub fn local(database: impl Into<Vec<u8>>, user: impl Into<Vec<u8>>) -> Self {
+        Self {
+            address: None,
+            encryption: Encryption::None,
+            database: database.into(),
+            user: user.into(),
+            is_replication: false,
+        }
+    }
+
+    /// Over TCP, from that address, not encrypted.
+    pub fn host(
+        address: impl Into<IpAddr>,
+        database: impl Into<Vec<u8>>,
+        user: impl Into<Vec<u8>>,
+    ) -> Self {
+        Self {
+            address: Some(address.into()),
+            ..Self::local(database, user)
+        }
+    }
+
+    /// Encrypted in this way.
+    #[must_use]
+    pub fn encrypted(mut self, encryption: Encryption) -> Self {
+        self.encryption = encryption;
+        self
+    }
+
+    /// For physical replication, to which only the keyword `replication` applies. Logical
+    /// replication names a database, and is like any other connection.
+    #[must_use]
+    pub fn replication(mut self) -> Self {
+        self.is_replication = true;
+        self
+    }
+
+    /// The address of the client; none over a Unix socket.
+    #[must_use]
+    pub fn address(&self) -> Option<IpAddr> {
+        self.address
+    }
+
+    /// The database.
+    #[must_use]
+    pub fn database(&self) -> &[u8] {
+        &self.database
+    }
+
+    /// The user of the database.
+    #[must_use]
+    pub fn user(&self) -> &[u8] {
+        &self.user
+    }
+}
+
+/// What the server would find out, as far as it is known.
+///
+/// ```
+/// use pgconf_parse::hba::Facts;
+///
+/// let facts = Facts::new().member_of(["admins"]).host_name("db.example.com", ["10.0.0.7".parse()?]);
+/// # Ok::<(), std::net::AddrParseError>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    roles: Option<Vec<Vec<u8>>>,
+    host: Option<Host>,
+    networks: Option<Vec<Network>>,
+}
+
+#[derive(Clone, Debug)]
+struct Host {
+    name: Option<Vec<u8>>,
+    addresses: Vec<IpAddr>,
+}
+
+impl Facts {
+    /// Nothing is known.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// All roles that the user is a member of, directly or by way of others. The user itself need
+    /// not be among them. A superuser is a member only of those that were granted to it.
+    ///
+    /// Source: `is_member_of_role_nosuper` in acl.c.
+    #[must_use]
+    pub fn member_of<R: Into<Vec<u8>>>(mut self, roles: impl IntoIterator<Item = R>) -> Self {
+        self.roles = Some(roles.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// The name that the client's address resolves to, and the addresses that the name resolves
+    /// to. If the client's is not among them, the server does not believe in the name.
+    ///
+    /// Source: `check_hostname` in hba.c.
+    #[must_use]
+    pub fn host_name(
+        mut self,
+        name: impl Into<Vec<u8>>,
+        addresses: impl IntoIterator<Item = IpAddr>,
+    ) -> Self {
+        self.host = Some(Host {
+            name: Some(name.into()),
+            addresses: addresses.into_iter().collect(),
+        });
+        self
+    }
+
+    /// The client's address does not resolve to a name.
+    #[must_use]
+    pub fn no_host_name(mut self) -> Self {
+        self.host = Some(Host {
+            name: None,
+            addresses: Vec::new(),
+        });
+        self
+    }
+
+    /// The addresses of the server's machine with the masks of their networks.
+    #[must_use]
+    pub fn interfaces(mut self, networks: impl IntoIterator<Item = Network>) -> Self {
+        self.networks = Some(networks.into_iter().collect());
+        self
+    }
+
+    /// Source: `is_member` in hba.c.
+    pub(crate) fn is_member(&self, user: &[u8], role: &[u8]) -> Answer {
+        if user == role {
+            return Answer::Yes;
+        }
+        match &self.roles {
+            Some(roles) => Answer::from(roles.iter().any(|known| known == role)),
+            None => Answer::Unknown(Fact::Membership(role.to_vec())),
+        }
+    }
+}
+
+/// What a decision depends on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fact {
+    /// Whether the user is a member of this role.
+    Membership(Vec<u8>),
+    /// The name of the client's host.
+    HostName,
+    /// The addresses of the server's machine, and its networks.
+    Interfaces,
+    /// Whether a name matches this regular expression, which is more than can be evaluated.
+    Regex(Vec<u8>),
+    /// What the list in this file says, which was not read.
+    List(Vec<u8>),
+}
+
+/// Who decides on an attempt.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Decision<'a> {
+    /// This rule applies: its method has to be passed, and nothing that follows is looked at.
+    Rule(Rule<'a>),
+    /// No rule applies, so that the server refuses.
+    NoRule,
+    /// Whether this rule applies, depends on a fact; no rule before it does.
+    DependsOn(Rule<'a>, Fact),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Yes,
+    No,
+    Unknown(Fact),
+}
+
+impl From<bool> for Answer {
+    fn from(is: bool) -> Self {
+        if is { Self::Yes } else { Self::No }
+    }
+}
+
+impl Answer {
+    /// Whether one of a list applies.
+    fn any(answers: impl Iterator<Item = Self>) -> Self {
+        let mut all = Self::No;
+        for answer in answers {
+            match answer {
+                Self::Yes => return Self::Yes,
+                Self::Unknown(_) if all == Self::No => all = answer,
+                _ => {}
+            }
+        }
+        all
+    }
+}
+
+impl Rules {
+    /// Returns which rule decides on an attempt. Rules that are in error are passed over; see
+    /// [`is_accepted`](Self::is_accepted).
+    ///
+    /// ```
+    /// use std::net::Ipv4Addr;
+    /// use pgconf_parse::hba::{Attempt, Decision, Fact, Facts, Rules, Server};
+    ///
+    /// let rules = Rules::parse(
+    ///     "local all all peer\n\
+    ///      host app +staff 10.0.0.0/8 scram-sha-256\n\
+    ///      host all all 10.0.0.0/8 reject\n",
+    ///     &Server::default(),
+    /// );
+    /// let attempt = Attempt::host(Ipv4Addr::new(10, 0, 0, 7), "app", "bob");
+    /// let Decision::DependsOn(rule, fact) = rules.decide(&attempt, &Facts::new()) else { panic!() };
+    /// assert_eq!((rule.line(), fact), (2, Fact::Membership(b"staff".to_vec())));
+    ///
+    /// let Decision::Rule(rule) = rules.decide(&attempt, &Facts::new().member_of(["guests"])) else { panic!() };
+    /// assert_eq!(rule.line(), 3);
+    /// ```
+    #[must_use]
+    pub fn decide(&self, attempt: &Attempt, facts: &Facts) -> Decision<'_> {
+        for rule in self.rules() {
+            match applies(&rule, attempt, facts) {
+                Answer::Yes => return Decision::Rule(rule),
+                Answer::No => {}
+                Answer::Unknown(fact) => return Decision::DependsOn(rule, fact),
+            }
+        }
+        Decision::NoRule
+    }
+}
+
+/// Source: one turn of the loop in `check_hba`. What is certain comes first, so that a rule does
+/// not depend on a fact if it does not apply anyway.
+pub(crate) fn applies(rule: &Rule<'_>, attempt: &Attempt, facts: &Facts) -> Answer {
+    if !connects(rule, attempt) {
+        return Answer::No;
+    }
+    let databases = Answer::any(rule.databases().map(|name| database(name, attempt, facts)));
+    if databases == Answer::No {
+        return Answer::No;
+    }
+    let users = Answer::any(rule.users().map(|name| user(name, &attempt.user, facts)));
+    if users == Answer::No {
+        return Answer::No;
+    }
+    let address = address(rule, attempt, facts);
+    match (address, databases, users) {
+        (Answer::No, ..) => Answer::No,
+        (Answer::Unknown(fact), ..)
+        | (_, Answer::Unknown(fact), _)
+        | (.., Answer::Unknown(fact)) => Answer::Unknown(fact),
+        _ => Answer::Yes,
+    }
+}
+
+fn connects(rule: &Rule<'_>, attempt: &Attempt) -> bool {
+    let is_remote = attempt.address.is_some();
+    let is_tls = attempt.encryption == Encryption::Tls;
+    let is_gss = attempt.encryption == Encryption::Gss;
+    match rule.connection() {
+        ConnectionType::Local => !is_remote,
+        ConnectionType::Host => is_remote,
+        ConnectionType::HostSsl => is_remote && is_tls,
+        ConnectionType::HostNoSsl => is_remote && !is_tls,
+        ConnectionType::HostGssEnc => is_remote && is_gss,
+        ConnectionType::HostNoGssEnc => is_remote && !is_gss,
+    }
+}
+
+fn address(rule: &Rule<'_>, attempt: &Attempt, facts: &Facts) -> Answer {
+    let (Some(address), Some(client)) = (rule.address(), attempt.address) else {
+        return Answer::Yes;
+    };
+    let networks = |is: fn(&Network, IpAddr) -> bool| match &facts.networks {
+        None => Answer::Unknown(Fact::Interfaces),
+        Some(networks) => networks.iter().any(|network| is(network, client)).into(),
+    };
+    match address {
+        Address::All => Answer::Yes,
+        Address::Network(network) => network.contains(client).into(),
+        Address::SameHost => networks(|network, client| network.address() == client),
+        Address::SameNet => networks(Network::contains),
+        Address::Host(pattern) => match &facts.host {
+            None => Answer::Unknown(Fact::HostName),
+            Some(host) => {
+                let is_named = |name: &Vec<u8>| is_host(pattern, name);
+                let is_named = host.name.as_ref().is_some_and(is_named);
+                (is_named && host.addresses.contains(&client)).into()
+            }
+        },
+    }
+}
+
+/// Source: `hostname_match` in hba.c.
+pub(crate) fn is_host(pattern: &[u8], name: &[u8]) -> bool {
+    if pattern.starts_with(b".") {
+        let start = name.len().checked_sub(pattern.len());
+        start.is_some_and(|start| name[start..].eq_ignore_ascii_case(pattern))
+    } else {
+        name.eq_ignore_ascii_case(pattern)
+    }
+}
+
+/// Source: `check_db` in hba.c.
+fn database(name: RuleName<'_>, attempt: &Attempt, facts: &Facts) -> Answer {
+    if attempt.is_replication {
+        return match list(name) {
+            Some(fact) => Answer::Unknown(fact),
+            None => name.is_keyword("replication").into(),
+        };
+    }
+    if !name.is_quoted() {
+        match name.text() {
+            b"all" => return Answer::Yes,
+            b"sameuser" => return (attempt.database == attempt.user).into(),
+            b"samerole" | b"samegroup" => {
+                return facts.is_member(&attempt.user, &attempt.database);
+            }
+            b"replication" => return Answer::No,
+            _ => {}
+        }
+    }
+    spelled(name, &attempt.database)
+}
+
+/// Source: `check_role` in hba.c.
+fn user(name: RuleName<'_>, user: &[u8], facts: &Facts) -> Answer {
+    match name.members_of() {
+        Some(role) => facts.is_member(user, role),
+        None if name.is_keyword("all") => Answer::Yes,
+        None => spelled(name, user),
+    }
+}
+
+fn spelled(name: RuleName<'_>, wanted: &[u8]) -> Answer {
+    if let Some(fact) = list(name) {
+        return Answer::Unknown(fact);
+    }
+    match (name.regex(), name.compiled()) {
+        (Some(pattern), Some(regex)) => match regex.is_match(wanted) {
+            Some(is) => is.into(),
+            None => Answer::Unknown(Fact::Regex(pattern.to_vec())),
+        },
+        _ => (name.text() == wanted).into(),
+    }
+}
+
+/// A list that is only named, for the file was read alone.
+fn list(name: RuleName<'_>) -> Option<Fact> {
+    let is_list = !name.is_quoted() && name.text().len() > 1;
+    let file = name.text().strip_prefix(b"@").filter(|_| is_list)?;
+    Some(Fact::List(file.to_vec()))
+}
+
+/// A rule that can never apply.
+#[derive(Clone, Copy, Debug)]
+pub struct Shadowed<'a> {
+    rule: Rule<'a>,
+    reason: Shadow<'a>,
+}
+
+/// Why a rule can never apply.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Shadow<'a> {
+    /// Whatever it applies to, this rule before it applies to.
+    Covered(Rule<'a>),
+    /// The server does not encrypt connections in this way; the reason in its words.
+    Encryption(&'static str),
+}
+
+impl<'a> Shadowed<'a> {
+    /// The rule.
+    #[must_use]
+    pub fn rule(&self) -> Rule<'a> {
+        self.rule
+    }
+
+    /// The reason.
+    #[must_use]
+    pub fn reason(&self) -> Shadow<'a> {
+        self.reason
+    }
+}
+
+impl Rules {
+    /// The rules that can never apply, each with the reason.
+    ///
+    /// One earlier rule has to cover all that the rule is for; several that do so together are not
+    /// found, nor names of hosts in networks, nor members of a role in another role.
+    ///
+    /// ```
+    /// use pgconf_parse::hba::{Rules, Server, Shadow};
+    ///
+    /// let rules = Rules::parse("host all all 10.0.0.0/8 md5\nhostssl app bob 10.1.0.0/16 reject\n", &Server::default());
+    /// let shadowed = rules.shadowed();
+    /// assert_eq!(shadowed[0].rule().line(), 2);
+    /// assert!(matches!(shadowed[0].reason(), Shadow::Covered(by) if by.line() == 1));
+    /// ```
+    #[must_use]
+    pub fn shadowed(&self) -> Vec<Shadowed<'_>> {
+        let mut before: Vec<Rule<'_>> = Vec::new();
+        let mut found = Vec::new();
+        for rule in self.rules() {
+            let reason = match parse_line::cannot_match(rule.connection(), &self.server) {
+                Some(reason) => Some(Shadow::Encryption(reason)),
+                None => {
+                    let by = before.iter().find(|earlier| covers(earlier, &rule));
+                    by.map(|by| Shadow::Covered(*by))
+                }
+            };
+            match reason {
+                Some(reason) => found.push(Shadowed { rule, reason }),
+                None => before.push(rule),
+            }
+        }
+        found
+    }
+}
+
+fn covers(earlier: &Rule<'_>, later: &Rule<'_>) -> bool {
+    let connections = match (earlier.connection(), later.connection()) {
+        (ConnectionType::Host, ConnectionType::Local) => false,
+        (ConnectionType::Host, _)
+        | (ConnectionType::HostNoGssEnc, ConnectionType::HostSsl)
+        | (ConnectionType::HostNoSsl, ConnectionType::HostGssEnc) => true,
+        (one, other) => one == other,
+    };
+    let addresses = || match (earlier.address(), later.address()) {
+        (None | Some(Address::All), _) => true,
+        (Some(Address::Network(one)), Some(Address::Network(other))) => one.covers(&other),
+        (Some(Address::Host(one)), Some(Address::Host(other))) => is_host(one, other),
+        (one, other) => one == other,
+    };
+    connections
+        && addresses()
+        && later.databases().all(|name| {
+            earlier.databases().any(|other| {
+                let all = other.is_keyword("all") && !name.is_keyword("replication");
+                all && list(name).is_none() || covers_name(other, name)
+            })
+        })
+        && later.users().all(|name| {
+            let mut others = earlier.users();
+            others.any(|other| {
+                let is_member = other.members_of() == Some(name.text()) && is_literal(name);
+                other.is_keyword("all") || is_member || covers_name(other, name)
+            })
+        })
+}
+
+fn covers_name(one: RuleName<'_>, other: RuleName<'_>) -> bool {
+    if one.text() == other.text() && is_literal(one) == is_literal(other) {
+        return true;
+    }
+    let regex = one.compiled().filter(|_| is_literal(other));
+    regex.and_then(|regex| regex.is_match(other.text())) == Some(true)
+}
+
+/// A name that means nothing but itself.
+fn is_literal(name: RuleName<'_>) -> bool {
+    const KEYWORDS: [&[u8]; 5] = [
+        b"all",
+        b"sameuser",
+        b"samerole",
+        b"samegroup",
+        b"replication",
+    ];
+    name.regex().is_none()
+        && (name.is_quoted()
+            || !(KEYWORDS.contains(&name.text()) || name.text().starts_with(b"+"))
+                && list(name).is_none())
+}

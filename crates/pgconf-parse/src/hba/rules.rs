@@ -1,0 +1,498 @@
+//! The rules of a server: `pg_hba.conf` with all that it includes, as `pg_hba_file_rules` shows it.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::path::Path;
+
+use crate::hba::address::{self, Address};
+use crate::hba::method::{ConnectionType, Method};
+use crate::hba::options::Key;
+use crate::hba::parse_line::{AddressData, Data, Failure, Parsed, parse_line};
+use crate::hba::read_error::ReadError;
+use crate::hba::regex::Regex;
+use crate::hba::server::Server;
+use crate::hba::tokenize::{self, TokenLine, Tokenized};
+use crate::loader::{FileSystem, Loader};
+
+/// The rules that a server makes of a `pg_hba.conf`.
+///
+/// ```
+/// use std::collections::BTreeMap;
+/// use std::path::{Path, PathBuf};
+/// use pgconf_parse::hba::{Method, Rules, Server};
+///
+/// let files = BTreeMap::from([
+///     (PathBuf::from("/data/pg_hba.conf"), b"local @dbs all peer\nhost all all all md6\n".to_vec()),
+///     (PathBuf::from("/data/dbs"), b"app, test\n".to_vec()),
+/// ]);
+/// let rules = Rules::load(&files, Path::new("/data/pg_hba.conf"), &Server::default())?;
+/// let rule = rules.rules().next().unwrap();
+/// assert_eq!((rule.line(), rule.method()), (1, Method::Peer));
+/// assert_eq!(rule.databases().map(|name| name.text()).collect::<Vec<_>>(), [b"app".as_slice(), b"test"]);
+///
+/// assert!(!rules.is_accepted());
+/// let error = rules.rows().find_map(|row| row.error()).unwrap();
+/// assert_eq!(error.to_string(), "invalid authentication method \"md6\"");
+/// assert_eq!((error.line(), error.column()), (2, 18));
+/// # Ok::<(), pgconf_parse::hba::ReadError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Rules {
+    pub(crate) tokens: Tokenized,
+    parsed: Vec<Parsed>,
+    regexes: Vec<(u32, Regex)>,
+    pub(crate) server: Server,
+}
+
+impl Rules {
+    /// Reads the rules from files of this machine.
+    ///
+    /// # Errors
+    ///
+    /// If `file` cannot be read. Whatever else the server would complain about is an error in a
+    /// [row](Self::rows).
+    pub fn read(file: impl AsRef<Path>, server: &Server) -> Result<Self, ReadError> {
+        Self::load(&FileSystem, file.as_ref(), server)
+    }
+
+    /// Reads the rules from wherever the loader gets them. Lists (`@file`) and included files are
+    /// asked for by paths that are made from that of `file`.
+    ///
+    /// DIFFERENCE: more than 10,000 files or 16 MiB of text, and before PostgreSQL 16 lists that
+    /// are nested more than 100 deep, are an error in the line concerned. The server goes on until
+    /// it has no file or no memory left.
+    ///
+    /// # Errors
+    ///
+    /// If `file` cannot be loaded.
+    pub fn load(loader: &dyn Loader, file: &Path, server: &Server) -> Result<Self, ReadError> {
+        let tokens = Tokenized::load(loader, file, server.major)?;
+        Ok(Self::new(tokens, server))
+    }
+
+    /// Reads the text of one file alone. Names of lists keep their `@`, and directives to include
+    /// files are errors, as they are before PostgreSQL 16. What follows 4 GiB is not read.
+    #[must_use]
+    pub fn parse(source: impl Into<Vec<u8>>, server: &Server) -> Self {
+        let tokens = Tokenized::read(None, Path::new(""), source.into(), server.major);
+        Self::new(tokens, server)
+    }
+
+    fn new(tokens: Tokenized, server: &Server) -> Self {
+        let mut regexes = Vec::new();
+        let lines = &tokens.found.lines;
+        let parsed = lines
+            .iter()
+            .map(|line| parse_line(&tokens, line, server, &mut regexes));
+        Self {
+            parsed: parsed.collect(),
+            tokens,
+            regexes,
+            server: server.clone(),
+        }
+    }
+
+    /// The server that they were read for.
+    #[must_use]
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// Every line that says something, in the order in which the server reads them.
+    pub fn rows(&self) -> impl Iterator<Item = Row<'_>> {
+        let mut number = 0;
+        (0..self.parsed.len()).map(move |index| {
+            let row = Row {
+                rules: self,
+                index,
+                number: number + 1,
+            };
+            number += usize::from(row.shown_error().is_none());
+            row
+        })
+    }
+
+    /// The rules that are valid, in the order in which the server tries them.
+    pub fn rules(&self) -> impl Iterator<Item = Rule<'_>> {
+        self.rows().filter_map(|row| row.rule())
+    }
+
+    /// The errors, of each line that has one.
+    pub fn errors(&self) -> impl Iterator<Item = RuleError<'_>> {
+        self.rows().filter_map(|row| row.error())
+    }
+
+    /// Returns whether the server would use these rules. It refuses them all if one line is in
+    /// error, or if there is no rule: at a reload it keeps those that it has, and it does not start.
+    ///
+    /// Source: `load_hba` in hba.c.
+    #[must_use]
+    pub fn is_accepted(&self) -> bool {
+        let all_valid = self
+            .parsed
+            .iter()
+            .all(|parsed| matches!(parsed, Parsed::Rule(..)));
+        all_valid && !self.parsed.is_empty()
+    }
+
+    /// The files that were read, in the order in which they were opened.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.tokens.files.iter().map(|file| file.path.as_path())
+    }
+
+    fn line(&self, index: usize) -> &TokenLine {
+        &self.tokens.found.lines[index]
+    }
+
+    fn names(&self, field: u32) -> impl Iterator<Item = RuleName<'_>> + Clone {
+        let range = self.tokens.found.field(field);
+        range.map(|token| RuleName { rules: self, token })
+    }
+}
+
+/// A line that says something: a rule, an error, or both.
+#[derive(Clone, Copy)]
+pub struct Row<'a> {
+    rules: &'a Rules,
+    index: usize,
+    number: usize,
+}
+
+impl<'a> Row<'a> {
+    /// The server that it was read for.
+    #[must_use]
+    pub fn server(&self) -> &'a Server {
+        &self.rules.server
+    }
+
+    /// The number of the rule, counted from 1 over all files, as the view has it from
+    /// PostgreSQL 16 on. None where it shows an error.
+    #[must_use]
+    pub fn number(&self) -> Option<usize> {
+        self.shown_error().is_none().then_some(self.number)
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn file(&self) -> &'a Path {
+        let line = self.rules.line(self.index);
+        &self.rules.tokens.files[line.file as usize].path
+    }
+
+    /// The line on which it begins, counted from 1, as the server counts.
+    #[must_use]
+    pub fn line(&self) -> usize {
+        self.rules.line(self.index).number as usize
+    }
+
+    /// The rule, if the line is one.
+    #[must_use]
+    pub fn rule(&self) -> Option<Rule<'a>> {
+        match &self.rules.parsed[self.index] {
+            Parsed::Rule(data, _) => Some(Rule { row: *self, data }),
+            Parsed::Error(_) => None,
+        }
+    }
+
+    /// The error, if there is one. A line can be a rule as well: one for TLS on a server without.
+    #[must_use]
+    pub fn error(&self) -> Option<RuleError<'a>> {
+        let failure = match &self.rules.parsed[self.index] {
+            Parsed::Rule(_, failure) => failure.as_deref()?,
+            Parsed::Error(failure) => failure,
+        };
+        Some(RuleError {
+            row: *self,
+            failure,
+        })
+    }
+
+    /// The error as the server's view has it: other words in a few cases, and nothing in some.
+    #[must_use]
+    pub fn shown_error(&self) -> Option<&'a [u8]> {
+        self.error()?.failure.rejection.shown.as_deref()
+    }
+}
+
+impl fmt::Debug for Row<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Row")
+            .field("file", &self.file())
+            .field("line", &self.line())
+            .field("rule", &self.rule())
+            .field("error", &self.error())
+            .finish()
+    }
+}
+
+/// A line that the server rejects.
+#[derive(Clone, Copy)]
+pub struct RuleError<'a> {
+    row: Row<'a>,
+    failure: &'a Failure,
+}
+
+impl<'a> RuleError<'a> {
+    /// The reason in the words of the server's log.
+    #[must_use]
+    pub fn message(&self) -> &'a [u8] {
+        &self.failure.rejection.logged
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn file(&self) -> &'a Path {
+        self.row.file()
+    }
+
+    /// The line of the place, counted from 1. Where lines are continued, it may be one after the
+    /// line that the [row](Row::line) begins on.
+    #[must_use]
+    pub fn line(&self) -> usize {
+        self.position().0
+    }
+
+    /// The column of the place, counted in bytes from 1.
+    #[must_use]
+    pub fn column(&self) -> usize {
+        self.position().1
+    }
+
+    fn position(&self) -> (usize, usize) {
+        let line = self.row.rules.line(self.row.index);
+        self.row.rules.tokens.position(line.file, self.failure.at)
+    }
+
+    /// What could be done about it, in the words of the server's hint where it has one.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        let hint = match self.message() {
+            b"hostssl record cannot match because SSL is disabled" => {
+                "set \"ssl = on\" in postgresql.conf"
+            }
+            b"multiple values specified for connection type" => {
+                "specify exactly one connection type per line"
+            }
+            b"multiple values specified for host address" => "specify one address range per line",
+            b"multiple values specified for authentication type" => {
+                "specify exactly one authentication type per line"
+            }
+            b"end-of-line before netmask specification" => {
+                "specify an address range in CIDR notation, or provide a separate netmask"
+            }
+            _ => return None,
+        };
+        Some(hint)
+    }
+
+    /// Whether the rule is used all the same, for it only can never match.
+    #[must_use]
+    pub fn is_warning(&self) -> bool {
+        self.row.rule().is_some()
+    }
+}
+
+impl fmt::Display for RuleError<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(self.message()))
+    }
+}
+
+impl fmt::Debug for RuleError<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}:{}:{}: {self}",
+            self.file().display(),
+            self.line(),
+            self.column()
+        )
+    }
+}
+
+impl std::error::Error for RuleError<'_> {}
+
+/// A rule that the server accepts.
+#[derive(Clone, Copy)]
+pub struct Rule<'a> {
+    row: Row<'a>,
+    data: &'a Data,
+}
+
+impl<'a> Rule<'a> {
+    pub(crate) fn rules(&self) -> &'a Rules {
+        self.row.rules
+    }
+
+    /// See [`Row::number`].
+    #[must_use]
+    pub fn number(&self) -> Option<usize> {
+        self.row.number()
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn file(&self) -> &'a Path {
+        self.row.file()
+    }
+
+    /// The line on which it begins, counted from 1.
+    #[must_use]
+    pub fn line(&self) -> usize {
+        self.row.line()
+    }
+
+    /// The text as it stands in the file, from its first token to the end of the line.
+    #[must_use]
+    pub fn text(&self) -> &'a [u8] {
+        let line = self.rules().line(self.row.index);
+        let content = &self.rules().tokens.files[line.file as usize].content;
+        &content[line.span.start as usize..line.span.end as usize]
+    }
+
+    /// The connections that it is for.
+    #[must_use]
+    pub fn connection(&self) -> ConnectionType {
+        self.data.connection
+    }
+
+    /// The databases that it is for.
+    pub fn databases(&self) -> impl Iterator<Item = RuleName<'a>> + Clone {
+        self.rules().names(self.data.databases)
+    }
+
+    /// The users that it is for.
+    pub fn users(&self) -> impl Iterator<Item = RuleName<'a>> + Clone {
+        self.rules().names(self.data.users)
+    }
+
+    /// The addresses that it is for; none for Unix sockets.
+    #[must_use]
+    pub fn address(&self) -> Option<Address<'a>> {
+        match self.data.address {
+            AddressData::None => None,
+            AddressData::All => Some(Address::All),
+            AddressData::SameHost => Some(Address::SameHost),
+            AddressData::SameNet => Some(Address::SameNet),
+            AddressData::Network(network) => Some(Address::Network(network)),
+            AddressData::Host(token) => Some(Address::Host(
+                RuleName {
+                    rules: self.rules(),
+                    token,
+                }
+                .text(),
+            )),
+        }
+    }
+
+    /// The address and the mask, as the view's columns have them.
+    #[must_use]
+    pub fn address_columns(&self) -> (Option<Cow<'a, [u8]>>, Option<String>) {
+        let word = |word: &'static str| (Some(Cow::Borrowed(word.as_bytes())), None);
+        match self.address() {
+            None => (None, None),
+            Some(Address::All) => word("all"),
+            Some(Address::SameHost) => word("samehost"),
+            Some(Address::SameNet) => word("samenet"),
+            Some(Address::Host(name)) => (Some(name.into()), None),
+            Some(Address::Network(network)) => (
+                Some(address::shown(network.address()).into_bytes().into()),
+                Some(address::shown(network.mask())),
+            ),
+        }
+    }
+
+    /// The method of authentication. `ident` for Unix sockets is `peer`.
+    #[must_use]
+    pub fn method(&self) -> Method {
+        self.data.method
+    }
+
+    /// The options, in the order and with the values that the view shows.
+    pub fn options(&self) -> impl Iterator<Item = (&'static str, &'a [u8])> {
+        let (data, major) = (self.data, self.rules().server.major);
+        let options = data.options.as_deref();
+        options
+            .into_iter()
+            .flat_map(move |options| options.shown(data.method, major))
+    }
+
+    /// The user name map in `pg_ident.conf` that the method consults, if one is named.
+    #[must_use]
+    pub fn map(&self) -> Option<&'a [u8]> {
+        self.data.options.as_deref()?.get(Key::Map)
+    }
+}
+
+impl fmt::Debug for Rule<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}:{}: {}",
+            self.file().display(),
+            self.line(),
+            String::from_utf8_lossy(self.text())
+        )
+    }
+}
+
+/// A name in the list of databases or of users.
+#[derive(Clone, Copy)]
+pub struct RuleName<'a> {
+    rules: &'a Rules,
+    token: u32,
+}
+
+impl<'a> RuleName<'a> {
+    fn token(&self) -> tokenize::Token {
+        self.rules.tokens.found.tokens[self.token as usize]
+    }
+
+    /// The name without its quotes.
+    #[must_use]
+    pub fn text(&self) -> &'a [u8] {
+        self.rules.tokens.token_text(self.token())
+    }
+
+    /// Whether it begins with a quote, which takes the meaning from keywords and `+`.
+    #[must_use]
+    pub fn is_quoted(&self) -> bool {
+        self.token().quoted
+    }
+
+    /// Whether it is this keyword, and not a name that is spelled like it.
+    #[must_use]
+    pub fn is_keyword(&self, keyword: &str) -> bool {
+        !self.is_quoted() && self.text() == keyword.as_bytes()
+    }
+
+    /// The role whose members are meant, if it begins with `+`.
+    #[must_use]
+    pub fn members_of(&self) -> Option<&'a [u8]> {
+        self.text().strip_prefix(b"+").filter(|_| !self.is_quoted())
+    }
+
+    /// The regular expression, if it begins with a slash and the server is PostgreSQL 16 or later.
+    #[must_use]
+    pub fn regex(&self) -> Option<&'a [u8]> {
+        let is_known = self.rules.server.major >= 16;
+        self.text().strip_prefix(b"/").filter(|_| is_known)
+    }
+
+    pub(crate) fn compiled(&self) -> Option<&'a Regex> {
+        let regexes = &self.rules.regexes;
+        let found = regexes.binary_search_by_key(&self.token, |(token, _)| *token);
+        found.ok().map(|n| &regexes[n].1)
+    }
+}
+
+impl fmt::Debug for RuleName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = String::from_utf8_lossy(self.text());
+        if self.is_quoted() {
+            fmt::Debug::fmt(&text, f)
+        } else {
+            f.write_str(&text)
+        }
+    }
+}

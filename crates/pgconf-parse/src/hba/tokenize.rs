@@ -1,0 +1,551 @@
+//! Files put together: the lines of all of them, with the lists and files that they include.
+
+use std::borrow::Cow;
+use std::ffi::OsStr;
+use std::io;
+use std::ops::Range;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::hba::read_error::ReadError;
+use crate::hba::scan::{self, Line, Lines};
+use crate::loader::{LoadError, Loader, MAX_TEXT};
+use crate::location;
+
+/// How deep files may include each other: `CONF_FILE_MAX_DEPTH`, since PostgreSQL 16.
+const MAX_DEPTH: usize = 10;
+
+/// How deep lists may include each other before PostgreSQL 16.
+///
+/// DIFFERENCE: the server goes on until it has no more files to open, and then reads nothing.
+const MAX_LIST_DEPTH: usize = 100;
+
+/// How many files are read for one set of rules, the same one read again counting again.
+///
+/// DIFFERENCE: the server knows no such limit, nor the one on the bytes that are read.
+const MAX_FILES: usize = 10_000;
+
+/// Everything that was read for one set of rules.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tokenized {
+    pub(crate) files: Vec<File>,
+    /// What tokens say that is not what is written, one after the other.
+    pub(crate) text: Vec<u8>,
+    pub(crate) found: Found,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct File {
+    pub(crate) path: PathBuf,
+    pub(crate) content: Arc<Vec<u8>>,
+}
+
+/// Lines made of fields made of tokens.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) tokens: Vec<Token>,
+    /// Where each field ends among the tokens.
+    fields: Vec<u32>,
+    pub(crate) lines: Vec<TokenLine>,
+}
+
+impl Found {
+    /// The tokens of a field.
+    pub(crate) fn field(&self, field: u32) -> Range<u32> {
+        let before = field.checked_sub(1);
+        before.map_or(0, |before| self.fields[before as usize])..self.fields[field as usize]
+    }
+}
+
+/// A token of which the quotes are off.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Token {
+    start: u32,
+    length: u32,
+    /// Where it stands in the file of its line; for one out of a list, where that is named.
+    pub(crate) at: u32,
+    /// The file that it is a part of, as it is written there.
+    file: u16,
+    is_copied: bool,
+    pub(crate) quoted: bool,
+}
+
+/// A line that is not boring: `TokenizedAuthLine`.
+#[derive(Clone, Debug)]
+pub(crate) struct TokenLine {
+    pub(crate) file: u32,
+    pub(crate) number: u32,
+    /// Where its first token stands, and where its text ends.
+    pub(crate) span: Range<u32>,
+    pub(crate) fields: Range<u32>,
+    pub(crate) error: Option<Box<TokenError>>,
+}
+
+/// A line that could not be taken apart.
+#[derive(Clone, Debug)]
+pub(crate) struct TokenError {
+    pub(crate) message: Vec<u8>,
+    pub(crate) at: u32,
+}
+
+impl Tokenized {
+    pub(crate) fn token_text(&self, token: Token) -> &[u8] {
+        let text = if token.is_copied {
+            &self.text
+        } else {
+            self.files[usize::from(token.file)].content.as_slice()
+        };
+        &text[token.start as usize..(token.start + token.length) as usize]
+    }
+
+    pub(crate) fn field(&self, field: u32) -> &[Token] {
+        let range = self.found.field(field);
+        &self.found.tokens[range.start as usize..range.end as usize]
+    }
+
+    /// Line and column, both counted from 1, of an offset into a file.
+    pub(crate) fn position(&self, file: u32, at: u32) -> (usize, usize) {
+        let before = &self.files[file as usize].content[..at as usize];
+        let start = memchr::memrchr(b'\n', before).map_or(0, |n| n + 1);
+        let line = memchr::memchr_iter(b'\n', before).count() + 1;
+        (line, before.len() - start + 1)
+    }
+
+    /// Reads a file and what it includes.
+    pub(crate) fn load(loader: &dyn Loader, path: &Path, major: u16) -> Result<Self, ReadError> {
+        let content = loader
+            .load(path)
+            .map_err(|error| ReadError::new(path, error))?;
+        Ok(Self::read(Some(loader), path, content, major))
+    }
+
+    /// Reads one file; what it includes through the loader, if there is one.
+    pub(crate) fn read(
+        loader: Option<&dyn Loader>,
+        path: &Path,
+        mut content: Vec<u8>,
+        major: u16,
+    ) -> Self {
+        // Places are kept in 32 bits.
+        content.truncate(u32::MAX as usize);
+        let mut reading = Reading {
+            loader,
+            major,
+            read: 1,
+            bytes: content.len(),
+            all: Self::default(),
+        };
+        // A guess at what follows, which spares moving it while it grows.
+        let size = content.len();
+        let mut found = Found {
+            tokens: Vec::with_capacity(size / 16),
+            fields: Vec::with_capacity(size / 16),
+            lines: Vec::with_capacity(size / 64),
+        };
+        let file = reading.add(path.as_os_str().as_bytes(), content);
+        reading.tokenize_auth_file(file, 0, &mut found);
+        reading.all.found = found;
+        reading.all
+    }
+}
+
+/// The state of one reading. The methods are named after the server's functions.
+struct Reading<'l> {
+    loader: Option<&'l dyn Loader>,
+    major: u16,
+    read: usize,
+    bytes: usize,
+    all: Tokenized,
+}
+
+/// The fields of the line that is being read.
+#[derive(Default)]
+struct Current {
+    tokens: Vec<Token>,
+    ends: Vec<usize>,
+    error: Option<Box<TokenError>>,
+}
+
+/// Why a file is not read.
+struct Unopened {
+    /// What the server says; before PostgreSQL 16 perhaps without the beginning of the sentence.
+    message: Vec<u8>,
+    is_complete: bool,
+    is_missing: bool,
+}
+
+impl Reading<'_> {
+    fn add(&mut self, path: &[u8], content: Vec<u8>) -> u32 {
+        self.all.files.push(File {
+            path: PathBuf::from(OsStr::from_bytes(path)),
+            content: Arc::new(content),
+        });
+        (self.all.files.len() - 1) as u32
+    }
+
+    fn path(&self, file: u32) -> Vec<u8> {
+        self.all.files[file as usize]
+            .path
+            .as_os_str()
+            .as_bytes()
+            .to_vec()
+    }
+
+    fn tokenize_auth_file(&mut self, file: u32, depth: usize, into: &mut Found) {
+        let content = Arc::clone(&self.all.files[file as usize].content);
+        let mut current = Current::default();
+        for line in Lines::new(&content, self.major) {
+            if line.is_boring() {
+                continue;
+            }
+            current.tokens.clear();
+            current.ends.clear();
+            current.error = None;
+            self.tokenize_line(file, &line, depth, &mut current);
+            if current.ends.is_empty() && current.error.is_none() {
+                continue;
+            }
+            if self.major >= 16
+                && self.loader.is_some()
+                && current.ends.len() == 2
+                && current.error.is_none()
+                && self.include(file, &line, depth, &mut current, into)
+            {
+                continue;
+            }
+            emit(file, &line, &mut current, into);
+        }
+    }
+
+    fn tokenize_line(&mut self, file: u32, line: &Line<'_>, depth: usize, current: &mut Current) {
+        if line.is_too_long {
+            current.error = Some(error("authentication file line too long", line.span.start));
+        }
+        let mut at = 0;
+        while at < line.text.len() && current.error.is_none() {
+            self.next_field_expand(file, line, &mut at, depth, current);
+        }
+    }
+
+    fn next_field_expand(
+        &mut self,
+        file: u32,
+        line: &Line<'_>,
+        at: &mut usize,
+        depth: usize,
+        current: &mut Current,
+    ) {
+        let start = current.tokens.len();
+        loop {
+            let Some(token) = scan::next_token(&line.text, at) else {
+                // Nothing but a comment is left.
+                *at = line.text.len();
+                break;
+            };
+            let place = line.offset(token.span.start);
+            let longest = scan::longest_token(self.major);
+            if longest.is_some_and(|longest| {
+                token.span.len() >= longest && scan::is_too_long(&token, &line.text, longest)
+            }) {
+                *at = line.text.len();
+                current.error = Some(error("authentication file token too long", place));
+                break;
+            }
+            let text = token.text(&line.text);
+            if self.loader.is_some() && !token.quoted && text.len() > 1 && text[0] == b'@' {
+                self.tokenize_expand_file(file, &text[1..], place, depth + 1, current);
+            } else {
+                let is_copied = token.has_quotes || matches!(line.text, Cow::Owned(_));
+                let start = if is_copied {
+                    self.copy(&text)
+                } else {
+                    place as u32
+                };
+                current.tokens.push(Token {
+                    start,
+                    length: text.len() as u32,
+                    at: place as u32,
+                    file: file as u16,
+                    is_copied,
+                    quoted: token.quoted,
+                });
+            }
+            if !token.comma || current.error.is_some() {
+                break;
+            }
+        }
+        if current.tokens.len() > start {
+            current.ends.push(current.tokens.len());
+        }
+    }
+
+    fn copy(&mut self, text: &[u8]) -> u32 {
+        let start = self.all.text.len() as u32;
+        self.all.text.extend_from_slice(text);
+        start
+    }
+
+    /// Source: `tokenize_expand_file`, `tokenize_inc_file` before PostgreSQL 16.
+    fn tokenize_expand_file(
+        &mut self,
+        outer: u32,
+        name: &[u8],
+        place: usize,
+        depth: usize,
+        current: &mut Current,
+    ) {
+        let path = location::included(name, &self.path(outer), self.major);
+        let file = match self.open_auth_file(&path, depth) {
+            Ok(file) => file,
+            Err(unopened) => {
+                let message = if self.major < 16 && !unopened.is_complete {
+                    let quoted = [b"could not open secondary authentication file \"@", name];
+                    [&quoted.concat(), b"\" as ".as_slice(), &unopened.message].concat()
+                } else {
+                    unopened.message
+                };
+                current.error = Some(Box::new(TokenError {
+                    message,
+                    at: place as u32,
+                }));
+                return;
+            }
+        };
+        let mut list = Found::default();
+        self.tokenize_auth_file(file, depth, &mut list);
+        for line in &list.lines {
+            if let Some(inner) = &line.error {
+                current.error = Some(Box::new(TokenError {
+                    message: inner.message.clone(),
+                    at: place as u32,
+                }));
+                break;
+            }
+            for field in line.fields.clone() {
+                let field = list.field(field);
+                let tokens = &list.tokens[field.start as usize..field.end as usize];
+                current.tokens.extend(tokens.iter().map(|token| Token {
+                    at: place as u32,
+                    ..*token
+                }));
+            }
+        }
+    }
+
+    /// Does what `include`, `include_dir` or `include_if_exists` says. Returns whether the line is
+    /// done with.
+    ///
+    /// Source: `tokenize_auth_file` since PostgreSQL 16.
+    fn include(
+        &mut self,
+        file: u32,
+        line: &Line<'_>,
+        depth: usize,
+        current: &mut Current,
+        into: &mut Found,
+    ) -> bool {
+        let (first, second) = (current.tokens[0], current.tokens[current.ends[0]]);
+        let name = self.all.token_text(second).to_vec();
+        let error = match self.all.token_text(first) {
+            b"include" => self.tokenize_include_file(file, &name, depth + 1, false, into),
+            b"include_if_exists" => self.tokenize_include_file(file, &name, depth + 1, true, into),
+            b"include_dir" => self.include_dir(file, &name, depth + 1, into),
+            _ => return false,
+        };
+        match error {
+            Ok(()) => true,
+            Err(message) => {
+                current.error = Some(Box::new(TokenError {
+                    message,
+                    at: line.offset(0).max(second.at as usize) as u32,
+                }));
+                false
+            }
+        }
+    }
+
+    fn include_dir(
+        &mut self,
+        file: u32,
+        name: &[u8],
+        depth: usize,
+        into: &mut Found,
+    ) -> Result<(), Vec<u8>> {
+        let files = self.conf_files_in_dir(file, name)?;
+        let mut messages: Vec<Vec<u8>> = Vec::new();
+        for path in files {
+            match self.tokenize_located_file(&path, depth, false, into) {
+                Err(message) => messages.push(message),
+                // The server does not take the message back before it reads the next file.
+                Ok(()) => messages.extend(messages.last().cloned()),
+            }
+        }
+        if messages.is_empty() {
+            Ok(())
+        } else {
+            Err(messages.join(&b'\n'))
+        }
+    }
+
+    fn tokenize_include_file(
+        &mut self,
+        outer: u32,
+        name: &[u8],
+        depth: usize,
+        missing_ok: bool,
+        into: &mut Found,
+    ) -> Result<(), Vec<u8>> {
+        let path = location::included(name, &self.path(outer), self.major);
+        self.tokenize_located_file(&path, depth, missing_ok, into)
+    }
+
+    /// The same for a path that need not be looked for any more.
+    fn tokenize_located_file(
+        &mut self,
+        path: &[u8],
+        depth: usize,
+        missing_ok: bool,
+        into: &mut Found,
+    ) -> Result<(), Vec<u8>> {
+        match self.open_auth_file(path, depth) {
+            Ok(file) => {
+                self.tokenize_auth_file(file, depth, into);
+                Ok(())
+            }
+            Err(unopened) if missing_ok && unopened.is_missing => Ok(()),
+            Err(unopened) => Err(unopened.message),
+        }
+    }
+
+    /// Source: `GetConfFilesInDir` in conffiles.c.
+    fn conf_files_in_dir(&mut self, file: u32, name: &[u8]) -> Result<Vec<Vec<u8>>, Vec<u8>> {
+        if name.iter().all(|byte| b" \t\r\n".contains(byte)) {
+            return Err(b"empty configuration directory name".to_vec());
+        }
+        let directory = location::included(name, &self.path(file), self.major);
+        let about = |what: &str, path: &[u8]| [what.as_bytes(), b" \"", path, b"\""].concat();
+        let loader = self
+            .loader
+            .expect("an include is followed through a loader");
+        let names = loader
+            .list(Path::new(OsStr::from_bytes(&directory)))
+            .map_err(|_| about("could not open directory", &directory))?;
+        let mut files: Vec<Vec<u8>> = names
+            .iter()
+            .map(|name| name.as_bytes())
+            .filter(|name| name.len() >= 6 && name[0] != b'.' && name.ends_with(b".conf"))
+            .map(|name| location::joined(&directory, name, self.major))
+            .collect();
+        files.sort();
+        let mut kept = Vec::with_capacity(files.len());
+        for file in files {
+            match loader.is_directory(Path::new(OsStr::from_bytes(&file))) {
+                Ok(true) => {}
+                Ok(false) => kept.push(file),
+                Err(_) => return Err(about("could not stat file", &file)),
+            }
+        }
+        Ok(kept)
+    }
+
+    /// The file, or how the server says that it cannot be opened: before PostgreSQL 16 without
+    /// the beginning of the sentence.
+    fn open_auth_file(&mut self, path: &[u8], depth: usize) -> Result<u32, Unopened> {
+        let unopened = |reason: &str, is_missing| {
+            let words: &[u8] = if self.major < 16 {
+                b""
+            } else {
+                b"could not open file "
+            };
+            Err(Unopened {
+                message: [words, b"\"", path, b"\": ", reason.as_bytes()].concat(),
+                is_complete: !words.is_empty(),
+                is_missing,
+            })
+        };
+        if self.major >= 16 && depth > MAX_DEPTH {
+            return unopened("maximum nesting depth exceeded", false);
+        }
+        if depth > MAX_LIST_DEPTH || self.read >= MAX_FILES || self.bytes >= MAX_TEXT {
+            return unopened("too many files", false);
+        }
+        let loader = self
+            .loader
+            .expect("an include is followed through a loader");
+        match loader.load(Path::new(OsStr::from_bytes(path))) {
+            Ok(content) => {
+                self.read += 1;
+                self.bytes += content.len();
+                Ok(self.add(path, content))
+            }
+            Err(LoadError::Open(error)) => {
+                unopened(&reason(&error), error.kind() == io::ErrorKind::NotFound)
+            }
+            Err(LoadError::Read(error)) => {
+                self.read += 1;
+                // Since PostgreSQL 14 nothing is said of a file that can be opened and not read.
+                let content = Vec::new();
+                let file = self.add(path, content);
+                if self.major < 14 {
+                    return Err(unread(path, &error));
+                }
+                Ok(file)
+            }
+        }
+    }
+}
+
+/// How servers before PostgreSQL 14 report a directory in the place of a file.
+fn unread(path: &[u8], error: &io::Error) -> Unopened {
+    let reason = reason(error);
+    Unopened {
+        message: [b"could not read file \"", path, b"\": ", reason.as_bytes()].concat(),
+        is_complete: true,
+        is_missing: false,
+    }
+}
+
+fn emit(file: u32, line: &Line<'_>, current: &mut Current, into: &mut Found) {
+    let first = into.fields.len() as u32;
+    let offset = into.tokens.len() as u32;
+    let ends = current.ends.iter();
+    into.fields.extend(ends.map(|&end| offset + end as u32));
+    let begin = current
+        .tokens
+        .first()
+        .map_or(line.span.start as u32, |token| token.at);
+    let end = line.end() as u32;
+    into.tokens.append(&mut current.tokens);
+    into.lines.push(TokenLine {
+        file,
+        number: line.number as u32,
+        span: begin..end.max(begin),
+        fields: first..into.fields.len() as u32,
+        error: current.error.take(),
+    });
+}
+
+fn error(message: &str, at: usize) -> Box<TokenError> {
+    Box::new(TokenError {
+        message: message.as_bytes().to_vec(),
+        at: at as u32,
+    })
+}
+
+/// The reason as `%m` has it.
+fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "No such file or directory".to_owned(),
+        io::ErrorKind::PermissionDenied => "Permission denied".to_owned(),
+        io::ErrorKind::IsADirectory => "Is a directory".to_owned(),
+        io::ErrorKind::NotADirectory => "Not a directory".to_owned(),
+        _ => {
+            let text = error.to_string();
+            text.split(" (os error")
+                .next()
+                .unwrap_or_default()
+                .to_owned()
+        }
+    }
+}

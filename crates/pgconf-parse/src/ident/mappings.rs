@@ -1,0 +1,396 @@
+//! The user name maps of a server, as `pg_ident_file_mappings` shows them.
+
+use std::fmt;
+use std::path::Path;
+
+use crate::hba::regex::Regex;
+use crate::hba::tokenize::{Token, TokenLine, Tokenized};
+use crate::hba::{ReadError, Server};
+use crate::loader::{FileSystem, Loader};
+
+/// The mappings that a server makes of a `pg_ident.conf`.
+///
+/// ```
+/// use pgconf_parse::hba::Server;
+/// use pgconf_parse::ident::Mappings;
+///
+/// let mappings = Mappings::parse("# comment\nadmins root postgres\nadmins /^(.*)@example\\.com$ \\1\n", &Server::default());
+/// let second = mappings.mappings().nth(1).unwrap();
+/// assert_eq!(second.map(), b"admins");
+/// assert_eq!(second.database_user(), br"\1");
+/// assert!(mappings.is_accepted());
+/// ```
+#[derive(Clone, Debug)]
+pub struct Mappings {
+    tokens: Tokenized,
+    parsed: Vec<Parsed>,
+    pub(crate) server: Server,
+}
+
+#[derive(Clone, Debug)]
+enum Parsed {
+    Mapping(Box<Data>),
+    Error(Box<Failure>),
+}
+
+#[derive(Clone, Debug)]
+struct Failure {
+    message: Vec<u8>,
+    at: u32,
+}
+
+#[derive(Clone, Debug)]
+struct Data {
+    map: Token,
+    system_user: Token,
+    database_user: Token,
+    system_regex: Option<Regex>,
+    database_regex: Option<Regex>,
+}
+
+impl Mappings {
+    /// Reads the mappings from files of this machine.
+    ///
+    /// # Errors
+    ///
+    /// If `file` cannot be read. Whatever else the server would complain about is an error in a
+    /// [row](Self::rows).
+    pub fn read(file: impl AsRef<Path>, server: &Server) -> Result<Self, ReadError> {
+        Self::load(&FileSystem, file.as_ref(), server)
+    }
+
+    /// Reads the mappings from wherever the loader gets them; see [`Rules::load`].
+    ///
+    /// [`Rules::load`]: crate::hba::Rules::load
+    ///
+    /// # Errors
+    ///
+    /// If `file` cannot be loaded.
+    pub fn load(loader: &dyn Loader, file: &Path, server: &Server) -> Result<Self, ReadError> {
+        let tokens = Tokenized::load(loader, file, server.major)?;
+        Ok(Self::new(tokens, server))
+    }
+
+    /// Reads the text of one file alone.
+    #[must_use]
+    pub fn parse(source: impl Into<Vec<u8>>, server: &Server) -> Self {
+        let tokens = Tokenized::read(None, Path::new(""), source.into(), server.major);
+        Self::new(tokens, server)
+    }
+
+    fn new(tokens: Tokenized, server: &Server) -> Self {
+        let lines = &tokens.found.lines;
+        let parsed = lines.iter().map(|line| parse_line(&tokens, line, server));
+        Self {
+            parsed: parsed.collect(),
+            tokens,
+            server: server.clone(),
+        }
+    }
+
+    /// The server that they were read for.
+    #[must_use]
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// Every line that says something, in the order in which the server reads them.
+    pub fn rows(&self) -> impl Iterator<Item = Row<'_>> {
+        let mut number = 0;
+        (0..self.parsed.len()).map(move |index| {
+            let row = Row {
+                mappings: self,
+                index,
+                number: number + 1,
+            };
+            number += usize::from(row.error().is_none());
+            row
+        })
+    }
+
+    /// The mappings that are valid, in the order in which the server tries them.
+    pub fn mappings(&self) -> impl Iterator<Item = Mapping<'_>> {
+        self.rows().filter_map(|row| row.mapping())
+    }
+
+    /// The errors, of each line that has one.
+    pub fn errors(&self) -> impl Iterator<Item = MappingError<'_>> {
+        self.rows().filter_map(|row| row.error())
+    }
+
+    /// Returns whether the server would use these mappings. It refuses them all if one line is in
+    /// error, and keeps those that it has, or has none.
+    ///
+    /// Source: `load_ident` in hba.c.
+    #[must_use]
+    pub fn is_accepted(&self) -> bool {
+        self.errors().next().is_none()
+    }
+
+    /// The files that were read, in the order in which they were opened.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.tokens.files.iter().map(|file| file.path.as_path())
+    }
+}
+
+/// A line that says something: a mapping or an error.
+#[derive(Clone, Copy)]
+pub struct Row<'a> {
+    mappings: &'a Mappings,
+    index: usize,
+    number: usize,
+}
+
+impl<'a> Row<'a> {
+    fn token_line(&self) -> &'a TokenLine {
+        &self.mappings.tokens.found.lines[self.index]
+    }
+
+    /// The number of the mapping, counted from 1 over all files. None for an error.
+    #[must_use]
+    pub fn number(&self) -> Option<usize> {
+        self.error().is_none().then_some(self.number)
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn file(&self) -> &'a Path {
+        &self.mappings.tokens.files[self.token_line().file as usize].path
+    }
+
+    /// The line on which it begins, counted from 1, as the server counts.
+    #[must_use]
+    pub fn line(&self) -> usize {
+        self.token_line().number as usize
+    }
+
+    /// The mapping, if the line is one.
+    #[must_use]
+    pub fn mapping(&self) -> Option<Mapping<'a>> {
+        match &self.mappings.parsed[self.index] {
+            Parsed::Mapping(data) => Some(Mapping { row: *self, data }),
+            Parsed::Error(_) => None,
+        }
+    }
+
+    /// The error, if it is one.
+    #[must_use]
+    pub fn error(&self) -> Option<MappingError<'a>> {
+        match &self.mappings.parsed[self.index] {
+            Parsed::Mapping(_) => None,
+            Parsed::Error(failure) => Some(MappingError {
+                row: *self,
+                failure,
+            }),
+        }
+    }
+}
+
+impl fmt::Debug for Row<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.mapping() {
+            Some(mapping) => fmt::Debug::fmt(&mapping, f),
+            None => fmt::Debug::fmt(&self.error(), f),
+        }
+    }
+}
+
+/// A line that the server rejects.
+#[derive(Clone, Copy)]
+pub struct MappingError<'a> {
+    row: Row<'a>,
+    failure: &'a Failure,
+}
+
+impl<'a> MappingError<'a> {
+    /// The reason in the server's words.
+    #[must_use]
+    pub fn message(&self) -> &'a [u8] {
+        &self.failure.message
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn file(&self) -> &'a Path {
+        self.row.file()
+    }
+
+    /// The line of the place, counted from 1.
+    #[must_use]
+    pub fn line(&self) -> usize {
+        self.position().0
+    }
+
+    /// The column of the place, counted in bytes from 1.
+    #[must_use]
+    pub fn column(&self) -> usize {
+        self.position().1
+    }
+
+    fn position(&self) -> (usize, usize) {
+        self.row
+            .mappings
+            .tokens
+            .position(self.row.token_line().file, self.failure.at)
+    }
+}
+
+impl fmt::Display for MappingError<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(self.message()))
+    }
+}
+
+impl fmt::Debug for MappingError<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}:{}:{}: {self}",
+            self.file().display(),
+            self.line(),
+            self.column()
+        )
+    }
+}
+
+impl std::error::Error for MappingError<'_> {}
+
+/// A mapping that the server accepts.
+#[derive(Clone, Copy)]
+pub struct Mapping<'a> {
+    row: Row<'a>,
+    data: &'a Data,
+}
+
+impl<'a> Mapping<'a> {
+    fn text_of(&self, token: Token) -> &'a [u8] {
+        self.row.mappings.tokens.token_text(token)
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn file(&self) -> &'a Path {
+        self.row.file()
+    }
+
+    /// The line on which it begins, counted from 1.
+    #[must_use]
+    pub fn line(&self) -> usize {
+        self.row.line()
+    }
+
+    /// The text as it stands in the file, from its first token to the end of the line.
+    #[must_use]
+    pub fn text(&self) -> &'a [u8] {
+        let line = self.row.token_line();
+        let content = &self.row.mappings.tokens.files[line.file as usize].content;
+        &content[line.span.start as usize..line.span.end as usize]
+    }
+
+    /// The name of the map.
+    #[must_use]
+    pub fn map(&self) -> &'a [u8] {
+        self.text_of(self.data.map)
+    }
+
+    /// The user of the operating system, or a slash and a regular expression.
+    #[must_use]
+    pub fn system_user(&self) -> &'a [u8] {
+        self.text_of(self.data.system_user)
+    }
+
+    /// The user of the database. With `\1` in it, what the first parentheses enclose; from
+    /// PostgreSQL 16 on also `all`, `+role`, or a slash and a regular expression.
+    #[must_use]
+    pub fn database_user(&self) -> &'a [u8] {
+        self.text_of(self.data.database_user)
+    }
+
+    /// Whether the user of the database is in quotes, which take the meaning from `all` and `+`.
+    #[must_use]
+    pub fn is_database_user_quoted(&self) -> bool {
+        self.data.database_user.quoted
+    }
+
+    /// The server that it was read for.
+    #[must_use]
+    pub fn server(&self) -> &'a Server {
+        &self.row.mappings.server
+    }
+
+    pub(crate) fn system_regex(&self) -> Option<&'a Regex> {
+        self.data.system_regex.as_ref()
+    }
+
+    pub(crate) fn database_regex(&self) -> Option<&'a Regex> {
+        self.data.database_regex.as_ref()
+    }
+}
+
+impl fmt::Debug for Mapping<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}:{}: {}",
+            self.file().display(),
+            self.line(),
+            String::from_utf8_lossy(self.text())
+        )
+    }
+}
+
+fn parse_line(tokens: &Tokenized, line: &TokenLine, server: &Server) -> Parsed {
+    let result = match &line.error {
+        Some(error) => Err(Failure {
+            message: error.message.clone(),
+            at: error.at,
+        }),
+        None => parse_ident_line(tokens, line, server),
+    };
+    match result {
+        Ok(data) => Parsed::Mapping(Box::new(data)),
+        Err(failure) => Parsed::Error(Box::new(failure)),
+    }
+}
+
+/// Source: `parse_ident_line` in hba.c.
+fn parse_ident_line(
+    tokens: &Tokenized,
+    line: &TokenLine,
+    server: &Server,
+) -> Result<Data, Failure> {
+    let mut fields = line.fields.clone();
+    let mut next = || {
+        let field = fields.next().ok_or_else(|| Failure {
+            // Before PostgreSQL 15 with the file and the line.
+            message: b"missing entry at end of line".to_vec(),
+            at: line.span.end,
+        })?;
+        match tokens.field(field) {
+            [only] => Ok(*only),
+            several => Err(Failure {
+                message: b"multiple values in ident field".to_vec(),
+                at: several[1].at,
+            }),
+        }
+    };
+    let (map, system_user, database_user) = (next()?, next()?, next()?);
+    let compile = |token: Token| match tokens.token_text(token).strip_prefix(b"/") {
+        None => Ok(None),
+        Some(pattern) => Regex::new(pattern).map(Some).map_err(|reason| Failure {
+            message: crate::hba::invalid_regex(pattern, reason).logged,
+            at: token.at,
+        }),
+    };
+    Ok(Data {
+        map,
+        system_user,
+        database_user,
+        system_regex: compile(system_user)?,
+        database_regex: if server.major >= 16 {
+            compile(database_user)?
+        } else {
+            None
+        },
+    })
+}
