@@ -247,7 +247,7 @@ fn parse(content: &[u8]) -> Result<PidFile, PidFileErrorKind> {
     };
     let lines = Lines(content[..end].split(|&b| b == b'\n').collect());
 
-    let (pid, kind) = lines.required(1, "a process number", |text| {
+    let (pid, kind) = lines.required(1, "a process ID", |text| {
         let (digits, kind) = match text.strip_prefix('-') {
             Some(digits) => (digits, ServerKind::SingleUser),
             None => (text, ServerKind::Postmaster),

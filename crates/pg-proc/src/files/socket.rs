@@ -65,7 +65,7 @@ impl SocketPath {
 
 impl SocketPath {
     /// Removes the socket and its lock file if they are what this server has left: the lock file
-    /// names the same process and data directory, and belongs to this user number. Returns whether
+    /// names the same process and data directory, and belongs to this user ID. Returns whether
     /// they were.
     pub(crate) fn remove_of(&self, dead: &PidFile, uid: u32) -> io::Result<bool> {
         let Ok(Some(lock)) = self.read_lock() else {

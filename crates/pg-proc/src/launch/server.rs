@@ -136,7 +136,7 @@ impl Command {
     /// Starts the command as the server of a data directory. Returns as soon as it was executed: it
     /// is not [ready](Server::wait_ready) then.
     ///
-    /// A lock file that a crashed server left behind is no obstacle, also if its process number
+    /// A lock file that a crashed server left behind is no obstacle, even if its process ID
     /// belongs to somebody else by now.
     ///
     /// # Races
@@ -249,7 +249,7 @@ impl Command {
 }
 
 impl Server {
-    /// Its process number.
+    /// Its process ID.
     pub fn pid(&self) -> Pid {
         self.postmaster.pid()
     }

@@ -73,7 +73,7 @@ impl Orphans {
         Ok(orphans)
     }
 
-    /// Their process numbers.
+    /// Their process IDs.
     pub fn pids(&self) -> Vec<Pid> {
         self.processes.iter().map(Process::pid).collect()
     }
