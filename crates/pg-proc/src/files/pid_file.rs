@@ -41,7 +41,7 @@ pub struct PidFile {
     pub pid: Pid,
     /// What kind of server that process is.
     pub kind: ServerKind,
-    /// The data directory as the server was told it.
+    /// The data directory, as it was given to the server.
     pub data_directory: Option<Utf8PathBuf>,
     /// Seconds since 1970 when the server began to run, by the clock of that moment.
     pub start_time: Option<i64>,

@@ -48,8 +48,8 @@ impl SocketPath {
         format!("{}.lock", self.socket).into()
     }
 
-    /// Reads the lock file: which process, of which data directory, uses the socket. None if nobody
-    /// does.
+    /// Reads the lock file: which process, of which data directory, uses the socket. None if no
+    /// process does.
     ///
     /// As with `postmaster.pid`, this is a claim: [`Postmaster::find`](crate::Postmaster::find),
     /// with the data directory from the file, checks it. The file has the first five lines of a

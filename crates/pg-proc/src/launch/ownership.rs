@@ -39,7 +39,7 @@ impl StopPlan {
         Self { steps: Vec::new() }
     }
 
-    /// For data that nobody will look at again: immediate shutdown, SIGKILL after half a second.
+    /// For data that will not be used again: immediate shutdown, SIGKILL after half a second.
     pub fn throw_away() -> Self {
         Self::new().then(Signal::Immediate, Duration::from_millis(500))
     }

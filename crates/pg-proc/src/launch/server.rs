@@ -137,7 +137,7 @@ impl Command {
     /// is not [ready](Server::wait_ready) then.
     ///
     /// A lock file that a crashed server left behind is no obstacle, even if its process ID
-    /// belongs to somebody else by now.
+    /// now belongs to another process.
     ///
     /// # Races
     ///
@@ -296,7 +296,7 @@ impl Server {
         Ok(())
     }
 
-    /// As [`Postmaster::wait_ready`]; the error tells the exit status.
+    /// As [`Postmaster::wait_ready`]; the error contains the exit status.
     ///
     /// # Errors
     ///
@@ -305,7 +305,7 @@ impl Server {
         self.wait_status(&[Status::Ready, Status::Standby], deadline)
     }
 
-    /// As [`Postmaster::wait_status`]; the error tells the exit status.
+    /// As [`Postmaster::wait_status`]; the error contains the exit status.
     ///
     /// # Errors
     ///
@@ -328,7 +328,7 @@ impl Server {
     }
 
     /// Waits until nothing of the server is left, neither itself nor its children, and returns its
-    /// exit status; none if nobody saw it.
+    /// exit status; none if it was not seen.
     ///
     /// # Errors
     ///
