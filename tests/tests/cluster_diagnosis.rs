@@ -539,7 +539,8 @@ fn the_own_living_server_is_named() {
         match other.start(&room.start_options()) {
             Ok(started) => assert_eq!(started, Started::AlreadyRunning(pid)),
             Err(error) => assert!(
-                matches!(error.kind(), StartErrorKind::Held(found) | StartErrorKind::LockFileLost(found)
+                matches!(error.kind(),
+                    StartErrorKind::Held(found) | StartErrorKind::LockFileLost(found)
                     if *found == pid),
                 "{error:?}"
             ),

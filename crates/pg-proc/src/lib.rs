@@ -9,7 +9,8 @@
 //!   clean environment, nothing inherited, and [bound](Ownership) to the process that starts them.
 //! * [`DirectoryGuard`] removes directories when the process that owns them exits.
 //! * [`ping`] asks a server over its socket; [`wire`] frames the messages of its protocol.
-//! * [`Orphans`] and [`release_shared_memory`] deal with the processes and the shared memory of a killed server.
+//! * [`Orphans`] and [`release_shared_memory`] deal with the processes and the shared memory of a
+//!   killed server.
 //!
 //! ```
 //! use pg_proc::{Found, Postmaster};
