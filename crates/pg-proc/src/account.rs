@@ -36,7 +36,7 @@ impl Account {
         Self::of_user(&user).map_err(failed)
     }
 
-    /// The account with this user number, also one that no account database knows: containers have
+    /// The account with this user ID, also one that no account database knows: containers have
     /// such users. Then the group has the same number, and there are no supplementary groups.
     ///
     /// # Errors
@@ -102,7 +102,7 @@ impl Account {
         }
     }
 
-    /// The user number.
+    /// The user ID.
     pub const fn uid(&self) -> u32 {
         self.uid
     }

@@ -3,13 +3,14 @@
 //! This crate deals with processes. It does not search for installations, does not know the options
 //! of `initdb`, and does not read `postgresql.conf`; `pg-cluster` combines all of that.
 //!
-//! * [`Postmaster::find`] returns what holds a data directory: for a running server, a handle whose
-//!   [signals](Signal) and [waits](Postmaster::wait_gone) concern that process and no other.
+//! * [`Postmaster::find`] returns what holds a data directory: for a running server, a handle
+//!   whose [signals](Signal) and [waits](Postmaster::wait_gone) concern that process and no other.
 //! * [`Command`] runs programs such as `initdb`, and starts servers: with dropped privileges, a
 //!   clean environment, nothing inherited, and [bound](Ownership) to the process that starts them.
 //! * [`DirectoryGuard`] removes directories when the process that owns them exits.
 //! * [`ping`] asks a server over its socket; [`wire`] frames the messages of its protocol.
-//! * [`Orphans`] and [`release_shared_memory`] deal with the processes and the shared memory of a killed server.
+//! * [`Orphans`] and [`release_shared_memory`] deal with the processes and the shared memory of a
+//!   killed server.
 //!
 //! ```
 //! use pg_proc::{Found, Postmaster};
@@ -49,8 +50,8 @@
 //! initializer of this crate finds the environment variable `PG_PROC_WARDEN`, and `main` is not
 //! reached. Where that is impossible (this crate in a library of another program, no `/proc`, other
 //! systems), the caller is forked, and the child calls only async-signal-safe functions. Both work
-//! from any thread of any program. The warden is not a child of the caller. SIGCHLD is left alone: a
-//! caller may ignore it, or wait for children that it did not start.
+//! from any thread of any program. The warden is not a child of the caller. SIGCHLD is left alone:
+//! a caller may ignore it, or wait for children that it did not start.
 //!
 //! SIGPIPE is blocked in the calling thread while it writes into a pipe whose reader may have
 //! exited.

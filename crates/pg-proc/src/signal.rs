@@ -1,4 +1,4 @@
-//! The signals that a postmaster knows, and why one could not be sent.
+//! The signals that a postmaster handles, and why one could not be sent.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use crate::pid::Pid;
 
-/// What a postmaster can be told, by PostgreSQL's names.
+/// A signal that a postmaster handles, by PostgreSQL's name for its effect.
 ///
 /// (`src/backend/postmaster/postmaster.c`: `handle_pm_pmsignal_signal`,
 /// `handle_pm_shutdown_request_signal`, `handle_pm_reload_request_signal`;

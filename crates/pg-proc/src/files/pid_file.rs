@@ -41,7 +41,7 @@ pub struct PidFile {
     pub pid: Pid,
     /// What kind of server that process is.
     pub kind: ServerKind,
-    /// The data directory as the server was told it.
+    /// The data directory, as it was given to the server.
     pub data_directory: Option<Utf8PathBuf>,
     /// Seconds since 1970 when the server began to run, by the clock of that moment.
     pub start_time: Option<i64>,
@@ -247,7 +247,7 @@ fn parse(content: &[u8]) -> Result<PidFile, PidFileErrorKind> {
     };
     let lines = Lines(content[..end].split(|&b| b == b'\n').collect());
 
-    let (pid, kind) = lines.required(1, "a process number", |text| {
+    let (pid, kind) = lines.required(1, "a process ID", |text| {
         let (digits, kind) = match text.strip_prefix('-') {
             Some(digits) => (digits, ServerKind::SingleUser),
             None => (text, ServerKind::Postmaster),

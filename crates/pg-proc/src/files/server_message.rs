@@ -43,8 +43,8 @@ pub struct ServerMessage {
 
 impl ServerMessage {
     /// Reads all messages of a log or of the standard error of a program: plain text with any
-    /// `log_line_prefix`, `csvlog` and `jsonlog`, also mixed. A record whose beginning is cut off is
-    /// skipped line by line.
+    /// `log_line_prefix`, `csvlog` and `jsonlog`, also mixed. A record whose beginning is cut off
+    /// is skipped line by line.
     ///
     /// (`send_message_to_server_log` in src/backend/utils/error/elog.c, `write_csvlog` in csvlog.c,
     /// `write_jsonlog` in jsonlog.c, `pg_log_generic_v` in src/common/logging.c.)

@@ -48,8 +48,8 @@ impl SocketPath {
         format!("{}.lock", self.socket).into()
     }
 
-    /// Reads the lock file: which process, of which data directory, uses the socket. None if nobody
-    /// does.
+    /// Reads the lock file: which process, of which data directory, uses the socket. None if no
+    /// process does.
     ///
     /// As with `postmaster.pid`, this is a claim: [`Postmaster::find`](crate::Postmaster::find),
     /// with the data directory from the file, checks it. The file has the first five lines of a
@@ -65,7 +65,7 @@ impl SocketPath {
 
 impl SocketPath {
     /// Removes the socket and its lock file if they are what this server has left: the lock file
-    /// names the same process and data directory, and belongs to this user number. Returns whether
+    /// names the same process and data directory, and belongs to this user ID. Returns whether
     /// they were.
     pub(crate) fn remove_of(&self, dead: &PidFile, uid: u32) -> io::Result<bool> {
         let Ok(Some(lock)) = self.read_lock() else {

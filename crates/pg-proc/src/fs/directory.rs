@@ -126,7 +126,7 @@ impl Directory {
         Ok((this.dev(), this.ino()) == (other.dev(), other.ino()))
     }
 
-    /// Makes a directory in it, which nobody but its owner can enter.
+    /// Makes a directory in it, which only its owner can enter.
     ///
     /// # Errors
     ///
@@ -156,7 +156,7 @@ impl Directory {
         }
     }
 
-    /// Makes a file in it, for writing, which nobody but its owner may read.
+    /// Makes a file in it, for writing, which only its owner may read.
     ///
     /// # Errors
     ///
@@ -216,7 +216,7 @@ impl Directory {
     }
 
     /// Removes an entry, a directory with all that is in it. Links are not followed. One that is
-    /// not there is no error: somebody else may be removing the same.
+    /// not there is no error: another process may be removing the same.
     ///
     /// # Errors
     ///

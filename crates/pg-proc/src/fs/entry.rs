@@ -177,7 +177,7 @@ impl Entry {
             Err(errno) => return Err(errno.into()),
         }
         let made = Directory::in_directory(self.parent.as_fd(), &self.name)?;
-        // Whoever can change the parent may have put another one there by now.
+        // A process that can change the parent may have replaced the entry since.
         if !made.names()?.is_empty() {
             return Err(io::ErrorKind::AlreadyExists.into());
         }

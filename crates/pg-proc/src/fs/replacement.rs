@@ -1,4 +1,4 @@
-//! Replacing a file whole: whoever reads it sees the old bytes or the new ones, whatever happens in
+//! Replacing a file whole: a reader sees the old bytes or the new ones, whatever happens in
 //! between.
 
 use std::ffi::OsString;

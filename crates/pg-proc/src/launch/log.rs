@@ -27,11 +27,13 @@ pub enum Log {
     Null,
     /// The last so many bytes are kept in memory.
     ///
-    /// A thread reads for as long as anything of the server lives, so the server never waits for a
-    /// reader. When the owner ends, the reader ends with it: then a server that lives on would
-    /// write into a pipe without a reader. PostgreSQL ignores SIGPIPE and carries on, but programs
-    /// that it runs may not, so a server with such a log cannot be
-    /// [detached](crate::Server::detach).
+    /// A thread of the owner reads as long as any process of the server is running, so the server
+    /// does not wait for a reader. A server that outlives its owner writes into a pipe without a
+    /// reader. PostgreSQL ignores SIGPIPE, but programs that it runs may not, so a server with such
+    /// a log cannot be [detached](crate::Server::detach).
+    ///
+    /// A forked copy of the owner that outlives it, as in a daemon, has no such thread and keeps
+    /// the pipe open: the server blocks once the pipe is full (64 KiB on Linux). Use a file there.
     Tail(usize),
 }
 
@@ -82,7 +84,7 @@ impl LogReader {
 #[derive(Debug)]
 pub(crate) struct Tail {
     kept: Arc<Mutex<Kept>>,
-    /// Dropped to end the thread while somebody still holds the other end of the stream.
+    /// Dropped to end the thread while the other end of the stream is still open.
     stop: Option<OwnedFd>,
     thread: Option<JoinHandle<()>>,
     maker: Maker,

@@ -31,7 +31,7 @@ pub(crate) struct Passage {
 impl Passage {
     /// # Errors
     ///
-    /// The directory has a server, cannot be looked at, or is locked by somebody else for long.
+    /// The directory has a server, cannot be looked at, or is locked by another process for long.
     pub(crate) fn find(
         data_directory: &Utf8Path,
         patience: Duration,
@@ -47,7 +47,7 @@ impl Passage {
             // Where there are no locks it is as it is without this crate.
             Err(_) => None,
         };
-        // Whoever had the turn before may have started a server.
+        // The process that held the lock before may have started a server.
         let environment = Self::environment(data_directory)?;
         if let (Some(_), Ok(Found::Stale(stale))) = (&turn, Postmaster::find(data_directory)) {
             // What stays is a reason for the server to fail, and it will say so.

@@ -137,8 +137,8 @@ impl Command {
     /// Starts the command as the server of a data directory. Returns as soon as it was executed: it
     /// is not [ready](Server::wait_ready) then.
     ///
-    /// A lock file that a crashed server left behind is no obstacle, also if its process number
-    /// belongs to somebody else by now.
+    /// A lock file that a crashed server left behind is no obstacle, even if its process ID
+    /// now belongs to another process.
     ///
     /// # Races
     ///
@@ -250,7 +250,7 @@ impl Command {
 }
 
 impl Server {
-    /// Its process number.
+    /// Its process ID.
     pub fn pid(&self) -> Pid {
         self.postmaster.pid()
     }
@@ -297,7 +297,7 @@ impl Server {
         Ok(())
     }
 
-    /// As [`Postmaster::wait_ready`]; the error tells the exit status.
+    /// As [`Postmaster::wait_ready`]; the error contains the exit status.
     ///
     /// # Errors
     ///
@@ -306,7 +306,7 @@ impl Server {
         self.wait_status(&[Status::Ready, Status::Standby], deadline)
     }
 
-    /// As [`Postmaster::wait_status`]; the error tells the exit status.
+    /// As [`Postmaster::wait_status`]; the error contains the exit status.
     ///
     /// # Errors
     ///
@@ -329,7 +329,7 @@ impl Server {
     }
 
     /// Waits until nothing of the server is left, neither itself nor its children, and returns its
-    /// exit status; none if nobody saw it.
+    /// exit status; none if it was not seen.
     ///
     /// # Errors
     ///

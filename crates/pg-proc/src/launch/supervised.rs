@@ -56,7 +56,7 @@ impl Supervised {
     }
 
     /// Exit status of the program, once it has ended. None also if the warden was killed and
-    /// nobody saw the end.
+    /// the exit was not seen.
     pub(crate) fn exit_status(&self) -> Option<ExitStatus> {
         self.listen().status
     }

@@ -129,7 +129,7 @@ impl Postmaster {
     }
 
     /// Returns whether the server serves its directory although the lock file is absent or names
-    /// another process: somebody removed or replaced it. Such a server notices within a minute and
+    /// another process: the file was removed or replaced. Such a server notices within a minute and
     /// shuts down (`RecheckDataDirLockFile`).
     pub fn has_lost_lock_file(&self) -> bool {
         // A server that exits in order removes its memory before its lock file.

@@ -55,7 +55,7 @@ impl FileVersion {
 const HANDLER_PATIENCE: Duration = Duration::from_secs(10);
 
 impl Postmaster {
-    /// Its process number.
+    /// Its process ID.
     pub fn pid(&self) -> Pid {
         self.process.pid()
     }

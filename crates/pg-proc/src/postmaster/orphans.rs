@@ -59,7 +59,7 @@ impl Orphans {
                 .filter(|_| !matches!(stale.reason, StaleReason::OtherDirectory))
                 .and_then(|file| Some((file.pid, file.shared_memory?.id)))
                 .or_else(|| memory_of(data_directory, directory, means)),
-            // Whoever is attached to a living server's memory is no orphan.
+            // A process attached to a running server's memory is not an orphan.
             _ => None,
         };
         let mut orphans = Self {
@@ -73,12 +73,12 @@ impl Orphans {
         Ok(orphans)
     }
 
-    /// Their process numbers.
+    /// Their process IDs.
     pub fn pids(&self) -> Vec<Pid> {
         self.processes.iter().map(Process::pid).collect()
     }
 
-    /// Whether there are none, and nobody is attached to the shared memory.
+    /// Whether there are none, and no process is attached to the shared memory.
     pub fn is_empty(&self) -> bool {
         self.processes.is_empty() && !self.memory_is_attached()
     }

@@ -83,7 +83,7 @@ impl Ping {
 
 /// Why a server does not accept connections.
 ///
-/// The protocol has one code for all reasons. They can be told apart only by the text, and that
+/// The protocol has one code for all reasons. They differ only in the text, and that
 /// only in English: servers with another `lc_messages` give [`Unspecified`](Self::Unspecified).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -189,7 +189,7 @@ fn connect(address: &Address, deadline: Deadline) -> io::Result<OwnedFd> {
         };
         match result {
             Ok(socket) => return Ok(socket),
-            // The queue of a Unix socket is full, and nothing tells when it is no longer.
+            // The queue of a Unix socket is full, and no event reports when that changes.
             Err(Errno::AGAIN) if !deadline.is_over() => {
                 std::thread::sleep(Duration::from_millis(1))
             }

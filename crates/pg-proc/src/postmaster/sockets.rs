@@ -37,7 +37,7 @@ pub fn remove_dead_socket(data_directory: impl AsRef<Utf8Path>) -> io::Result<bo
     }
 }
 
-/// For one who holds the lock of the directory.
+/// The caller holds the lock of the directory.
 pub(crate) fn remove_of(stale: &Stale, data_directory: &Utf8Path) -> io::Result<bool> {
     use std::os::unix::fs::MetadataExt as _;
     let Some(dead) = &stale.pid_file else {

@@ -57,7 +57,7 @@ impl Watcher {
         self.sleep(end, if told { ANYWAY } else { self.polling_pause() }, left);
     }
 
-    /// Pauses as if nothing told of what is waited for, except for the end of the process.
+    /// Pauses without events, except for the exit of the process.
     pub(crate) fn poll(&self, end: Option<BorrowedFd<'_>>, left: Option<Duration>) {
         self.sleep(end, self.polling_pause(), left);
     }

@@ -1,4 +1,4 @@
-//! Being told of changes in a directory, by inotify.
+//! Changes in a directory, reported by inotify.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
@@ -58,7 +58,7 @@ impl DirectoryEvents {
         self.instance.as_ref().map(AsFd::as_fd)
     }
 
-    /// Takes off what has been told so far.
+    /// Discards the events reported so far.
     pub(crate) fn forget(&self) {
         if let Some(instance) = &self.instance {
             drain(instance);

@@ -125,7 +125,7 @@ fn empty_set() -> libc::sigset_t {
 }
 
 /// Gives every signal its default meaning. Ignored signals stay ignored over exec otherwise: a
-/// caller that ignores SIGINT would start a server that cannot be told to shut down.
+/// caller that ignores SIGINT would start a server that ignores a request to shut down.
 ///
 /// Async-signal-safe.
 pub(super) fn reset_signals() {

@@ -63,7 +63,7 @@ pub(super) fn identify(evidence: &Evidence) -> Identity {
     }
 }
 
-/// Nothing tells what changes in a directory.
+/// Changes in a directory are not reported portably.
 #[cfg(not(all(target_os = "linux", not(pg_portable))))]
 #[derive(Debug)]
 pub(crate) struct DirectoryEvents;
@@ -85,31 +85,31 @@ impl DirectoryEvents {
     pub(crate) fn forget(&self) {}
 }
 
-/// Nothing tells the working directory of a process.
+/// The working directory of a process cannot be read portably.
 #[cfg(not(all(target_os = "linux", not(pg_portable))))]
 pub(crate) fn orphans(_directory: DirectoryId) -> Vec<Process> {
     Vec::new()
 }
 
-/// Nothing tells the working directory of a process.
+/// The working directory of a process cannot be read portably.
 #[cfg(not(all(target_os = "linux", not(pg_portable))))]
 pub(crate) fn postmaster_in(_directory: DirectoryId) -> Option<Process> {
     None
 }
 
-/// Nothing tells the state of a process.
+/// The state of a process cannot be read portably.
 #[cfg(not(all(target_os = "linux", not(pg_portable))))]
 pub(crate) fn is_suspended(_pid: Pid) -> bool {
     false
 }
 
-/// Nothing tells the children of a process.
+/// The children of a process cannot be listed portably.
 #[cfg(not(all(target_os = "linux", not(pg_portable))))]
 pub(crate) fn titles_of_children(_parent: Pid) -> Vec<(Pid, String)> {
     Vec::new()
 }
 
-/// Nothing tells beforehand.
+/// This cannot be determined beforehand.
 #[cfg(not(all(target_os = "linux", not(pg_portable))))]
 pub(crate) fn limit_of_root(_uid: u32, _gid: u32) -> Option<crate::account::AccountErrorKind> {
     None
@@ -120,7 +120,7 @@ pub(super) fn began(pid: Pid) -> Option<Began> {
     super::linux::began(pid)
 }
 
-/// Seconds since 1970. `ps` tells the age in whole seconds, so it may come out differently by one.
+/// Seconds since 1970. `ps` prints the age in whole seconds, so it may come out differently by one.
 #[cfg(not(all(target_os = "linux", not(pg_portable))))]
 pub(super) fn began(pid: Pid) -> Option<Began> {
     let listing = Listing::of(pid).ok()?;
@@ -146,7 +146,7 @@ pub(super) fn has_ended(pid: Pid, began: Option<Began>) -> bool {
     }
 }
 
-/// Nothing tells the arguments of a process.
+/// The arguments of a process cannot be read portably.
 #[cfg(not(all(target_os = "linux", not(pg_portable))))]
 pub(crate) fn is_single_user(_pid: Pid) -> bool {
     false

@@ -1,4 +1,4 @@
-//! One process, held so that nobody else can be mistaken for it.
+//! One process, held so that no other process can be mistaken for it.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -73,7 +73,7 @@ pub(crate) struct Evidence {
 }
 
 impl Evidence {
-    /// The segment that the process made, if it is there and somebody is attached to it.
+    /// The segment that the process made, if it exists and a process is attached to it.
     pub(super) fn segment(&self) -> Option<Segment> {
         Segment::by_id(self.shared_memory?.id)
             .filter(|segment| segment.creator == self.pid.as_raw() && segment.attached > 0)

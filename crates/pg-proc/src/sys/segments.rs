@@ -149,7 +149,7 @@ const SHM_STAT_ANY: c_int = 15;
 #[cfg(all(target_os = "linux", not(pg_portable)))]
 const KEYS_TRIED: u32 = 1024;
 
-/// Segments to which somebody is attached, and which may have been made for this directory.
+/// Segments to which a process is attached, and which may have been made for this directory.
 /// Servers before PostgreSQL 13 take the port for the key, so there each segment of the account may
 /// be one.
 #[cfg(all(target_os = "linux", not(pg_portable)))]

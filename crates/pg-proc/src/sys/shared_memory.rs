@@ -217,7 +217,7 @@ struct Segment {
 }
 
 impl Segment {
-    /// None if it belongs to somebody else.
+    /// None if it belongs to another user.
     fn open(name: &Name, uid: u32) -> Option<Self> {
         // SAFETY: the name ends with a zero byte; all zeros is a value of the plain C struct that
         // the call fills in.
@@ -237,7 +237,7 @@ impl Segment {
     }
 
     /// Handles of the segments in use. The items have 24 bytes, and 40 from PostgreSQL 14 on, where
-    /// odd handles mean places in the main memory. The size of the segment tells which.
+    /// odd handles mean places in the main memory. The size of the segment shows which.
     fn each_item(&self, mut each: impl FnMut(u32)) {
         const MAGIC: u32 = 0x9a50_3d32;
         const FIRST: u64 = 16;

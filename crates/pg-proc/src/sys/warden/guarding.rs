@@ -19,7 +19,7 @@ pub(super) struct Guarding {
     lifeline: RawFd,
     done: RawFd,
     parents: [RawFd; MAX_PARENTS],
-    /// Who does it; zero as long as nobody does.
+    /// The process that does it; zero before it has begun.
     worker: pid_t,
     is_over: bool,
     /// Whether the lifeline may have something to say.
@@ -144,7 +144,7 @@ struct Doomed<'a> {
     content_only: bool,
 }
 
-/// Tries again for a second as long as somebody else still writes there.
+/// Tries again for a second as long as another process still writes there.
 fn remove(removal: &Doomed<'_>) {
     let until = fork::now_ms().saturating_add(1000);
     let mut marker = removal.marker;

@@ -145,7 +145,7 @@ fn write_order(program: &Program, orders: &Orders) -> io::Result<OwnedFd> {
     writer.finish(header)
 }
 
-/// Tells the warden something; it may be gone.
+/// Sends bytes to the warden, which may have exited.
 pub(crate) fn send(lifeline: &OwnedFd, bytes: &[u8]) {
     let _no_signal = BlockedSigpipe::new();
     fork::write_all(lifeline.as_raw_fd(), bytes);

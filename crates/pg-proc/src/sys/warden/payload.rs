@@ -175,7 +175,7 @@ impl<H: Copy> Payload<H> {
     }
 
     pub(super) fn unmap(self) {
-        // SAFETY: mapped by `map`; nobody uses it any more.
+        // SAFETY: mapped by `map`; it is not used any more.
         unsafe { libc::munmap(self.base.cast::<c_void>(), self.size) };
     }
 }

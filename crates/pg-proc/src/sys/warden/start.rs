@@ -58,7 +58,7 @@ pub(super) fn send(kind: u8, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
     }
     if let Some(warden) = &*slot {
         match warden.send(kind, descriptors) {
-            // Somebody has killed it.
+            // It was killed.
             Err(Errno::PIPE | Errno::CONNRESET) => {}
             result => return Ok(result?),
         }

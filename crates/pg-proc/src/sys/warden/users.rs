@@ -66,7 +66,7 @@ impl Watch {
     }
 }
 
-/// Whether nobody has the FIFO open for writing.
+/// Whether no process has the FIFO open for writing.
 fn is_deserted(users: RawFd) -> bool {
     let mut fd = libc::pollfd {
         fd: users,
