@@ -32,7 +32,8 @@ fuzz_target!(|content: &[u8]| {
         match PidFile::parse(&content[..end]) {
             Ok(early) => assert!(says_no_more(&early, &file)),
             Err(error) => {
-                let begun = matches!(error.kind(), PidFileErrorKind::Empty | PidFileErrorKind::Torn);
+                use PidFileErrorKind::{Empty, Torn};
+                let begun = matches!(error.kind(), Empty | Torn);
                 assert!(begun, "{error}");
             }
         }

@@ -1,5 +1,5 @@
-//! A server that its lock file does not name, a process that it names wrongly, and a caller that
-//! may not look.
+//! Servers that their lock file does not name, lock files that name a wrong process, and callers
+//! that may not examine a process.
 
 use std::fs;
 use std::os::unix::process::CommandExt as _;

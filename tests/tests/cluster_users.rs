@@ -177,7 +177,7 @@ fn knows_nothing(cluster: &Cluster) {
 
 fn knows_the_process(cluster: &Cluster, pid: &str) {
     let is_it = |found: pg_cluster::Pid| found.to_string() == pid;
-    assert!(matches!(cluster.state().unwrap(), State::OtherUsers(found) if is_it(found)));
+    assert!(matches!(cluster.state().unwrap(), State::Unknown(found) if is_it(found)));
     assert!(cluster.pid().unwrap().is_some_and(is_it));
     assert!(cluster.is_running().unwrap());
     assert_eq!(cluster.readiness().unwrap(), Readiness::NotReady);

@@ -1,10 +1,13 @@
 //! What a temporary cluster costs beside other processes and other clusters, and in a program with
 //! much memory; and what it costs them.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::hint::black_box;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command};
+use std::time::Instant;
 
 use pg_fixture::TempCluster;
 use rustix::process::Signal;
@@ -50,7 +53,7 @@ fn both(sheet: &mut Sheet, what: &str, ground: &Ground, pack: &Pack) {
 }
 
 fn processes(sheet: &mut Sheet, rounds: usize, ground: &Ground, pack: &Pack) {
-    let mut sleepers = Sleepers(Vec::new());
+    let mut sleepers = Sleepers::new();
     for number in PROCESSES {
         sleepers.extend_to(number);
         let what = format!("`SELECT 1` beside {number} sleeping processes");
@@ -116,7 +119,8 @@ fn remove(sheet: &mut Sheet, rounds: usize, ground: &Ground, pack: &Pack) {
         sheet.note(REMOVE, Who::Ours("`Cluster::remove`"), begun.elapsed());
         drop(temp);
 
-        let server = pack.start(ground);
+        let (server, client) = pack.start(ground);
+        drop(client);
         let begun = Instant::now();
         server.end(Signal::INT);
         let who = Who::Floor("bare SIGINT, wait, `remove_dir_all`");
@@ -126,7 +130,7 @@ fn remove(sheet: &mut Sheet, rounds: usize, ground: &Ground, pack: &Pack) {
 
 fn helpers(sheet: &mut Sheet, ground: &Ground) {
     let clusters: Vec<TempCluster> = (0..10).map(|_| ground.start()).collect();
-    let helpers = own_program_children();
+    let helpers = parents_of_servers(&clusters);
     let memory: f64 = helpers.iter().filter_map(|pid| proportional_set(pid)).sum();
     let count = helpers.len() as f64;
     sheet.note_number(HELPERS, OURS, "processes", count);
@@ -134,23 +138,15 @@ fn helpers(sheet: &mut Sheet, ground: &Ground) {
     sheet.note_number(HELPERS_MEMORY, OURS, "kB", each);
 }
 
-/// The children of this process that run this program.
-fn own_program_children() -> Vec<String> {
-    let own = fs::read_link("/proc/self/exe").ok();
-    let threads = fs::read_dir("/proc/self/task").into_iter().flatten();
-    let lists = threads.flatten().filter_map(|thread| {
-        let list = fs::read_to_string(thread.path().join("children")).ok()?;
-        Some(
-            list.split_whitespace()
-                .map(str::to_owned)
-                .collect::<Vec<_>>(),
-        )
-    });
-    let program = |pid: &String| fs::read_link(format!("/proc/{pid}/exe")).ok();
-    lists
-        .flatten()
-        .filter(|pid| own.is_some() && program(pid) == own)
-        .collect()
+/// The processes that started these servers.
+fn parents_of_servers(clusters: &[TempCluster]) -> BTreeSet<String> {
+    let parent = |temp: &TempCluster| {
+        let pid = temp.cluster().pid().ok().flatten()?;
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"))?;
+        Some(parent.trim().to_owned())
+    };
+    clusters.iter().filter_map(parent).collect()
 }
 
 /// In kilobytes: memory that is shared is counted in parts.
@@ -170,26 +166,37 @@ fn field(path: &str, name: &str) -> Option<f64> {
     line.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 
-/// Processes that end with this value.
-struct Sleepers(Vec<Child>);
+/// Processes that end with this value, or with this process: each reads from a socket to
+/// which this process writes nothing.
+struct Sleepers {
+    children: Vec<Child>,
+    theirs: UnixStream,
+    ours: Option<UnixStream>,
+}
 
 impl Sleepers {
+    fn new() -> Self {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        Self {
+            children: Vec::new(),
+            theirs,
+            ours: Some(ours),
+        }
+    }
+
     fn extend_to(&mut self, number: usize) {
-        let long = Duration::from_secs(3600).as_secs().to_string();
-        while self.0.len() < number {
-            let mut sleep = Command::new("sleep");
-            sleep.arg(&long).stdin(Stdio::null()).stdout(Stdio::null());
-            self.0.push(sleep.spawn().unwrap());
+        while self.children.len() < number {
+            let mut cat = Command::new("cat");
+            cat.stdin(OwnedFd::from(self.theirs.try_clone().unwrap()));
+            self.children.push(cat.spawn().unwrap());
         }
     }
 }
 
 impl Drop for Sleepers {
     fn drop(&mut self) {
-        for child in &mut self.0 {
-            let _ = child.kill();
-        }
-        for child in &mut self.0 {
+        self.ours = None;
+        for child in &mut self.children {
             let _ = child.wait();
         }
     }

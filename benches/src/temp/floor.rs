@@ -1,5 +1,5 @@
-//! The least that a temporary cluster takes: the files in one pack, written by several threads while
-//! the server starts, and nothing checked.
+//! The least that a temporary cluster takes: the files in one pack, written by several threads
+//! while the server starts, and nothing checked.
 
 use std::fs::{self, File};
 use std::ops::Range;
@@ -78,8 +78,9 @@ impl Pack {
 
     pub(crate) fn life(&self, ground: &Ground) -> Life {
         let begun = Instant::now();
-        let server = self.start(ground);
+        let (server, client) = self.start(ground);
         let create = begun.elapsed();
+        drop(client);
         server.end(Signal::QUIT);
         Life {
             create,
@@ -88,7 +89,7 @@ impl Pack {
     }
 
     /// From nothing to the first answer.
-    pub(crate) fn start(&self, ground: &Ground) -> Running {
+    pub(crate) fn start(&self, ground: &Ground) -> (Running, postgres::Client) {
         let root = ground.fresh("floor");
         let (data, sockets) = (root.join("data"), root.join("s"));
         for directory in [&data, &sockets] {
@@ -109,18 +110,18 @@ impl Pack {
         let events = inotify::init(inotify::CreateFlags::CLOEXEC).unwrap();
         let wanted = inotify::WatchFlags::CREATE | inotify::WatchFlags::MODIFY;
         inotify::add_watch(&events, data.as_std_path(), wanted).unwrap();
-        let mut postgres = ground.program(Program::Postgres);
+        let mut server = ground.program(Program::Postgres);
         let process = std::thread::scope(|scope| {
             scope.spawn(|| self.write(&held, &self.databases));
-            let process = postgres.args(arguments).spawn().unwrap();
+            let process = server.args(arguments).spawn().unwrap();
             let pid_file = data.join("postmaster.pid");
             while !fs::read(&pid_file).is_ok_and(|text| text.ends_with(READY)) {
                 let _ = rustix::io::read(&events, &mut [0; BLOCK]).unwrap();
             }
             process
         });
-        drop(first_answer(&address(&sockets)));
-        Running { process, root }
+        let client = first_answer(&address(&sockets));
+        (Running { process, root }, client)
     }
 
     fn write(&self, data: &File, batches: &[Batch]) {

@@ -212,7 +212,7 @@ impl Cluster {
         {
             Occupant::Server(postmaster) => postmaster,
             Occupant::Nobody => return Err(failed(ControlErrorKind::NotRunning)),
-            Occupant::SingleUser(pid) | Occupant::OtherUsers(pid) => {
+            Occupant::SingleUser(pid) | Occupant::Unknown(pid) => {
                 return Err(failed(ControlErrorKind::Held(pid)));
             }
         };

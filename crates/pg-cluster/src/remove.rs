@@ -146,7 +146,7 @@ impl Cluster {
             return place.remove().map_err(not_removed);
         }
         recognize(&names).map_err(failed)?;
-        if let Ok(Occupant::SingleUser(pid) | Occupant::OtherUsers(pid)) = self.occupant() {
+        if let Ok(Occupant::SingleUser(pid) | Occupant::Unknown(pid)) = self.occupant() {
             return Err(failed(RemoveErrorKind::Held(pid)));
         }
         self.stop(plan)

@@ -33,9 +33,10 @@ pub enum State {
     Suspended(Pid),
     /// A single-user or bootstrap process holds the directory.
     SingleUser(Pid),
-    /// A process holds the directory, and it cannot be determined whether it is the server. Most
-    /// often it belongs to another user. Neither the process nor the directory is touched.
-    OtherUsers(Pid),
+    /// A process that may be the server. The caller lacks the rights, or the system the means, to
+    /// decide; most often the process belongs to another user. Nothing is signalled, deleted or
+    /// started over such a process.
+    Unknown(Pid),
 }
 
 /// Whether a server accepts connections.
@@ -71,7 +72,7 @@ impl Cluster {
                 }
             }
             Occupant::SingleUser(pid) => State::SingleUser(pid),
-            Occupant::OtherUsers(pid) => State::OtherUsers(pid),
+            Occupant::Unknown(pid) => State::Unknown(pid),
             Occupant::Nobody if self.is_initialized() => State::Stopped,
             Occupant::Nobody
                 if self
@@ -87,7 +88,7 @@ impl Cluster {
 
     /// The process ID of the server, whichever process started it; none if no server is running. A
     /// process that holds the directory counts even if it is not known to be a server: see
-    /// [`State::SingleUser`] and [`State::OtherUsers`].
+    /// [`State::SingleUser`] and [`State::Unknown`].
     ///
     /// # Errors
     ///
@@ -95,7 +96,7 @@ impl Cluster {
     pub fn pid(&self) -> Result<Option<Pid>, FindError> {
         Ok(match self.occupant()? {
             Occupant::Server(postmaster) => Some(postmaster.pid()),
-            Occupant::SingleUser(pid) | Occupant::OtherUsers(pid) => Some(pid),
+            Occupant::SingleUser(pid) | Occupant::Unknown(pid) => Some(pid),
             Occupant::Nobody => None,
         })
     }
@@ -177,7 +178,7 @@ impl Cluster {
         Ok(match self.find()? {
             Found::Running(postmaster) => Occupant::Server(AnyPostmaster::Found(postmaster)),
             Found::SingleUser(pid) => Occupant::SingleUser(pid),
-            Found::OtherUsers { pid, .. } => Occupant::OtherUsers(pid),
+            Found::Unknown { pid, .. } => Occupant::Unknown(pid),
             _ => match own {
                 Some(server) => Occupant::Server(AnyPostmaster::Own(server)),
                 None => Occupant::Nobody,
@@ -207,7 +208,7 @@ pub(crate) enum Occupant {
     Nobody,
     Server(AnyPostmaster),
     SingleUser(Pid),
-    OtherUsers(Pid),
+    Unknown(Pid),
 }
 
 /// A postmaster that was found, or that this object has started.

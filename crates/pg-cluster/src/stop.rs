@@ -181,7 +181,7 @@ impl Cluster {
         match self.occupant() {
             Ok(Occupant::Nobody) => Ok(None),
             Ok(Occupant::Server(postmaster)) => Ok(Some(postmaster)),
-            Ok(Occupant::SingleUser(pid) | Occupant::OtherUsers(pid)) => {
+            Ok(Occupant::SingleUser(pid) | Occupant::Unknown(pid)) => {
                 Err(self.not_stopped(ControlErrorKind::Held(pid)))
             }
             Err(error) => Err(self.not_stopped(ControlErrorKind::Find(error))),

@@ -8,8 +8,6 @@ use camino::{Utf8Path, Utf8PathBuf};
 use nix::unistd::{Gid, Uid, User};
 use thiserror::Error;
 
-use crate::sys;
-
 /// An account of the system, as which programs are run.
 ///
 /// PostgreSQL's server refuses to run as root. A caller that is root names an account here, and
@@ -134,21 +132,6 @@ impl Account {
         self.name.clone().unwrap_or_else(|| self.uid.to_string())
     }
 
-    /// Whether this process can start programs as this account and give files to it: a process
-    /// whose user is called root is often not quite root.
-    ///
-    /// # Errors
-    ///
-    /// It cannot, and the kind of the error says why. On other systems than Linux the reason is
-    /// found out when a program is started, as it is for a caller who is not called root.
-    pub fn require_usable(&self) -> Result<(), AccountError> {
-        if self.is_current() || !Uid::effective().is_root() {
-            return Ok(());
-        }
-        sys::limit_of_root(self.uid, self.gid)
-            .map_or(Ok(()), |kind| Err(AccountError::new(self.label(), kind)))
-    }
-
     /// Whether the permissions of a file, and of every directory on the way to it, let this account
     /// read it. Access control lists are not looked at.
     pub fn may_read(&self, path: impl AsRef<Utf8Path>) -> bool {
@@ -239,7 +222,7 @@ pub enum AccountErrorKind {
 }
 
 impl AccountError {
-    fn new(account: impl Into<String>, kind: AccountErrorKind) -> Self {
+    pub(crate) fn new(account: impl Into<String>, kind: AccountErrorKind) -> Self {
         Self {
             account: account.into(),
             kind,
@@ -260,8 +243,9 @@ impl AccountError {
     pub fn hint(&self) -> Option<Cow<'_, str>> {
         let hint = match &self.kind {
             AccountErrorKind::NotMapped => {
-                "map a second user into the namespace (`/etc/subuid`, `podman --userns`), or enter it \
-                 as an ordinary user (`unshare --map-current-user`): PostgreSQL does not run as root"
+                "map a second user into the namespace (`/etc/subuid`, `podman --userns`), or enter \
+                 it as an ordinary user (`unshare --map-current-user`): PostgreSQL does not run \
+                 as root"
             }
             AccountErrorKind::Capabilities(_) => {
                 "give the container these capabilities (`--cap-add`), or run the program as an \

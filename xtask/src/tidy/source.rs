@@ -21,7 +21,6 @@ enum Rule {
 const EXEMPT: &[(Rule, &str)] = &[
     (Rule::Columns, "crates/pg-fixture/"),
     (Rule::Columns, "crates/pg-install/"),
-    (Rule::Columns, "crates/pg-proc/"),
     (Rule::Columns, "crates/pgconf-parse/"),
     (Rule::Unsafe, "crates/pg-install/tests/lost_statuses.rs"),
     (Rule::SystemCall, "crates/pg-install/"),

@@ -136,7 +136,7 @@ fn held(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
             Found::Running(other) if other.pid() != evidence.process.pid() => {
                 return Some(StartErrorKind::Held(other.pid()));
             }
-            Found::SingleUser(pid) | Found::OtherUsers { pid, .. } => {
+            Found::SingleUser(pid) | Found::Unknown { pid, .. } => {
                 return Some(StartErrorKind::Held(pid));
             }
             Found::Stale(stale) if stale.pid_file.is_none() => {
@@ -343,7 +343,7 @@ fn holder_of_socket(
         .and_then(|directory| Postmaster::find(directory).ok());
     let pid = match found {
         Some(Found::Running(server)) => Some(server.pid()),
-        Some(Found::OtherUsers { pid, .. }) => Some(pid),
+        Some(Found::Unknown { pid, .. }) => Some(pid),
         _ if is_served(socket.clone()) => lock.map(|lock| lock.pid),
         _ => return None,
     };

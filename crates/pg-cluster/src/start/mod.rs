@@ -107,7 +107,7 @@ impl Cluster {
                 }
                 postmaster.wait_gone(deadline()).map_err(wait)?;
             }
-            Occupant::SingleUser(pid) | Occupant::OtherUsers(pid) => {
+            Occupant::SingleUser(pid) | Occupant::Unknown(pid) => {
                 return Err(failed(StartErrorKind::Held(pid)));
             }
             Occupant::Nobody => {}
@@ -163,7 +163,7 @@ impl Cluster {
                 .wait_ready(deadline)
                 .map(|_| ())
                 .map_err(|error| failed(StartErrorKind::Wait(error))),
-            Occupant::SingleUser(pid) | Occupant::OtherUsers(pid) => {
+            Occupant::SingleUser(pid) | Occupant::Unknown(pid) => {
                 Err(failed(StartErrorKind::Held(pid)))
             }
             Occupant::Nobody => {

@@ -145,7 +145,8 @@ impl PidFile {
     /// ```
     /// use pg_proc::{PidFile, ServerKind, Status};
     ///
-    /// let file = PidFile::parse(b"4711\n/srv/pg\n1700000000\n5433\n/tmp\n\n  5433001    32769\nready   \n")?;
+    /// let content = "4711\n/srv/pg\n1700000000\n5433\n/tmp\n\n  5433001    32769\nready   \n";
+    /// let file = PidFile::parse(content.as_bytes())?;
     /// assert_eq!(file.pid.as_raw(), 4711);
     /// assert_eq!(file.kind, ServerKind::Postmaster);
     /// assert_eq!(file.port, Some(5433));
@@ -170,7 +171,7 @@ impl PidFile {
 
 /// A lock file cannot be read, or was not written by a server.
 #[derive(Debug, Error)]
-#[error("failed to read {}", .path.as_ref().map_or("the content of a lock file", |path| path.as_str()))]
+#[error("failed to read {}", .path.as_ref().map_or("a lock file", |path| path.as_str()))]
 pub struct PidFileError {
     path: Option<Utf8PathBuf>,
     #[source]

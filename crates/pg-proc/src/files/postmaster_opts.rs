@@ -68,7 +68,7 @@ impl FromStr for PostmasterOpts {
 
 /// `postmaster.opts` cannot be read, or was not written by a server.
 #[derive(Debug, Error)]
-#[error("failed to read {}", .path.as_ref().map_or("the content of postmaster.opts", |path| path.as_str()))]
+#[error("failed to read {}", .path.as_ref().map_or("a command line", |path| path.as_str()))]
 pub struct PostmasterOptsError {
     path: Option<Utf8PathBuf>,
     #[source]

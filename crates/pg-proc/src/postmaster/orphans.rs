@@ -12,17 +12,17 @@ use crate::postmaster::watcher::Watcher;
 use crate::signal::{Signal, SignalErrorKind};
 use crate::sys::{self, DirectoryId, Means, Process, Segment};
 
-/// Children of a postmaster that has gone without them.
+/// Child processes left behind by a postmaster that crashed or was killed.
 ///
 /// After SIGKILL of a postmaster its children live on: idle ones for some milliseconds, busy ones
-/// until they next look. They hold its shared memory, and a new server does not start before they
-/// are gone.
+/// until they next check for their parent. They hold its shared memory, and a new server does not
+/// start before they have exited.
 ///
-/// Whether there are any is known from the shared memory that the postmaster made for the directory,
-/// and from the lock file that it left: without both, no process is looked for. On Linux they are
-/// found by `/proc` then: processes that call themselves `postgres: ...` and work in the data
-/// directory, whose parent is not a postmaster. Elsewhere they cannot be found, only waited for, by
-/// the number of processes that are attached to the shared memory.
+/// The shared memory of the directory and the lock file show that there may be such processes:
+/// without both, none are searched for. On Linux they are found in `/proc`: their title is
+/// `postgres: ...`, their working directory is the data directory, and their parent is not a
+/// postmaster. Elsewhere they cannot be found. A wait for them is possible there: it counts the
+/// processes attached to the shared memory.
 #[derive(Debug)]
 pub struct Orphans {
     directory: DirectoryId,

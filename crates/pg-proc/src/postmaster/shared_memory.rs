@@ -1,4 +1,4 @@
-//! Releasing the shared memory that a killed server has left behind.
+//! Releasing the shared memory of a killed server.
 
 use std::borrow::Cow;
 use std::io;
@@ -14,25 +14,25 @@ use crate::postmaster::find::{FindError, Found};
 use crate::postmaster::handle::Postmaster;
 use crate::sys::{DirectoryOf, Refusal, release};
 
-/// Shared memory that was given back.
+/// The shared memory that was released.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Released {
-    /// Whether there was a System V segment.
+    /// Whether a System V segment was released.
     pub system_v: bool,
-    /// Number of POSIX segments.
+    /// The number of POSIX segments.
     pub posix: u32,
 }
 
-/// Gives back the shared memory that a killed server left behind. For a data directory that is
-/// about to be removed; where a server is started again, that one does it.
+/// Releases the shared memory of a killed server, for a data directory that is about to be removed.
+/// A server that is started in the directory again releases it itself.
 ///
-/// What belongs to that server is known from its lock file, and checked: the System V segment must
-/// have the key of the file, must have been created by the process of the file, must belong to the
-/// owner of the directory, must carry the directory's device and inode in its header, and nobody
-/// must be attached. It names the POSIX segments.
+/// The lock file names the System V segment, which is released only if it has the key of the file,
+/// was created by the process of the file, belongs to the owner of the directory, carries the
+/// directory's device and inode in its header, and has no process attached. The segment names the
+/// POSIX segments.
 ///
-/// A directory without lock file has nothing to give back: its server ended in order.
+/// A directory without a lock file has no shared memory: its server shut down in order.
 ///
 /// Not covered: `dynamic_shared_memory_type = sysv`; semaphores on systems where PostgreSQL uses
 /// System V ones (FreeBSD before PostgreSQL 12, macOS); POSIX segments on macOS, which cannot be
@@ -40,7 +40,8 @@ pub struct Released {
 ///
 /// # Errors
 ///
-/// The directory has a server, processes are attached, or the segment was made for another data directory.
+/// Fails if the directory has a server, if processes are attached to the segment, or if the segment
+/// was made for another data directory.
 pub fn release_shared_memory(
     data_directory: impl AsRef<Utf8Path>,
 ) -> Result<Released, SharedMemoryError> {
@@ -57,7 +58,7 @@ pub fn release_shared_memory(
         Ok(Found::Running(postmaster)) => {
             return Err(failed(SharedMemoryErrorKind::Running(postmaster.pid())));
         }
-        Ok(Found::SingleUser(pid) | Found::OtherUsers { pid, .. }) => {
+        Ok(Found::SingleUser(pid) | Found::Unknown { pid, .. }) => {
             return Err(failed(SharedMemoryErrorKind::Running(pid)));
         }
         Err(e) => return Err(failed(SharedMemoryErrorKind::Find(e))),

@@ -204,8 +204,8 @@ pub(crate) fn for_answer(
 /// Waits for the end of the process, its children included where it left any.
 pub(crate) fn for_end(postmaster: &Postmaster, deadline: Deadline) -> Result<(), WaitError> {
     for_process(postmaster, deadline)?;
-    // A postmaster that ends in order waits for its children first, and leaves neither lock file nor
-    // shared memory: then nothing is looked for.
+    // A postmaster that shuts down in order waits for its children first, and leaves neither a lock
+    // file nor shared memory: then no process is searched for.
     for_orphans(postmaster, deadline, None)
 }
 

@@ -62,6 +62,9 @@ pub enum WaitErrorKind {
     #[error("the process cannot be signalled")]
     NotSignalled(#[source] SignalErrorKind),
     /// The deadline passed. The value is the status at that moment.
-    #[error("the wait timed out while the server was {}", .0.map_or("without a status", Status::as_str))]
+    #[error(
+        "the wait timed out while the server was {}",
+        .0.map_or("without a status", Status::as_str)
+    )]
     TimedOut(Option<Status>),
 }

@@ -37,7 +37,6 @@ pub(crate) use process::{DirectoryId, Evidence, Identity, Means, Process, identi
 pub(crate) use segments::{MadeFor, Segment, segments_by_key, segments_for};
 pub(crate) use shared_memory::{DirectoryOf, Refusal, release};
 pub(crate) use warden::errand::{Errand, Place, Removal, guard};
-pub(crate) use warden::order::{
-    LaunchError, Launched, Orders, Program, Report, Sink, Stage, Step, command, launch, send, write,
-};
+pub(crate) use warden::order::{LaunchError, Launched, Orders, Program, Sink, launch, send, write};
+pub(crate) use warden::protocol::{Report, Stage, Step, command};
 pub(crate) use warden::users::{Vigil, make_fifo};

@@ -5,9 +5,8 @@ use std::os::fd::RawFd;
 use nix::errno::Errno;
 use nix::libc::{self, c_int, pid_t};
 
-use super::order::{ProgramOrder, Report, Stage, Step, command};
 use super::payload::Payload;
-use super::start::MAX_DESCRIPTORS;
+use super::protocol::{MAX_DESCRIPTORS, ProgramOrder, Report, Stage, Step, command};
 use super::users::Watch;
 use crate::sys::fork;
 
@@ -124,7 +123,7 @@ impl Start {
         // SAFETY: getpid and fork are async-signal-safe, and this process has one thread.
         unsafe {
             let this = libc::getpid();
-            match libc::fork() {
+            match fork::fork_alone() {
                 0 => {
                     self.execute(this);
                     libc::_exit(127)

@@ -7,11 +7,10 @@ use nix::libc::{self, c_int, pid_t};
 use rustix::io::IoSliceMut;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
-use super::errand::{Guarding, ORDER_ERRAND};
-use super::order::ORDER_PROGRAM;
+use super::guarding::Guarding;
 use super::payload::List;
 use super::program::Watched;
-use super::start::MAX_DESCRIPTORS;
+use super::protocol::{MAX_DESCRIPTORS, ORDER_ERRAND, ORDER_PROGRAM};
 use crate::sys::fork::{self, MAX_KEPT};
 
 /// How long it stays when there is nothing to watch. Starting it takes less than a millisecond; but

@@ -18,7 +18,9 @@ use nix::libc::{self, pid_t};
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
-use super::{order, serve};
+use super::protocol::MAX_DESCRIPTORS;
+use super::serve;
+use super::sigpipe::BlockedSigpipe;
 use crate::sys::fork;
 
 /// The warden of this process, and whose it is.
@@ -47,9 +49,6 @@ impl Owner {
 
 static WARDEN: Mutex<Option<Warden>> = Mutex::new(None);
 
-/// Descriptors that come with one order, at most.
-pub(super) const MAX_DESCRIPTORS: usize = 24;
-
 /// Sends an order to the warden, which is started if there is none.
 pub(super) fn send(kind: u8, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
     let mut slot = WARDEN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -76,7 +75,7 @@ impl Warden {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
         ancillary.push(SendAncillaryMessage::ScmRights(descriptors));
-        let _no_signal = order::BlockedSigpipe::new();
+        let _no_signal = BlockedSigpipe::new();
         loop {
             let text = [io::IoSlice::new(std::slice::from_ref(&kind))];
             match sendmsg(&self.control, &text, &mut ancillary, SendFlags::empty()) {
@@ -126,7 +125,7 @@ fn adopt(control: RawFd, limit: RawFd) {
 /// Async-signal-safe.
 fn run_in_child(control: RawFd, limit: RawFd) {
     // SAFETY: both processes go on with system calls only, or end.
-    let child: pid_t = unsafe { libc::fork() };
+    let child: pid_t = unsafe { fork::fork_alone() };
     if child == 0 {
         serve::run(control, limit);
     }
