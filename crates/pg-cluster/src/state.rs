@@ -11,7 +11,7 @@ use crate::Cluster;
 use crate::cluster::OwnServer;
 
 /// The state of a cluster at one moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum State {
     /// The directory does not exist or is empty.
@@ -40,7 +40,7 @@ pub enum State {
 }
 
 /// Whether a server accepts connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Readiness {
     /// The server accepts connections.

@@ -248,8 +248,8 @@ impl StartError {
             StartErrorKind::Account(error) => return error.hint(),
             StartErrorKind::Busy(_) => "`StartOptions::timeout` limits this wait",
             StartErrorKind::Suspended(_) => {
-                "SIGCONT resumes the process (`kill -CONT`, `docker unpause`); `Cluster::kill` kills \
-                 it"
+                "SIGCONT resumes the process (`kill -CONT`, `docker unpause`); `Cluster::kill` \
+                 kills it"
             }
             StartErrorKind::StaleSocketLock { path, .. } => {
                 let socket = path.as_str().trim_end_matches(".lock");
@@ -300,8 +300,8 @@ impl StartError {
                  of a distribution may use the default of the server"
             }
             StartErrorKind::SocketPathTooLong { .. } => {
-                "choose a shorter one with `StartOptions::socket_directory`, such as a directory in \
-                 /tmp"
+                "choose a shorter one with `StartOptions::socket_directory`, such as a directory \
+                 in /tmp"
             }
             StartErrorKind::LockFileLost(_) => {
                 "`Cluster::stop` stops it; a server that has lost its lock file shuts down by \
@@ -349,7 +349,7 @@ fn configuration_advice(problems: &[ConfigurationProblem]) -> Option<Cow<'static
     let advice = if says(LIBRARIES) {
         "install the package with the library for this major version, or remove it from the list"
     } else if says("unix_socket_group") {
-        "the group has to exist, and the account of the server has to be a member"
+        "the group has to exist, and the account of the server has to be one of its members"
     } else if says("stats_temp_directory") {
         "create the directory for the account of the server, or remove the setting: its default is \
          in the data directory"

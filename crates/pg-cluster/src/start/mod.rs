@@ -25,7 +25,7 @@ use crate::listening::Listening;
 use crate::state::Occupant;
 
 /// The outcome of [`Cluster::start`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Started {
     /// The server with this process ID was started.

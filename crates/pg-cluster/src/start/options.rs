@@ -34,7 +34,7 @@ pub struct StartOptions {
 }
 
 /// The moment at which [`Cluster::start`](crate::Cluster::start) returns.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StartWait {
     /// When the server accepts connections, or is a standby that accepts none.
