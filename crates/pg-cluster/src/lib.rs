@@ -45,6 +45,7 @@
 //! processes. All of their types that appear in this crate's signatures are re-exported, so that
 //! one dependency is enough.
 
+mod access;
 mod cluster;
 mod command_line;
 mod configuration_problem;
@@ -54,6 +55,7 @@ mod control_data;
 mod files;
 mod init;
 mod listening;
+mod locked_file;
 mod log_file;
 mod parts;
 mod remove;
@@ -75,6 +77,10 @@ pub use pg_proc::{Account, Log, Ownership, Pid, ServerMessage, Severity, Signal,
 
 pub use camino::{Utf8Path, Utf8PathBuf};
 
+pub use crate::access::{
+    AccessDecision, AccessError, AccessErrorKind, AccessLine, AccessProblem, AccessRule, Hba,
+    Ident, MappingDecision,
+};
 pub use crate::cluster::{Cluster, ClusterError};
 pub use crate::configuration_problem::ConfigurationProblem;
 pub use crate::connection::{ConnectionInfo, Host};

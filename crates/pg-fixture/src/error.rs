@@ -8,7 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use pg_install::{DiscoveryError, MissingProgramError};
 use pg_proc::{GuardError, LockError};
 
-use pg_cluster::{ClusterError, InitError, StartError, StopError};
+use pg_cluster::{AccessError, ClusterError, InitError, StartError, StopError};
 
 /// A temporary cluster could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +72,9 @@ pub enum TempErrorKind {
     /// The template holds something that cannot be cloned, such as a tablespace outside of it.
     #[error("the template holds {0}, which cannot be cloned")]
     NotClonable(Utf8PathBuf),
+    /// The access rules or the user name maps would be rejected by the server, or cannot be written.
+    #[error("the access rules cannot be used")]
+    Access(#[source] AccessError),
     /// The server did not start.
     #[error("the server did not start")]
     Start(#[source] StartError),
@@ -93,6 +96,7 @@ impl TempError {
 
             TempErrorKind::MissingProgram(error) => error.hint(),
             TempErrorKind::Init(error) => error.hint(),
+            TempErrorKind::Access(error) => error.hint(),
             TempErrorKind::Start(error) => error.hint(),
             TempErrorKind::Stop(error) => error.hint(),
             TempErrorKind::NotPrivate { .. } => Some(

@@ -8,6 +8,7 @@ use camino::Utf8Path;
 use pg_cluster::{Cluster, ConnectionInfo, StartErrorKind, StartOptions};
 use pg_proc::{GuardOptions, Log, Ownership, StopPlan, Tenancy, Tenant};
 
+use crate::access;
 use crate::error::{TempErrorKind, at};
 use crate::plan::{Plan, no_storage};
 use crate::root::{Root, SocketDirectory};
@@ -183,6 +184,8 @@ impl Prepared<'_> {
         let (plan, cluster) = (self.plan, &self.temp.cluster);
         let account = plan.recipe.account.as_ref();
         let cloning = Cloning::begin(template, cluster.data_directory(), account)?;
+        // The server reads them at its start, which may come before the databases are complete.
+        access::apply(plan.builder, cluster)?;
         let info = match timing {
             Timing::Early => {
                 let begun = Instant::now();

@@ -9,13 +9,13 @@ use pg_proc::Account;
 use pgconf_parse::{FileSystem, LoadError, Loader};
 
 /// The files of this machine as this account sees them; as the caller does, if there is none.
-pub(super) struct Readable<'a> {
+pub(crate) struct Readable<'a> {
     account: Option<&'a Account>,
     files: FileSystem,
 }
 
 impl<'a> Readable<'a> {
-    pub(super) fn by(account: Option<&'a Account>) -> Self {
+    pub(crate) fn by(account: Option<&'a Account>) -> Self {
         Self {
             account,
             files: FileSystem::new(),
