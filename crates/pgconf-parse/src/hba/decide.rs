@@ -4,7 +4,6 @@ use std::net::IpAddr;
 
 use crate::hba::address::{Address, Network};
 use crate::hba::method::ConnectionType;
-use crate::hba::parse_line;
 use crate::hba::rules::{Rule, RuleName, Rules};
 
 /// Somebody who wants to connect.
@@ -377,129 +376,9 @@ fn spelled(name: RuleName<'_>, wanted: &[u8]) -> Answer {
     }
 }
 
-/// A list that is only named, for the file was read alone.
-fn list(name: RuleName<'_>) -> Option<Fact> {
+/// A list that is only named, because the file was read alone.
+pub(crate) fn list(name: RuleName<'_>) -> Option<Fact> {
     let is_list = !name.is_quoted() && name.text().len() > 1;
     let file = name.text().strip_prefix(b"@").filter(|_| is_list)?;
     Some(Fact::List(file.to_vec()))
-}
-
-/// A rule that can never apply.
-#[derive(Clone, Copy, Debug)]
-pub struct Shadowed<'a> {
-    rule: Rule<'a>,
-    reason: Shadow<'a>,
-}
-
-/// Why a rule can never apply.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub enum Shadow<'a> {
-    /// Whatever it applies to, this rule before it applies to.
-    Covered(Rule<'a>),
-    /// The server does not encrypt connections in this way; the reason in its words.
-    Encryption(&'static str),
-}
-
-impl<'a> Shadowed<'a> {
-    /// The rule.
-    #[must_use]
-    pub fn rule(&self) -> Rule<'a> {
-        self.rule
-    }
-
-    /// The reason.
-    #[must_use]
-    pub fn reason(&self) -> Shadow<'a> {
-        self.reason
-    }
-}
-
-impl Rules {
-    /// The rules that can never apply, each with the reason.
-    ///
-    /// One earlier rule has to cover all that the rule is for; several that do so together are not
-    /// found, nor names of hosts in networks, nor members of a role in another role.
-    ///
-    /// ```
-    /// use pgconf_parse::hba::{Rules, Server, Shadow};
-    ///
-    /// let rules = Rules::parse("host all all 10.0.0.0/8 md5\nhostssl app bob 10.1.0.0/16 reject\n", &Server::default());
-    /// let shadowed = rules.shadowed();
-    /// assert_eq!(shadowed[0].rule().line(), 2);
-    /// assert!(matches!(shadowed[0].reason(), Shadow::Covered(by) if by.line() == 1));
-    /// ```
-    #[must_use]
-    pub fn shadowed(&self) -> Vec<Shadowed<'_>> {
-        let mut before: Vec<Rule<'_>> = Vec::new();
-        let mut found = Vec::new();
-        for rule in self.rules() {
-            let reason = match parse_line::cannot_match(rule.connection(), &self.server) {
-                Some(reason) => Some(Shadow::Encryption(reason)),
-                None => {
-                    let by = before.iter().find(|earlier| covers(earlier, &rule));
-                    by.map(|by| Shadow::Covered(*by))
-                }
-            };
-            match reason {
-                Some(reason) => found.push(Shadowed { rule, reason }),
-                None => before.push(rule),
-            }
-        }
-        found
-    }
-}
-
-fn covers(earlier: &Rule<'_>, later: &Rule<'_>) -> bool {
-    let connections = match (earlier.connection(), later.connection()) {
-        (ConnectionType::Host, ConnectionType::Local) => false,
-        (ConnectionType::Host, _)
-        | (ConnectionType::HostNoGssEnc, ConnectionType::HostSsl)
-        | (ConnectionType::HostNoSsl, ConnectionType::HostGssEnc) => true,
-        (one, other) => one == other,
-    };
-    let addresses = || match (earlier.address(), later.address()) {
-        (None | Some(Address::All), _) => true,
-        (Some(Address::Network(one)), Some(Address::Network(other))) => one.covers(&other),
-        (Some(Address::Host(one)), Some(Address::Host(other))) => is_host(one, other),
-        (one, other) => one == other,
-    };
-    connections
-        && addresses()
-        && later.databases().all(|name| {
-            earlier.databases().any(|other| {
-                let all = other.is_keyword("all") && !name.is_keyword("replication");
-                all && list(name).is_none() || covers_name(other, name)
-            })
-        })
-        && later.users().all(|name| {
-            let mut others = earlier.users();
-            others.any(|other| {
-                let is_member = other.members_of() == Some(name.text()) && is_literal(name);
-                other.is_keyword("all") || is_member || covers_name(other, name)
-            })
-        })
-}
-
-fn covers_name(one: RuleName<'_>, other: RuleName<'_>) -> bool {
-    if one.text() == other.text() && is_literal(one) == is_literal(other) {
-        return true;
-    }
-    let regex = one.compiled().filter(|_| is_literal(other));
-    regex.and_then(|regex| regex.is_match(other.text())) == Some(true)
-}
-
-/// A name that means nothing but itself.
-fn is_literal(name: RuleName<'_>) -> bool {
-    const KEYWORDS: [&[u8]; 5] = [
-        b"all",
-        b"sameuser",
-        b"samerole",
-        b"samegroup",
-        b"replication",
-    ];
-    name.regex().is_none()
-        && (name.is_quoted()
-            || !(KEYWORDS.contains(&name.text()) || name.text().starts_with(b"+"))
-                && list(name).is_none())
 }

@@ -1,5 +1,7 @@
 //! One line of `pg_hba.conf`: `parse_hba_line` in hba.c.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use crate::hba::address::{self, Network};
 use crate::hba::method::{ConnectionType, Method};
 use crate::hba::options::{Options, Rejection};
@@ -31,13 +33,15 @@ pub(super) struct Data {
     pub(super) options: Option<Box<Options>>,
 }
 
-#[derive(Clone, Copy, Debug)]
+/// Small, because there is one for each rule.
+#[derive(Clone, Debug)]
 pub(super) enum AddressData {
     None,
     All,
     SameHost,
     SameNet,
-    Network(Network),
+    V4 { address: Ipv4Addr, mask: Ipv4Addr },
+    V6(Box<Network>),
     Host(u32),
 }
 
@@ -250,12 +254,15 @@ fn parse_address(fields: &mut Fields<'_>) -> Result<AddressData, Failure> {
         (Some(ip), None) => (ip, parse_mask(fields)?),
     };
     match Network::new(ip, mask) {
-        Some(network) => Ok(AddressData::Network(network)),
+        Some(network) => Ok(match (ip, mask) {
+            (IpAddr::V4(address), IpAddr::V4(mask)) => AddressData::V4 { address, mask },
+            _ => AddressData::V6(Box::new(network)),
+        }),
         None => Err(fields.failure(token, Rejection::new("IP address and mask do not match"))),
     }
 }
 
-fn parse_mask(fields: &mut Fields<'_>) -> Result<std::net::IpAddr, Failure> {
+fn parse_mask(fields: &mut Fields<'_>) -> Result<IpAddr, Failure> {
     let field = fields.expect("netmask specification")?;
     let token = fields.one(field, "netmask")?;
     let text = fields.text(token);

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::path::Path;
 
-use crate::hba::address::{self, Address};
+use crate::hba::address::{self, Address, Network};
 use crate::hba::method::{ConnectionType, Method};
 use crate::hba::options::Key;
 use crate::hba::parse_line::{AddressData, Data, Failure, Parsed, parse_line};
@@ -369,16 +369,19 @@ impl<'a> Rule<'a> {
     /// The addresses that it is for; none for Unix sockets.
     #[must_use]
     pub fn address(&self) -> Option<Address<'a>> {
-        match self.data.address {
+        match &self.data.address {
             AddressData::None => None,
             AddressData::All => Some(Address::All),
             AddressData::SameHost => Some(Address::SameHost),
             AddressData::SameNet => Some(Address::SameNet),
-            AddressData::Network(network) => Some(Address::Network(network)),
+            AddressData::V4 { address, mask } => {
+                Network::new((*address).into(), (*mask).into()).map(Address::Network)
+            }
+            AddressData::V6(network) => Some(Address::Network(**network)),
             AddressData::Host(token) => Some(Address::Host(
                 RuleName {
                     rules: self.rules(),
-                    token,
+                    token: *token,
                 }
                 .text(),
             )),
