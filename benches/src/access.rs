@@ -16,7 +16,10 @@ pub(crate) fn measure(sheet: &mut Sheet, plan: &Plan) {
     let server = Server::default();
     let (text, maps) = (megabyte(), mappings());
     let newlines = |sheet: &mut Sheet, what: &str, text: &str| {
-        let time = time(|| (), |()| memchr::memchr_iter(b'\n', text.as_bytes()).count());
+        let time = time(
+            || (),
+            |()| memchr::memchr_iter(b'\n', text.as_bytes()).count(),
+        );
         sheet.note_bytes(what, Who::Floor("memchr, for newlines"), text.len(), time);
     };
     sheet.rounds(plan.rounds, |sheet| {
@@ -25,12 +28,22 @@ pub(crate) fn measure(sheet: &mut Sheet, plan: &Plan) {
         let time_of_rules = time(bytes, |text| Rules::parse(text, &server));
         sheet.note_bytes(what, Who::Ours("`hba::Rules`"), text.len(), time_of_rules);
         let time_of_document = time(bytes, Document::parse);
-        sheet.note_bytes(what, Who::Ours("`hba::Document`"), text.len(), time_of_document);
+        sheet.note_bytes(
+            what,
+            Who::Ours("`hba::Document`"),
+            text.len(),
+            time_of_document,
+        );
         newlines(sheet, what, &text);
         let what = "read pg_ident.conf, 1 MB";
         let bytes = || maps.clone().into_bytes();
         let time_of_maps = time(bytes, |text| Mappings::parse(text, &server));
-        sheet.note_bytes(what, Who::Ours("`ident::Mappings`"), maps.len(), time_of_maps);
+        sheet.note_bytes(
+            what,
+            Who::Ours("`ident::Mappings`"),
+            maps.len(),
+            time_of_maps,
+        );
         newlines(sheet, what, &maps);
     });
 

@@ -33,10 +33,10 @@ fn ask(client: &mut postgres::Client, sql: &str) -> Result<Rows, postgres::Error
     Ok(rows.collect())
 }
 
-fn refuse(user: &str) -> impl FnOnce(&mut Document) -> Result<(), EditError> {
+fn refuse(user: Name) -> impl FnOnce(&mut Document) -> Result<(), EditError> {
     move |document| {
         let first = document.lines().next().map_or(Place::End, Place::Before);
-        let rule = NewRule::local(Name::all(), Name::of(user), Method::Reject);
+        let rule = NewRule::local(Name::all(), user, Method::Reject);
         document.insert(first, &rule).map(|_| ())
     }
 }
@@ -78,7 +78,10 @@ fn new_rules_hold_once_the_reload_returns() {
 
         let hba = cluster.hba();
         let query = |sql: &str| ask(&mut client, sql);
-        assert!(hba.edit_and_reload(query, refuse("+staff")).unwrap());
+        assert!(
+            hba.edit_and_reload(query, refuse(Name::members_of("staff")))
+                .unwrap()
+        );
         let refused = outcome(&cluster, "bob");
         assert!(
             refused.starts_with("pg_hba.conf rejects connection"),
@@ -156,7 +159,7 @@ fn what_a_server_rejects_leaves_file_and_rules_as_they_were() {
         let bsd = NewRule::local(Name::all(), Name::all(), Method::Bsd);
         let query = |sql: &str| ask(&mut client, sql);
         let error = hba.edit_and_reload(query, |document| {
-            refuse("postgres")(document)?;
+            refuse(Name::of("postgres"))(document)?;
             document.insert(Place::End, &bsd).map(|_| ())
         });
         let found = problems(&error.unwrap_err());
@@ -191,7 +194,9 @@ fn what_a_server_rejects_leaves_file_and_rules_as_they_were() {
                 _ => Err("the client is tired"),
             }
         };
-        let error = cluster.hba().edit_and_reload(query, refuse("postgres"));
+        let error = cluster
+            .hba()
+            .edit_and_reload(query, refuse(Name::of("postgres")));
         assert!(matches!(
             error.unwrap_err().kind(),
             AccessErrorKind::Query(_)
@@ -275,13 +280,15 @@ fn the_configured_file_is_the_one_that_is_changed() {
     assert_eq!(cluster.hba().path(), other);
     // The server goes by the old one until it is started anew.
     let query = |sql: &str| ask(&mut client, sql);
-    let error = cluster.hba().edit_and_reload(query, refuse("bob"));
+    let error = cluster
+        .hba()
+        .edit_and_reload(query, refuse(Name::of("bob")));
     let error = error.unwrap_err();
     let AccessErrorKind::OtherFile(used) = error.kind() else {
         panic!("{error:?}");
     };
     assert_eq!(*used, cluster.data_directory().join("pg_hba.conf"));
-    assert!(cluster.hba().edit(refuse("bob")).unwrap());
+    assert!(cluster.hba().edit(refuse(Name::of("bob"))).unwrap());
     assert!(fs::read_to_string(&other).unwrap().contains("bob"));
     assert!(!fs::read_to_string(used).unwrap().contains("bob"));
     cluster.stop_and_wait(&Escalation::fast()).unwrap();
@@ -297,7 +304,7 @@ fn a_setting_does_not_lead_root_to_the_files_of_others() {
     fs::write(&theirs, "local all all trust\n").unwrap();
     std::os::unix::fs::chown(&theirs, Some(account.uid()), Some(account.gid())).unwrap();
     cluster.settings().set("hba_file", theirs.as_str()).unwrap();
-    let error = cluster.hba().edit(refuse("bob")).unwrap_err();
+    let error = cluster.hba().edit(refuse(Name::of("bob"))).unwrap_err();
     assert!(matches!(error.kind(), AccessErrorKind::ForeignLink(path) if *path == theirs));
     assert_eq!(fs::read(&theirs).unwrap(), b"local all all trust\n");
 }
@@ -448,7 +455,7 @@ fn a_link_is_followed_as_for_settings() {
     let target = room.join("rules.conf");
     fs::rename(&path, &target).unwrap();
     std::os::unix::fs::symlink(&target, &path).unwrap();
-    assert!(cluster.hba().edit(refuse("bob")).unwrap());
+    assert!(cluster.hba().edit(refuse(Name::of("bob"))).unwrap());
     assert!(Utf8Path::is_symlink(&path));
     assert!(fs::read_to_string(&target).unwrap().contains("bob"));
 }

@@ -177,8 +177,8 @@ impl TempClusterBuilder {
         self
     }
 
-    /// The user name maps of the cluster: the text of a `pg_ident.conf`, for [rules](Self::hba) with
-    /// the option `map`.
+    /// The user name maps of the cluster: the text of a `pg_ident.conf`, for [rules](Self::hba)
+    /// with the option `map`.
     pub fn ident(mut self, maps: impl Into<String>) -> Self {
         self.ident = Some(maps.into());
         self

@@ -170,7 +170,7 @@ impl AccessError {
             },
             AccessErrorKind::Edit(error) => error.hint().map(Cow::from),
             AccessErrorKind::ForeignLink(_) => Some(
-                "if the path is meant to lead there, make the owner of the file the owner of the link"
+                "if the path is meant to lead there, give the link to the owner of the file"
                     .into(),
             ),
             AccessErrorKind::Rejected(problems) => {

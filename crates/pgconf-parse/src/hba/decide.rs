@@ -1,4 +1,4 @@
-//! Which rule decides on a connection: `check_hba`, with "it depends" where a fact is not given.
+//! The rule that decides on a connection: `check_hba`, with "it depends" where a fact is missing.
 
 use std::net::IpAddr;
 
@@ -6,7 +6,7 @@ use crate::hba::address::{Address, Network};
 use crate::hba::method::ConnectionType;
 use crate::hba::rules::{Rule, RuleName, Rules};
 
-/// Somebody who wants to connect.
+/// An attempt to connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {
     address: Option<IpAddr>,
@@ -20,16 +20,16 @@ pub struct Attempt {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Encryption {
-    /// Not at all.
+    /// The connection is not encrypted.
     None,
-    /// By TLS.
+    /// TLS.
     Tls,
-    /// By GSSAPI.
+    /// GSSAPI.
     Gss,
 }
 
 impl Attempt {
-    /// Over the Unix socket.
+    /// An attempt over the Unix socket.
     pub fn local(database: impl Into<Vec<u8>>, user: impl Into<Vec<u8>>) -> Self {
         Self {
             address: None,
@@ -40,7 +40,7 @@ impl Attempt {
         }
     }
 
-    /// Over TCP, from that address, not encrypted.
+    /// An attempt over TCP from that address, without encryption.
     pub fn host(
         address: impl Into<IpAddr>,
         database: impl Into<Vec<u8>>,
@@ -52,22 +52,22 @@ impl Attempt {
         }
     }
 
-    /// Encrypted in this way.
+    /// The encryption of the connection.
     #[must_use]
     pub fn encrypted(mut self, encryption: Encryption) -> Self {
         self.encryption = encryption;
         self
     }
 
-    /// For physical replication, to which only the keyword `replication` applies. Logical
-    /// replication names a database, and is like any other connection.
+    /// Makes it an attempt for physical replication. Only the keyword `replication` applies to it.
+    /// Logical replication connects to a database like any other client.
     #[must_use]
     pub fn replication(mut self) -> Self {
         self.is_replication = true;
         self
     }
 
-    /// The address of the client; none over a Unix socket.
+    /// The address of the client. None over a Unix socket.
     #[must_use]
     pub fn address(&self) -> Option<IpAddr> {
         self.address
@@ -79,14 +79,14 @@ impl Attempt {
         &self.database
     }
 
-    /// The user of the database.
+    /// The database user.
     #[must_use]
     pub fn user(&self) -> &[u8] {
         &self.user
     }
 }
 
-/// What the server would find out, as far as it is known.
+/// The facts that the server looks up, as far as the caller knows them.
 ///
 /// ```
 /// use pgconf_parse::hba::Facts;
@@ -108,14 +108,14 @@ struct Host {
 }
 
 impl Facts {
-    /// Nothing is known.
+    /// No facts.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// All roles that the user is a member of, directly or by way of others. The user itself need
-    /// not be among them. A superuser is a member only of those that were granted to it.
+    /// All roles that the user is a member of, directly or through other roles. The user's own role
+    /// may be left out. A superuser is a member only of the roles that were granted to it.
     ///
     /// Source: `is_member_of_role_nosuper` in acl.c.
     #[must_use]
@@ -125,7 +125,7 @@ impl Facts {
     }
 
     /// The name that the client's address resolves to, and the addresses that the name resolves
-    /// to. If the client's is not among them, the server does not believe in the name.
+    /// to. If the client's address is not among them, no host name matches.
     ///
     /// Source: `check_hostname` in hba.c.
     #[must_use]
@@ -141,7 +141,7 @@ impl Facts {
         self
     }
 
-    /// The client's address does not resolve to a name.
+    /// States that the client's address does not resolve to a name.
     #[must_use]
     pub fn no_host_name(mut self) -> Self {
         self.host = Some(Host {
@@ -151,7 +151,7 @@ impl Facts {
         self
     }
 
-    /// The addresses of the server's machine with the masks of their networks.
+    /// The addresses of the server's machine, with the masks of their networks.
     #[must_use]
     pub fn interfaces(mut self, networks: impl IntoIterator<Item = Network>) -> Self {
         self.networks = Some(networks.into_iter().collect());
@@ -170,31 +170,31 @@ impl Facts {
     }
 }
 
-/// What a decision depends on.
+/// A fact that a decision depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fact {
-    /// Whether the user is a member of this role.
+    /// The membership of the user in this role.
     Membership(Vec<u8>),
     /// The name of the client's host.
     HostName,
-    /// The addresses of the server's machine, and its networks.
+    /// The addresses and networks of the server's machine.
     Interfaces,
-    /// Whether a name matches this regular expression, which is more than can be evaluated.
+    /// The match of a name with this regular expression, which cannot be evaluated here.
     Regex(Vec<u8>),
-    /// What the list in this file says, which was not read.
+    /// The names in this list, which was not read.
     List(Vec<u8>),
 }
 
-/// Who decides on an attempt.
+/// The decision on an attempt.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Decision<'a> {
-    /// This rule applies: its method has to be passed, and nothing that follows is looked at.
+    /// This rule applies. Its method has to be passed; later rules are not tried.
     Rule(Rule<'a>),
-    /// No rule applies, so that the server refuses.
+    /// No rule applies, so the server rejects the connection.
     NoRule,
-    /// Whether this rule applies, depends on a fact; no rule before it does.
+    /// This rule applies or not, depending on a fact. No earlier rule applies.
     DependsOn(Rule<'a>, Fact),
 }
 
@@ -212,7 +212,7 @@ impl From<bool> for Answer {
 }
 
 impl Answer {
-    /// Whether one of a list applies.
+    /// Returns whether one of a list applies.
     fn any(answers: impl Iterator<Item = Self>) -> Self {
         let mut all = Self::No;
         for answer in answers {
@@ -227,7 +227,7 @@ impl Answer {
 }
 
 impl Rules {
-    /// Returns which rule decides on an attempt. Rules that are in error are passed over; see
+    /// Returns the rule that decides on an attempt. Lines in error are skipped: see
     /// [`is_accepted`](Self::is_accepted).
     ///
     /// ```
@@ -260,8 +260,8 @@ impl Rules {
     }
 }
 
-/// Source: one turn of the loop in `check_hba`. What is certain comes first, so that a rule does
-/// not depend on a fact if it does not apply anyway.
+/// Source: the body of the loop in `check_hba`. Conditions that need no facts are checked first, so
+/// a rule that does not apply anyway does not depend on a fact.
 pub(crate) fn applies(rule: &Rule<'_>, attempt: &Attempt, facts: &Facts) -> Answer {
     if !connects(rule, attempt) {
         return Answer::No;

@@ -9,7 +9,7 @@ use crate::hba::regex::Regex;
 use crate::hba::server::{Server, Ssl};
 use crate::hba::tokenize::{TokenLine, Tokenized};
 
-/// What became of a line.
+/// The result of parsing a line.
 #[derive(Clone, Debug)]
 pub(super) enum Parsed {
     Rule(Data, Option<Box<Failure>>),
@@ -22,7 +22,7 @@ pub(super) struct Failure {
     pub(super) at: u32,
 }
 
-/// A rule, with fields by their number.
+/// A rule. Fields and tokens are numbers.
 #[derive(Clone, Debug)]
 pub(super) struct Data {
     pub(super) connection: ConnectionType,
@@ -45,7 +45,7 @@ pub(super) enum AddressData {
     Host(u32),
 }
 
-/// The fields of a line, taken one after the other.
+/// The fields of a line, read one after the other.
 struct Fields<'a> {
     tokens: &'a Tokenized,
     line: &'a TokenLine,
@@ -90,7 +90,7 @@ impl Fields<'_> {
     }
 }
 
-/// Makes a rule of a line, or an error.
+/// Parses a line into a rule or an error.
 pub(super) fn parse_line(
     tokens: &Tokenized,
     line: &TokenLine,
@@ -112,7 +112,7 @@ pub(super) fn parse_line(
     match parse_hba_line(&mut fields, server, regexes, &mut warning) {
         Ok(data) => Parsed::Rule(data, warning),
         Err(mut failure) => {
-            // The view keeps showing what it could have shown before.
+            // The view still shows an earlier message.
             if let (None, Some(warning)) = (&failure.rejection.shown, warning) {
                 failure.rejection.shown = warning.rejection.shown;
             }
@@ -183,7 +183,7 @@ fn parse_hba_line(
     })
 }
 
-/// Why rules for such connections are of no use.
+/// The reason that rules for such connections can never match.
 pub(crate) fn cannot_match(connection: ConnectionType, server: &Server) -> Option<&'static str> {
     match (connection, server.ssl) {
         (ConnectionType::HostSsl, Ssl::Off) => {

@@ -16,13 +16,13 @@ pub struct Shadowed<'a> {
     reason: Shadow<'a>,
 }
 
-/// Why a rule can never apply.
+/// The reason that a rule can never apply.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Shadow<'a> {
-    /// Whatever it applies to, this rule before it applies to.
+    /// This earlier rule applies to everything that the rule applies to.
     Covered(Rule<'a>),
-    /// The server does not encrypt connections in this way; the reason in its words.
+    /// The server does not encrypt connections in this way. The reason has the server's words.
     Encryption(&'static str),
 }
 
@@ -43,8 +43,10 @@ impl<'a> Shadowed<'a> {
 impl Rules {
     /// The rules that can never apply, each with the reason.
     ///
-    /// One earlier rule has to cover all that the rule is for; several that do so together are not
-    /// found, nor names of hosts in networks, nor members of a role in another role.
+    /// A rule is found if a single earlier rule covers it. Several rules that cover a rule together
+    /// are not found. Host names are not compared with networks, nor members of a role with members
+    /// of another role. The time grows with the number of rules, and only with many regular
+    /// expressions or long lists with its square.
     ///
     /// ```
     /// use pgconf_parse::hba::{Rules, Server, Shadow};
@@ -251,7 +253,7 @@ fn covers_name(one: RuleName<'_>, other: RuleName<'_>) -> bool {
     regex.and_then(|regex| regex.is_match(other.text())) == Some(true)
 }
 
-/// A name that means nothing but itself.
+/// Returns whether a name is not a keyword, a role's members, an expression or a list.
 fn is_literal(name: RuleName<'_>) -> bool {
     const KEYWORDS: [&[u8]; 5] = [
         b"all",
