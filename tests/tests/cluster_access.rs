@@ -459,3 +459,23 @@ fn a_link_is_followed_as_for_settings() {
     assert!(Utf8Path::is_symlink(&path));
     assert!(fs::read_to_string(&target).unwrap().contains("bob"));
 }
+
+/// Without setup steps the server starts while its databases are being written.
+#[test]
+fn shared_servers_have_the_rules_of_their_builders() {
+    let directory = |rules: &str| -> String {
+        let shared = TempCluster::builder()
+            .hba(rules)
+            .share("access rules")
+            .unwrap();
+        let mut client = connect_to(shared.connection_info());
+        let text = client
+            .query_one("SELECT pg_read_file('pg_hba.conf')", &[])
+            .unwrap();
+        assert!(text.get::<_, String>(0).ends_with(rules));
+        client.query_one("SHOW data_directory", &[]).unwrap().get(0)
+    };
+    let one = directory("local all all reject\n");
+    assert_ne!(one, directory("local all bob reject\n"));
+    assert_eq!(one, directory("local all all reject\n"));
+}

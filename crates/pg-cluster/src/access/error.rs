@@ -170,8 +170,7 @@ impl AccessError {
             },
             AccessErrorKind::Edit(error) => error.hint().map(Cow::from),
             AccessErrorKind::ForeignLink(_) => Some(
-                "if the path is meant to lead there, give the link to the owner of the file"
-                    .into(),
+                "if the path is meant to lead there, give the link to the owner of the file".into(),
             ),
             AccessErrorKind::Rejected(problems) => {
                 let kept = "a server that runs keeps the rules that it has";
