@@ -13,7 +13,7 @@ use crate::temp_cluster::Listen;
 /// Gives a clone the rules and the maps that its builder asks for, before its server starts.
 pub(crate) fn apply(builder: &TempClusterBuilder, cluster: &Cluster) -> Result<(), TempErrorKind> {
     if let Some(rules) = &builder.hba {
-        replace_rules(builder, cluster, rules).map_err(TempErrorKind::Access)?;
+        replace_rules(builder, cluster, rules).map_err(rejected)?;
     }
     if let Some(maps) = &builder.ident {
         let major = cluster.installation().major_version().first();
@@ -21,12 +21,13 @@ pub(crate) fn apply(builder: &TempClusterBuilder, cluster: &Cluster) -> Result<(
             *document = ident::Document::parse_for(maps.as_str(), major);
             Ok(())
         };
-        cluster
-            .ident()
-            .edit(replace)
-            .map_err(TempErrorKind::Access)?;
+        cluster.ident().edit(replace).map_err(rejected)?;
     }
     Ok(())
+}
+
+fn rejected(error: AccessError) -> TempErrorKind {
+    TempErrorKind::Access(Box::new(error))
 }
 
 /// The superuser comes first, with the method that `initdb` has chosen.

@@ -74,7 +74,7 @@ pub enum TempErrorKind {
     NotClonable(Utf8PathBuf),
     /// The access rules or the user name maps would be rejected by the server, or cannot be written.
     #[error("the access rules cannot be used")]
-    Access(#[source] AccessError),
+    Access(#[source] Box<AccessError>),
     /// The server did not start.
     #[error("the server did not start")]
     Start(#[source] StartError),
