@@ -39,6 +39,7 @@ const GROUPS: [Group; 6] = [
     ("install", install::measure),
     ("proc", proc::measure),
     ("temp", temp::measure),
+    ("flat", temp::measure_flat),
 ];
 
 /// How to measure.

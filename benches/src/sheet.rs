@@ -35,6 +35,8 @@ pub(crate) struct Row {
     pub(crate) who: String,
     /// Set where a throughput is shown: the bytes that were worked on.
     pub(crate) bytes: Option<usize>,
+    /// Set where the values are no times: their unit.
+    pub(crate) unit: Option<&'static str>,
     pub(crate) seconds: Vec<f64>,
     /// Why there are no times.
     pub(crate) not_run: Option<String>,
@@ -81,6 +83,13 @@ impl Sheet {
         row.seconds.push(time.as_secs_f64());
     }
 
+    /// As [`note`](Self::note), of something that is not a time.
+    pub(crate) fn note_number(&mut self, what: &str, who: Who<'_>, unit: &'static str, n: f64) {
+        let row = self.row(what, who);
+        row.unit = Some(unit);
+        row.seconds.push(n);
+    }
+
     /// Says in its place why something was not measured, or not to the end.
     pub(crate) fn not_run(&mut self, what: &str, who: Who<'_>, reason: &str) {
         let row = self.row(what, who);
@@ -99,6 +108,7 @@ impl Sheet {
                 part,
                 who: name.to_owned(),
                 bytes: None,
+                unit: None,
                 seconds: Vec::new(),
                 not_run: None,
             });

@@ -186,6 +186,7 @@ fn title(group: &str) -> &str {
         "install" => "Installations",
         "proc" => "Servers",
         "temp" => "Temporary clusters",
+        "flat" => "Flat cost",
         other => other,
     }
 }
@@ -195,18 +196,24 @@ enum Unit {
     Milliseconds,
     /// Of so many bytes at a time.
     Megabytes(f64),
+    /// Numbers of something else.
+    Other(&'static str),
 }
 
 impl Unit {
     fn of(row: &Row) -> Self {
-        row.bytes
-            .map_or(Self::Milliseconds, |bytes| Self::Megabytes(bytes as f64))
+        match (row.unit, row.bytes) {
+            (Some(unit), _) => Self::Other(unit),
+            (None, Some(bytes)) => Self::Megabytes(bytes as f64),
+            (None, None) => Self::Milliseconds,
+        }
     }
 
     fn value(&self, seconds: f64) -> f64 {
         match self {
             Self::Milliseconds => seconds * 1e3,
             Self::Megabytes(bytes) => bytes / seconds / 1e6,
+            Self::Other(_) => seconds,
         }
     }
 
@@ -214,6 +221,7 @@ impl Unit {
         match self {
             Self::Milliseconds => "ms",
             Self::Megabytes(_) => "MB/s",
+            Self::Other(unit) => unit,
         }
     }
 }
@@ -282,6 +290,7 @@ mod tests {
             part,
             who: who.to_owned(),
             bytes: None,
+            unit: None,
             seconds: seconds.to_vec(),
             not_run: None,
         }

@@ -50,7 +50,11 @@ fn edit(session: &Session<'_>, document: &Document, major: u16) {
             after.pop();
             assert_eq!(after, before);
             let rules = edited.rules(&Server::new(major));
-            let last = rules.rows().last().and_then(|row| row.rule()).expect("the rule");
+            let last = rules
+                .rows()
+                .last()
+                .and_then(|row| row.rule())
+                .expect("the rule");
             let name = last.databases().next().expect("the database");
             assert_eq!(name.text(), session.database);
         }
@@ -105,7 +109,9 @@ fn decide(session: &Session<'_>, mut document: Document, server: &Server) {
         None => NewRule::local(Name::all(), Name::all(), Method::Reject),
     };
     let rule = rule.database(Name::replication());
-    let line = document.insert_before_match(&attempt, &facts, server, &rule).expect("a plain rule");
+    let line = document
+        .insert_before_match(&attempt, &facts, server, &rule)
+        .expect("a plain rule");
     let rules = document.rules(server);
     let decision = rules.decide(&attempt, &facts);
     assert!(matches!(decision, Decision::Rule(rule) if rule.line() == line));

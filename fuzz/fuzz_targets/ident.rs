@@ -49,7 +49,10 @@ fn check(mappings: &Mappings, system_user: &[u8]) {
     for (_, users) in mappings.users(b"fuzz", system_user) {
         if let Users::Named(name) = users {
             let decision = mappings.decide(b"fuzz", system_user, &name, &facts);
-            assert!(matches!(decision, Decision::Allowed(_) | Decision::DependsOn(..)));
+            assert!(matches!(
+                decision,
+                Decision::Allowed(_) | Decision::DependsOn(..)
+            ));
         }
     }
 }

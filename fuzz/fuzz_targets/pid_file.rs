@@ -12,7 +12,7 @@ fuzz_target!(|content: &[u8]| {
     let file = match PidFile::parse(content) {
         Ok(file) => file,
         Err(error) => {
-            if let PidFileErrorKind::Line { line, .. } = error.kind {
+            if let PidFileErrorKind::Line { line, .. } = *error.kind() {
                 assert!((1..=8).contains(&line));
             }
             // It goes into logs.
@@ -32,7 +32,8 @@ fuzz_target!(|content: &[u8]| {
         match PidFile::parse(&content[..end]) {
             Ok(early) => assert!(says_no_more(&early, &file)),
             Err(error) => {
-                let begun = matches!(error.kind, PidFileErrorKind::Empty | PidFileErrorKind::Torn);
+                use PidFileErrorKind::{Empty, Torn};
+                let begun = matches!(error.kind(), Empty | Torn);
                 assert!(begun, "{error}");
             }
         }

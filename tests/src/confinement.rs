@@ -1,7 +1,5 @@
 //! What an ordinary container leaves of root's rights.
 
-use std::env;
-
 /// The capabilities that Docker leaves root by default, as `CapEff` in `/proc/self/status` shows
 /// them.
 pub const DOCKER: u64 = 0xa804_25fb;
@@ -44,7 +42,7 @@ pub fn can_mount() -> bool {
         let own = capabilities(None).expect("capabilities").effective;
         if !own.contains(CapabilitySet::SYS_ADMIN) {
             assert!(
-                env::var_os("PG_TESTS_CONFINED").is_some(),
+                std::env::var_os("PG_TESTS_CONFINED").is_some(),
                 "root may not mount here: set PG_TESTS_CONFINED to do without"
             );
             return false;

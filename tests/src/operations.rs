@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pg_cluster::Cluster;
+use pg_cluster::{Cluster, Signal};
 
 /// What is tried, by the name of the method.
 pub type Operation = (&'static str, fn(&Cluster));
@@ -40,7 +40,7 @@ pub const OPERATIONS: [Operation; 26] = [
     ("remove a setting", |cluster| {
         drop(cluster.settings().remove("my.v"))
     }),
-    ("stop", |cluster| drop(cluster.stop())),
+    ("signal", |cluster| drop(cluster.signal(Signal::Smart))),
     ("kill", |cluster| drop(cluster.kill())),
     ("reload", |cluster| drop(cluster.reload())),
     ("promote", |cluster| drop(cluster.promote())),

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "it is a test throughout")]
 
-use pg_cluster::{ConnectionInfo, Escalation, Host, Program};
+use pg_cluster::{ConnectionInfo, Host, Program, StopPlan};
 use pg_tests::{Room, ask, complete_server, connect, connect_to, server, servers};
 use proptest::prelude::*;
 
@@ -76,7 +76,7 @@ fn it_comes_from_the_running_server_first() {
         assert_eq!(tcp.host(), &Host::Tcp("127.0.0.1".to_owned()));
         let tcp = tcp.with_user("postgres").with_database("postgres");
         assert_eq!(ask(&mut connect_to(&tcp), "SELECT 1"), "1");
-        cluster.stop_and_wait(&Escalation::fast()).unwrap();
+        cluster.stop(&StopPlan::fast()).unwrap();
         assert_eq!(cluster.connection_info().unwrap().unwrap().port(), 5499);
     }
     let room = Room::new();

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use camino::Utf8Path;
 use pg_cluster::{
-    Cluster, Escalation, InitErrorKind, Installation, Ownership, Readiness, SettingsErrorKind,
-    StartErrorKind, Started, State, StopErrorKind, StopMode, Validation,
+    Cluster, ControlErrorKind, InitErrorKind, Installation, Ownership, Readiness,
+    SettingsErrorKind, Signal, StartErrorKind, Started, State, StopPlan, Validation,
 };
 use pg_tests::{
     Orphan, Room, ask, assert_says, connect, give_to_servers, init_options, is_root, refused,
@@ -39,7 +39,7 @@ fn the_reason_of_initdb_is_shown_and_not_its_last_line() {
         let text = report(&error);
         assert_says(
             &text,
-            &["failed to initialise", "must be a power of", "1 and 1024"],
+            &["failed to initialize", "must be a power of", "1 and 1024"],
         );
         assert!(!text.contains("not removed"), "{text}");
     }
@@ -90,8 +90,10 @@ fn details_and_hints_of_the_server_come_along() {
         let label = cluster.data_directory().join("backup_label");
         fs::write(
             &label,
-            "START WAL LOCATION: 9/28000028 (file 000000010000000900000028)\nCHECKPOINT LOCATION: 9/28000060\n\
-             BACKUP METHOD: streamed\nBACKUP FROM: primary\nSTART TIME: 2024-01-01 00:00:00 UTC\nLABEL: x\nSTART TIMELINE: 1\n",
+            "START WAL LOCATION: 9/28000028 (file 000000010000000900000028)\n\
+             CHECKPOINT LOCATION: 9/28000060\n\
+             BACKUP METHOD: streamed\nBACKUP FROM: primary\n\
+             START TIME: 2024-01-01 00:00:00 UTC\nLABEL: x\nSTART TIMELINE: 1\n",
         )
         .unwrap();
         give_to_servers(&label);
@@ -157,7 +159,10 @@ fn a_name_without_an_address_and_a_group_without_members_are_named() {
             .listen_addresses(["no-such-host.invalid"]);
         let error = refused(&cluster, &options);
         assert!(
-            matches!(error.kind(), StartErrorKind::Unresolved { host, .. } if host == "no-such-host.invalid"),
+            matches!(
+                error.kind(),
+                StartErrorKind::Unresolved { host, .. } if host == "no-such-host.invalid"
+            ),
             "{error:?}"
         );
         assert_says(&report(&error), &["no-such-host.invalid", "/etc/hosts"]);
@@ -287,7 +292,7 @@ fn a_library_that_does_not_exist_is_refused_before_and_named_after() {
             .set("shared_preload_libraries", "plpgsql")
             .unwrap();
         validated.set("work_mem", "5MB").unwrap();
-        cluster.stop_and_wait(&Escalation::fast()).unwrap();
+        cluster.stop(&StopPlan::fast()).unwrap();
 
         settings
             .set("shared_preload_libraries", "plpgsql, no_such_library")
@@ -338,15 +343,15 @@ fn a_suspended_server_is_not_ready() {
             .wait_until_started(Duration::from_secs(60))
             .unwrap_err();
         assert_says(&report(&error), &["is stopped by a signal", "SIGCONT"]);
-        let moment = Escalation::new(StopMode::Smart, Duration::ZERO);
-        let error = cluster.stop_and_wait(&moment).unwrap_err();
+        let moment = StopPlan::new(Signal::Smart, Duration::ZERO);
+        let error = cluster.stop(&moment).unwrap_err();
         assert!(
-            matches!(error.kind(), StopErrorKind::Suspended(found) if *found == pid),
+            matches!(error.kind(), ControlErrorKind::Suspended(found) if *found == pid),
             "{error:?}"
         );
         assert!(error.is_timeout());
         signal(pid, "-CONT");
-        cluster.stop_and_wait(&Escalation::fast()).unwrap();
+        cluster.stop(&StopPlan::fast()).unwrap();
     }
 }
 
@@ -358,9 +363,9 @@ fn a_shutdown_that_waits_says_for_whom() {
         cluster.start(&room.start_options()).unwrap();
         let mut client = connect(&cluster);
         let backend = ask(&mut client, "select pg_backend_pid()");
-        let moment = Escalation::new(StopMode::Smart, Duration::from_millis(100));
-        let error = cluster.stop_and_wait(&moment).unwrap_err();
-        let StopErrorKind::Timeout { holders, .. } = error.kind() else {
+        let moment = StopPlan::new(Signal::Smart, Duration::from_millis(100));
+        let error = cluster.stop(&moment).unwrap_err();
+        let ControlErrorKind::Timeout { holders, .. } = error.kind() else {
             panic!("{error:?}")
         };
         let is_client = |pid: &pg_cluster::Pid| pid.to_string() == backend;
@@ -378,7 +383,7 @@ fn a_shutdown_that_waits_says_for_whom() {
         );
         assert_says(&report(&error), &["waiting for process", &backend]);
         drop(client);
-        cluster.stop_and_wait(&Escalation::fast()).unwrap();
+        cluster.stop(&StopPlan::fast()).unwrap();
     }
 }
 
@@ -389,7 +394,7 @@ fn a_recovery_that_ends_in_a_shutdown_is_no_failure_of_the_server() {
         let room = Room::new();
         let cluster = room.cluster(&installation);
         cluster.start(&room.start_options()).unwrap();
-        cluster.stop_and_wait(&Escalation::fast()).unwrap();
+        cluster.stop(&StopPlan::fast()).unwrap();
         let backup = Cluster::new(installation.clone(), room.join("backup")).unwrap();
         pg_tests::copy(cluster.data_directory(), backup.data_directory());
         cluster.start(&room.start_options()).unwrap();
@@ -398,7 +403,7 @@ fn a_recovery_that_ends_in_a_shutdown_is_no_failure_of_the_server() {
             .batch_execute("select pg_create_restore_point('here'); create table t()")
             .unwrap();
         drop(client);
-        cluster.stop_and_wait(&Escalation::fast()).unwrap();
+        cluster.stop(&StopPlan::fast()).unwrap();
         let data = backup.data_directory();
         fs::remove_dir_all(data.join("pg_wal")).unwrap();
         pg_tests::copy(
@@ -406,7 +411,8 @@ fn a_recovery_that_ends_in_a_shutdown_is_no_failure_of_the_server() {
             &data.join("pg_wal"),
         );
         let cluster = &backup;
-        let target = "restore_command = '/bin/false'\nrecovery_target_name = 'here'\nrecovery_target_action = 'shutdown'\n";
+        let target = "restore_command = '/bin/false'\nrecovery_target_name = 'here'\n\
+                      recovery_target_action = 'shutdown'\n";
         let options = room.start_options().setting("hot_standby", "off");
         fs::write(data.join("recovery.signal"), "").unwrap();
         give_to_servers(&data.join("recovery.signal"));
@@ -475,7 +481,7 @@ fn what_a_killed_server_leaves_of_its_socket_stops_nobody() {
         fs::write(&lock, text).unwrap();
         give_to_servers(&lock);
         cluster.start(&room.start_options()).unwrap();
-        cluster.stop_and_wait(&Escalation::fast()).unwrap();
+        cluster.stop(&StopPlan::fast()).unwrap();
 
         // A postmaster.pid and a lock file that name a bystander.
         let text = |directory: &Utf8Path| {
@@ -491,7 +497,7 @@ fn what_a_killed_server_leaves_of_its_socket_stops_nobody() {
         give_to_servers(&lock);
         give_to_servers(&pid_file);
         cluster.start(&room.start_options()).unwrap();
-        cluster.stop_and_wait(&Escalation::fast()).unwrap();
+        cluster.stop(&StopPlan::fast()).unwrap();
 
         // One whose server cannot be looked for is diagnosed.
         fs::write(&lock, format!("{}\n", bystander.0.id())).unwrap();
@@ -539,7 +545,11 @@ fn the_own_living_server_is_named() {
         match other.start(&room.start_options()) {
             Ok(started) => assert_eq!(started, Started::AlreadyRunning(pid)),
             Err(error) => assert!(
-                matches!(error.kind(), StartErrorKind::Held(found) if *found == pid),
+                matches!(
+                    error.kind(),
+                    StartErrorKind::Held(found) | StartErrorKind::LockFileLost(found)
+                        if *found == pid
+                ),
                 "{error:?}"
             ),
         }

@@ -56,20 +56,20 @@ fn the_program_does_what_it_says() {
     assert!(run(&["--help"], true).contains("Usage: pgcluster COMMAND DIR"));
     run(&[], false);
     let start = ["start", &data, &sockets, "listen_addresses="];
-    assert!(run(&start, false).contains("the directory is not initialised\nhint: `Cluster::init`"));
-    assert!(run(&["init", &data], true).starts_with(&format!("initialised {data}")));
+    assert!(run(&start, false).contains("the directory is not initialized\nhint: `Cluster::init`"));
+    assert!(run(&["init", &data], true).starts_with(&format!("initialized {data}")));
     assert!(run(&start, true).starts_with("started server "));
     assert!(run(&start, true).contains("was running already"));
     assert!(run(&["status", &data], true).starts_with("Ready("));
     assert!(run(&["set", &data, "work_mem=7MB"], true).starts_with("changed "));
-    assert!(run(&["set", &data, "work_mem=lots"], false).contains("rejects it"));
+    assert!(run(&["set", &data, "work_mem=lots"], false).contains("rejects the configuration"));
     assert!(run(&["explain", &data, "work_mem"], true).contains("work_mem = 7MB"));
     assert!(run(&["reload", &data], true).starts_with("told server "));
     assert!(
         run(&["restart", &data, &sockets, "listen_addresses="], true).starts_with("restarted ")
     );
     assert!(run(&["stop", &data], true).contains("(Fast)"));
-    assert!(run(&["stop", &data], true).starts_with("there was no server"));
+    assert!(run(&["stop", &data], true).starts_with("no server was running"));
     assert!(run(&["status", &data], true).starts_with("Stopped"));
     assert!(run(&["remove", &data], true).starts_with("removed "));
     assert!(!room.join("data").exists());

@@ -5,7 +5,9 @@
 
 use std::fs;
 
-use pg_cluster::{Cluster, Escalation, StartErrorKind, Started, State, StopErrorKind, Stopped};
+use pg_cluster::{
+    Cluster, ControlErrorKind, Signal, StartErrorKind, Started, State, StopPlan, Stopped,
+};
 use pg_tests::{Room, ask, connect, give_to_servers, server, servers};
 
 /// `/etc/postgresql/VERSION/NAME` holds the configuration, `/var/lib/postgresql/VERSION/NAME` the
@@ -57,7 +59,7 @@ fn the_layout_of_debian() {
         cluster.settings().set("work_mem", "8MB").unwrap();
         cluster.reload().unwrap();
         drop(client);
-        cluster.stop_and_wait(&Escalation::fast()).unwrap();
+        cluster.stop(&StopPlan::fast()).unwrap();
         cluster.remove().unwrap();
         assert!(!data.exists() && conf.exists());
     }
@@ -89,7 +91,7 @@ fn files_elsewhere_by_settings_and_at_a_start() {
         assert_eq!(cluster.hba_file(), data.join("hba of mine"));
         as_told(&cluster);
 
-        cluster.stop_and_wait(&Escalation::fast()).unwrap();
+        cluster.stop(&StopPlan::fast()).unwrap();
         let conf = room.directory("etc").join("other.conf");
         fs::rename(cluster.config_file(), &conf).unwrap();
         away("ident", "another");
@@ -180,13 +182,13 @@ fn lock_files_that_lie() {
         assert_eq!(cluster.state().unwrap(), State::Stopped, "{text}");
         assert_eq!(cluster.pid().unwrap(), None);
         assert_eq!(
-            cluster.stop_and_wait(&Escalation::escalating()).unwrap(),
+            cluster.stop(&StopPlan::escalating()).unwrap(),
             Stopped::NotRunning
         );
         assert_eq!(cluster.kill().unwrap(), None);
         let started = cluster.start(&room.start_options()).unwrap();
         assert!(matches!(started, Started::Now(_)));
-        cluster.stop_and_wait(&Escalation::fast()).unwrap();
+        cluster.stop(&StopPlan::fast()).unwrap();
     }
     assert!(
         bystander.try_wait().unwrap().is_none(),
@@ -206,7 +208,7 @@ fn lock_files_that_lie() {
         fs::write(&path, text).unwrap();
         give_to_servers(&path);
         assert_eq!(cluster.pid().unwrap(), None, "{text:?}");
-        assert_eq!(cluster.stop().unwrap(), None);
+        assert_eq!(cluster.signal(Signal::Smart).unwrap(), None);
         fs::remove_file(&path).unwrap();
     }
 }
@@ -243,8 +245,11 @@ fn a_single_user_process_is_respected() {
     );
     let error = cluster.start(&room.start_options()).unwrap_err();
     assert!(matches!(error.kind(), StartErrorKind::Held(_)), "{error:?}");
-    let error = cluster.stop().unwrap_err();
-    assert!(matches!(error.kind(), StopErrorKind::Held(_)), "{error:?}");
+    let error = cluster.signal(Signal::Smart).unwrap_err();
+    assert!(
+        matches!(error.kind(), ControlErrorKind::Held(_)),
+        "{error:?}"
+    );
     assert!(cluster.remove().is_err() && cluster.is_initialized());
     drop(single.stdin.take());
     std::io::copy(single.stdout.as_mut().unwrap(), &mut std::io::sink()).unwrap();

@@ -1,13 +1,12 @@
-//! A server that its lock file does not name, a process that it names wrongly, and a caller that may
-//! not look.
+//! Servers that their lock file does not name, lock files that name a wrong process, and callers
+//! that may not examine a process.
 
 use std::fs;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
 use pg_cluster::{
-    Cluster, Escalation, Ownership, StartErrorKind, StartOptions, StartWait, Started, State,
-    Stopped,
+    Cluster, Ownership, StartErrorKind, StartOptions, StartWait, Started, State, StopPlan, Stopped,
 };
 use pg_proc::PidFile;
 use pg_tests::{Room, ask, child, connect, role, server, server_account, servers};
@@ -42,7 +41,7 @@ fn a_server_without_its_lock_file_is_stopped() {
             matches!(refused.kind(), StartErrorKind::LockFileLost(found) if *found == pid),
             "{refused:?}"
         );
-        let stopped = cluster.stop_and_wait(&Escalation::fast()).expect("stopped");
+        let stopped = cluster.stop(&StopPlan::fast()).expect("stopped");
         assert!(
             matches!(stopped, Stopped::By { pid: found, .. } if found == pid),
             "{stopped:?}"
@@ -85,7 +84,7 @@ fn a_program_called_postgres_does_not_hold_a_cluster() {
             State::Stopped,
             "{content}"
         );
-        let stopped = cluster.stop_and_wait(&Escalation::escalating());
+        let stopped = cluster.stop(&StopPlan::escalating());
         assert_eq!(stopped.expect("nothing to stop"), Stopped::NotRunning);
     }
     assert_eq!(bystander.try_wait().expect("wait"), None, "it has ended");
@@ -104,7 +103,7 @@ fn a_reload_right_after_a_start_does_not_end_the_server() {
             cluster.reload().expect("reloaded");
             let started = cluster.wait_until_started(std::time::Duration::from_secs(60));
             assert!(started.is_ok(), "round {round}: {started:?}");
-            cluster.stop_and_wait(&Escalation::fast()).expect("stopped");
+            cluster.stop(&StopPlan::fast()).expect("stopped");
         }
     }
 }

@@ -174,7 +174,7 @@ fn locale_providers_sort_and_change_case_in_their_ways() {
             if let Err(error) = cluster.init(&init_options().locale_provider(provider.clone())) {
                 let reason = "ICU is not supported in this build";
                 let built_without = matches!(error.kind(), InitErrorKind::Program(cause)
-                    if String::from_utf8_lossy(&cause.stderr).contains(reason));
+                    if String::from_utf8_lossy(cause.stderr()).contains(reason));
                 assert!(built_without && letter == "i", "{error:?}");
                 continue;
             }
@@ -346,7 +346,7 @@ fn a_failed_initdb_leaves_nothing() {
         panic!("{error:?}")
     };
     assert_eq!(cause.status().unwrap().code(), Some(1));
-    assert!(String::from_utf8_lossy(&cause.stderr).contains("invalid locale name"));
+    assert!(String::from_utf8_lossy(cause.stderr()).contains("invalid locale name"));
     assert!(error.hint().unwrap().contains("locale -a"));
     assert!(!room.join("a").exists());
 

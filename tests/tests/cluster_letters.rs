@@ -5,7 +5,7 @@
 
 use std::process::Command;
 
-use pg_cluster::{Cluster, ConnectionInfo, Escalation, Program};
+use pg_cluster::{Cluster, ConnectionInfo, Program, StopPlan};
 use pg_tests::{Room, ask, complete_server, connect_to, init_options};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -109,7 +109,7 @@ fn arrive(given: &Given) {
     }
     let wrong = address.with_password(format!("{}x", given.password));
     assert!(postgres::Client::connect(&wrong.uri(), postgres::NoTls).is_err());
-    cluster.stop_and_wait(&Escalation::fast()).unwrap();
+    cluster.stop(&StopPlan::fast()).unwrap();
     cluster.remove().unwrap();
     assert!(!data.exists() && sockets.exists());
 }

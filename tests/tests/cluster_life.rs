@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use pg_cluster::{
-    Cluster, Escalation, InitErrorKind, Installation, Program, Readiness, StartOptions, Started,
-    State, Stopped,
+    Cluster, InitErrorKind, Installation, Program, Readiness, Signal, StartOptions, Started, State,
+    StopPlan, Stopped,
 };
 use pg_tests::{
     Room, ask, child, connect, init_options, role, rows, server, server_account, servers,
@@ -16,7 +16,7 @@ fn from_nothing_to_nothing() {
     for installation in servers() {
         let room = Room::new();
         let cluster = Cluster::new(installation.clone(), room.join("data")).unwrap();
-        assert_eq!(cluster.state().unwrap(), State::Void, "{installation:?}");
+        assert_eq!(cluster.state().unwrap(), State::Absent, "{installation:?}");
         assert!(!cluster.is_initialized());
 
         cluster.init(&init_options()).unwrap();
@@ -52,10 +52,10 @@ fn from_nothing_to_nothing() {
         );
         assert_eq!(ask(&mut client, "SHOW work_mem"), "9MB");
 
-        let stopped = cluster.stop_and_wait(&Escalation::fast()).unwrap();
+        let stopped = cluster.stop(&StopPlan::fast()).unwrap();
         assert!(matches!(stopped, Stopped::By { pid, .. } if pid == started.pid()));
         assert_eq!(cluster.state().unwrap(), State::Stopped);
-        assert_eq!(cluster.stop().unwrap(), None);
+        assert_eq!(cluster.signal(Signal::Smart).unwrap(), None);
         cluster.wait_until_stopped(Duration::ZERO).unwrap();
 
         cluster.remove().unwrap();

@@ -9,7 +9,7 @@ use std::os::unix::fs::symlink;
 use std::process::Stdio;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use pg_cluster::{Cluster, ControlErrorKind, Escalation, Log, Ownership, StartErrorKind};
+use pg_cluster::{Cluster, ControlErrorKind, Log, Ownership, StartErrorKind, StopPlan};
 use pg_tests::{Room, child, connect, is_root, role, server, servers};
 
 /// Makes the server write this word to its log.
@@ -25,7 +25,7 @@ fn each_destination_gets_it() {
         let cluster = room.cluster(&installation);
         let options = room.start_options();
         let file = room.directory("logs").join("it's the log");
-        let shut_down = || cluster.stop_and_wait(&Escalation::fast()).unwrap();
+        let shut_down = || cluster.stop(&StopPlan::fast()).unwrap();
 
         for round in ["first", "second"] {
             cluster
@@ -123,13 +123,13 @@ fn the_collector_begins_a_new_file() {
         let cluster = room.cluster(&installation);
         let error = cluster.rotate_log().unwrap_err();
         assert!(
-            matches!(error.kind, ControlErrorKind::NotRunning),
+            matches!(error.kind(), ControlErrorKind::NotRunning),
             "{error:?}"
         );
         cluster.start(&room.start_options()).unwrap();
         let error = cluster.rotate_log().unwrap_err();
         assert!(
-            matches!(error.kind, ControlErrorKind::NoLogCollector),
+            matches!(error.kind(), ControlErrorKind::NoLogCollector),
             "{error:?}"
         );
         assert!(!cluster.data_directory().join("logrotate").exists());
@@ -142,13 +142,13 @@ fn the_collector_begins_a_new_file() {
             // away.
             ("log_filename", "one.log"),
         ]);
-        cluster.restart(&Escalation::fast(), &options).unwrap();
+        cluster.restart(&StopPlan::fast(), &options).unwrap();
         say(&cluster, "before");
         assert_eq!(collected(&cluster), logs.join("one.log"));
         if major < 12 {
             let error = cluster.rotate_log().unwrap_err();
             assert!(
-                matches!(error.kind, ControlErrorKind::NoLogCollector),
+                matches!(error.kind(), ControlErrorKind::NoLogCollector),
                 "{error:?}"
             );
             continue;
@@ -164,7 +164,7 @@ fn the_collector_begins_a_new_file() {
             say(&cluster, "after");
         }
         assert!(seen("old.log", "before") && !seen("one.log", "before"));
-        cluster.stop_and_wait(&Escalation::fast()).unwrap();
+        cluster.stop(&StopPlan::fast()).unwrap();
         assert!(seen("one.log", "database system is shut down"));
         assert!(
             cluster

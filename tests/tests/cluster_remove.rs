@@ -38,7 +38,7 @@ fn a_running_cluster_with_all_that_belongs_to_it() {
             .map(|e| e.unwrap().file_name())
             .collect();
         assert_eq!(names, ["readme"], "what others have put there remains");
-        assert_eq!(cluster.state().unwrap(), State::Void);
+        assert_eq!(cluster.state().unwrap(), State::Absent);
         cluster.remove().unwrap();
     }
 }
@@ -56,7 +56,7 @@ fn what_is_no_cluster_is_refused() {
     );
     assert_eq!(
         error.kind().to_string(),
-        "it is no data directory: it has no PG_VERSION"
+        "the directory is not a data directory: it has no PG_VERSION"
     );
     assert_eq!(fs::read_to_string(other.join("precious")).unwrap(), "data");
     fs::write(room.join("file"), "").unwrap();

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use pg_cluster::{Account, Cluster, Escalation, InitErrorKind, StartErrorKind};
+use pg_cluster::{Account, Cluster, InitErrorKind, StartErrorKind, StopPlan};
 use pg_tests::{
     Room, assert_says, can_mount, child, init_options, refused, report, role, server,
     server_account, servers,
@@ -28,7 +28,7 @@ fn a_missing_time_zone_database_is_named() {
             let hidden = BoundFile::at(&role, Utf8Path::new("/usr/share/zoneinfo"));
             // Some servers bring a database of their own.
             match cluster.start(&room.start_options()) {
-                Ok(_) => drop(cluster.stop_and_wait(&Escalation::fast()).unwrap()),
+                Ok(_) => drop(cluster.stop(&StopPlan::fast()).unwrap()),
                 Err(error) => assert_says(&report(&error), &["Europe/Vienna", "`tzdata`"]),
             }
             drop(hidden);

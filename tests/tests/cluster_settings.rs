@@ -8,7 +8,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 
 use pg_cluster::conf::Removal;
 use pg_cluster::{
-    Cluster, ConfigurationProblem, Escalation, SettingProblemKind, SettingsErrorKind, Validation,
+    Cluster, ConfigurationProblem, SettingProblemKind, SettingsErrorKind, StopPlan, Validation,
 };
 use pg_tests::{Room, ask, connect, rows, server, servers};
 use proptest::prelude::*;
@@ -42,9 +42,9 @@ fn a_mapping_over_the_file() {
     settings.remove("my.b").unwrap();
     assert!(!settings.contains("my.b").unwrap());
     settings
-        .edit(|document| {
-            document.remove("my.a", Removal::Delete);
-            document.set("include_me", true).map(|_| ())
+        .edit(|session| {
+            session.remove("my.a", Removal::Delete);
+            session.set("include_me", true).map(|_| ())
         })
         .unwrap();
     assert_eq!(settings.get("include_me").unwrap().as_deref(), Some("on"));
@@ -332,7 +332,7 @@ fn a_reload_is_verified() {
         );
         assert_eq!(ask(&mut client, "SHOW work_mem"), "7MB");
         drop(client);
-        cluster.stop_and_wait(&Escalation::fast()).unwrap();
+        cluster.stop(&StopPlan::fast()).unwrap();
         assert!(cluster.reload().is_err());
     }
 }

@@ -93,12 +93,13 @@ fn no_update_is_lost() {
         let cluster = Cluster::new(server(), role.parent().unwrap()).unwrap();
         let name = role.file_name().unwrap();
         for n in 0..updates {
-            let change = |document: &mut pg_cluster::conf::Document| {
-                let sum: u32 = document.get("my.v").unwrap().value_lossy().parse().unwrap();
-                document.set("my.v", sum + 1)?;
-                document.set(format!("my.{name}_{n}"), n).map(|_| ())
-            };
-            cluster.settings().edit(change).unwrap();
+            let edited = cluster.settings().edit(|session| {
+                let sum = session.get("my.v").unwrap();
+                let sum: u32 = sum.to_str_lossy().parse().unwrap();
+                session.set("my.v", sum + 1)?;
+                session.set(format!("my.{name}_{n}"), n).map(|_| ())
+            });
+            edited.unwrap();
         }
         return;
     }

@@ -10,8 +10,8 @@ use camino::Utf8Path;
 use pg_cluster::conf::Document;
 use pg_cluster::proc::{Command, Status, WaitErrorKind};
 use pg_cluster::{
-    Cluster, ConnectionInfo, ControlErrorKind, ControlState, Escalation, Program, Readiness,
-    StartErrorKind, StartOptions, StartWait, Started, State,
+    Cluster, ConnectionInfo, ControlErrorKind, ControlState, Program, Readiness, StartErrorKind,
+    StartOptions, StartWait, Started, State, StopPlan,
 };
 use pg_tests::{Room, ask, complete_server, connect, copy, give_to_servers, rows, server, servers};
 
@@ -61,13 +61,13 @@ fn is_promoted(standby: &Cluster, options: &StartOptions) {
     let error = standby.promote().unwrap_err();
     assert!(
         matches!(
-            error.kind,
+            error.kind(),
             ControlErrorKind::NotStandby(ControlState::InProduction)
         ),
         "{error:?}"
     );
     assert!(!standby.data_directory().join("promote").exists());
-    standby.restart(&Escalation::fast(), options).unwrap();
+    standby.restart(&StopPlan::fast(), options).unwrap();
     assert_eq!(is_in_recovery(standby), "f");
 }
 
@@ -108,19 +108,22 @@ fn a_hot_standby_follows_and_is_promoted() {
         let error = primary.promote().unwrap_err();
         assert!(
             matches!(
-                error.kind,
+                error.kind(),
                 ControlErrorKind::NotStandby(ControlState::InProduction)
             ),
             "{error:?}"
         );
         assert!(!primary.data_directory().join("promote").exists());
         let error = standby.wait_until_promoted(Duration::ZERO).unwrap_err();
-        assert!(matches!(error.kind, ControlErrorKind::Wait(_)), "{error:?}");
+        assert!(
+            matches!(error.kind(), ControlErrorKind::Wait(_)),
+            "{error:?}"
+        );
         is_promoted(&standby, &options);
-        standby.stop_and_wait(&Escalation::fast()).unwrap();
+        standby.stop(&StopPlan::fast()).unwrap();
         let error = standby.promote().unwrap_err();
         assert!(
-            matches!(error.kind, ControlErrorKind::NotRunning),
+            matches!(error.kind(), ControlErrorKind::NotRunning),
             "{error:?}"
         );
     }
@@ -148,7 +151,7 @@ fn a_cold_standby_is_started_and_promoted() {
             .with_user("postgres");
         assert!(postgres::Client::connect(&info.uri(), postgres::NoTls).is_err());
         // Stopped in good order, it goes on from where it was.
-        standby.stop_and_wait(&Escalation::fast()).unwrap();
+        standby.stop(&StopPlan::fast()).unwrap();
         let control = standby.control_data().unwrap();
         assert_eq!(control.state, ControlState::ShutDownInRecovery);
         standby.start(&options).unwrap();
@@ -179,7 +182,10 @@ fn a_standby_that_is_not_consistent_is_starting() {
         panic!("{error:?}")
     };
     assert!(
-        matches!(cause.kind, WaitErrorKind::TimedOut(Some(Status::Starting))),
+        matches!(
+            cause.kind(),
+            WaitErrorKind::TimedOut(Some(Status::Starting))
+        ),
         "{error:?}"
     );
     assert_eq!(standby.state().unwrap(), State::Starting(pid));

@@ -11,8 +11,7 @@ use std::time::Duration;
 
 use camino::Utf8Path;
 use pg_cluster::{
-    Cluster, Escalation, Log, Ownership, Readiness, StartErrorKind, StartWait, Started, State,
-    StopMode,
+    Cluster, Log, Ownership, Readiness, Signal, StartErrorKind, StartWait, Started, State, StopPlan,
 };
 use pg_tests::{Room, ask, child, connect, role, server, servers};
 
@@ -47,7 +46,7 @@ fn it_is_known_from_the_first_moment() {
         assert_eq!(ask(&mut connect(&cluster), "SELECT 1"), "1");
         assert_eq!(cluster.exit_status(), None);
 
-        cluster.stop_and_wait(&Escalation::fast()).unwrap();
+        cluster.stop(&StopPlan::fast()).unwrap();
         assert!(cluster.exit_status().unwrap().success());
         assert!(!cluster.log_tail().unwrap().is_empty());
         let error = cluster.wait_until_started(Duration::ZERO).unwrap_err();
@@ -66,9 +65,9 @@ fn one_that_was_just_spawned_can_be_stopped() {
     let spawned = cluster
         .start(&room.start_options().wait(StartWait::Spawned))
         .unwrap();
-    let plan = Escalation::new(StopMode::Fast, Duration::from_secs(20))
-        .then(StopMode::Immediate, Duration::from_secs(20));
-    let stopped = cluster.stop_and_wait(&plan).unwrap();
+    let plan = StopPlan::new(Signal::Fast, Duration::from_secs(20))
+        .then(Signal::Immediate, Duration::from_secs(20));
+    let stopped = cluster.stop(&plan).unwrap();
     assert!(matches!(stopped, pg_cluster::Stopped::By { pid, .. } if pid == spawned.pid()));
     assert_eq!(cluster.pid().unwrap(), None);
 }
@@ -112,7 +111,7 @@ fn paths_with_odd_letters() {
         assert_eq!(info.socket_directory(), Some(sockets.as_path()));
         assert!(sockets.join(".s.PGSQL.5432").exists());
         assert!(!cluster.log_tail().unwrap().is_empty());
-        cluster.stop_and_wait(&Escalation::fast()).unwrap();
+        cluster.stop(&StopPlan::fast()).unwrap();
         cluster.remove().unwrap();
         assert!(odd.join("the log").exists() && sockets.exists());
     }
@@ -123,20 +122,20 @@ fn a_scope_is_a_server() {
     let room = Room::new();
     let cluster = room.cluster(&server());
     {
-        let running = cluster.running(&room.start_options()).unwrap();
+        let running = cluster.run_scoped(&room.start_options()).unwrap();
         assert!(matches!(running.started(), Started::Now(_)));
         assert_eq!(running.cluster().readiness().unwrap(), Readiness::Ready);
     }
     assert!(!cluster.is_running().unwrap());
     let stopped = cluster
-        .running(&room.start_options())
+        .run_scoped(&room.start_options())
         .unwrap()
         .finish()
         .unwrap();
     assert!(matches!(
         stopped,
         pg_cluster::Stopped::By {
-            mode: StopMode::Fast,
+            signal: Signal::Fast,
             ..
         }
     ));
@@ -307,7 +306,7 @@ fn a_detached_server_outlives_its_program() {
         cluster.is_running().unwrap(),
         "another object's end means nothing to it"
     );
-    cluster.stop_and_wait(&Escalation::fast()).unwrap();
+    cluster.stop(&StopPlan::fast()).unwrap();
     assert_eq!(cluster.pid().unwrap(), None);
 }
 
@@ -344,7 +343,7 @@ fn started_again_while_it_stops() {
     let room = Room::new();
     let cluster = room.cluster(&server());
     let first = cluster.start(&room.start_options()).unwrap();
-    cluster.shutdown().unwrap();
+    cluster.signal(Signal::Fast).unwrap();
     let second = cluster.start(&room.start_options()).unwrap();
     // The old one is told "already running" only as long as it has not begun to stop.
     if second != Started::AlreadyRunning(first.pid()) {

@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use camino::Utf8Path;
-use pg_cluster::{Cluster, Escalation, Installation, Ownership, StartErrorKind, StartWait};
+use pg_cluster::{Cluster, Installation, Ownership, StartErrorKind, StartWait, StopPlan};
 use pg_tests::{Mount, Orphan, Room, can_mount, copy, init_options, refused, server, servers};
 
 #[test]
@@ -26,7 +26,7 @@ fn before_anything_is_started() {
         error.to_string(),
         format!("failed to start the server of {}", room.join("none"))
     );
-    assert_eq!(error.kind().to_string(), "the directory is not initialised");
+    assert_eq!(error.kind().to_string(), "the directory is not initialized");
     assert_eq!(
         error.hint().unwrap(),
         "`Cluster::init` makes a data directory"
@@ -197,11 +197,12 @@ fn reasons_do_not_depend_on_the_language() {
             .port(port)
             .listen_addresses(["127.0.0.1"]);
         let error = refused(cluster, &options);
-        assert!(
-            matches!(error.kind(), StartErrorKind::AddressInUse(taken) if taken.address == format!("127.0.0.1:{port}")
-                && taken.pid.is_none_or(|pid| pid.to_string() == own) && taken.pid.is_some() == cfg!(target_os = "linux")),
-            "{error:?}"
-        );
+        let StartErrorKind::AddressInUse(holder) = error.kind() else {
+            panic!("{error:?}");
+        };
+        assert_eq!(holder.address, format!("127.0.0.1:{port}"));
+        let known = cfg!(target_os = "linux").then(|| own.clone());
+        assert_eq!(holder.pid.map(|pid| pid.to_string()), known);
         assert!(!error.log().is_empty());
         if cfg!(target_os = "linux") {
             assert_eq!(
@@ -218,12 +219,18 @@ fn reasons_do_not_depend_on_the_language() {
         let pid = other.start(&room.start_options()).unwrap().pid();
         let socket = room.join("s/.s.PGSQL.5432");
         let error = refused(cluster, &room.start_options());
-        assert!(
-            matches!(error.kind(), StartErrorKind::AddressInUse(taken) if taken.address == socket
-                && taken.pid == Some(pid) && taken.data_directory.as_deref() == Some(other.data_directory())),
-            "{error:?}"
+        let StartErrorKind::AddressInUse(holder) = error.kind() else {
+            panic!("{error:?}");
+        };
+        assert_eq!(
+            (&holder.address, holder.pid),
+            (&socket.to_string(), Some(pid))
         );
-        other.stop_and_wait(&Escalation::fast()).unwrap();
+        assert_eq!(
+            holder.data_directory.as_deref(),
+            Some(other.data_directory())
+        );
+        other.stop(&StopPlan::fast()).unwrap();
 
         let hba = fs::read(cluster.hba_file()).unwrap();
         fs::write(cluster.hba_file(), "bogus all all trust\n").unwrap();
@@ -437,5 +444,5 @@ fn no_space_is_left() {
     );
     fs::remove_file(&filler).unwrap();
     full.start(&room.start_options()).unwrap();
-    full.stop_and_wait(&Escalation::fast()).unwrap();
+    full.stop(&StopPlan::fast()).unwrap();
 }

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use pg_cluster::{
-    Escalation, Ownership, Readiness, RestartError, Started, StopErrorKind, StopMode, Stopped,
+    ControlErrorKind, Ownership, Readiness, Signal, StartErrorKind, Started, StopPlan, Stopped,
 };
 use pg_proc::{Orphans, release_shared_memory};
 use pg_tests::{Orphan, Room, ask, connect, server, servers};
@@ -17,12 +17,12 @@ fn each_mode_does_what_it_says() {
     for installation in servers() {
         let room = Room::new();
         let cluster = room.cluster(&installation);
-        assert_eq!(cluster.stop().unwrap(), None);
-        assert_eq!(cluster.shutdown().unwrap(), None);
-        assert_eq!(cluster.quit().unwrap(), None);
+        assert_eq!(cluster.signal(Signal::Smart).unwrap(), None);
+        assert_eq!(cluster.signal(Signal::Fast).unwrap(), None);
+        assert_eq!(cluster.signal(Signal::Immediate).unwrap(), None);
         assert_eq!(cluster.kill().unwrap(), None);
         assert_eq!(
-            cluster.stop_and_wait(&Escalation::fast()).unwrap(),
+            cluster.stop(&StopPlan::fast()).unwrap(),
             Stopped::NotRunning
         );
         cluster.wait_until_stopped(Duration::ZERO).unwrap();
@@ -30,12 +30,14 @@ fn each_mode_does_what_it_says() {
         // Smart waits for the client, and lets nobody in meanwhile.
         let pid = cluster.start(&room.start_options()).unwrap().pid();
         let mut client = connect(&cluster);
-        assert_eq!(cluster.stop().unwrap(), Some(pid));
+        assert_eq!(cluster.signal(Signal::Smart).unwrap(), Some(pid));
         let error = cluster
             .wait_until_stopped(Duration::from_millis(300))
             .unwrap_err();
         assert!(error.is_timeout(), "{error:?}");
-        assert!(matches!(error.kind(), StopErrorKind::Timeout { pid: found, .. } if *found == pid));
+        assert!(
+            matches!(error.kind(), ControlErrorKind::Timeout { pid: found, .. } if *found == pid)
+        );
         assert_eq!(ask(&mut client, "SELECT 1"), "1");
         assert_eq!(cluster.readiness().unwrap(), Readiness::NotReady);
         drop(client);
@@ -45,14 +47,14 @@ fn each_mode_does_what_it_says() {
         // Fast disconnects the client.
         cluster.start(&room.start_options()).unwrap();
         let mut client = connect(&cluster);
-        cluster.shutdown().unwrap();
+        cluster.signal(Signal::Fast).unwrap();
         cluster.wait_until_stopped(PATIENCE).unwrap();
         assert!(client.simple_query("SELECT 1").is_err());
         assert_eq!(cluster.control_data().unwrap().state.as_str(), "shut down");
 
         // Immediate leaves recovery to the next start.
         cluster.start(&room.start_options()).unwrap();
-        cluster.quit().unwrap();
+        cluster.signal(Signal::Immediate).unwrap();
         cluster.wait_until_stopped(PATIENCE).unwrap();
         assert_eq!(
             cluster.control_data().unwrap().state.as_str(),
@@ -105,7 +107,7 @@ fn what_a_crash_has_left_is_not_stopped() {
                 let left = release_shared_memory(cluster.data_directory()).unwrap();
                 assert_eq!(left, Default::default());
             } else {
-                let stopped = cluster.stop_and_wait(&Escalation::fast()).unwrap();
+                let stopped = cluster.stop(&StopPlan::fast()).unwrap();
                 assert_eq!(stopped, Stopped::NotRunning);
             }
             assert!(Orphans::find(cluster.data_directory()).unwrap().is_empty());
@@ -120,20 +122,20 @@ fn the_escalation_reports_the_step_that_was_enough() {
     let cluster = room.cluster(&server());
     let pid = cluster.start(&room.start_options()).unwrap().pid();
     let client = connect(&cluster);
-    let only_smart = Escalation::new(StopMode::Smart, Duration::from_millis(100));
-    let error = cluster.stop_and_wait(&only_smart).unwrap_err();
+    let only_smart = StopPlan::new(Signal::Smart, Duration::from_millis(100));
+    let error = cluster.stop(&only_smart).unwrap_err();
     assert!(error.is_timeout());
     let text = error.kind().to_string();
     assert!(
-        text.starts_with(&format!("process {pid} is still there after ")),
+        text.starts_with(&format!("process {pid} still runs after ")),
         "{text}"
     );
 
     let stopped = cluster
-        .stop_and_wait(&only_smart.then(StopMode::Fast, PATIENCE))
+        .stop(&only_smart.then(Signal::Fast, PATIENCE))
         .unwrap();
     assert!(
-        matches!(stopped, Stopped::By { mode: StopMode::Fast, pid: found, .. } if found == pid)
+        matches!(stopped, Stopped::By { signal: Signal::Fast, pid: found, .. } if found == pid)
     );
     drop(client);
 
@@ -142,15 +144,15 @@ fn the_escalation_reports_the_step_that_was_enough() {
     let raw = rustix::process::Pid::from_raw(pid.as_raw()).unwrap();
     rustix::process::kill_process(raw, rustix::process::Signal::STOP).unwrap();
     let short = Duration::from_millis(100);
-    let plan = Escalation::new(StopMode::Fast, short)
-        .then(StopMode::Immediate, short)
-        .then(StopMode::Kill, PATIENCE);
-    let stopped = cluster.stop_and_wait(&plan).unwrap();
+    let plan = StopPlan::new(Signal::Fast, short)
+        .then(Signal::Immediate, short)
+        .then(Signal::Kill, PATIENCE);
+    let stopped = cluster.stop(&plan).unwrap();
     assert!(
         matches!(
             stopped,
             Stopped::By {
-                mode: StopMode::Kill,
+                signal: Signal::Kill,
                 ..
             }
         ),
@@ -163,18 +165,18 @@ fn restart_takes_new_settings_and_keeps_a_server_that_does_not_stop() {
     let room = Room::new();
     let cluster = room.cluster(&server());
     let first = cluster
-        .restart(&Escalation::fast(), &room.start_options())
+        .restart(&StopPlan::fast(), &room.start_options())
         .unwrap();
     assert!(matches!(first, Started::Now(_)));
     cluster.settings().set("max_connections", "17").unwrap();
     let second = cluster
-        .restart(&Escalation::fast(), &room.start_options())
+        .restart(&StopPlan::fast(), &room.start_options())
         .unwrap();
     assert_ne!(first.pid(), second.pid());
     let client_of_second = &mut connect(&cluster);
     assert_eq!(ask(client_of_second, "SHOW max_connections"), "17");
-    let smart = Escalation::new(StopMode::Smart, Duration::from_millis(100));
+    let smart = StopPlan::new(Signal::Smart, Duration::from_millis(100));
     let error = cluster.restart(&smart, &room.start_options()).unwrap_err();
-    assert!(matches!(error, RestartError::Stop(_)), "{error:?}");
+    assert!(matches!(error.kind(), StartErrorKind::Stop(_)), "{error:?}");
     assert_eq!(cluster.pid().unwrap(), Some(second.pid()));
 }

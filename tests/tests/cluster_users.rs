@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use camino::Utf8Path;
 use pg_cluster::{
-    Cluster, ControlErrorKind, Escalation, InitErrorKind, Readiness, RemoveErrorKind,
-    SettingsErrorKind, StartErrorKind, StartOptions, State, StopErrorKind,
+    Cluster, ControlErrorKind, InitErrorKind, Readiness, RemoveErrorKind, SettingsErrorKind,
+    Signal, StartErrorKind, StartOptions, State, StopPlan,
 };
 use pg_tests::{
     Room, ask, child_as, connect, init_options, is_root, role, server, servers, stranger,
@@ -45,7 +45,7 @@ fn a_server_belongs_to_the_owner_of_its_directory() {
             );
             let found = fs::metadata(cluster.data_directory().join(file)).unwrap();
             assert_eq!(Some(found.uid()), uid);
-            cluster.stop_and_wait(&Escalation::fast()).unwrap();
+            cluster.stop(&StopPlan::fast()).unwrap();
             cluster.remove().unwrap();
         }
     }
@@ -161,7 +161,7 @@ fn knows_nothing(cluster: &Cluster) {
     denied(&cluster.pid().unwrap_err());
     denied(&cluster.is_running().unwrap_err());
     denied(&cluster.readiness().unwrap_err());
-    denied(&cluster.stop().unwrap_err());
+    denied(&cluster.signal(Signal::Smart).unwrap_err());
     denied(&cluster.kill().unwrap_err());
     denied(&cluster.wait_until_stopped(Duration::ZERO).unwrap_err());
     denied(&cluster.wait_until_started(Duration::ZERO).unwrap_err());
@@ -177,24 +177,22 @@ fn knows_nothing(cluster: &Cluster) {
 
 fn knows_the_process(cluster: &Cluster, pid: &str) {
     let is_it = |found: pg_cluster::Pid| found.to_string() == pid;
-    assert!(matches!(cluster.state().unwrap(), State::OtherUsers(found) if is_it(found)));
+    assert!(matches!(cluster.state().unwrap(), State::Unknown(found) if is_it(found)));
     assert!(cluster.pid().unwrap().is_some_and(is_it));
     assert!(cluster.is_running().unwrap());
     assert_eq!(cluster.readiness().unwrap(), Readiness::NotReady);
     assert_eq!(cluster.uptime().unwrap(), None);
     let stopping = [
-        cluster.stop().unwrap_err(),
-        cluster.shutdown().unwrap_err(),
-        cluster.quit().unwrap_err(),
+        cluster.signal(Signal::Smart).unwrap_err(),
+        cluster.signal(Signal::Fast).unwrap_err(),
+        cluster.signal(Signal::Immediate).unwrap_err(),
         cluster.kill().unwrap_err(),
-        cluster
-            .stop_and_wait(&Escalation::escalating())
-            .unwrap_err(),
+        cluster.stop(&StopPlan::escalating()).unwrap_err(),
         cluster.wait_until_stopped(Duration::ZERO).unwrap_err(),
     ];
     for error in stopping {
         assert!(
-            matches!(error.kind(), StopErrorKind::Held(found) if is_it(*found)),
+            matches!(error.kind(), ControlErrorKind::Held(found) if is_it(*found)),
             "{error:?}"
         );
     }
@@ -215,7 +213,7 @@ fn knows_the_process(cluster: &Cluster, pid: &str) {
     ];
     for error in telling {
         assert!(
-            matches!(error.kind, ControlErrorKind::Held(found) if is_it(found)),
+            matches!(error.kind(), ControlErrorKind::Held(found) if is_it(*found)),
             "{error:?}"
         );
     }

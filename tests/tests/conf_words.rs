@@ -94,8 +94,10 @@ fn typed_readings_take_the_words_that_each_server_takes() {
 /// The words of each setting, as the server lists them. Settings that cannot be in a file are left
 /// out.
 fn listed(cluster: &Cluster) -> BTreeMap<String, Vec<String>> {
-    let sql = "SELECT name || E'\\t' || array_to_string(enumvals, E'\\t') AS words FROM pg_settings \
-               WHERE vartype = 'enum' AND context <> 'internal' AND name <> 'transaction_isolation';\n\n";
+    let sql = "SELECT name || E'\\t' || array_to_string(enumvals, E'\\t') AS words \
+               FROM pg_settings \
+               WHERE vartype = 'enum' AND context <> 'internal' \
+               AND name <> 'transaction_isolation';\n\n";
     let output = single(cluster, sql);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let rows = text.split("words = \"").skip(1);

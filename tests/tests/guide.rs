@@ -10,7 +10,7 @@ const EXPLAINED: [&str; 6] = [
     include_str!("../../crates/pg-cluster/src/remove.rs"),
     include_str!("../../crates/pg-cluster/src/settings/error.rs"),
     include_str!("../../crates/pg-cluster/src/start/error.rs"),
-    include_str!("../../crates/pg-cluster/src/stop/mod.rs"),
+    include_str!("../../crates/pg-cluster/src/control_error.rs"),
     include_str!("../../crates/pg-fixture/src/error.rs"),
 ];
 

@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::process::Command;
 
 use camino::Utf8Path;
-use pg_cluster::Escalation;
+use pg_cluster::StopPlan;
 use pg_tests::{Room, connect, give_to_servers, servers};
 use pgconf_parse::hba::{
     Attempt, Decision, Document, Facts, Method, Name, Network, NewRule, Place, Rules, Server,
@@ -66,7 +66,7 @@ fn connections_go_as_was_decided() {
                 .batch_execute(&format!("CREATE DATABASE \"{database}\""))
                 .unwrap();
         }
-        cluster.stop_and_wait(&Escalation::fast()).unwrap();
+        cluster.stop(&StopPlan::fast()).unwrap();
 
         let me = me();
         write(
@@ -129,7 +129,7 @@ fn connections_go_as_was_decided() {
                 installation.version()
             );
         }
-        cluster.stop_and_wait(&Escalation::fast()).unwrap();
+        cluster.stop(&StopPlan::fast()).unwrap();
     }
 }
 

@@ -97,11 +97,9 @@ fn children_that_were_left_alone() {
         Ok(Found::Stale(stale)) => assert!(matches!(stale.reason, StaleReason::Gone)),
         other => panic!("{other:?}"),
     }
-    let in_use = release_shared_memory(&cluster.data)
-        .expect_err("in use")
-        .kind;
+    let in_use = release_shared_memory(&cluster.data).expect_err("in use");
     assert!(
-        matches!(in_use, SharedMemoryErrorKind::InUse { .. }),
+        matches!(in_use.kind(), SharedMemoryErrorKind::InUse { .. }),
         "{in_use}"
     );
 
@@ -148,7 +146,7 @@ fn of_those_who_start_at_once_one_stays() {
         for outcome in outcomes {
             let error = outcome.expect_err("a second server");
             assert!(
-                matches!(error.kind, SpawnErrorKind::Running(pid) if pid == server.pid()),
+                matches!(error.kind(), SpawnErrorKind::Running(pid) if *pid == server.pid()),
                 "{error}"
             );
         }
@@ -261,11 +259,9 @@ fn the_memory_of_another_directory_is_not_released() {
     let claim = fs::read(&file).expect("file");
     // As after a copy of a crashed data directory.
     fs::write(living.data.join(PidFile::NAME), &claim).expect("file");
-    let refused = release_shared_memory(&living.data)
-        .expect_err("not ours")
-        .kind;
+    let refused = release_shared_memory(&living.data).expect_err("not ours");
     assert!(
-        matches!(refused, SharedMemoryErrorKind::NotOurs),
+        matches!(refused.kind(), SharedMemoryErrorKind::NotOurs),
         "{refused}"
     );
     assert!(

@@ -61,10 +61,10 @@ fn deadlines_end() {
         .wait_status(&[Status::Stopping], soon())
         .expect_err("it does not stop");
     assert!(
-        matches!(error.kind, WaitErrorKind::TimedOut(Some(Status::Ready))),
+        matches!(error.kind(), WaitErrorKind::TimedOut(Some(Status::Ready))),
         "{error}"
     );
-    assert!(error.waited >= Duration::from_millis(100));
+    assert!(error.waited() >= Duration::from_millis(100));
     server.wait_gone(soon()).expect_err("it runs");
     server.postmaster().wait_gone(soon()).expect_err("it runs");
     // A smart shutdown waits for the client.
@@ -75,7 +75,10 @@ fn deadlines_end() {
         .expect("stopping");
     let error = server.wait_ready(soon()).expect_err("it stops");
     assert!(
-        matches!(error.kind, WaitErrorKind::TimedOut(Some(Status::Stopping))),
+        matches!(
+            error.kind(),
+            WaitErrorKind::TimedOut(Some(Status::Stopping))
+        ),
         "{error}"
     );
     drop(client);
@@ -121,7 +124,7 @@ fn recovery_extends_a_deadline() {
     // It recovers, so the end of the deadline is not the end; nothing moves, so that ends it.
     let patient = at_once().while_recovering(extended);
     let error = server.wait_ready(patient).expect_err("it recovers");
-    assert!(error.waited >= extended, "{error}");
+    assert!(error.waited() >= extended, "{error}");
 
     fs::remove_file(&gate).expect("rm");
     drop(opened);
@@ -142,7 +145,10 @@ fn what_does_not_recover_extends_nothing() {
     let server = cluster.spawn();
     let patient = Deadline::after(Duration::from_millis(100)).while_recovering(Duration::MAX);
     let error = server.wait_ready(patient).expect_err("it is stuck");
-    assert!(matches!(error.kind, WaitErrorKind::TimedOut(_)), "{error}");
+    assert!(
+        matches!(error.kind(), WaitErrorKind::TimedOut(_)),
+        "{error}"
+    );
     server.postmaster().kill(patience()).expect("killed");
 }
 
@@ -165,7 +171,7 @@ fn standby_and_promotion() {
     put_fifo(&request);
     let error = server.postmaster().promote().expect_err("a pipe");
     assert!(matches!(
-        error.kind,
+        error.kind(),
         SignalErrorKind::RequestFile("promote", _)
     ));
     fs::remove_file(&request).expect("removed");

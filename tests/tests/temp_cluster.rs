@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use pg_cluster::{Log, Ownership, StartErrorKind};
-use pg_fixture::{Keep, Listen, Storage, TempCluster, TempClusterBuilder, TempErrorKind};
+use pg_cluster::{Log, Ownership, Signal, StartErrorKind, StartOptions};
+use pg_fixture::{
+    Keep, Listen, Storage, SystemIdentifier, TempCluster, TempClusterBuilder, TempErrorKind,
+};
 use pg_tests::{Room, ask, connect_to, server, servers};
 
 /// A builder whose templates are kept in the room.
@@ -74,6 +76,75 @@ fn a_server_that_starts_early_has_the_same_files_as_one_that_does_not() {
         for (a, b) in early.iter().zip(&late) {
             assert!(a.1 == b.1, "{}", a.0);
         }
+    }
+}
+
+#[test]
+fn each_has_a_system_identifier_of_its_own() {
+    let room = Room::new();
+    for installation in servers() {
+        let builder = builder(&room).installation(installation);
+        let of_template = builder
+            .clone()
+            .system_identifier(SystemIdentifier::OfTemplate);
+        let clusters = [&builder, &builder, &of_template, &of_template]
+            .map(|builder| builder.start().unwrap());
+        let identifiers = clusters.each_ref().map(identifier);
+        let [first, second, template, again] = identifiers;
+        assert_eq!(template, again);
+        assert!(first != second && first != template && second != template);
+        // As `initdb` makes them, with the time in the upper half.
+        assert!(first >> 32 >= template >> 32, "{identifiers:?}");
+        let [first, ..] = clusters;
+        recovers(&first);
+    }
+}
+
+/// The system identifier, on which the control file, its checksum and the server agree.
+fn identifier(temp: &TempCluster) -> u64 {
+    let mut client = connect_to(temp.connection_info());
+    let says = ask(
+        &mut client,
+        "SELECT system_identifier::text FROM pg_control_system()",
+    );
+    let control = temp.cluster().control_data().unwrap();
+    assert_eq!(control.system_identifier.to_string(), says);
+    for (label, value) in &control.entries {
+        assert!(!label.contains("WARNING"), "{label}: {value}");
+    }
+    let log = temp.log_tail().unwrap();
+    for level in ["WARNING:", "ERROR:", "FATAL:", "PANIC:"] {
+        assert!(!log.contains(level), "{log}");
+    }
+    control.system_identifier
+}
+
+/// The log of a clone is read again after a crash, over the end of a segment, and after a clean
+/// stop.
+fn recovers(temp: &TempCluster) {
+    let before = identifier(temp);
+    for mode in [Signal::Kill, Signal::Fast] {
+        let mut client = connect_to(temp.connection_info());
+        let sql = "DROP TABLE IF EXISTS t; CREATE TABLE t AS SELECT 42 AS n; \
+                   SELECT pg_switch_wal()";
+        client.batch_execute(sql).unwrap();
+        client.batch_execute("INSERT INTO t VALUES (1)").unwrap();
+        // The records of a transaction that need not be on disk are lost in a crash.
+        client
+            .batch_execute("SET synchronous_commit = on; INSERT INTO t VALUES (2)")
+            .unwrap();
+        drop(client);
+        let cluster = temp.cluster();
+        let plan = pg_cluster::StopPlan::new(mode, std::time::Duration::from_secs(60));
+        cluster.stop(&plan).unwrap();
+        let options = StartOptions::new()
+            .socket_directory(temp.socket_directory())
+            .listen_addresses::<&str>([])
+            .port(temp.port());
+        cluster.start(&options).unwrap();
+        let mut client = connect_to(temp.connection_info());
+        assert_eq!(ask(&mut client, "SELECT sum(n)::text FROM t"), "45");
+        assert_eq!(cluster.control_data().unwrap().system_identifier, before);
     }
 }
 
@@ -435,7 +506,5 @@ fn a_detached_server_is_the_callers() {
     drop(temp);
     assert_eq!(ask(&mut connect_to(&info), "SELECT 1"), "1");
     let cluster = pg_cluster::Cluster::new(server(), data).unwrap();
-    cluster
-        .stop_and_wait(&pg_cluster::Escalation::fast())
-        .unwrap();
+    cluster.stop(&pg_cluster::StopPlan::fast()).unwrap();
 }

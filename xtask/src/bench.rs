@@ -11,7 +11,7 @@ use crate::{memory, workspace};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    #[arg(value_parser = ["parse", "install", "proc", "temp", "all"], default_value = "all")]
+    #[arg(value_parser = ["parse", "edits", "install", "proc", "temp", "flat", "all"], default_value = "all")]
     what: String,
     /// How often each is measured, in turns
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]

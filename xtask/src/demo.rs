@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use camino::Utf8Path;
-use pg_cluster::{Cluster, Escalation, InitOptions, Installation, StartOptions};
+use pg_cluster::{Cluster, InitOptions, Installation, StartOptions, StopPlan};
 
 use crate::postgres::{self, Wanted};
 
@@ -87,7 +87,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     })?;
     drop(client);
     steps.take("shut down, and wait until it is gone", || {
-        Ok(cluster.stop_and_wait(&Escalation::fast())?)
+        Ok(cluster.stop(&StopPlan::fast())?)
     })?;
     steps.take("remove", || Ok(cluster.remove()?))?;
     ensure!(

@@ -1,19 +1,25 @@
 //! Where files are kept in memory.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt as _;
-
 use camino::Utf8Path;
-use rustix::fs::StatVfsMountFlags;
 
 /// The directory for shared memory if anybody can write there, programs can be run from there, and
 /// so many bytes are free.
+#[cfg(target_os = "linux")]
 pub(crate) fn with_room(bytes: u64) -> Option<&'static Utf8Path> {
+    use std::os::unix::fs::MetadataExt as _;
     let directory = Utf8Path::new("/dev/shm");
     let system = rustix::fs::statvfs(directory.as_std_path()).ok()?;
-    let is_open = fs::metadata(directory).is_ok_and(|found| found.mode() & 0o1777 == 0o1777);
+    let is_open = std::fs::metadata(directory).is_ok_and(|found| found.mode() & 0o1777 == 0o1777);
     let is_fit = is_open
-        && !system.f_flag.contains(StatVfsMountFlags::NOEXEC)
+        && !system
+            .f_flag
+            .contains(rustix::fs::StatVfsMountFlags::NOEXEC)
         && system.f_bavail.saturating_mul(system.f_frsize) >= bytes;
     is_fit.then_some(directory)
+}
+
+/// Other systems have no such directory.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn with_room(_bytes: u64) -> Option<&'static Utf8Path> {
+    None
 }

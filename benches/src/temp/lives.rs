@@ -109,20 +109,7 @@ impl Ground {
         }
     }
 
-    pub(crate) fn floor(&self, template: &Template) -> Life {
-        let begun = Instant::now();
-        let server = self.copy_and_execute(template);
-        let create = begun.elapsed();
-        let root = server.kill();
-        // The killed server's children write no more, but are not gone at once.
-        while fs::remove_dir_all(&root).is_err() {}
-        Life {
-            create,
-            whole: begun.elapsed(),
-        }
-    }
-
-    /// As little as can be done: files copied by the standard library, one after the other.
+    /// Without any trick: files copied by the standard library, one after the other.
     pub(crate) fn copy_and_execute(&self, template: &Template) -> Server {
         let root = self.fresh("floor");
         fs::create_dir(root.join("s")).unwrap();
@@ -145,10 +132,7 @@ impl Ground {
             assert!(process.try_wait().unwrap().is_none(), "the server ended");
         }
         drop(first_answer(&address(&root.join("s"))));
-        Server {
-            process,
-            root: root.to_owned(),
-        }
+        Server { process }
     }
 
     /// With the programs that PostgreSQL comes with.
@@ -193,7 +177,7 @@ impl Ground {
     }
 
     /// A program that runs as a server's account.
-    fn program(&self, program: Program) -> Command {
+    pub(crate) fn program(&self, program: Program) -> Command {
         let mut command = Command::new(self.installation.require(program).unwrap());
         as_server_account(&mut command);
         command
@@ -238,16 +222,9 @@ impl Template {
 
 pub(crate) struct Server {
     process: Child,
-    root: Utf8PathBuf,
 }
 
 impl Server {
-    pub(crate) fn kill(mut self) -> Utf8PathBuf {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-        self.root
-    }
-
     pub(crate) fn shut_down(mut self) {
         kill_process(Pid::from_child(&self.process), Signal::INT).unwrap();
         self.process.wait().unwrap();
@@ -266,13 +243,13 @@ pub(crate) fn as_server_account(command: &mut Command) {
     }
 }
 
-fn address(sockets: &Utf8Path) -> ConnectionInfo {
+pub(crate) fn address(sockets: &Utf8Path) -> ConnectionInfo {
     ConnectionInfo::socket(sockets, 5432)
         .with_user("postgres")
         .with_database("postgres")
 }
 
-fn own(path: &Utf8Path, mode: u32) {
+pub(crate) fn own(path: &Utf8Path, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
     give(path);
 }

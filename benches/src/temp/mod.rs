@@ -1,6 +1,8 @@
 //! How long a temporary cluster takes, beside `initdb` with `pg_ctl`, beside other libraries, and
 //! beside the least that it takes.
 
+mod flat;
+mod floor;
 mod lives;
 mod peers;
 
@@ -8,6 +10,7 @@ use std::fs;
 use std::time::Instant;
 
 use camino::Utf8Path;
+use floor::Pack;
 use lives::Ground;
 use peers::Peer;
 
@@ -23,8 +26,11 @@ const IN_A_ROW: &str = "whole lives, a hundred in a row";
 const AT_ONCE: &str = "twenty at once, until all are gone";
 
 const OURS: Who<'static> = Who::Ours("`TempCluster`");
-const FLOOR: Who<'static> = Who::Floor("copy and bare exec, watched by spinning");
+const FLOOR: Who<'static> = Who::Floor("the same tricks, nothing checked");
+const COPY: Who<'static> = Who::Floor("copy and bare exec, watched by spinning");
 const BY_HAND: Who<'static> = Who::Beside("`initdb --no-sync`, `pg_ctl -w`");
+
+pub(crate) use flat::measure as measure_flat;
 
 pub(crate) fn measure(sheet: &mut Sheet, plan: &Plan) {
     let ground = Ground::in_directory(&plan.storage);
@@ -36,7 +42,7 @@ pub(crate) fn measure(sheet: &mut Sheet, plan: &Plan) {
 }
 
 fn lives(sheet: &mut Sheet, plan: &Plan, ground: &Ground) {
-    let template = ground.template();
+    let pack = Pack::new(ground);
     let mut peers = plan
         .peers
         .as_ref()
@@ -45,7 +51,7 @@ fn lives(sheet: &mut Sheet, plan: &Plan, ground: &Ground) {
     sheet.rounds(plan.rounds, |sheet| {
         for (who, life) in [
             (OURS, ground.ours()),
-            (FLOOR, ground.floor(&template)),
+            (FLOOR, pack.life(ground)),
             (BY_HAND, ground.by_hand()),
         ] {
             sheet.note(CREATE, who, life.create);
@@ -110,7 +116,7 @@ fn large(sheet: &mut Sheet, rounds: usize, ground: &Ground) {
 
         let begun = Instant::now();
         let server = ground.copy_and_execute(&template);
-        sheet.note(LARGE, FLOOR, begun.elapsed());
+        sheet.note(LARGE, COPY, begun.elapsed());
         server.shut_down();
     });
 }

@@ -15,8 +15,8 @@ use std::io;
 use std::process::ExitCode;
 
 use pg_cluster::{
-    Cluster, ConnectionInfo, Escalation, InitOptions, Installation, MajorVersion, Report, Request,
-    StartError, StartOptions, Started,
+    Cluster, ConnectionInfo, InitOptions, Installation, MajorVersion, Report, Request, StartError,
+    StartOptions, Started, StopPlan,
 };
 
 const USER: &str = "app";
@@ -67,7 +67,7 @@ fn run(directory: &str) -> Result<(), Box<dyn Error>> {
     // database server ends just the same.
     io::copy(&mut io::stdin(), &mut io::sink())?;
 
-    cluster.stop_and_wait(&Escalation::escalating())?;
+    cluster.stop(&StopPlan::escalating())?;
     Ok(())
 }
 
@@ -84,7 +84,8 @@ fn installation_for(directory: &str) -> Result<Installation, Box<dyn Error>> {
 fn work(address: &ConnectionInfo) -> Result<(), postgres::Error> {
     let mut client = postgres::Client::connect(&address.uri(), postgres::NoTls)?;
     client.batch_execute(
-        "CREATE TABLE IF NOT EXISTS runs (at timestamptz DEFAULT now()); INSERT INTO runs DEFAULT VALUES",
+        "CREATE TABLE IF NOT EXISTS runs (at timestamptz DEFAULT now()); \
+         INSERT INTO runs DEFAULT VALUES",
     )?;
     let runs: i64 = client.query_one("SELECT count(*) FROM runs", &[])?.get(0);
     println!("run number {runs} with this directory");

@@ -11,8 +11,8 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use pg_cluster::{
-    Cluster, Discovery, Escalation, InitOptions, Installation, Ownership, Report, Request,
-    StartOptions, Started, StopMode, Stopped, Validation,
+    Cluster, Discovery, InitOptions, Installation, Ownership, Report, Request, Signal,
+    StartOptions, Started, StopPlan, Stopped, Validation,
 };
 
 const HELP: &str = "\
@@ -71,18 +71,18 @@ fn run(arguments: &[String]) -> Result<String, Box<dyn Error>> {
             let user = rest.first().map_or("postgres", String::as_str);
             cluster.init(&InitOptions::new().user(user))?;
             let version = cluster.installation().version();
-            format!("initialised {directory} for PostgreSQL {version}, superuser {user}")
+            format!("initialized {directory} for PostgreSQL {version}, superuser {user}")
         }
         "start" => match cluster.start(&start_options(rest)?)? {
             Started::AlreadyRunning(pid) => format!("server {pid} was running already"),
             started => format!("started server {}{}", started.pid(), address(&cluster)?),
         },
-        "stop" => match cluster.stop_and_wait(&escalation(rest.first())?)? {
-            Stopped::By { pid, mode, .. } => format!("stopped server {pid} ({mode:?})"),
-            _ => "there was no server".to_owned(),
+        "stop" => match cluster.stop(&stop_plan(rest.first())?)? {
+            Stopped::By { pid, signal, .. } => format!("stopped server {pid} ({signal})"),
+            _ => "no server was running".to_owned(),
         },
         "restart" => {
-            let started = cluster.restart(&Escalation::fast(), &start_options(rest)?)?;
+            let started = cluster.restart(&StopPlan::fast(), &start_options(rest)?)?;
             format!(
                 "restarted as server {}{}",
                 started.pid(),
@@ -145,16 +145,16 @@ fn start_options(arguments: &[String]) -> Result<StartOptions, Box<dyn Error>> {
         .ownership(Ownership::Detached))
 }
 
-fn escalation(mode: Option<&String>) -> Result<Escalation, Box<dyn Error>> {
-    let patience = std::time::Duration::from_secs(60);
-    let mode = match mode.map_or("fast", String::as_str) {
-        "smart" => StopMode::Smart,
-        "fast" => StopMode::Fast,
-        "immediate" => StopMode::Immediate,
-        "kill" => StopMode::Kill,
-        other => return Err(format!("`{other}` is no way to stop: see --help").into()),
+fn stop_plan(mode: Option<&String>) -> Result<StopPlan, Box<dyn Error>> {
+    let timeout = std::time::Duration::from_secs(60);
+    let signal = match mode.map_or("fast", String::as_str) {
+        "smart" => Signal::Smart,
+        "fast" => Signal::Fast,
+        "immediate" => Signal::Immediate,
+        "kill" => Signal::Kill,
+        other => return Err(format!("`{other}` is not a shutdown mode: see --help").into()),
     };
-    Ok(Escalation::new(mode, patience))
+    Ok(StopPlan::new(signal, timeout))
 }
 
 fn address(cluster: &Cluster) -> Result<String, Box<dyn Error>> {

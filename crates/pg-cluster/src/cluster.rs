@@ -1,27 +1,27 @@
-//! A cluster: an installation and a data directory, and what is known of the two at this moment.
+//! A cluster: an installation and a data directory.
 
+use std::borrow::Cow;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use pg_install::{Installation, MajorVersion, MissingProgramError, PgVersionFileError, Program};
-use pg_proc::{Account, AccountError, Command, DirectoryGuard, Server};
+use pg_proc::{Account, AccountError, CollectedLog, Command, DirectoryGuard, Server};
 use pgconf_parse::{AutoConf, ResolveError, Resolver};
 
 use crate::StartOptions;
-use crate::log_file::{CollectedLog, TAIL};
-use crate::start::{Taken, Turn};
+use crate::start::{TAIL, Taken, Turn};
 
 /// A data directory and the installation whose programs serve it.
 ///
-/// The directory need not exist yet. Nothing is remembered that the directory itself can tell: each
-/// call looks at it anew, so a `Cluster` controls servers that it did not start, that an earlier
-/// run of the program started, or that somebody else restarted in between. All methods take
-/// `&self`, and the type is `Send + Sync`: it may live in a `static`.
+/// The directory need not exist yet. Each call reads the state of the directory again, so a
+/// `Cluster` also controls a server that another process or an earlier run of the program started
+/// or restarted. Almost all methods take `&self`, and the type is `Send + Sync`, so a `Cluster` can
+/// be a `static`.
 ///
 /// ```no_run
-/// use pg_cluster::{Cluster, Escalation, InitOptions, Installation, Request, StartOptions};
+/// use pg_cluster::{Cluster, InitOptions, Installation, Request, StartOptions, StopPlan};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let installation = Installation::find(&Request::any())?;
@@ -31,7 +31,7 @@ use crate::start::{Taken, Turn};
 /// }
 /// cluster.settings().set("work_mem", "64MB")?;
 /// cluster.start(&StartOptions::new().socket_directory(cluster.data_directory()))?;
-/// cluster.stop_and_wait(&Escalation::fast())?;
+/// cluster.stop(&StopPlan::fast())?;
 /// # Ok(())
 /// # }
 /// ```
@@ -39,9 +39,9 @@ use crate::start::{Taken, Turn};
 /// # Cleanup
 ///
 /// A server started with [`Ownership::Bound`](crate::Ownership::Bound), the default, belongs to
-/// this object: when it is dropped, or the process ends in whatever way, the server is shut down.
-/// [`Ownership::Detached`](crate::Ownership::Detached) lets it live on. The data directory is never
-/// removed but by [`remove`](Self::remove).
+/// this object: it is shut down when the object is dropped or the process exits, in whatever way. A
+/// server started with [`Ownership::Detached`](crate::Ownership::Detached) goes on running. Only
+/// [`remove`](Self::remove) removes the data directory.
 #[derive(Debug)]
 pub struct Cluster {
     installation: Installation,
@@ -49,29 +49,30 @@ pub struct Cluster {
     config_file: Option<Utf8PathBuf>,
     account: Option<Account>,
     server: Mutex<Option<Arc<OwnServer>>>,
-    /// Removes the files once the server, above, is gone.
+    /// Removes the files after the server, above, has exited.
     guard: Option<DirectoryGuard>,
-    /// Held while a server is started: of two threads, one starts it, and the other finds it
+    /// Held while a server is started, so that of two threads one starts it and the other finds it
     /// running.
     starting: Turn,
 }
 
-/// A server that this object has started, and how.
+/// A server that this object has started, and its options.
 #[derive(Debug)]
 pub(crate) struct OwnServer {
     pub(crate) process: Server,
     pub(crate) options: StartOptions,
-    /// What an earlier server has left of its log.
+    /// The collected log of the server before.
     pub(crate) collected_before: Option<CollectedLog>,
 }
 
 impl OwnServer {
-    /// The end of what it has written to its log, by itself or through its collector; none if that
-    /// cannot be read.
+    /// The end of its log since its start, whether it writes the log itself or through its log
+    /// collector; none if the log cannot be read.
     pub(crate) fn log_tail(&self) -> Option<String> {
         let mut bytes = self.process.log_tail(TAIL).ok()?;
         if let Some(collected) = CollectedLog::find(self.process.postmaster().data_directory()) {
-            bytes.extend(collected.since(self.collected_before.as_ref()));
+            let before = self.collected_before.as_ref();
+            bytes.extend(collected.read_since(before, TAIL).unwrap_or_default());
         }
         let excess = bytes.len().saturating_sub(TAIL);
         Some(String::from_utf8_lossy(bytes.get(excess..)?).into_owned())
@@ -79,24 +80,25 @@ impl OwnServer {
 }
 
 impl Cluster {
-    /// A cluster in this directory, which need not exist yet. A relative path is made absolute now,
-    /// by the current directory.
+    /// A cluster in this directory, which need not exist yet. A relative path is resolved now,
+    /// against the current directory.
     ///
-    /// Called as root, the server and all programs run as the owner of the data directory; if there
-    /// is no directory yet, or root owns it, as `postgres`, or `nobody` where there is no such
-    /// account. [`with_account`](Self::with_account) names another.
+    /// If the caller is root, the server and all programs run as the owner of the data directory.
+    /// If the directory does not exist, or root owns it, they run as `postgres`, or as `nobody` if
+    /// that account does not exist. [`with_account`](Self::with_account) chooses another account.
     ///
     /// # Errors
     ///
-    /// If the current directory is not known or not UTF-8, or, under root, none of these accounts
-    /// exists.
+    /// If the current directory cannot be determined or is not UTF-8, or, under root, none of these
+    /// accounts exists.
     pub fn new(
         installation: Installation,
         data_directory: impl AsRef<Utf8Path>,
     ) -> Result<Self, ClusterError> {
         let data_directory = absolute(data_directory.as_ref())?;
-        let account =
-            Account::for_data_directory(&data_directory).map_err(ClusterError::Account)?;
+        let account = Account::for_data_directory(&data_directory).map_err(|error| {
+            ClusterError::new(&data_directory, ClusterErrorKind::Account(error))
+        })?;
         Ok(Self {
             installation,
             data_directory,
@@ -108,9 +110,9 @@ impl Cluster {
         })
     }
 
-    /// A cluster whose files are kept apart, as on Debian: the data directory is what
-    /// `data_directory` in this configuration file (and its includes) says, or the file's own
-    /// directory.
+    /// A cluster whose configuration is not in its data directory, as on Debian. The setting
+    /// `data_directory` in this file and its includes names the data directory; without it the data
+    /// directory is the directory of the file.
     ///
     /// # Errors
     ///
@@ -125,7 +127,9 @@ impl Cluster {
             .major(installation.major_version().first())
             .auto_conf(AutoConf::Ignored)
             .read(config_file.as_std_path())
-            .map_err(ClusterError::ConfigFile)?;
+            .map_err(|error| {
+                ClusterError::new(&config_file, ClusterErrorKind::ConfigFile(error))
+            })?;
         let data_directory = match read.get("data_directory") {
             Some(found) => directory.join(&*found.value_lossy()),
             None => directory.to_owned(),
@@ -136,7 +140,7 @@ impl Cluster {
         })
     }
 
-    /// Under root: run the server and all programs as this account, instead of the one that
+    /// Under root, runs the server and all programs as this account instead of the one that
     /// [`new`](Self::new) chose.
     #[must_use]
     pub fn with_account(mut self, account: Account) -> Self {
@@ -144,11 +148,11 @@ impl Cluster {
         self
     }
 
-    /// Use this file as `postgresql.conf`: it is passed to the server at each start.
+    /// Uses this file as `postgresql.conf`. Each start passes it to the server.
     ///
     /// # Errors
     ///
-    /// If the path is relative and the current directory is not known.
+    /// If the path is relative and the current directory cannot be determined.
     pub fn with_config_file(mut self, path: impl AsRef<Utf8Path>) -> Result<Self, ClusterError> {
         self.config_file = Some(absolute(path.as_ref())?);
         Ok(self)
@@ -164,13 +168,13 @@ impl Cluster {
         &self.data_directory
     }
 
-    /// The executable that starts the server: `postgres`. None for an installation without a
-    /// server.
+    /// The executable of the server, `postgres`; none for an installation without a server.
     pub fn daemon_path(&self) -> Option<&Utf8Path> {
         self.installation.program(Program::Postgres)
     }
 
-    /// The account that the server and all programs run as; none if it is the caller's own.
+    /// The account that the server and all programs run as; none if it is the account of the
+    /// caller.
     pub fn account(&self) -> Option<&Account> {
         self.account.as_ref()
     }
@@ -179,26 +183,26 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// If the file is missing or is none of PostgreSQL's.
+    /// If the file is missing, or PostgreSQL did not write it.
     pub fn major_version(&self) -> Result<MajorVersion, PgVersionFileError> {
         MajorVersion::from_pg_version_file(self.data_directory.join("PG_VERSION"))
     }
 
-    /// Whether the directory is a complete data directory, as [`init`](Self::init) leaves it: it
-    /// has `PG_VERSION`, `base` and `global/pg_control`, and its `postgresql.conf` (which may be
-    /// elsewhere, see [`with_config_file`](Self::with_config_file)).
+    /// Returns whether the directory is a complete data directory. It has `PG_VERSION`, `base` and
+    /// `global/pg_control`, and its `postgresql.conf`, which may be elsewhere (see
+    /// [`with_config_file`](Self::with_config_file)).
     pub fn is_initialized(&self) -> bool {
         let has = |name: &str| self.data_directory.join(name).exists();
         has("PG_VERSION") && has("base") && has("global/pg_control") && self.config_file().exists()
     }
 
-    /// A program of this installation, ready to run: as the cluster's [account](Self::account), with
-    /// an environment in which no variable of the caller's acts on it (see [`Command::env`]), and
-    /// holding back the cluster's [guard](Self::guarded_by), if there is one.
+    /// A program of this installation, ready to run as the [account](Self::account) of the cluster.
+    /// Variables of the caller that start with `PG` do not act on it (see [`Command::env`]). While
+    /// it runs, the [guard](Self::guarded_by) of the cluster removes nothing.
     ///
-    /// A `pg_dump` or `psql` from `PATH` may be older than the server, and then refuses to work with
-    /// it; this one is of the server's own version. [`ConnectionInfo::env`](crate::ConnectionInfo::env)
-    /// tells it where to connect:
+    /// A `pg_dump` or `psql` from `PATH` may be older than the server and refuse to work with it.
+    /// This program has the version of the server.
+    /// [`ConnectionInfo::env`](crate::ConnectionInfo::env) makes it connect to the server:
     ///
     /// ```no_run
     /// use std::time::Duration;
@@ -230,7 +234,7 @@ impl Cluster {
         })
     }
 
-    /// The same, in English: for programs whose output is read here.
+    /// The same with English messages, for programs whose output is read here.
     pub(crate) fn english_command(&self, program: Program) -> Result<Command, MissingProgramError> {
         Ok(self.command(program)?.env("LC_ALL", "C"))
     }
@@ -239,9 +243,9 @@ impl Cluster {
     /// exits, in whatever way.
     ///
     /// Every program and server that this value starts from now on holds the guard back until
-    /// nothing of it is left, so nothing is removed under a running server. A guarded cluster that
-    /// is being [initialized](Self::init) relies on this guard to remove unfinished work, and starts
-    /// no guard for that: let it remove the data directory or a directory above.
+    /// nothing of it is left, so nothing is removed under a running server. [`init`](Self::init) of
+    /// a guarded cluster starts no guard of its own, and relies on this one to remove unfinished
+    /// work. So the guard should remove the data directory or a directory above it.
     ///
     /// ```no_run
     /// use pg_cluster::proc::GuardOptions;
@@ -256,7 +260,7 @@ impl Cluster {
     /// let cluster = Cluster::new(Installation::find(&Request::any())?, "/tmp/experiment/data")?
     ///     .guarded_by(guard);
     /// cluster.init(&InitOptions::new())?;
-    /// // Once `cluster` is dropped, or the program has ended, there is no /tmp/experiment.
+    /// // After `cluster` is dropped, or the program has exited, /tmp/experiment does not exist.
     /// # Ok(())
     /// # }
     /// ```
@@ -266,17 +270,16 @@ impl Cluster {
         self
     }
 
-    /// Takes the guard back, as to [release](DirectoryGuard::release) it and keep the files. What
-    /// was started before still holds it back; what is started from now on does not.
+    /// Takes the guard back, for example to [release](DirectoryGuard::release) it and keep the
+    /// files. Processes that were started before still hold it back; later ones do not.
     pub fn take_guard(&mut self) -> Option<DirectoryGuard> {
         self.guard.take()
     }
 
-    /// Lets go of the server that this value has started, and of the guard, without waiting for
-    /// either.
+    /// Gives up the server that this value has started, and the guard, without waiting for either.
     ///
-    /// A server with a [tenancy](StartOptions::tenancy) runs until its last tenant has left it, and
-    /// a [detached](crate::Ownership::Detached) one until it is stopped. A bound server without
+    /// A server with a [tenancy](StartOptions::tenancy) runs until its last tenant has left, and a
+    /// [detached](crate::Ownership::Detached) one until it is stopped. A bound server without
     /// tenants is shut down in the background, as if its owner had exited. The guard removes its
     /// directories as soon as nothing holds it back.
     pub fn let_go(&mut self) {
@@ -303,27 +306,27 @@ impl Cluster {
         self.config_file.as_deref()
     }
 
-    /// The server that this object has started last, and may have ended since.
+    /// The server that this object has started last, which may have exited since.
     pub(crate) fn server(&self) -> Option<Arc<OwnServer>> {
         self.server_slot().clone()
     }
 
-    /// The server that this object has started, if it has not ended.
+    /// The server that this object has started, if it has not exited.
     pub(crate) fn living_server(&self) -> Option<Arc<OwnServer>> {
         self.server().filter(|server| {
             server.process.exit_status().is_none() && server.process.postmaster().is_alive()
         })
     }
 
-    /// Keeps other threads from starting a server meanwhile. None if another one does so for
-    /// longer than the limit.
+    /// Keeps other threads from starting a server. None if another thread does so for longer than
+    /// the limit.
     pub(crate) fn lock_starting(&self, limit: Duration) -> Option<Taken<'_>> {
         self.starting.take(limit)
     }
 
     pub(crate) fn set_server(&self, server: Option<Arc<OwnServer>>) {
         let before = std::mem::replace(&mut *self.server_slot(), server);
-        // Not under the lock: dropping a server may wait for its end.
+        // Not under the lock: dropping a server may wait until it exits.
         drop(before);
     }
 
@@ -334,20 +337,56 @@ impl Cluster {
 
 fn absolute(path: &Utf8Path) -> Result<Utf8PathBuf, ClusterError> {
     camino::absolute_utf8(path)
-        .map_err(|error| ClusterError::CurrentDirectory(path.to_owned(), error))
+        .map_err(|error| ClusterError::new(path, ClusterErrorKind::CurrentDirectory(error)))
 }
 
-/// Why there is no cluster object.
+/// A [`Cluster`] could not be made for a path.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to determine the cluster of {path}")]
+pub struct ClusterError {
+    path: Utf8PathBuf,
+    #[source]
+    kind: ClusterErrorKind,
+}
+
+/// The reason of a [`ClusterError`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum ClusterError {
+pub enum ClusterErrorKind {
     /// A relative path cannot be made absolute.
-    #[error("failed to make the path {0} absolute")]
-    CurrentDirectory(Utf8PathBuf, #[source] io::Error),
+    #[error("the current directory cannot be determined")]
+    CurrentDirectory(#[source] io::Error),
     /// Under root: there is no account to run the server as.
-    #[error("failed to find an account to run the server as")]
+    #[error("no account is known to run the server as")]
     Account(#[source] AccountError),
     /// The configuration file cannot be read.
-    #[error("failed to read the configuration file")]
+    #[error("the configuration file cannot be read")]
     ConfigFile(#[source] ResolveError),
+}
+
+impl ClusterError {
+    pub(crate) fn new(path: &Utf8Path, kind: ClusterErrorKind) -> Self {
+        Self {
+            path: path.to_owned(),
+            kind,
+        }
+    }
+
+    /// The data directory or the configuration file.
+    pub fn path(&self) -> &Utf8Path {
+        &self.path
+    }
+
+    /// The reason.
+    pub fn kind(&self) -> &ClusterErrorKind {
+        &self.kind
+    }
+
+    /// Advice, if there is any.
+    pub fn hint(&self) -> Option<Cow<'_, str>> {
+        match &self.kind {
+            ClusterErrorKind::Account(error) => error.hint(),
+            _ => None,
+        }
+    }
 }

@@ -1,28 +1,31 @@
-//! How a client reaches a server: as URI, as keyword string, as libpq's environment.
+//! The address of a server as a URI, as a keyword string and as libpq's environment.
 
 use std::fmt;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-/// Where a server listens and, if wanted, as whom to connect to which database.
+/// The address of a server and, optionally, the user, the password and the database to connect
+/// with.
 ///
-/// Obtained from [`Cluster::connection_info`](crate::Cluster::connection_info), or made for a known
-/// address. It renders itself in the three forms that clients take; each of them is quoted so that
-/// libpq and the Rust clients read back exactly the values given, whatever bytes they hold.
+/// [`Cluster::connection_info`](crate::Cluster::connection_info) returns one. It can be written in
+/// the three forms that clients take. Each form is quoted, so that libpq and the Rust clients read
+/// exactly the given values.
 ///
 /// ```
 /// use pg_cluster::ConnectionInfo;
 ///
-/// let info = ConnectionInfo::socket("/tmp/it's here", 5433).with_user("o'neil").with_database("app");
+/// let info = ConnectionInfo::socket("/tmp/it's here", 5433)
+///     .with_user("o'neil")
+///     .with_database("app");
 /// assert_eq!(info.uri(), "postgresql://o%27neil@%2Ftmp%2Fit%27s%20here:5433/app");
 /// assert_eq!(info.keywords(), r"host='/tmp/it\'s here' port='5433' user='o\'neil' dbname='app'");
 /// ```
 ///
 /// # Limitations
 ///
-/// libpq reads `host` as a comma-separated list without any escape, so a socket directory whose
-/// path holds a comma cannot be named in any of the three forms;
-/// [`is_expressible`](Self::is_expressible) tells.
+/// libpq reads `host` as a comma-separated list without any escape. So none of the three forms can
+/// name a socket directory whose path contains a comma: see
+/// [`is_expressible`](Self::is_expressible).
 #[derive(Clone, PartialEq, Eq)]
 pub struct ConnectionInfo {
     host: Host,
@@ -32,7 +35,7 @@ pub struct ConnectionInfo {
     database: Option<String>,
 }
 
-/// The place where a server listens.
+/// The host part of the address of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Host {
@@ -43,12 +46,12 @@ pub enum Host {
 }
 
 impl ConnectionInfo {
-    /// A server's Unix socket: the directory that holds it, and the port that names it.
+    /// The address of a Unix socket: its directory, and the port that is part of its name.
     pub fn socket(directory: impl Into<Utf8PathBuf>, port: u16) -> Self {
         Self::new(Host::SocketDirectory(directory.into()), port)
     }
 
-    /// A server's TCP address.
+    /// A TCP address.
     pub fn tcp(host: impl Into<String>, port: u16) -> Self {
         Self::new(Host::Tcp(host.into()), port)
     }
@@ -63,34 +66,33 @@ impl ConnectionInfo {
         }
     }
 
-    /// Connect as this database user. Without it, clients take the name of the operating system's
-    /// user.
+    /// Sets the database user. By default clients use the name of the operating system's user.
     #[must_use]
     pub fn with_user(mut self, user: impl Into<String>) -> Self {
         self.user = Some(user.into());
         self
     }
 
-    /// Connect with this password. It becomes part of every rendered form.
+    /// Sets the password. It becomes part of each of the three forms.
     #[must_use]
     pub fn with_password(mut self, password: impl Into<String>) -> Self {
         self.password = Some(password.into());
         self
     }
 
-    /// Connect to this database. Without it, clients take the one that is named like the user.
+    /// Sets the database. By default clients use the database with the name of the user.
     #[must_use]
     pub fn with_database(mut self, database: impl Into<String>) -> Self {
         self.database = Some(database.into());
         self
     }
 
-    /// Where the server listens.
+    /// The host.
     pub fn host(&self) -> &Host {
         &self.host
     }
 
-    /// The directory of the Unix socket, if the server is reached by one.
+    /// The directory of the Unix socket; none for a TCP address.
     pub fn socket_directory(&self) -> Option<&Utf8Path> {
         match &self.host {
             Host::SocketDirectory(directory) => Some(directory),
@@ -98,7 +100,7 @@ impl ConnectionInfo {
         }
     }
 
-    /// The port: of TCP, or the number in the name of the Unix socket.
+    /// The TCP port, or the number in the name of the Unix socket.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -113,8 +115,8 @@ impl ConnectionInfo {
         self.database.as_deref()
     }
 
-    /// Whether libpq's forms can name this address: false for a socket directory with a comma in
-    /// its path, or a relative one.
+    /// Returns whether libpq's forms can name this address: false for a socket directory that is
+    /// relative or has a comma in its path.
     pub fn is_expressible(&self) -> bool {
         match &self.host {
             Host::SocketDirectory(directory) => {
@@ -127,8 +129,8 @@ impl ConnectionInfo {
 
     /// A connection URI, `postgresql://user:password@host:port/database`, with everything but
     /// unreserved characters percent-encoded (RFC 3986; PostgreSQL manual, "Connection URIs"). A
-    /// socket directory stands, encoded, in the place of the host, which libpq, rust-postgres and
-    /// sqlx all accept.
+    /// socket directory is written, encoded, in the place of the host; libpq, rust-postgres and
+    /// sqlx accept that.
     pub fn uri(&self) -> String {
         let mut uri = String::from("postgresql://");
         if let Some(user) = &self.user {
@@ -158,8 +160,9 @@ impl ConnectionInfo {
         uri
     }
 
-    /// A keyword string, `host='...' port='...'`, every value quoted and its quotes and backslashes
-    /// escaped with a backslash (PostgreSQL manual, "Keyword/Value Connection Strings").
+    /// A keyword string, `host='...' port='...'`. Every value is quoted, and its quotes and
+    /// backslashes are escaped with a backslash (PostgreSQL manual, "Keyword/Value Connection
+    /// Strings").
     pub fn keywords(&self) -> String {
         let mut string = String::new();
         for (_, keyword, value) in self.parameters() {
@@ -179,9 +182,9 @@ impl ConnectionInfo {
         string
     }
 
-    /// libpq's environment variables with their values, for programs such as `psql`: `PGHOST`,
-    /// `PGPORT`, and `PGUSER`, `PGPASSWORD`, `PGDATABASE` where set. Values are taken as they are,
-    /// without quoting.
+    /// libpq's environment variables with their values, for programs such as `psql`: `PGHOST` and
+    /// `PGPORT`, and those of `PGUSER`, `PGPASSWORD` and `PGDATABASE` that are set. The values are
+    /// not quoted.
     pub fn env(&self) -> Vec<(&'static str, String)> {
         self.parameters()
             .map(|(variable, _, value)| (variable, value))
@@ -225,29 +228,5 @@ fn percent_encode(text: &str, into: &mut String) {
         } else {
             into.push_str(&format!("%{byte:02X}"));
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ipv6_is_bracketed_and_its_zone_encoded() {
-        assert_eq!(
-            ConnectionInfo::tcp("::1", 5432).uri(),
-            "postgresql://[::1]:5432"
-        );
-        assert_eq!(
-            ConnectionInfo::tcp("fe80::1%eth0", 1).uri(),
-            "postgresql://[fe80::1%25eth0]:1"
-        );
-    }
-
-    #[test]
-    fn debug_keeps_the_password_to_itself() {
-        let info = ConnectionInfo::tcp("localhost", 1).with_password("hunter2");
-        assert!(!format!("{info:?}").contains("hunter2"));
-        assert!(info.uri().contains("hunter2"));
     }
 }

@@ -1,9 +1,9 @@
-//! Where a cluster's files are.
+//! The paths of the files of a cluster.
 
 use camino::Utf8PathBuf;
 use pg_proc::{FindError, Found, PostmasterOpts};
 
-use crate::{Cluster, Settings, command_line};
+use crate::{Cluster, Settings};
 
 impl Cluster {
     /// The settings in `postgresql.conf`.
@@ -15,10 +15,7 @@ impl Cluster {
     /// [`with_config_file`](Self::with_config_file), the one that the running server was started
     /// with, or the one in the data directory.
     pub fn config_file(&self) -> Utf8PathBuf {
-        let running = || {
-            let arguments = self.running_arguments().ok()?;
-            command_line::setting(&arguments, "config_file")
-        };
+        let running = || self.running_opts().ok()??.setting("config_file");
         let path = match self.given_config_file() {
             Some(path) => path.to_owned(),
             None => running().map_or_else(|| "postgresql.conf".into(), Utf8PathBuf::from),
@@ -26,18 +23,18 @@ impl Cluster {
         self.data_directory().join(path)
     }
 
-    /// The path of `pg_hba.conf`, which says who may connect, as the setting `hba_file` has it.
+    /// The path of `pg_hba.conf`, which controls who may connect, by the setting `hba_file`.
     pub fn hba_file(&self) -> Utf8PathBuf {
         self.file("hba_file", "pg_hba.conf")
     }
 
-    /// The path of `pg_ident.conf`, which maps names of the operating system's users to those of
-    /// database users, as the setting `ident_file` has it.
+    /// The path of `pg_ident.conf`, which maps users of the operating system to database users, by
+    /// the setting `ident_file`.
     pub fn ident_file(&self) -> Utf8PathBuf {
         self.file("ident_file", "pg_ident.conf")
     }
 
-    /// The additional file for the process number, if the setting `external_pid_file` asks for one.
+    /// The additional file for the process ID, if the setting `external_pid_file` names one.
     pub fn external_pid_file(&self) -> Option<Utf8PathBuf> {
         let path = self
             .in_effect("external_pid_file")
@@ -45,8 +42,8 @@ impl Cluster {
         Some(self.data_directory().join(path))
     }
 
-    /// Relative paths are taken against the data directory, which is where this library starts
-    /// servers. A missing setting means a file beside `postgresql.conf`, as for the server.
+    /// Relative paths are resolved against the data directory, which is where this library starts
+    /// servers. Without the setting the file is beside `postgresql.conf`, as for the server.
     fn file(&self, setting: &str, default: &str) -> Utf8PathBuf {
         match self.in_effect(setting).filter(|path| !path.is_empty()) {
             Some(path) => self.data_directory().join(path),
@@ -54,23 +51,21 @@ impl Cluster {
         }
     }
 
-    /// The value that a setting has by the running server's command line, or by the configuration
-    /// files.
+    /// The value of a setting by the command line of the running server, or else by the
+    /// configuration files.
     fn in_effect(&self, name: &str) -> Option<String> {
-        let arguments = self.running_arguments().unwrap_or_default();
-        command_line::setting(&arguments, name).or_else(|| {
+        let opts = self.running_opts().ok().flatten();
+        opts.and_then(|opts| opts.setting(name)).or_else(|| {
             let configuration = self.settings().effective().ok()?;
             Some(configuration.get(name)?.value_lossy().into_owned())
         })
     }
 
-    /// The arguments of the running server, from its `postmaster.opts`; none of a server that does
-    /// not run.
-    pub(crate) fn running_arguments(&self) -> Result<Vec<String>, FindError> {
-        if !matches!(self.find()?, Found::Running(_)) {
-            return Ok(Vec::new());
-        }
-        let opts = PostmasterOpts::read(self.data_directory()).ok().flatten();
-        Ok(opts.map(|opts| opts.arguments).unwrap_or_default())
+    /// The command line of the running server, if there is one.
+    pub(crate) fn running_opts(&self) -> Result<Option<PostmasterOpts>, FindError> {
+        Ok(match self.find()? {
+            Found::Running(_) => PostmasterOpts::read(self.data_directory()).ok().flatten(),
+            _ => None,
+        })
     }
 }

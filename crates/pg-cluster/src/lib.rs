@@ -1,9 +1,8 @@
 //! Controls local PostgreSQL clusters: [`Cluster`] is an installation and a data directory, and has
 //! a method for everything that can be done with the two.
 //!
-//! It is not a client library and speaks to no server beyond starting and signalling it:
-//! [`Cluster::connection_info`] tells clients where to go. Temporary clusters for tests are in the crate
-//! `pg-fixture`, which is built on this one.
+//! It is not a client library: [`Cluster::connection_info`] returns the address for clients.
+//! Temporary clusters for tests are in the crate `pg-fixture`, which is built on this one.
 //!
 //! ```no_run
 //! use pg_cluster::{Cluster, InitOptions, Installation, Request, StartOptions};
@@ -12,9 +11,9 @@
 //! let installation = Installation::find(&Request::any())?;
 //! let cluster = Cluster::new(installation, "data")?;
 //! cluster.init(&InitOptions::new())?;
-//! // Where the socket goes unless told otherwise often belongs to the system's server, as on Debian.
+//! // The default directory of the socket often belongs to the system's server, as on Debian.
 //! let options = StartOptions::new().socket_directory(cluster.data_directory());
-//! let running = cluster.running(&options)?;
+//! let running = cluster.run_scoped(&options)?;
 //! if let Some(address) = cluster.connection_info()? {
 //!     println!("{}", address.with_user("postgres").uri());
 //! }
@@ -25,15 +24,15 @@
 //!
 //! # Guarantees
 //!
-//! A server that this crate starts ends with the program that started it, however that ends, unless
-//! it is
-//! [detached](Ownership::Detached). Signals reach the identified server or nobody. Settings change atomically and exactly. Data is
-//! removed by [`Cluster::remove`] alone.
+//! A server that this crate starts is stopped when the program that started it exits, in whatever
+//! way, unless it is [detached](Ownership::Detached). A signal reaches the identified server or no
+//! process. Changes of settings are atomic and touch no other byte. Only [`Cluster::remove`]
+//! removes data.
 //!
 //! # Limitations
 //!
-//! Unix only; servers of this machine only. Servers before PostgreSQL 10 are not supported here,
-//! though the crates below understand their files.
+//! Unix only, and servers of this machine only. Servers before PostgreSQL 10 are not supported,
+//! although the crates below read their files.
 //!
 //! # Features
 //!
@@ -41,22 +40,19 @@
 //!
 //! # The crates below
 //!
-//! [`conf`] edits configuration files, [`install`] finds installations, [`proc`] deals with
-//! processes. All of their types that appear in this crate's signatures are re-exported, so that
-//! one dependency is enough.
+//! [`conf`] edits configuration files, [`install`] finds installations, and [`proc`] controls
+//! processes. The types that everyday use needs are re-exported here; all others are in these three
+//! modules, so that one dependency is enough.
 
 mod access;
 mod cluster;
-mod command_line;
-mod configuration_problem;
 mod connection;
 mod control;
-mod control_data;
+mod control_error;
 mod files;
 mod init;
 mod listening;
 mod locked_file;
-mod log_file;
 mod parts;
 mod remove;
 mod report;
@@ -66,6 +62,7 @@ mod start;
 mod state;
 mod stop;
 #[cfg(test)]
+#[path = "../texts/mod.rs"]
 mod texts;
 
 pub use pg_install as install;
@@ -73,7 +70,10 @@ pub use pg_proc as proc;
 pub use pgconf_parse as conf;
 
 pub use pg_install::{Discovery, Installation, MajorVersion, Program, Request, Version};
-pub use pg_proc::{Account, Log, Ownership, Pid, ServerMessage, Severity, Signal, StopPlan};
+pub use pg_proc::{
+    Account, ConfigurationProblem, ControlData, ControlState, Log, Ownership, Pid, ServerMessage,
+    Severity, Signal, StopPlan,
+};
 
 pub use camino::{Utf8Path, Utf8PathBuf};
 
@@ -81,11 +81,10 @@ pub use crate::access::{
     AccessDecision, AccessError, AccessErrorKind, AccessLine, AccessProblem, AccessRule, Hba,
     Ident, MappingDecision,
 };
-pub use crate::cluster::{Cluster, ClusterError};
-pub use crate::configuration_problem::ConfigurationProblem;
+pub use crate::cluster::{Cluster, ClusterError, ClusterErrorKind};
 pub use crate::connection::{ConnectionInfo, Host};
-pub use crate::control::{ControlError, ControlErrorKind, Reloaded, RestartError};
-pub use crate::control_data::{ControlData, ControlDataError, ControlDataErrorKind, ControlState};
+pub use crate::control::Reloaded;
+pub use crate::control_error::{ControlError, ControlErrorKind};
 pub use crate::init::{
     DataChecksums, DirectoryAccess, Durability, InitError, InitErrorKind, InitOptions, Locale,
     LocaleCategory, LocaleProvider,
@@ -101,7 +100,7 @@ pub use crate::start::{
     StartError, StartErrorKind, StartOptions, StartWait, Started, TakenAddress,
 };
 pub use crate::state::{Readiness, State};
-pub use crate::stop::{Escalation, StopError, StopErrorKind, StopMode, Stopped};
+pub use crate::stop::Stopped;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -1,23 +1,23 @@
-//! Where a server listens, or will.
+//! The addresses on which a server listens.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use pg_proc::{FindError, PidFile};
 use pgconf_parse::{BaseUnit, Configuration, split_directories, split_guc_list};
 
-use crate::{Cluster, ConnectionInfo, StartOptions, command_line};
+use crate::{Cluster, ConnectionInfo, StartOptions};
 
-/// Where a server will listen, as far as its configuration tells.
+/// The addresses on which a server listens by its configuration.
 #[derive(Debug)]
 pub(crate) struct Listening {
     pub(crate) port: u16,
     pub(crate) socket_directories: Vec<Utf8PathBuf>,
-    /// Names to resolve or numeric addresses.
+    /// Host names or numeric addresses.
     pub(crate) tcp_hosts: Vec<String>,
 }
 
 const DEFAULT_PORT: u16 = 5432;
 
-/// What the next start with these options will use.
+/// The addresses that the next start with these options uses.
 pub(crate) fn before_start(cluster: &Cluster, options: &StartOptions) -> Listening {
     let configuration = cluster.settings().effective().ok();
     let given = |name: &str| options.value_of(name).map(str::to_owned);
@@ -75,15 +75,15 @@ fn of(
 }
 
 impl Cluster {
-    /// How clients reach the server: from the lock file of the running one, otherwise from the
-    /// configuration files, which the next start may override. A Unix socket is preferred to TCP.
-    /// User, password and database are left to the caller.
+    /// The address at which clients reach the server, from the lock file of the running server, or
+    /// else from the configuration files, which the next start may override. A Unix socket is
+    /// preferred to TCP. The caller adds user, password and database.
     ///
-    /// None if the server listens nowhere.
+    /// None if the server does not listen.
     ///
     /// # Errors
     ///
-    /// If it cannot be found out whether there is a server.
+    /// If it cannot be determined whether a server is running.
     pub fn connection_info(&self) -> Result<Option<ConnectionInfo>, FindError> {
         if let Some(info) = self
             .pid_file()?
@@ -91,11 +91,7 @@ impl Cluster {
         {
             return Ok(Some(info));
         }
-        let opts = self.running_arguments()?;
-        let configuration = self.settings().effective().ok();
-        let listening = of(self, configuration.as_ref(), |name| {
-            command_line::setting(&opts, name)
-        });
+        let listening = self.listening()?;
         let socket = listening.socket_directories.first();
         Ok(match (socket, listening.tcp_hosts.first()) {
             (Some(directory), _) => Some(ConnectionInfo::socket(directory, listening.port)),
@@ -104,7 +100,7 @@ impl Cluster {
         })
     }
 
-    /// As [`connection_info`](Self::connection_info), by TCP only.
+    /// As [`connection_info`](Self::connection_info), for TCP only.
     ///
     /// # Errors
     ///
@@ -119,13 +115,19 @@ impl Cluster {
                 return Ok(Some(ConnectionInfo::tcp(reachable(host), port)));
             }
         }
-        let opts = self.running_arguments()?;
-        let configuration = self.settings().effective().ok();
-        let listening = of(self, configuration.as_ref(), |name| {
-            command_line::setting(&opts, name)
-        });
+        let listening = self.listening()?;
         let host = listening.tcp_hosts.first();
         Ok(host.map(|host| ConnectionInfo::tcp(reachable(host), listening.port)))
+    }
+}
+
+impl Cluster {
+    /// The addresses of the running server, or else the ones in the configuration files.
+    fn listening(&self) -> Result<Listening, FindError> {
+        let opts = self.running_opts()?;
+        let configuration = self.settings().effective().ok();
+        let given = |name: &str| opts.as_ref()?.setting(name);
+        Ok(of(self, configuration.as_ref(), given))
     }
 }
 
@@ -146,8 +148,8 @@ fn of_pid_file(data_directory: &Utf8Path, file: &PidFile) -> Option<ConnectionIn
     Some(ConnectionInfo::tcp(reachable(host), port))
 }
 
-/// A relative path is taken against the data directory, where the server works. A name that begins
-/// with `@` is no path but an abstract socket (src/common/ip.c).
+/// A relative path is resolved against the data directory, where the server works. A name that
+/// starts with `@` is an abstract socket, not a path (src/common/ip.c).
 fn socket_directory(data_directory: &Utf8Path, path: &Utf8Path) -> Utf8PathBuf {
     if path.as_str().starts_with('@') {
         path.to_owned()
@@ -156,7 +158,7 @@ fn socket_directory(data_directory: &Utf8Path, path: &Utf8Path) -> Utf8PathBuf {
     }
 }
 
-/// A server that listens on every address is reached by the loopback one.
+/// A server that listens on every address is reached at the loopback address.
 fn reachable(host: &str) -> &str {
     match host {
         "*" | "0.0.0.0" => "127.0.0.1",

@@ -1,37 +1,12 @@
-//! The parts that a data directory consists of, and those that one lacks.
+//! The parts of a data directory, and the ones that are missing.
 
 use camino::Utf8Path;
+use pg_proc::layout::DIRECTORIES;
 
 use crate::Cluster;
 
-/// The directories that `initdb` makes, in all versions from 10 on (`subdirs` in
-/// src/bin/initdb/initdb.c). Most are empty at first, and so are lost by git.
-const DIRECTORIES: [&str; 21] = [
-    "base",
-    "base/1",
-    "global",
-    "pg_commit_ts",
-    "pg_dynshmem",
-    "pg_logical",
-    "pg_logical/mappings",
-    "pg_logical/snapshots",
-    "pg_multixact",
-    "pg_multixact/members",
-    "pg_multixact/offsets",
-    "pg_notify",
-    "pg_replslot",
-    "pg_serial",
-    "pg_snapshots",
-    "pg_stat",
-    "pg_subtrans",
-    "pg_tblspc",
-    "pg_twophase",
-    "pg_wal",
-    "pg_xact",
-];
-
-/// All that is missing of a directory that has parts of a data directory and is none; empty if it is
-/// one, has no part of one, or cannot be looked at.
+/// The missing parts of an incomplete data directory; empty for a complete one, and for a directory
+/// that has no part of one or cannot be read.
 pub(crate) fn of_half_a_cluster(cluster: &Cluster) -> Vec<String> {
     let has = |name: &str| cluster.data_directory().join(name).exists();
     let is_one = ["PG_VERSION", "base", "global"].into_iter().any(has);
@@ -42,7 +17,7 @@ pub(crate) fn of_half_a_cluster(cluster: &Cluster) -> Vec<String> {
     }
 }
 
-/// All parts that are missing.
+/// All missing parts.
 pub(crate) fn missing(cluster: &Cluster) -> Vec<String> {
     let is_missing = |name: &&str| lacks(&cluster.data_directory().join(name));
     let directories = DIRECTORIES.into_iter().filter(is_missing);
@@ -51,7 +26,7 @@ pub(crate) fn missing(cluster: &Cluster) -> Vec<String> {
     missing
 }
 
-/// The files without which no server starts.
+/// The missing files among those without which no server starts.
 fn files(cluster: &Cluster) -> Vec<String> {
     let data = cluster.data_directory();
     let mut missing = Vec::new();
@@ -71,24 +46,26 @@ fn files(cluster: &Cluster) -> Vec<String> {
     missing
 }
 
-/// Whether there is certainly no such file: one that cannot be looked for may be there.
+/// Returns whether the file certainly does not exist. A path that cannot be read may exist.
 fn lacks(path: &Utf8Path) -> bool {
     matches!(path.try_exists(), Ok(false))
 }
 
-/// What to do about these missing parts.
+/// Advice for these missing parts.
 pub(crate) fn advice(missing: &[String]) -> &'static str {
     let is_directory = |name: &String| DIRECTORIES.contains(&name.as_str());
     match missing {
         [file] if file.ends_with(".conf") => {
-            "where the configuration is kept apart from the data, as on Debian, `Cluster::from_config_file` takes its path"
+            "if the configuration is not in the data directory, as on Debian, pass its path to \
+             `Cluster::from_config_file`"
         }
         all if all.iter().all(is_directory) => {
-            "git and some archivers lose empty directories: make them with mode 0700 and the owner of the data directory, or copy the \
-             cluster anew"
+            "git and some archivers do not keep empty directories: create them with mode 0700 and \
+             the owner of the data directory, or copy the cluster again"
         }
         _ => {
-            "restore the missing parts from a backup; if the data are not needed, delete the directory and call `Cluster::init`"
+            "restore the missing parts from a backup; if the data are not needed, delete the \
+             directory and call `Cluster::init`"
         }
     }
 }

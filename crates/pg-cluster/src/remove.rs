@@ -6,10 +6,14 @@ use std::io;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use pg_proc::{Deadline, Directory, DirectoryLock, Entry, ForeignLink, LockError, Orphans, Pid};
+use pg_proc::{
+    ControlData, Deadline, Directory, DirectoryLock, Entry, ForeignLink, LockError, Orphans, Pid,
+    StopPlan, layout,
+};
 
+use crate::Cluster;
+use crate::control_error::ControlError;
 use crate::state::Occupant;
-use crate::{Cluster, Escalation, StopError};
 
 /// A cluster could not be removed.
 #[derive(Debug, thiserror::Error)]
@@ -20,32 +24,33 @@ pub struct RemoveError {
     kind: RemoveErrorKind,
 }
 
-/// Why a cluster could not be removed.
+/// The reason of a [`RemoveError`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RemoveErrorKind {
-    /// The directory lacks what every data directory has. Nothing was removed.
-    #[error("it is no data directory: it has no {0}")]
+    /// The directory lacks a file that every data directory has. Nothing was removed.
+    #[error("the directory is not a data directory: it has no {0}")]
     NoDataDirectory(&'static str),
-    /// Another process is initialising or changing it, or it cannot be locked. Nothing was removed.
-    #[error("it cannot be locked")]
+    /// Another process is initializing or changing the directory, or it cannot be locked. Nothing
+    /// was removed.
+    #[error("the directory cannot be locked")]
     Lock(#[source] LockError),
     /// The server could not be stopped. Nothing was removed.
-    #[error("its server does not stop")]
-    Stop(#[source] StopError),
-    /// Children of a server that was killed are left, and cannot be ended. Nothing was removed.
-    #[error("children of its killed server cannot be ended")]
+    #[error("the server did not stop")]
+    Stop(#[source] ControlError),
+    /// Child processes left behind by a crashed postmaster cannot be killed. Nothing was removed.
+    #[error("the child processes of a crashed postmaster cannot be killed")]
     Orphans,
     /// A single-user process, or a process of another user, holds the directory. Nothing was
     /// removed.
-    #[error("process {0} holds it")]
+    #[error("process {0} holds the directory")]
     Held(Pid),
-    /// A file or directory could not be removed. What stood before it in the order may be gone.
+    /// A file or directory could not be removed. Others may have been removed before it.
     #[error("{path} cannot be removed")]
     Tree {
         /// The path.
         path: Utf8PathBuf,
-        /// What the system says.
+        /// The error of the system.
         #[source]
         cause: io::Error,
     },
@@ -64,19 +69,19 @@ impl RemoveError {
         &self.data_directory
     }
 
-    /// What went wrong.
+    /// The reason.
     pub fn kind(&self) -> &RemoveErrorKind {
         &self.kind
     }
 
-    /// What may help, where something is known.
+    /// Advice, if there is any.
     pub fn hint(&self) -> Option<Cow<'_, str>> {
         match &self.kind {
             RemoveErrorKind::Stop(error) => error.hint(),
             RemoveErrorKind::Lock(error) => error.hint(),
             RemoveErrorKind::Tree { cause, .. } => Some(ForeignLink::of(cause)?.hint().into()),
             RemoveErrorKind::NoDataDirectory(_) => {
-                Some("what is no data directory has to be removed by other means, with care".into())
+                Some("remove a directory that is not a data directory by other means".into())
             }
             _ => None,
         }
@@ -84,20 +89,19 @@ impl RemoveError {
 }
 
 impl Cluster {
-    /// Stops the server, gently at first ([`Escalation::escalating`]), and removes everything that
-    /// belongs to the cluster: the data directory, the directory of the write-ahead log if `pg_wal`
-    /// is a link, and what the cluster has put into its tablespaces. A directory that does not
-    /// exist is no error, nor is an empty one, which is removed.
+    /// Stops the server by [`StopPlan::escalating`], and removes everything that belongs to the
+    /// cluster: the data directory, the directory of the write-ahead log if `pg_wal` is a link, and
+    /// the files of the cluster in its tablespaces. Removing a directory that does not exist
+    /// succeeds; an empty directory is removed.
     ///
-    /// `pg_wal` is followed only to a directory that belongs to the owner of the data directory and
-    /// holds nothing but what a server writes there. If it holds anything else, it is left as it
-    /// is, and the link alone goes.
+    /// The link `pg_wal` is followed only to a directory that belongs to the owner of the data
+    /// directory and contains only files of a server. Any other directory stays as it is, and only
+    /// the link is removed.
     ///
-    /// What an interrupted removal leaves is still recognised: a second one completes it.
+    /// A second call completes a removal that was interrupted.
     ///
-    /// Other links are removed and not followed. A tablespace's own directory remains, empty, since
-    /// somebody made it for the cluster; so does the directory of configuration files kept
-    /// elsewhere.
+    /// Other links are removed and not followed. The directories of tablespaces stay, empty, and so
+    /// does a directory of configuration files outside of the data directory.
     ///
     /// # Errors
     ///
@@ -106,17 +110,17 @@ impl Cluster {
     ///
     /// # Races
     ///
-    /// A server that somebody else starts meanwhile finds its files gone.
+    /// A server that another process starts meanwhile loses its files.
     pub fn remove(&self) -> Result<(), RemoveError> {
-        self.remove_with(&Escalation::escalating())
+        self.remove_with(&StopPlan::escalating())
     }
 
-    /// As [`remove`](Self::remove), stopping the server as the escalation says.
+    /// As [`remove`](Self::remove), stopping the server by this plan.
     ///
     /// # Errors
     ///
     /// As [`remove`](Self::remove).
-    pub fn remove_with(&self, escalation: &Escalation) -> Result<(), RemoveError> {
+    pub fn remove_with(&self, plan: &StopPlan) -> Result<(), RemoveError> {
         let failed = |kind| RemoveError::new(self.data_directory(), kind);
         let directory = self.data_directory();
         let not_removed = |cause| {
@@ -142,10 +146,10 @@ impl Cluster {
             return place.remove().map_err(not_removed);
         }
         recognize(&names).map_err(failed)?;
-        if let Ok(Occupant::SingleUser(pid) | Occupant::OtherUsers(pid)) = self.occupant() {
+        if let Ok(Occupant::SingleUser(pid) | Occupant::Unknown(pid)) = self.occupant() {
             return Err(failed(RemoveErrorKind::Held(pid)));
         }
-        self.stop_and_wait(escalation)
+        self.stop(plan)
             .map_err(|error| failed(RemoveErrorKind::Stop(error)))?;
         self.set_server(None);
         let deadline = Deadline::after(LOCK_PATIENCE);
@@ -159,17 +163,16 @@ impl Cluster {
         if !orphans.unwrap_or(true) {
             return Err(failed(RemoveErrorKind::Orphans));
         }
-        // Of a server that was killed by whomever, for which there will be no next start.
+        // Of a server that was killed; no next start will release it.
         let _ = pg_proc::release_shared_memory(directory);
         remove_tree(&place, &held).map_err(failed)
     }
 }
 
-/// How long somebody who changes a setting may keep us waiting.
+/// How long another process that changes a setting is waited for.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Half a cluster, as an interrupted removal leaves it, is still recognized: `PG_VERSION` goes
-/// last.
+/// An interrupted removal leaves `PG_VERSION`, which is removed last.
 fn recognize(names: &[OsString]) -> Result<(), RemoveErrorKind> {
     match names.iter().any(|name| name == "PG_VERSION") {
         true => Ok(()),
@@ -177,7 +180,7 @@ fn recognize(names: &[OsString]) -> Result<(), RemoveErrorKind> {
     }
 }
 
-/// A directory that is to go, and the link to it if that is what its path names: both go.
+/// A directory that is to be removed, and the link to it if its path names one: both are removed.
 struct Place {
     named: Entry,
     real: Entry,
@@ -205,8 +208,8 @@ impl Place {
     }
 }
 
-/// All of it in directories that are held open: whoever may write into a parent could have a path
-/// lead elsewhere meanwhile.
+/// Removes everything through directories that are held open: a process that may write to a parent
+/// directory could make a path lead elsewhere meanwhile.
 fn remove_tree(place: &Place, held: &Directory) -> Result<(), RemoveErrorKind> {
     let at = |path: Utf8PathBuf| move |cause| RemoveErrorKind::Tree { path, cause };
     let real = place.path();
@@ -238,47 +241,28 @@ fn remove_tree(place: &Place, held: &Directory) -> Result<(), RemoveErrorKind> {
     place.remove().map_err(at(real))
 }
 
-/// What `pg_wal` links to, if it can only be this cluster's.
+/// The target of the link `pg_wal`, if it can only belong to this cluster.
 fn wal_elsewhere(held: &Directory, owner: u32) -> Option<(Directory, Entry)> {
     if held.subdirectory("pg_wal").is_ok() {
         return None;
     }
     let entry = held.entry("pg_wal").ok()?;
     let wal = entry.open_directory().ok()?;
-    let is_written_there = |name: &OsString| name.to_str().is_some_and(is_written_into_pg_wal);
+    let is_written_there = |name: &OsString| name.to_str().is_some_and(layout::is_made_in_pg_wal);
     let is_ours = wal.owner().ok()? == owner && wal.names().ok()?.iter().all(is_written_there);
     Some((wal, entry)).filter(|_| is_ours)
 }
 
-/// `IsXLogFileName` and its kin in src/include/access/xlog_internal.h, and what else servers and
-/// archiving tools put there.
-fn is_written_into_pg_wal(name: &str) -> bool {
-    let (stem, rest) = name.split_at_checked(24).unwrap_or((name, ""));
-    let is_segment = stem.len() == 24 && stem.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let is_history = name.strip_suffix(".history").is_some_and(|timeline| {
-        timeline.len() == 8 && timeline.bytes().all(|byte| byte.is_ascii_hexdigit())
-    });
-    is_segment && (rest.is_empty() || rest == ".partial" || rest.ends_with(".backup"))
-        || is_history
-        || name.starts_with("xlogtemp.")
-        || matches!(
-            name,
-            "archive_status" | "summaries" | "RECOVERYXLOG" | "RECOVERYHISTORY"
-        )
-}
-
-/// The subdirectories of a tablespace that this cluster has made: `PG_` with its major version and
-/// catalog version, owned by the owner of the data directory.
+/// The directories that this cluster has made in a tablespace: by their names, and owned by the
+/// owner of the data directory.
 fn own_parts_of(tablespace: &Directory, held: &Directory, owner: u32) -> Vec<OsString> {
-    let Ok(control) = crate::ControlData::read_in(held) else {
+    let Ok(control) = ControlData::read_in(held) else {
         return Vec::new();
     };
-    let suffix = format!("_{}", control.catalog_version);
     let mut names = tablespace.names().unwrap_or_default();
     names.retain(|name| {
-        let is_named_so = name
-            .to_str()
-            .is_some_and(|name| name.starts_with("PG_") && name.ends_with(&suffix));
+        let is_made = |name: &str| layout::is_made_in_tablespace(name, control.catalog_version);
+        let is_named_so = name.to_str().is_some_and(is_made);
         let part = is_named_so.then(|| tablespace.subdirectory(name));
         part.is_some_and(|part| {
             part.and_then(|part| part.owner())

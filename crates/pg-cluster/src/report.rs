@@ -1,4 +1,4 @@
-//! An error as people want to read it.
+//! An error, its causes and advice as text for a person.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -6,15 +6,16 @@ use std::fmt;
 use std::iter;
 
 use pg_install::{DiscoveryError, InstallationError, MissingProgramError, ParseRequestError};
-use pg_proc::{AccountError, RunError, SpawnError};
+use pg_proc::{
+    AccountError, DetachError, GuardError, LockError, RunError, SharedMemoryError, SignalError,
+    SocketPathError, SpawnError,
+};
 use pgconf_parse::{SyntaxError, ValueError};
 
-use crate::{
-    ControlError, InitError, RemoveError, RestartError, SettingsError, StartError, StopError,
-};
+use crate::{ClusterError, ControlError, InitError, RemoveError, SettingsError, StartError};
 
-/// Prints an error with its causes on one line, and below it what may help, if one of them has a
-/// hint. For any error: those of this family are recognised wherever they are among the causes.
+/// Prints an error with its causes on one line and, if one of them has a hint, the hint below it.
+/// It takes any error, and recognizes those of these crates anywhere among the causes.
 ///
 /// ```
 /// use pg_cluster::{Installation, Report};
@@ -37,7 +38,7 @@ impl<'e> Report<'e> {
         Self(error)
     }
 
-    /// What may help: the hint of the error or of the first of its causes that has one.
+    /// The hint of the error, or of the first of its causes that has one.
     pub fn hint(&self) -> Option<Cow<'e, str>> {
         self.chain().find_map(hint)
     }
@@ -67,9 +68,10 @@ fn hint<'e>(error: &'e (dyn Error + 'static)) -> Option<Cow<'e, str>> {
         };
     }
     hint_of_one_of!(
-        StartError InitError StopError RestartError ControlError SettingsError RemoveError
+        ClusterError StartError InitError ControlError SettingsError RemoveError
         DiscoveryError InstallationError MissingProgramError ParseRequestError
-        SpawnError RunError AccountError SyntaxError ValueError
+        SpawnError RunError DetachError SignalError SharedMemoryError AccountError LockError
+        GuardError SocketPathError SyntaxError ValueError
     )
 }
 

@@ -1,16 +1,20 @@
-//! A server for the length of a scope.
+//! A server that runs for the length of a scope.
 
-use pg_proc::Maker;
+use std::time::Duration;
 
-use crate::{Cluster, Escalation, StartError, StartOptions, Started, StopError, Stopped};
+use pg_proc::{Maker, Signal, StopPlan};
 
-/// A running server that is shut down at the end of a scope; made by [`Cluster::running`].
+use crate::start::{StartError, StartOptions, StartWait, Started};
+use crate::stop::Stopped;
+use crate::{Cluster, ControlError};
+
+/// A running server that is shut down at the end of a scope, made by [`Cluster::run_scoped`].
 ///
 /// # Cleanup
 ///
-/// Dropping it is a fast shutdown that is waited for, for at most ten seconds, then an immediate
-/// one. Errors are lost then: use [`finish`](Self::finish) to see them. In a process that was
-/// forked from the one that made it, dropping it does nothing.
+/// Dropping this value shuts the server down: fast, waiting up to ten seconds, then immediately,
+/// waiting up to five. Errors are ignored; [`finish`](Self::finish) returns them. Dropping the
+/// value in a process that was forked from the one that made it does nothing.
 #[derive(Debug)]
 #[must_use = "the server is shut down when this is dropped"]
 pub struct Running<'c> {
@@ -22,13 +26,13 @@ pub struct Running<'c> {
 
 impl Cluster {
     /// Starts the server, waits until it is ready, and shuts it down when the result is dropped. A
-    /// server that runs already is used, and shut down just the same.
+    /// server that is running already is used, and shut down too.
     ///
     /// # Errors
     ///
     /// As [`start`](Self::start).
-    pub fn running(&self, options: &StartOptions) -> Result<Running<'_>, StartError> {
-        let options = options.clone().wait(crate::StartWait::Ready);
+    pub fn run_scoped(&self, options: &StartOptions) -> Result<Running<'_>, StartError> {
+        let options = options.clone().wait(StartWait::Ready);
         Ok(Running {
             cluster: self,
             started: self.start(&options)?,
@@ -44,29 +48,28 @@ impl Running<'_> {
         self.cluster
     }
 
-    /// Whether the server was started for this scope.
+    /// Whether the server was started for this scope, or was running before.
     pub fn started(&self) -> Started {
         self.started
     }
 
-    /// Shuts the server down now, and tells how that went.
+    /// Shuts the server down now, and returns the outcome.
     ///
     /// # Errors
     ///
-    /// As [`Cluster::stop_and_wait`].
-    pub fn finish(mut self) -> Result<Stopped, StopError> {
+    /// As [`Cluster::stop`].
+    pub fn finish(mut self) -> Result<Stopped, ControlError> {
         self.finished = true;
-        self.cluster.stop_and_wait(&Escalation::fast())
+        self.cluster.stop(&StopPlan::fast())
     }
 }
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         if !self.finished && self.maker.is_this_process() {
-            let seconds = std::time::Duration::from_secs;
-            let plan = Escalation::new(crate::StopMode::Fast, seconds(10))
-                .then(crate::StopMode::Immediate, seconds(5));
-            let _ = self.cluster.stop_and_wait(&plan);
+            let plan = StopPlan::new(Signal::Fast, Duration::from_secs(10))
+                .then(Signal::Immediate, Duration::from_secs(5));
+            let _ = self.cluster.stop(&plan);
         }
     }
 }

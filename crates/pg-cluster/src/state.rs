@@ -1,58 +1,58 @@
-//! What a cluster is doing.
+//! The state of a cluster.
 
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use pg_install::Program;
-use pg_proc::{FindError, Found, Pid, PidFile, Postmaster, Status};
+use pg_proc::{ControlData, ControlDataError, FindError, Found, Pid, PidFile, Postmaster, Status};
 
 use crate::Cluster;
 use crate::cluster::OwnServer;
-use crate::control_data::{ControlData, ControlDataError, ControlDataErrorKind};
 
-/// What is to be said of a cluster at one moment.
+/// The state of a cluster at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum State {
-    /// There is no such directory, or an empty one.
-    Void,
-    /// The directory holds something that is no complete data directory.
+    /// The directory does not exist or is empty.
+    Absent,
+    /// The directory is not empty and is not a complete data directory.
     Uninitialized,
-    /// There is a data directory, and no server.
+    /// The data directory is complete, and no server is running.
     Stopped,
-    /// A server is there and does not accept connections yet: it starts, recovers, or is a hot
-    /// standby that is not consistent yet.
+    /// The server does not accept connections yet: it is starting, recovering, or a hot standby
+    /// that is not consistent yet.
     Starting(Pid),
-    /// A server accepts connections; a hot standby too, for reading.
+    /// The server accepts connections; a hot standby accepts them for reading.
     Ready(Pid),
-    /// A standby is there that accepts no connections until it is promoted (`hot_standby = off`).
+    /// The server is a standby with `hot_standby = off`: it accepts no connections until promoted.
     Standby(Pid),
-    /// A server is shutting down.
+    /// The server is shutting down.
     Stopping(Pid),
-    /// A server is there and is stopped by a signal (SIGSTOP) or a debugger: it answers nobody.
+    /// The server is stopped by a signal (SIGSTOP) or a debugger, and answers no client.
     Suspended(Pid),
     /// A single-user or bootstrap process holds the directory.
     SingleUser(Pid),
-    /// A process may be the server, and cannot be looked at closely enough to decide; most often it
-    /// is one of another user. Nothing is done to it, nor to the directory.
-    OtherUsers(Pid),
+    /// A process that may be the server. The caller lacks the rights, or the system the means, to
+    /// decide; most often the process belongs to another user. Nothing is signalled, deleted or
+    /// started over such a process.
+    Unknown(Pid),
 }
 
 /// Whether a server accepts connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Readiness {
-    /// It does.
+    /// The server accepts connections.
     Ready,
-    /// It is there and does not, for now.
+    /// A server is running and does not accept connections now.
     NotReady,
-    /// There is no server.
+    /// No server is running.
     NoServer,
 }
 
 impl Cluster {
-    /// What the cluster is doing, by its directory and the process found there.
+    /// The state of the cluster, by its directory and the process that holds it.
     ///
     /// # Errors
     ///
@@ -72,7 +72,7 @@ impl Cluster {
                 }
             }
             Occupant::SingleUser(pid) => State::SingleUser(pid),
-            Occupant::OtherUsers(pid) => State::OtherUsers(pid),
+            Occupant::Unknown(pid) => State::Unknown(pid),
             Occupant::Nobody if self.is_initialized() => State::Stopped,
             Occupant::Nobody
                 if self
@@ -82,13 +82,13 @@ impl Cluster {
             {
                 State::Uninitialized
             }
-            Occupant::Nobody => State::Void,
+            Occupant::Nobody => State::Absent,
         })
     }
 
-    /// The process number of the server, whoever started it; none if there is no server. A process
-    /// that holds the directory without being known to be its server counts as well: see
-    /// [`State::SingleUser`] and [`State::OtherUsers`].
+    /// The process ID of the server, whichever process started it; none if no server is running. A
+    /// process that holds the directory counts even if it is not known to be a server: see
+    /// [`State::SingleUser`] and [`State::Unknown`].
     ///
     /// # Errors
     ///
@@ -96,13 +96,13 @@ impl Cluster {
     pub fn pid(&self) -> Result<Option<Pid>, FindError> {
         Ok(match self.occupant()? {
             Occupant::Server(postmaster) => Some(postmaster.pid()),
-            Occupant::SingleUser(pid) | Occupant::OtherUsers(pid) => Some(pid),
+            Occupant::SingleUser(pid) | Occupant::Unknown(pid) => Some(pid),
             Occupant::Nobody => None,
         })
     }
 
-    /// Whether there is a server, or another process that holds the directory. It need not accept
-    /// connections: [`readiness`](Self::readiness) tells.
+    /// Returns whether a server or another process holds the directory. It need not accept
+    /// connections: see [`readiness`](Self::readiness).
     ///
     /// # Errors
     ///
@@ -111,10 +111,8 @@ impl Cluster {
         Ok(self.pid()?.is_some())
     }
 
-    /// Whether the server accepts connections: yes, not now, or there is none.
-    ///
-    /// Taken from the last line of `postmaster.pid` of the identified server; no connection is
-    /// made.
+    /// Whether the server accepts connections, by the last line of `postmaster.pid` of the
+    /// identified server. No connection is made.
     ///
     /// # Errors
     ///
@@ -131,8 +129,8 @@ impl Cluster {
         })
     }
 
-    /// How long the server has been running, by the start time in its `postmaster.pid`, to the
-    /// second; none if there is no server.
+    /// The time since the server was started, by its `postmaster.pid`, to the second; none if no
+    /// server is running.
     ///
     /// # Errors
     ///
@@ -142,48 +140,32 @@ impl Cluster {
         Ok(started.map(|at| SystemTime::now().duration_since(at).unwrap_or_default()))
     }
 
-    /// What `global/pg_control` says: the system identifier, the state at the last write, and with
-    /// `pg_controldata` in the installation checksums and all the rest.
+    /// The identity, the formats and the state of the cluster, from `global/pg_control`. If the
+    /// installation has `pg_controldata`, and it succeeds, checksums and all other entries are
+    /// included.
     ///
     /// # Errors
     ///
-    /// If the file cannot be read or `pg_controldata` fails.
+    /// If the file cannot be read.
     pub fn control_data(&self) -> Result<ControlData, ControlDataError> {
-        let read = || {
-            if self
-                .installation()
-                .program(Program::PgControldata)
-                .is_none()
-            {
-                return ControlData::read(self.data_directory());
-            }
-            // The program would wait for whatever there is to open.
-            pg_proc::open_regular_file(self.data_directory().join("global/pg_control"))
-                .map_err(ControlDataErrorKind::File)?;
-            let output = self
-                .english_command(Program::PgControldata)
-                .map_err(|_| ControlDataErrorKind::Content("pg_controldata is missing"))?
+        // First, because the program would wait for a pipe or a device to open.
+        let read = ControlData::read(self.data_directory())?;
+        let by_program = || {
+            let program = self.english_command(Program::PgControldata).ok()?;
+            let output = program
                 .args(["-D", self.data_directory().as_str()])
-                .run(Duration::from_secs(60))
-                .map_err(ControlDataErrorKind::Program)?;
-            match ControlData::parse(&String::from_utf8_lossy(&output.stdout)) {
-                Ok(data) => Ok(data),
-                // An odd version of the program; the file itself is there all the same.
-                Err(_) => ControlData::read(self.data_directory()),
-            }
+                .run(Duration::from_secs(60));
+            String::from_utf8_lossy(&output.ok()?.stdout).parse().ok()
         };
-        read().map_err(|kind| ControlDataError {
-            data_directory: self.data_directory().to_owned(),
-            kind,
-        })
+        Ok(by_program().unwrap_or(read))
     }
 
     pub(crate) fn find(&self) -> Result<Found, FindError> {
         Postmaster::find(self.data_directory())
     }
 
-    /// Who holds the data directory. A server that this object has started is known without a
-    /// look, also before it has written its lock file, unless the file names another process.
+    /// The process that holds the data directory. A server that this object has started is known
+    /// even before it has written its lock file, unless the file names another process.
     pub(crate) fn occupant(&self) -> Result<Occupant, FindError> {
         let own = self.living_server();
         let is_named = |server: &Arc<OwnServer>| {
@@ -196,7 +178,7 @@ impl Cluster {
         Ok(match self.find()? {
             Found::Running(postmaster) => Occupant::Server(AnyPostmaster::Found(postmaster)),
             Found::SingleUser(pid) => Occupant::SingleUser(pid),
-            Found::OtherUsers { pid, .. } => Occupant::OtherUsers(pid),
+            Found::Unknown { pid, .. } => Occupant::Unknown(pid),
             _ => match own {
                 Some(server) => Occupant::Server(AnyPostmaster::Own(server)),
                 None => Occupant::Nobody,
@@ -220,16 +202,16 @@ impl Cluster {
     }
 }
 
-/// Who holds a data directory.
+/// The process that holds a data directory.
 #[derive(Debug)]
 pub(crate) enum Occupant {
     Nobody,
     Server(AnyPostmaster),
     SingleUser(Pid),
-    OtherUsers(Pid),
+    Unknown(Pid),
 }
 
-/// A postmaster, however it became known.
+/// A postmaster that was found, or that this object has started.
 #[derive(Debug)]
 pub(crate) enum AnyPostmaster {
     Found(Postmaster),

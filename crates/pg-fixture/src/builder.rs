@@ -10,7 +10,7 @@ use pg_proc::{Log, Ownership};
 
 use crate::error::TempError;
 use crate::storage::Storage;
-use crate::temp_cluster::{Keep, Listen, TempCluster};
+use crate::temp_cluster::{Keep, Listen, SystemIdentifier, TempCluster};
 use crate::template::Setup;
 use pg_cluster::{ConnectionInfo, DataChecksums, Durability, InitOptions};
 
@@ -40,6 +40,7 @@ pub struct TempClusterBuilder {
     pub(crate) cache: Option<Utf8PathBuf>,
     pub(crate) linger: Duration,
     pub(crate) patience: Duration,
+    pub(crate) system_identifier: SystemIdentifier,
 }
 
 impl TempClusterBuilder {
@@ -63,6 +64,7 @@ impl TempClusterBuilder {
             cache: None,
             linger: crate::shared::LINGER,
             patience: PATIENCE,
+            system_identifier: SystemIdentifier::Own,
         }
     }
 
@@ -228,6 +230,12 @@ impl TempClusterBuilder {
     /// or its setup steps may hang.
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
+        self
+    }
+
+    /// Sets which system identifier the cluster has. Unless set, it has one of its own.
+    pub fn system_identifier(mut self, identifier: SystemIdentifier) -> Self {
+        self.system_identifier = identifier;
         self
     }
 

@@ -6,9 +6,9 @@ use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use pg_install::{DiscoveryError, MissingProgramError};
-use pg_proc::{GuardError, LockError};
+use pg_proc::{AccountError, GuardError, LockError};
 
-use pg_cluster::{AccessError, ClusterError, InitError, StartError, StopError};
+use pg_cluster::{AccessError, ClusterError, ControlError, InitError, StartError};
 
 /// A temporary cluster could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -28,8 +28,11 @@ pub enum TempErrorKind {
     /// An option cannot be what it is.
     #[error("{0}")]
     Option(String),
-    /// There is no account to run the server as, or no current directory.
-    #[error("no account to run the server as is known")]
+    /// There is no account to run the server as.
+    #[error("no account is known to run the server as")]
+    Account(#[source] AccountError),
+    /// The directory cannot be a cluster.
+    #[error("the directory cannot be a cluster")]
     Cluster(#[source] ClusterError),
     /// A file or directory cannot be used: of the cluster itself, or of the template cache.
     #[error("{0} cannot be used")]
@@ -80,7 +83,7 @@ pub enum TempErrorKind {
     Start(#[source] StartError),
     /// The server of the template did not stop after the setup.
     #[error("the template's server did not stop")]
-    Stop(#[source] StopError),
+    Stop(#[source] ControlError),
 }
 
 impl TempError {
@@ -93,7 +96,8 @@ impl TempError {
     pub fn hint(&self) -> Option<Cow<'_, str>> {
         match &self.kind {
             TempErrorKind::Installation(error) => error.hint(),
-
+            TempErrorKind::Account(error) => error.hint(),
+            TempErrorKind::Cluster(error) => error.hint(),
             TempErrorKind::MissingProgram(error) => error.hint(),
             TempErrorKind::Init(error) => error.hint(),
             TempErrorKind::Access(error) => error.hint(),

@@ -57,13 +57,13 @@ impl Plan<'_> {
     pub(crate) fn launch(&self, place: Option<&Place>) -> Result<Launched, TempErrorKind> {
         match self.launch_from(&self.template()?, place) {
             Err(Failure::Damaged) => self.cache.discard(&self.key, self.builder.patience)?,
-            Err(Failure::Other(kind)) => return Err(kind),
+            Err(Failure::Other(kind)) => return Err(*kind),
             Ok(launched) => return Ok(launched),
         }
         self.launch_from(&self.template()?, place)
             .map_err(|failure| match failure {
                 Failure::Damaged => at(self.cache.path())(io::ErrorKind::InvalidData.into()),
-                Failure::Other(kind) => kind,
+                Failure::Other(kind) => *kind,
             })
     }
 
@@ -75,12 +75,12 @@ impl Plan<'_> {
             match self.launch_in(&storage, place, template, timing) {
                 // Memory may have been filled up by another process meanwhile.
                 Err(Failure::Other(error)) if is_to_blame(&storage, &error) => {
-                    refused = Some(error);
+                    refused = Some(*error);
                 }
                 outcome => return outcome,
             }
         }
-        Err(Failure::Other(no_storage(refused)))
+        Err(no_storage(refused).into())
     }
 
     fn launch_in(
@@ -183,7 +183,9 @@ impl Prepared<'_> {
     fn launch(self, template: &Template, timing: Timing) -> Result<Option<Launched>, Failure> {
         let (plan, cluster) = (self.plan, &self.temp.cluster);
         let account = plan.recipe.account.as_ref();
-        let cloning = Cloning::begin(template, cluster.data_directory(), account)?;
+        let identifier = plan.builder.system_identifier;
+        let data = cluster.data_directory();
+        let cloning = Cloning::begin(template, data, account, identifier)?;
         // The server reads them at its start, which may come before the databases are complete.
         access::apply(plan.builder, cluster)?;
         let info = match timing {
@@ -272,12 +274,12 @@ fn free_port() -> io::Result<u16> {
 enum Failure {
     /// The template has to be made again.
     Damaged,
-    Other(TempErrorKind),
+    Other(Box<TempErrorKind>),
 }
 
 impl From<TempErrorKind> for Failure {
     fn from(kind: TempErrorKind) -> Self {
-        Self::Other(kind)
+        Self::Other(Box::new(kind))
     }
 }
 

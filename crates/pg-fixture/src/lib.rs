@@ -56,7 +56,7 @@ pub use crate::builder::TempClusterBuilder;
 pub use crate::error::{TempError, TempErrorKind};
 pub use crate::shared::SharedCluster;
 pub use crate::storage::Storage;
-pub use crate::temp_cluster::{Keep, Listen, TempCluster};
+pub use crate::temp_cluster::{Keep, Listen, SystemIdentifier, TempCluster};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -3,7 +3,6 @@
 use std::sync::OnceLock;
 
 use camino::Utf8Path;
-use pg_cluster::ClusterError;
 use pg_install::{Installation, MajorVersion, Request};
 use pg_proc::{Account, Log, Ownership};
 
@@ -31,7 +30,7 @@ impl TempClusterBuilder {
         self.check()?;
         let installation = self.find_installation()?;
         let account = Account::for_data_directory(Utf8Path::new("/nonexistent"))
-            .map_err(|error| TempErrorKind::Cluster(ClusterError::Account(error)))?;
+            .map_err(TempErrorKind::Account)?;
         let mut options = self.init.clone();
         options
             .check(installation.version())

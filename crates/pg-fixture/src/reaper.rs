@@ -19,9 +19,7 @@ const NOTE: &str = "reaped";
 /// As [`reap`], in a directory that the caller has named for such use: each time, since it holds
 /// little else.
 pub(crate) fn reap_named(directory: &Utf8Path) {
-    if let Ok(account) = Account::current() {
-        reap_in(directory, account.uid());
-    }
+    reap_in(directory, Account::current_uid());
 }
 
 /// Looks for directories whose owner and guard are both gone, or whose owner was killed before it
@@ -41,11 +39,8 @@ pub(crate) fn reap(cache: &Directory) {
         if is_fresh || note().is_err() {
             return;
         }
-        let Ok(account) = Account::current() else {
-            return;
-        };
         for directory in storage::usual() {
-            reap_in(&directory, account.uid());
+            reap_in(&directory, Account::current_uid());
         }
     });
 }
@@ -82,7 +77,7 @@ fn is_served(root: &Utf8Path) -> bool {
         Orphans::find(directory).is_ok_and(|orphans| !orphans.is_empty())
             || release_shared_memory(directory).is_err_and(|error| {
                 use SharedMemoryErrorKind::{Find, InUse, Running};
-                matches!(error.kind, Running(_) | InUse { .. } | Find(_))
+                matches!(error.kind(), Running(_) | InUse { .. } | Find(_))
             })
     };
     [data.join(Cluster::INIT_DIRECTORY), data]

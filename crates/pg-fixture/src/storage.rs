@@ -105,7 +105,7 @@ pub(crate) fn is_to_blame(storage: &Utf8Path, error: &TempErrorKind) -> bool {
         TempErrorKind::Start(error) => matches!(error.kind(), StartErrorKind::DiskFull(_)),
         TempErrorKind::Init(error) => match error.kind() {
             InitErrorKind::Program(error) => {
-                String::from_utf8_lossy(&error.stderr).contains("No space left")
+                String::from_utf8_lossy(error.stderr()).contains("No space left")
             }
             InitErrorKind::Directory(error) => is_full(error),
             _ => false,

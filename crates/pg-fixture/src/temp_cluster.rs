@@ -2,7 +2,7 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use pg_cluster::{Cluster, ConnectionInfo, Escalation, StopMode};
+use pg_cluster::{Cluster, ConnectionInfo, Signal, StopPlan};
 
 use crate::builder::TempClusterBuilder;
 use crate::error::TempError;
@@ -103,6 +103,21 @@ pub enum Keep {
     OnPanic,
     /// They always do, if the value is dropped.
     Always,
+}
+
+/// Which system identifier a temporary cluster has: the number by which servers of one replication
+/// family know each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SystemIdentifier {
+    /// One of its own: a standby that is attached to the wrong primary refuses to start.
+    ///
+    /// A control file of a newer format than that of PostgreSQL 18 may not be recognized. Then the
+    /// cluster keeps the identifier of its template.
+    #[default]
+    Own,
+    /// The template's, which is that of every other such cluster of the same template.
+    OfTemplate,
 }
 
 impl TempCluster {
@@ -210,9 +225,9 @@ impl Drop for TempCluster {
             Keep::Always => true,
         };
         if is_kept {
-            let plan = Escalation::new(StopMode::Fast, std::time::Duration::from_secs(5))
-                .then(StopMode::Kill, std::time::Duration::from_secs(2));
-            let _ = self.cluster.stop_and_wait(&plan);
+            let plan = StopPlan::new(Signal::Fast, std::time::Duration::from_secs(5))
+                .then(Signal::Kill, std::time::Duration::from_secs(2));
+            let _ = self.cluster.stop(&plan);
             if self.keep == Keep::OnPanic {
                 say_kept(self.path());
             }

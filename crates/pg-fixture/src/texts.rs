@@ -6,9 +6,9 @@ use std::io;
 use std::time::Duration;
 
 use camino::Utf8PathBuf;
-use pg_cluster::{Cluster, ClusterError, Escalation, InitOptions, StartOptions};
+use pg_cluster::{Cluster, InitOptions, StartOptions, StopPlan};
 use pg_install::{Discovery, Installation, Program, Request};
-use pg_proc::{Deadline, DirectoryLock, GuardOptions};
+use pg_proc::{Account, Deadline, DirectoryLock, GuardOptions};
 
 use crate::error::{TempError, TempErrorKind};
 use crate::sql::SqlError;
@@ -48,16 +48,18 @@ fn every_kind() -> Vec<TempErrorKind> {
     let path = || Utf8PathBuf::from("/cache");
     let lock = DirectoryLock::acquire("/nowhere", Deadline::after(Duration::ZERO));
     let guard = GuardOptions::new().remove("/dev/null").guard();
+    let unreadable = Cluster::from_config_file(installation.clone(), "/nowhere/postgresql.conf");
     let init = cluster.init(&InitOptions::new().user(""));
     let start = cluster.start(&StartOptions::new());
     let device = Cluster::new(installation.clone(), "/dev/null").expect("an account");
-    let stop = device.stop_and_wait(&Escalation::fast());
+    let stop = device.stop(&StopPlan::fast());
     let database = |error: SqlError| K::Database("app".to_owned(), error.into());
     vec![
         K::Installation(nothing.expect_err("nothing is there")),
         K::MissingProgram(missing()),
         K::Option("a WAL directory cannot be chosen".to_owned()),
-        K::Cluster(ClusterError::CurrentDirectory("data".into(), denied())),
+        K::Account(Account::by_name("no such account").expect_err("no account")),
+        K::Cluster(unreadable.expect_err("no file")),
         K::File(path(), denied()),
         K::NotPrivate {
             path: path(),

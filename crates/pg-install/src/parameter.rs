@@ -174,6 +174,28 @@ impl ServerParameters {
         (!parameters.is_empty()).then_some(Self(parameters))
     }
 
+    /// Returns the parameter whose name is most similar to this one, by edit distance; none if half of
+    /// the letters differ. It helps after a typing error.
+    ///
+    /// ```
+    /// use pg_install::ServerParameters;
+    ///
+    /// let line = b"work_mem\tuser\tResource Usage\tINTEGER\t4096\t64\t2147483647\tA memory.\t\n";
+    /// let parameters = ServerParameters::parse(line)?;
+    /// let nearest = |name| parameters.nearest(name).map(|found| found.name());
+    /// assert_eq!(nearest("wrok_mem"), Some("work_mem"));
+    /// assert_eq!(nearest("port"), None);
+    /// # Ok::<(), pg_install::ParseParametersError>(())
+    /// ```
+    pub fn nearest(&self, name: &str) -> Option<&ServerParameter> {
+        let name = name.to_ascii_lowercase();
+        self.iter()
+            .map(|parameter| (edit_distance(&parameter.name, &name), parameter))
+            .min_by_key(|(distance, parameter)| (*distance, &parameter.name))
+            .filter(|(distance, _)| *distance * 2 < name.len().max(2))
+            .map(|(_, parameter)| parameter)
+    }
+
     /// Returns the parameter with this name. Case does not matter, as for the server.
     pub fn get(&self, name: &str) -> Option<&ServerParameter> {
         let found = self
@@ -318,4 +340,20 @@ impl ParseParametersError {
     pub fn line(&self) -> usize {
         self.line
     }
+}
+
+/// Levenshtein's distance, row by row.
+fn edit_distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let substituted = diagonal + usize::from(x.to_ascii_lowercase() != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
 }

@@ -41,8 +41,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             facts.insert("pid".into(), json!(pid.as_raw()));
             None
         }
-        Found::OtherUsers { pid, uid } => {
-            facts.insert("state".into(), json!("another user's"));
+        Found::Unknown { pid, uid } => {
+            facts.insert("state".into(), json!("unknown"));
             facts.insert("pid".into(), json!(pid.as_raw()));
             facts.insert("uid".into(), json!(uid));
             None

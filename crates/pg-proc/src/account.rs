@@ -1,15 +1,12 @@
 //! The account that a server runs as when the caller is root.
 
 use std::borrow::Cow;
-use std::ffi::CString;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use nix::unistd::{Gid, Uid, User};
 use thiserror::Error;
-
-use crate::sys;
 
 /// An account of the system, as which programs are run.
 ///
@@ -32,10 +29,7 @@ impl Account {
     ///
     /// There is none, or the account database cannot be read.
     pub fn by_name(name: &str) -> Result<Self, AccountError> {
-        let failed = |kind| AccountError {
-            account: name.to_owned(),
-            kind,
-        };
+        let failed = |kind| AccountError::new(name, kind);
         let user = User::from_name(name)
             .map_err(|e| failed(AccountErrorKind::Lookup(e.into())))?
             .ok_or_else(|| failed(AccountErrorKind::Unknown))?;
@@ -49,10 +43,7 @@ impl Account {
     ///
     /// The account database cannot be read.
     pub fn by_id(uid: u32) -> Result<Self, AccountError> {
-        let failed = |kind| AccountError {
-            account: uid.to_string(),
-            kind,
-        };
+        let failed = |kind| AccountError::new(uid.to_string(), kind);
         match User::from_uid(Uid::from_raw(uid)) {
             Ok(Some(user)) => Self::of_user(&user).map_err(failed),
             Ok(None) => Ok(Self {
@@ -72,7 +63,13 @@ impl Account {
     ///
     /// The account database cannot be read.
     pub fn current() -> Result<Self, AccountError> {
-        Self::by_id(Uid::effective().as_raw())
+        Self::by_id(Self::current_uid())
+    }
+
+    /// The user that this process runs as, by its number. The account database, which costs a
+    /// hundred system calls, is not read.
+    pub fn current_uid() -> u32 {
+        Uid::effective().as_raw()
     }
 
     /// The account as which the server of a data directory has to run when the caller is root; none
@@ -93,10 +90,7 @@ impl Account {
             Ok(meta) if meta.uid() != 0 => return Self::by_id(meta.uid()).map(Some),
             Err(e) if e.kind() != io::ErrorKind::NotFound => {
                 let kind = AccountErrorKind::Directory(e);
-                return Err(AccountError {
-                    account: format!("owner of {path}"),
-                    kind,
-                });
+                return Err(AccountError::new(format!("of the owner of {path}"), kind));
             }
             _ => {}
         }
@@ -136,25 +130,6 @@ impl Account {
     /// Its name, or else its number.
     pub(crate) fn label(&self) -> String {
         self.name.clone().unwrap_or_else(|| self.uid.to_string())
-    }
-
-    /// Whether this process can start programs as this account and give files to it: a process
-    /// whose user is called root is often not quite root.
-    ///
-    /// # Errors
-    ///
-    /// It cannot, and the kind of the error says why. On other systems than Linux the reason is
-    /// found out when a program is started, as it is for a caller who is not called root.
-    pub fn require_usable(&self) -> Result<(), AccountError> {
-        if self.is_current() || !Uid::effective().is_root() {
-            return Ok(());
-        }
-        sys::limit_of_root(self.uid, self.gid).map_or(Ok(()), |kind| {
-            Err(AccountError {
-                account: self.label(),
-                kind,
-            })
-        })
     }
 
     /// Whether the permissions of a file, and of every directory on the way to it, let this account
@@ -200,7 +175,7 @@ impl Account {
 
 #[cfg(not(target_vendor = "apple"))]
 fn groups_of(name: &str, gid: Gid) -> Result<Vec<u32>, AccountErrorKind> {
-    let name = CString::new(name).map_err(|_| AccountErrorKind::Unknown)?;
+    let name = std::ffi::CString::new(name).map_err(|_| AccountErrorKind::Unknown)?;
     let groups =
         nix::unistd::getgrouplist(&name, gid).map_err(|e| AccountErrorKind::Lookup(e.into()))?;
     Ok(groups.into_iter().map(Gid::as_raw).collect())
@@ -213,57 +188,68 @@ fn groups_of(_name: &str, gid: Gid) -> Result<Vec<u32>, AccountErrorKind> {
     Ok(vec![gid.as_raw()])
 }
 
-/// An account that cannot be used.
-#[derive(Debug)]
-#[non_exhaustive]
+/// An account cannot be used.
+#[derive(Debug, Error)]
+#[error("failed to use the account {account}")]
 pub struct AccountError {
-    /// Name or number asked for.
-    pub account: String,
-    /// What went wrong.
-    pub kind: AccountErrorKind,
+    account: String,
+    #[source]
+    kind: AccountErrorKind,
 }
 
-error_with_kind!(AccountError, |e, f| write!(
-    f,
-    "account {} {}",
-    e.account, e.kind
-));
-
-/// What went wrong with an account.
+/// Why an account cannot be used.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum AccountErrorKind {
     /// The account database has no such entry.
-    #[error("is unknown")]
+    #[error("the account database has no such account")]
     Unknown,
     /// The account database cannot be read.
-    #[error("cannot be looked up")]
+    #[error("the account database cannot be read")]
     Lookup(#[source] io::Error),
     /// The directory whose owner was asked for cannot be read.
-    #[error("cannot be read from the directory")]
+    #[error("the owner of the directory cannot be read")]
     Directory(#[source] io::Error),
     /// This process is root in a user namespace that does not have the account.
-    #[error("does not exist in this user namespace, in which this process is root")]
+    #[error("the user namespace, in which this process is root, does not have the account")]
     NotMapped,
     /// This process is root without these capabilities of root.
-    #[error("cannot be used by a root without {}", .0.join(", "))]
+    #[error("this process is root without {}", .0.join(", "))]
     Capabilities(Vec<&'static str>),
     /// This process is called root by a library such as fakeroot, and is user `.0` for the kernel.
-    #[error("cannot be used: this process only seems to be root, and is user {0}")]
+    #[error("this process only appears to be root and is user {0}")]
     Fake(u32),
 }
 
 impl AccountError {
-    /// What may help, where something is known.
+    pub(crate) fn new(account: impl Into<String>, kind: AccountErrorKind) -> Self {
+        Self {
+            account: account.into(),
+            kind,
+        }
+    }
+
+    /// The name or user ID that was asked for.
+    pub fn account(&self) -> &str {
+        &self.account
+    }
+
+    /// The reason.
+    pub const fn kind(&self) -> &AccountErrorKind {
+        &self.kind
+    }
+
+    /// Advice, if there is any.
     pub fn hint(&self) -> Option<Cow<'_, str>> {
         let hint = match &self.kind {
             AccountErrorKind::NotMapped => {
-                "map a second user into the namespace (`/etc/subuid`, `podman --userns`), or enter it as an ordinary user \
-                 (`unshare --map-current-user`): PostgreSQL does not run as root"
+                "map a second user into the namespace (`/etc/subuid`, `podman --userns`), or enter \
+                 it as an ordinary user (`unshare --map-current-user`): PostgreSQL does not run \
+                 as root"
             }
             AccountErrorKind::Capabilities(_) => {
-                "give the container these capabilities (`--cap-add`), or run the program as an ordinary user: PostgreSQL does not run as \
-                 root"
+                "give the container these capabilities (`--cap-add`), or run the program as an \
+                 ordinary user: PostgreSQL does not run as root"
             }
             AccountErrorKind::Fake(_) => {
                 "run the program without fakeroot: an ordinary user needs no root for PostgreSQL"

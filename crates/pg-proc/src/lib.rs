@@ -1,16 +1,15 @@
 //! PostgreSQL server processes: `postmaster.pid`, identity, signals, spawning, waiting.
 //!
-//! This crate is about processes. It does not look for installations, knows no options of `initdb`,
-//! and does not read `postgresql.conf`; `pg-cluster` puts all of that together.
+//! This crate deals with processes. It does not search for installations, does not know the options
+//! of `initdb`, and does not read `postgresql.conf`; `pg-cluster` combines all of that.
 //!
-//! * [`Postmaster::find`] tells what holds a data directory, and gives a handle of a running
-//!   server: identified, so that [signals](Signal) and [waits](Postmaster::wait_gone) are about
-//!   that process and no other.
+//! * [`Postmaster::find`] returns what holds a data directory: for a running server, a handle whose
+//!   [signals](Signal) and [waits](Postmaster::wait_gone) concern that process and no other.
 //! * [`Command`] runs programs such as `initdb`, and starts servers: with dropped privileges, a
 //!   clean environment, nothing inherited, and [bound](Ownership) to the process that starts them.
-//! * [`DirectoryGuard`] removes directories when their owner ends.
+//! * [`DirectoryGuard`] removes directories when the process that owns them exits.
 //! * [`ping`] asks a server over its socket; [`wire`] frames the messages of its protocol.
-//! * [`Orphans`] and [`release_shared_memory`] are about what a killed server leaves behind.
+//! * [`Orphans`] and [`release_shared_memory`] deal with the processes and the shared memory of a killed server.
 //!
 //! ```
 //! use pg_proc::{Found, Postmaster};
@@ -19,7 +18,7 @@
 //!     Found::Running(postmaster) => println!("process {}", postmaster.pid()),
 //!     Found::Stale(stale) => println!("crashed: {}", stale.reason),
 //!     Found::SingleUser(pid) => println!("single-user process {pid}"),
-//!     Found::OtherUsers { pid, .. } => println!("process {pid} of another user"),
+//!     Found::Unknown { pid, .. } => println!("process {pid} may be a server"),
 //!     _ => println!("stopped"),
 //! }
 //! # Ok::<(), pg_proc::FindError>(())
@@ -27,39 +26,40 @@
 //!
 //! # What is certain, and what is not
 //!
-//! A process ID says nothing: it is given out again. On Linux a process is held by a pidfd first and
-//! looked at second, so what was found out stays true of it. A postmaster works in its data
-//! directory, and either made the shared memory of that directory, as the kernel records, or runs a
-//! program that is a PostgreSQL server by its content. A name proves nothing, and the calling
-//! process is never a postmaster. What cannot be determined is [`Found::OtherUsers`]: nothing is
-//! signalled, started or deleted then.
+//! A process ID alone identifies nothing: the kernel reuses it. On Linux a process is opened as a
+//! pidfd before it is examined, so the result stays true of that process. The working directory of
+//! a postmaster is its data directory, and the postmaster either made the shared memory of that
+//! directory, as the kernel records, or runs a program that is a PostgreSQL server by its content.
+//! A name proves nothing, and the calling process is never a postmaster. A process that may be the
+//! server but cannot be examined is [`Found::Unknown`]: nothing is signalled, started or deleted
+//! then.
 //!
-//! Linux before 5.3 has no pidfd, and some sandboxes forbid it: then the time at which the process
-//! began is compared before each signal. Without `/proc`, and on other systems, the shared memory
-//! and `ps` have to do: see [`Postmaster::find`]. [`Postmaster::find_portably`] does without on
-//! Linux too.
+//! Linux before 5.3 has no pidfd, and some sandboxes forbid it: then the start time of the process
+//! is compared before each signal. Without `/proc`, and on other systems, the shared memory and
+//! `ps` are used instead: see [`Postmaster::find`]. [`Postmaster::find_portably`] uses only these
+//! on Linux too.
 //!
-//! Root without CAP_SYS_PTRACE, as in most containers, may not look at processes of other accounts.
-//! The calling thread then takes on the account of the process for the moment of the look.
+//! Root without CAP_SYS_PTRACE, as in most containers, may not examine processes of other accounts.
+//! The calling thread then switches to the account of the process while it examines it.
 //!
 //! # Threads, forks and signals
 //!
-//! The first program or guard starts the warden: one process for each program, which starts and
-//! watches everything else. On Linux it is the program itself, executed anew: an initializer of
-//! this crate sees the environment variable `PG_PROC_WARDEN`, and `main` is never reached. Where
-//! that cannot be (this crate in a library of another program, no `/proc`, other systems) the
-//! caller is forked, and what runs then calls nothing but async-signal-safe functions. Either way
-//! any thread of any program may do it. The warden is not a child of the caller. SIGCHLD is left
-//! alone. A caller that ignores it, or that waits for children it did not start, takes away nothing
-//! that is needed here.
+//! The first program or guard starts the warden: one process for each calling program, which starts
+//! and watches everything else. On Linux the warden is the calling program, executed anew: an
+//! initializer of this crate finds the environment variable `PG_PROC_WARDEN`, and `main` is not
+//! reached. Where that is impossible (this crate in a library of another program, no `/proc`, other
+//! systems), the caller is forked, and the child calls only async-signal-safe functions. Both work
+//! from any thread of any program. The warden is not a child of the caller. SIGCHLD is left alone: a
+//! caller may ignore it, or wait for children that it did not start.
 //!
-//! SIGPIPE is blocked in the calling thread while a pipe is written whose reader may be gone.
+//! SIGPIPE is blocked in the calling thread while it writes into a pipe whose reader may have
+//! exited.
 //!
 //! # Blocking
 //!
-//! Everything that waits takes a [`Deadline`]. Dropping a bound [`Server`] waits for its end, at
-//! most two seconds longer than its plan takes; dropping a [`DirectoryGuard`] waits five seconds at
-//! most.
+//! Every function that waits takes a [`Deadline`]. Dropping a bound [`Server`] waits until the
+//! server has exited, at most two seconds longer than its plan takes. Dropping a [`DirectoryGuard`]
+//! waits at most five seconds.
 //!
 //! # Features
 //!
@@ -68,9 +68,6 @@
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
-
-#[macro_use]
-mod error;
 
 mod account;
 mod deadline;
@@ -82,20 +79,25 @@ mod pid;
 mod postmaster;
 mod shared_memory_id;
 mod signal;
+mod stop_plan;
 #[allow(unsafe_code)]
 #[allow(
     clippy::unnecessary_cast,
     reason = "the types of C differ between platforms"
 )]
 mod sys;
-#[cfg(test)]
-mod texts;
 pub mod wire;
 
 pub use camino::{Utf8Path, Utf8PathBuf};
 
 pub use account::{Account, AccountError, AccountErrorKind};
 pub use deadline::Deadline;
+pub use files::collected_log::{CollectedLog, read_log_tail};
+pub use files::configuration_problem::ConfigurationProblem;
+pub use files::control_data::{
+    ControlData, ControlDataError, ControlDataErrorKind, ControlState, ParseControlStateError,
+};
+pub use files::layout;
 pub use files::pid_file::{PidFile, PidFileError, PidFileErrorKind, ServerKind, Status};
 pub use files::postmaster_opts::{PostmasterOpts, PostmasterOptsError, PostmasterOptsErrorKind};
 pub use files::server_message::{ServerMessage, Severity};
@@ -109,7 +111,7 @@ pub use fs::replacement::Replacement;
 pub use fs::walk::ForeignLink;
 pub use launch::command::Command;
 pub use launch::log::Log;
-pub use launch::ownership::{Ownership, StopPlan};
+pub use launch::ownership::Ownership;
 pub use launch::run::{Output, RunError, RunErrorKind};
 pub use launch::server::{DetachError, Server, ServerOptions};
 pub use launch::spawn_error::{SpawnError, SpawnErrorKind};
@@ -127,4 +129,5 @@ pub use postmaster::sockets::remove_dead_socket;
 pub use postmaster::wait_error::{WaitError, WaitErrorKind};
 pub use shared_memory_id::SharedMemoryId;
 pub use signal::{Signal, SignalError, SignalErrorKind};
+pub use stop_plan::StopPlan;
 pub use sys::{interface_addresses, tcp_listener};

@@ -79,9 +79,9 @@ impl From<Pid> for i32 {
     }
 }
 
-/// Not the number of one process.
+/// A text or number is not a process ID.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{text:?} is not a process number from 1 to {}", i32::MAX)]
+#[error("{text:?} is not a process ID from 1 to {}", i32::MAX)]
 pub struct PidError {
     text: String,
 }

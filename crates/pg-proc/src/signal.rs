@@ -1,5 +1,6 @@
 //! The signals that a postmaster knows, and why one could not be sent.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 
@@ -77,58 +78,81 @@ impl fmt::Display for Signal {
     }
 }
 
-/// A signal that was not delivered.
-#[derive(Debug)]
-#[non_exhaustive]
+/// A signal was not sent.
+#[derive(Debug, Error)]
+#[error("failed to send {signal} to process {pid}")]
 pub struct SignalError {
-    /// The process meant.
-    pub pid: Pid,
-    /// The signal.
-    pub signal: Signal,
-    /// Why not.
-    pub kind: SignalErrorKind,
+    pid: Pid,
+    signal: Signal,
+    #[source]
+    kind: SignalErrorKind,
 }
 
-error_with_kind!(SignalError, |e, f| write!(
-    f,
-    "failed to send {} to process {}: {}",
-    e.signal, e.pid, e.kind
-));
-
-/// Why a signal was not delivered.
+/// Why a signal was not sent.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SignalErrorKind {
-    /// The process has ended; nothing was signalled, also if another process has its number now.
-    #[error("it is gone")]
+    /// The process has exited. Nothing was signalled, even if another process has its PID now.
+    #[error("the process has exited")]
     Gone,
     /// The process belongs to another user.
-    #[error("not permitted")]
+    #[error("the process belongs to another user")]
     NotPermitted,
     /// The process has not installed a handler for the signal, which would end it. Nothing was
     /// signalled.
-    #[error("it does not handle the signal yet")]
+    #[error("the process does not handle the signal yet")]
     NotHandled,
     /// The request file that gives the signal its meaning could not be written.
-    #[error("cannot write the request file `{0}`")]
+    #[error("the request file `{0}` cannot be written")]
     RequestFile(&'static str, #[source] io::Error),
-    /// Anything else.
-    #[error("the system refused")]
+    /// The system refused for another reason.
+    #[error("the system refused to send the signal")]
     System(#[source] io::Error),
 }
 
 impl SignalError {
-    /// Whether the process has ended.
+    /// Returns whether the process has exited.
     pub const fn is_gone(&self) -> bool {
         matches!(self.kind, SignalErrorKind::Gone)
     }
 
-    pub(crate) fn from_errno(pid: Pid, signal: Signal, errno: rustix::io::Errno) -> Self {
-        let kind = match errno {
-            rustix::io::Errno::SRCH => SignalErrorKind::Gone,
-            rustix::io::Errno::PERM => SignalErrorKind::NotPermitted,
-            other => SignalErrorKind::System(other.into()),
-        };
+    pub(crate) const fn new(pid: Pid, signal: Signal, kind: SignalErrorKind) -> Self {
         Self { pid, signal, kind }
+    }
+
+    /// The process that was meant.
+    pub const fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// The signal.
+    pub const fn signal(&self) -> Signal {
+        self.signal
+    }
+
+    /// The reason.
+    pub const fn kind(&self) -> &SignalErrorKind {
+        &self.kind
+    }
+
+    /// Advice, if there is any.
+    pub fn hint(&self) -> Option<Cow<'_, str>> {
+        matches!(self.kind, SignalErrorKind::NotPermitted)
+            .then_some("only root and the account that the server runs as may signal it".into())
+    }
+
+    /// Returns the reason alone, for an error that names the process itself.
+    pub(crate) fn into_kind(self) -> SignalErrorKind {
+        self.kind
+    }
+}
+
+impl SignalErrorKind {
+    pub(crate) fn from_errno(errno: rustix::io::Errno) -> Self {
+        match errno {
+            rustix::io::Errno::SRCH => Self::Gone,
+            rustix::io::Errno::PERM => Self::NotPermitted,
+            other => Self::System(other.into()),
+        }
     }
 }

@@ -76,7 +76,8 @@ pub fn read(from: &mut impl Read, longest: usize) -> io::Result<Message> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ErrorFields<'a> {
-    /// The SQLSTATE, five characters; none if the message has none, and then it is not PostgreSQL's.
+    /// The SQLSTATE, five characters. None if the message has none: then the sender is not
+    /// PostgreSQL.
     pub code: Option<Cow<'a, str>>,
     /// The primary message, in the server's language.
     pub message: Cow<'a, str>,

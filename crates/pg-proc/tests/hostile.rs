@@ -70,7 +70,7 @@ fn whatever_stands_in_the_place_of_the_lock_file() {
         let verdict = match must_end(move || PidFile::read(&directory)) {
             Ok(None) => "absent",
             Ok(Some(file)) => panic!("{file:?}"),
-            Err(error) => match error.kind {
+            Err(error) => match error.kind() {
                 PidFileErrorKind::NotRegular => "not regular",
                 PidFileErrorKind::TooLong => "too long",
                 PidFileErrorKind::Read(_) => "unreadable",
@@ -99,7 +99,7 @@ fn whatever_stands_in_the_place_of_the_options_file() {
         let verdict = match must_end(move || PostmasterOpts::read(&data)) {
             Ok(None) => "absent",
             Ok(Some(opts)) => panic!("{opts:?}"),
-            Err(error) => match error.kind {
+            Err(error) => match error.kind() {
                 PostmasterOptsErrorKind::NotRegular => "not regular",
                 PostmasterOptsErrorKind::TooLong => "too long",
                 PostmasterOptsErrorKind::Read(_) => "unreadable",
@@ -160,7 +160,10 @@ fn a_program_that_never_stops_writing() {
             .args(["-c", script])
             .capture_limit(1000);
         let error = must_end(move || command.run(Duration::from_millis(300))).unwrap_err();
-        assert!(matches!(error.kind, RunErrorKind::TimedOut), "{error}");
-        assert!(error.stdout.len().max(error.stderr.len()) == 1000);
+        assert!(
+            matches!(error.kind(), RunErrorKind::TimedOut { .. }),
+            "{error}"
+        );
+        assert!(error.stdout().len().max(error.stderr().len()) == 1000);
     }
 }

@@ -9,7 +9,7 @@ use std::error::Error;
 
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
-use pg_cluster::{Cluster, Escalation, StartOptions};
+use pg_cluster::{Cluster, StartOptions, StopPlan};
 use pg_fixture::TempCluster;
 use pg_tests::{ask, connect_to, server};
 
@@ -47,7 +47,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     ask(&mut other, "SELECT 1");
     ask(&mut pg_tests::connect(&cluster), "SELECT 1");
-    cluster.stop_and_wait(&Escalation::fast())?;
+    cluster.stop(&StopPlan::fast())?;
     println!("done");
     Ok(())
 }

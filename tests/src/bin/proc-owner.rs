@@ -53,7 +53,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let plan = if how == "throw-away" {
         StopPlan::throw_away()
     } else {
-        StopPlan::default()
+        StopPlan::brief()
     };
     let options = ServerOptions::new(&data).ownership(pg_proc::Ownership::Bound(plan));
     let mut server = command.spawn_server(&options)?;

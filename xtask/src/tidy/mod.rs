@@ -1,5 +1,5 @@
-//! `cargo xtask tidy`: what the compiler does not check. Layers, dependency budgets, rules for
-//! Rust, names, links, and what each published crate must bring along.
+//! `cargo xtask tidy`: what the compiler does not check. Layers, folders, dependency budgets, rules
+//! for Rust, names, links, and what each published crate must bring along.
 
 mod budgets;
 mod layers;
@@ -9,6 +9,7 @@ mod packages;
 mod source;
 mod text;
 mod tree;
+mod wings;
 
 use std::fmt;
 use std::process::ExitCode;
@@ -40,6 +41,7 @@ pub(crate) fn run(_args: Args) -> Result<ExitCode> {
     findings.extend(layers::check(&packages, &tree));
     findings.extend(packages::check(&packages, &tree));
     findings.extend(names::check(&tree));
+    findings.extend(wings::check(&tree));
     findings.extend(source::check(&tree));
     findings.extend(text::check(&tree, &root));
     findings.extend(links::check(&tree));

@@ -1,4 +1,4 @@
-//! Why a data directory could not be made.
+//! The error of making a data directory.
 
 use std::borrow::Cow;
 use std::io;
@@ -11,43 +11,43 @@ use crate::parts;
 
 /// A data directory could not be made.
 #[derive(Debug, thiserror::Error)]
-#[error("failed to initialise {data_directory}")]
+#[error("failed to initialize {data_directory}")]
 pub struct InitError {
     data_directory: Utf8PathBuf,
     #[source]
     kind: InitErrorKind,
 }
 
-/// Why a data directory could not be made.
+/// The reason of an [`InitError`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InitErrorKind {
-    /// It is a data directory already.
-    #[error("it is a data directory already")]
+    /// The directory is a data directory already.
+    #[error("the directory is a data directory already")]
     AlreadyInitialized,
-    /// It is a data directory, of which parts are missing.
-    #[error("it is a data directory that lacks {}", .0.join(", "))]
+    /// The directory is a data directory with missing parts.
+    #[error("the directory is a data directory that lacks {}", .0.join(", "))]
     Incomplete(Vec<String>),
-    /// The account that is to own it cannot be taken on.
+    /// `initdb` cannot be run as the account of the cluster.
     #[error("initdb cannot be run as another account")]
     Account(#[source] AccountError),
-    /// It holds something, of which one entry is named. Nothing was touched.
-    #[error("it is not empty: it holds `{0}`")]
+    /// The directory is not empty; this is the name of one entry. Nothing was changed.
+    #[error("the directory is not empty: it contains `{0}`")]
     NotEmpty(String),
-    /// Another process is initialising it.
-    #[error("another process is initialising it")]
+    /// Another process is initializing the directory.
+    #[error("another process is initializing the directory")]
     Busy,
-    /// It cannot be locked against others.
-    #[error("it cannot be locked")]
+    /// The directory cannot be locked.
+    #[error("the directory cannot be locked")]
     Lock(#[source] LockError),
-    /// It cannot be created, read or changed.
+    /// The directory cannot be created, read or changed.
     #[error("the directory cannot be used")]
     Directory(#[source] io::Error),
-    /// An option cannot be what it is.
+    /// An option has an invalid value.
     #[error("{0}")]
     Option(&'static str),
     /// `initdb` of this version does not have an option that is needed.
-    #[error("initdb of PostgreSQL {version} has no {option}, which came with {since}")]
+    #[error("initdb of PostgreSQL {version} has no {option}, which is available since {since}")]
     Unsupported {
         /// The option, as `initdb` spells it.
         option: &'static str,
@@ -59,12 +59,12 @@ pub enum InitErrorKind {
     /// The installation has no `initdb`.
     #[error("the installation is incomplete")]
     MissingProgram(#[source] MissingProgramError),
-    /// `initdb` could not be started, failed, or took too long; with its exit status and what it
-    /// printed.
+    /// `initdb` could not be started, failed, or took too long. The error has its exit status and
+    /// its output.
     #[error("initdb did not succeed")]
     Program(#[source] RunError),
-    /// No process could be started that cleans up if this one is killed.
-    #[error("it cannot be guarded")]
+    /// The process that removes unfinished work if this process is killed could not be started.
+    #[error("the directory cannot be guarded")]
     Guard(#[source] GuardError),
 }
 
@@ -81,37 +81,39 @@ impl InitError {
         &self.data_directory
     }
 
-    /// What went wrong.
+    /// The reason.
     pub fn kind(&self) -> &InitErrorKind {
         &self.kind
     }
 
-    /// What may help, where something is known.
+    /// Advice, if there is any.
     pub fn hint(&self) -> Option<Cow<'_, str>> {
         let hint = match &self.kind {
             InitErrorKind::NotEmpty(name) if name == "lost+found" => {
-                "it is a mount point: use a subdirectory of it"
+                "the directory is a mount point: use a subdirectory"
             }
             InitErrorKind::Incomplete(missing) => parts::advice(missing),
             InitErrorKind::Account(error) => return error.hint(),
             InitErrorKind::Directory(cause) if cause.kind() == io::ErrorKind::PermissionDenied => {
-                "the directory and its parent have to be open to this process; under root it is given to the account of the server, which \
-                 takes CAP_CHOWN and a file system with owners and modes (not vfat, drvfs or CIFS without `uid=` and `umask=077`)"
+                "this process needs access to the directory and its parent; under root the \
+                 directory is given to the account of the server, which requires CAP_CHOWN and a \
+                 file system with owners and modes (not vfat, drvfs or CIFS without `uid=` and \
+                 `umask=077`)"
             }
             InitErrorKind::MissingProgram(error) => return error.hint(),
             InitErrorKind::Program(error) => {
-                let said = |words: &str| String::from_utf8_lossy(&error.stderr).contains(words);
+                let said = |words: &str| String::from_utf8_lossy(error.stderr()).contains(words);
                 if said("invalid locale name") {
-                    "`locale -a` lists the locales of this machine; `Locale::C` is there always"
+                    "`locale -a` lists the locales of this machine; `Locale::C` always exists"
                 } else if said("could not look up effective user ID") {
-                    "the user ID has no name: add an entry to /etc/passwd, preload nss_wrapper, or, under root, name an account by \
-                     `Cluster::with_account`"
+                    "the user ID has no name: add an entry to /etc/passwd, preload nss_wrapper, \
+                     or, under root, choose an account with `Cluster::with_account`"
                 } else if said("could not change permissions") || said("could not change owner") {
-                    "the file system has no owners and modes (vfat, drvfs, CIFS, some mounts of containers): mount it with `uid=` and \
-                     `umask=077`, or use another one"
+                    "the file system has no owners and modes (vfat, drvfs, CIFS, some mounts of \
+                     containers): mount it with `uid=` and `umask=077`, or use another one"
                 } else if said("Permission denied") {
-                    "under root `initdb` runs as another account, which has to be able to enter every directory on the way: see \
-                     `Cluster::account`"
+                    "under root `initdb` runs as another account, which needs access to every \
+                     directory of the path: see `Cluster::account`"
                 } else {
                     return error.hint();
                 }

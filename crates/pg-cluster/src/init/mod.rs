@@ -1,9 +1,9 @@
 //! Making a data directory.
 //!
-//! `initdb` works in a subdirectory of the data directory, from which everything is moved up when
-//! it has succeeded, `PG_VERSION` last. Without `PG_VERSION` no program takes the directory for a
-//! cluster, so at no time does an interrupted `initdb` leave something that looks finished; and the
-//! subdirectory tells the next attempt that all it finds beside it is left over from us.
+//! `initdb` works in a subdirectory of the data directory. When it has succeeded, everything is
+//! moved up, `PG_VERSION` last. No program takes a directory without `PG_VERSION` for a cluster, so
+//! an interrupted `initdb` never leaves a directory that looks finished. The subdirectory shows the
+//! next attempt that the files beside it are left over from this one.
 
 mod error;
 mod options;
@@ -18,7 +18,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use pg_install::Program;
 use pg_proc::{
     Account, Command, Deadline, Directory, DirectoryGuard, DirectoryLock, Entry, GuardOptions,
-    LockErrorKind, MadeDirectory,
+    LockErrorKind, MadeDirectory, layout,
 };
 
 pub use self::error::{InitError, InitErrorKind};
@@ -27,34 +27,35 @@ pub use self::options::{
 };
 use crate::{Cluster, parts};
 
-/// Where `initdb` works.
+/// The subdirectory in which `initdb` works.
 const STAGE: &str = Cluster::INIT_DIRECTORY;
-/// How long another process may keep us from a directory: `initdb` takes half a second.
+/// How long another process that initializes the directory is waited for: `initdb` takes half a
+/// second.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
-/// How long the guard of a killed process may take to remove what that process had begun.
+/// How long the guard of a killed process may take to remove its unfinished work.
 const GUARD_PATIENCE: Duration = Duration::from_secs(2);
 
 impl Cluster {
-    /// The subdirectory of the data directory in which `initdb` works until [`init`](Self::init) has
-    /// succeeded. An `initdb` that was killed may have left
+    /// The subdirectory of the data directory in which `initdb` works until [`init`](Self::init)
+    /// has succeeded. An `initdb` that was killed may leave
     /// [shared memory](pg_proc::release_shared_memory) for it.
     pub const INIT_DIRECTORY: &str = ".pg-cluster-init";
 
     /// Makes the data directory with `initdb`, and returns when it is complete.
     ///
-    /// The directory may be missing, with its parents, or be empty. Under root it comes to belong
-    /// to the [account](Self::account) that the server will run as.
+    /// The directory may be empty, or it and its parents may be missing. Under root the
+    /// [account](Self::account) that the server will run as becomes its owner.
     ///
     /// # Errors
     ///
-    /// Before `initdb` runs: the directory is not empty, is a cluster already, or cannot be used;
-    /// an option makes no sense; the installation has no `initdb`. Afterwards: it failed, with what
-    /// it printed, or took too long. The directory is then as it was before.
+    /// If the directory is not empty, is a cluster already, or cannot be used; if an option is
+    /// invalid; if the installation has no `initdb`, or it fails or takes too long. The directory
+    /// is then as it was before.
     ///
     /// # Cleanup
     ///
-    /// If the calling process is killed meanwhile, `initdb` is ended and what it wrote is removed,
-    /// all but the directory itself. After a crash of the machine the next `init` removes it.
+    /// If the calling process is killed meanwhile, `initdb` is stopped and its files are removed.
+    /// The directory itself stays. After a crash of the machine the next `init` removes the files.
     pub fn init(&self, options: &InitOptions) -> Result<(), InitError> {
         let failed = |kind| InitError::new(self.data_directory(), kind);
         options
@@ -83,8 +84,8 @@ impl Cluster {
             .map(|path| WalDirectory::prepare(path, self.account()))
             .transpose()
             .and_then(|wal| {
-                // The guard of a temporary cluster removes all of it, and would not wait for what
-                // holds back another one.
+                // The guard of a temporary cluster removes everything, and would not wait for a
+                // process that holds back another guard.
                 if !self.is_guarded() {
                     target.guard(wal.as_ref())?;
                 }
@@ -117,8 +118,7 @@ impl Cluster {
                 .envs(options.locale_environment());
         }
         if let Some(password) = &options.password {
-            // initdb reads the first line of this file, which is the pipe behind its standard
-            // input.
+            // initdb reads the first line of this file, which is the pipe at its standard input.
             command = command
                 .arg("--pwfile=/dev/stdin")
                 .input(format!("{password}\n"));
@@ -127,16 +127,15 @@ impl Cluster {
     }
 }
 
-/// The data directory on its way from nothing to a cluster, locked against others who do the same.
+/// The data directory while it is made, locked against other processes that make it too.
 struct Target<'a> {
     directory: &'a Utf8Path,
-    /// The directory itself, and those that did not exist before. The account owns it, and so could
-    /// have any path in it lead elsewhere: what root does, it does here.
+    /// The directory, and its parents that did not exist before. The account owns the directory and
+    /// could make any path in it lead elsewhere, so root acts only through this handle.
     made: MadeDirectory,
-    /// Removes what was begun if this process is killed. None where the cluster's own guard does
-    /// that.
+    /// Removes unfinished work if this process is killed. None if the guard of the cluster does so.
     guard: Option<DirectoryGuard>,
-    /// User and group of the directory before.
+    /// The user and the group that owned the directory before.
     owner: (u32, u32),
     _lock: DirectoryLock,
 }
@@ -172,9 +171,9 @@ impl<'a> Target<'a> {
         give(self.held(), account)
     }
 
-    /// Has what `initdb` writes removed if this process is killed. The subdirectory goes last: once
-    /// it is gone, whoever comes next need not fear that anything is removed beneath him. For the
-    /// same reason the data directory itself stays, empty.
+    /// Starts the guard that removes the files of `initdb` if this process is killed. It removes
+    /// the subdirectory last: once that is gone, nothing more is removed, and another process may
+    /// begin. For the same reason the data directory itself stays, empty.
     fn guard(&mut self, wal: Option<&WalDirectory>) -> Result<(), InitErrorKind> {
         let mut options = GuardOptions::new();
         if let Some(wal) = wal.filter(|wal| wal.empty) {
@@ -184,7 +183,7 @@ impl<'a> Target<'a> {
                 false => options.empty(path),
             };
         }
-        // A killed `initdb` leaves shared memory like a killed server.
+        // A killed `initdb` leaves shared memory behind, like a killed server.
         let guard = options
             .release_memory_of(self.stage())
             .remove(self.stage())
@@ -193,8 +192,7 @@ impl<'a> Target<'a> {
         Ok(())
     }
 
-    /// Refuses a directory with anything in it, but removes what an interrupted attempt of ours has
-    /// left.
+    /// Refuses a directory that is not empty, but removes the files of an interrupted attempt.
     fn require_empty(&self) -> Result<(), InitErrorKind> {
         let names = || self.held().names().map_err(InitErrorKind::Directory);
         let found = names()?;
@@ -202,7 +200,7 @@ impl<'a> Target<'a> {
             return Err(InitErrorKind::AlreadyInitialized);
         }
         if found.iter().any(|name| name == STAGE) {
-            // Nobody holds the lock: what is left of a crash of the machine.
+            // No process holds the lock: the machine has crashed.
             self.clear().map_err(InitErrorKind::Directory)?;
         }
         match names()?.first() {
@@ -211,7 +209,7 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// Runs a program that works in the subdirectory, and holds the guard back meanwhile.
+    /// Runs a program that works in the subdirectory and holds the guard back.
     fn run(&self, mut command: Command, options: &InitOptions) -> Result<(), InitErrorKind> {
         if let Some(guard) = &self.guard {
             command = command.guarded_by(guard);
@@ -228,7 +226,7 @@ impl<'a> Target<'a> {
 
     fn finish(&mut self) -> io::Result<()> {
         let stage = self.held().subdirectory(STAGE)?;
-        // From now on the subdirectory marks the rest as unfinished, and must not go before it.
+        // From now on the subdirectory marks the other files as unfinished, and is removed last.
         if let Some(guard) = self.guard.take() {
             guard.release();
         }
@@ -247,12 +245,12 @@ impl<'a> Target<'a> {
         Entry::named(self.directory)?.parent()?.as_file().sync_all()
     }
 
-    /// Takes the directory back to what it was. Failing at that must not hide why.
+    /// Restores the directory. A failure here must not hide the error before.
     fn undo(&mut self) {
         if let Some(guard) = self.guard.take() {
             guard.release();
         }
-        // What keeps it from being released keeps nobody from removing the files.
+        // The files can be removed even if it cannot be released.
         let _ = pg_proc::release_shared_memory(self.stage());
         if self.clear().is_err() {
             return;
@@ -267,10 +265,10 @@ impl<'a> Target<'a> {
         };
     }
 
-    /// Removes what was moved up, and then the subdirectory that tells that it is ours.
+    /// Removes the files that were moved up, and then the subdirectory that marks them.
     fn clear(&self) -> io::Result<()> {
         for name in self.held().names()? {
-            if name.to_str().is_some_and(is_written_by_initdb) {
+            if name.to_str().is_some_and(layout::is_made_by_initdb) {
                 self.held().remove(&name)?;
             }
         }
@@ -289,10 +287,10 @@ fn give(directory: &Directory, account: Option<&Account>) -> io::Result<()> {
     }
 }
 
-/// Makes the directory with its parents and locks it. If it goes away meanwhile, which is what
-/// becomes of it when another process fails or is killed, it is made again.
+/// Makes the directory with its parents and locks it. If another process that fails or is killed
+/// removes it meanwhile, it is made again.
 ///
-/// Parents are made enterable for the account that will own the directory, whatever the umask.
+/// The account that will own the directory can enter the new parents, whatever the umask is.
 fn make_and_lock(
     directory: &Utf8Path,
     account: Option<&Account>,
@@ -314,9 +312,8 @@ fn make_and_lock(
                 _ => InitErrorKind::Lock(error),
             },
         )?;
-        // The lock is free while there is unfinished work: its owner was killed, and its guard is
-        // about to remove what it began, the directory itself perhaps. That must not happen beneath
-        // us.
+        // If the lock is free and there is unfinished work, its owner was killed, and its guard is
+        // about to remove it, perhaps with the directory. That has to happen first.
         let waiting = Instant::now();
         while made.directory().contains(STAGE).unwrap_or(false)
             && waiting.elapsed() < GUARD_PATIENCE
@@ -337,11 +334,11 @@ fn is_early(begun: Instant) -> bool {
     begun.elapsed() < LOCK_PATIENCE
 }
 
-/// A directory for the write-ahead log that `initdb` may have filled before it was ended.
+/// A directory for the write-ahead log that `initdb` may have filled before it failed.
 struct WalDirectory {
     path: Utf8PathBuf,
     made: MadeDirectory,
-    /// If not, `initdb` refuses it, and nothing in it is ours.
+    /// If it is not empty, `initdb` refuses it, and its files are not removed.
     empty: bool,
 }
 
@@ -377,17 +374,4 @@ impl WalDirectory {
         }
         let _ = self.made.remove();
     }
-}
-
-/// The names at the top of a data directory, of all versions. Whatever else is there, somebody else
-/// has put there.
-fn is_written_by_initdb(name: &str) -> bool {
-    const OTHERS: [&str; 5] = [
-        "PG_VERSION",
-        "base",
-        "global",
-        "postgresql.conf",
-        "postgresql.auto.conf",
-    ];
-    name.starts_with("pg_") || OTHERS.contains(&name)
 }

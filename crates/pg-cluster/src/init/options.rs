@@ -1,4 +1,4 @@
-//! What `initdb` is asked for, and the arguments that ask for it.
+//! The options of `initdb`, and its arguments for them.
 
 use std::time::Duration;
 
@@ -8,19 +8,21 @@ use pg_install::{MajorVersion, Version};
 use super::InitErrorKind;
 use super::superuser::name_for_initdb;
 
-/// How a new data directory is made. The default is a cluster with the superuser `postgres`,
-/// encoding UTF-8 and locale `C`, which is the same on every machine and depends on no variable of
-/// the environment.
+/// The options for a new data directory. By default the cluster has the superuser `postgres`,
+/// encoding UTF-8 and locale `C`, which is the same on every machine and does not depend on the
+/// environment.
 ///
 /// ```
 /// use pg_cluster::{InitOptions, Locale};
 ///
-/// let options = InitOptions::new().user("admin").password("s3cret").locale(Locale::Named("en_US.UTF-8".into()));
+/// let options = InitOptions::new()
+///     .user("admin")
+///     .password("s3cret")
+///     .locale(Locale::Named("en_US.UTF-8".into()));
 /// ```
 ///
-/// DIFFERENCE: `initdb` on its own takes locale and encoding from the environment and names the
-/// superuser after the operating system's user. Here both have to be asked for, with
-/// [`Locale::Environment`] and [`user`](Self::user).
+/// DIFFERENCE: `initdb` takes locale and encoding from the environment and names the superuser
+/// after the operating system's user. Here [`Locale::Environment`] and [`user`](Self::user) do so.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InitOptions {
@@ -41,21 +43,21 @@ pub struct InitOptions {
     pub(crate) timeout: Duration,
 }
 
-/// Where the locale of a new cluster comes from.
+/// The locale of a new cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Locale {
-    /// `C`: bytes in order of their values; there on every machine.
+    /// `C`, which sorts by bytes and exists on every machine.
     C,
-    /// One name for all categories, such as `de_DE.UTF-8`. The machine has to know it (`locale
+    /// One name for all categories, such as `de_DE.UTF-8`. It has to exist on the machine (`locale
     /// -a`).
     Named(String),
-    /// What `LC_ALL`, `LC_*` and `LANG` of the calling program say.
+    /// The locale in `LC_ALL`, `LC_*` and `LANG` of the calling process.
     Environment,
 }
 
-/// A part of the locale that can be chosen on its own: the `--lc-...` options of `initdb`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A part of the locale that can be set on its own: the `--lc-...` options of `initdb`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LocaleCategory {
     /// Order of strings.
@@ -84,41 +86,41 @@ pub enum LocaleProvider {
     Builtin(String),
 }
 
-/// Whether pages carry checksums. Without a choice `initdb` decides: off up to 17, on from 18.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Whether pages carry checksums. The default of `initdb` is off up to 17, and on from 18.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DataChecksums {
     /// `--data-checksums`.
     On,
-    /// `--no-data-checksums` where that exists (18 and later); what older versions do anyway.
+    /// `--no-data-checksums` from 18 on, and no option before.
     Off,
 }
 
-/// Who may enter the data directory.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// The access to the data directory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DirectoryAccess {
-    /// Its owner alone: mode 0700.
+    /// Only its owner: mode 0700.
     #[default]
     Owner,
     /// The owner's group may read too: mode 0750, from PostgreSQL 11 on.
     Group,
 }
 
-/// Whether `initdb` waits until all it wrote is on disk.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Whether `initdb` waits until all its files are on disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Durability {
-    /// It does.
+    /// `initdb` waits.
     #[default]
     Synced,
-    /// It does not (`--no-sync`): a crash of the machine soon afterwards may leave a damaged
-    /// cluster. For throw-away data.
+    /// `initdb` does not wait (`--no-sync`): a crash of the machine soon afterwards may leave a
+    /// damaged cluster. For data that are not needed again.
     NotSynced,
 }
 
 impl InitOptions {
-    /// The defaults described at the type.
+    /// The defaults, as described above.
     pub fn new() -> Self {
         Self {
             user: "postgres".to_owned(),
@@ -149,10 +151,10 @@ impl InitOptions {
 
     /// The superuser's password.
     ///
-    /// It reaches `initdb` through a pipe: it is in no argument, in no variable and in no file.
-    /// With a password, authentication that is not chosen becomes `scram-sha-256`.
+    /// It is passed to `initdb` through a pipe, and not in an argument, a variable or a file. With
+    /// a password the default authentication is `scram-sha-256`.
     ///
-    /// DIFFERENCE: `initdb` would still say `trust`, with which the password protects nothing.
+    /// DIFFERENCE: the default of `initdb` is `trust`, which makes the password useless.
     #[must_use]
     pub fn password(mut self, password: impl Into<String>) -> Self {
         self.password = Some(password.into());
@@ -166,7 +168,7 @@ impl InitOptions {
         self
     }
 
-    /// Let `initdb` derive the encoding from the locale.
+    /// Lets `initdb` derive the encoding from the locale.
     #[must_use]
     pub fn encoding_from_locale(mut self) -> Self {
         self.encoding = None;
@@ -187,14 +189,14 @@ impl InitOptions {
         self
     }
 
-    /// The locale of all categories that are not set on their own.
+    /// The locale of all categories without a [locale of their own](Self::locale_category).
     #[must_use]
     pub fn locale(mut self, locale: Locale) -> Self {
         self.locale = locale;
         self
     }
 
-    /// The locale of one category (`--lc-collate` and its kin).
+    /// The locale of one category (`--lc-collate` and similar options).
     #[must_use]
     pub fn locale_category(mut self, category: LocaleCategory, name: impl Into<String>) -> Self {
         self.locale_parts.push((category, name.into()));
@@ -208,7 +210,7 @@ impl InitOptions {
         self
     }
 
-    /// Checksums on data pages.
+    /// Whether data pages carry checksums.
     #[must_use]
     pub fn data_checksums(mut self, choice: DataChecksums) -> Self {
         self.data_checksums = Some(choice);
@@ -231,28 +233,28 @@ impl InitOptions {
         self
     }
 
-    /// Who may enter the data directory.
+    /// The access to the data directory.
     #[must_use]
     pub fn access(mut self, access: DirectoryAccess) -> Self {
         self.access = access;
         self
     }
 
-    /// Whether to wait until everything is on disk.
+    /// Whether `initdb` waits until all its files are on disk.
     #[must_use]
     pub fn durability(mut self, durability: Durability) -> Self {
         self.durability = durability;
         self
     }
 
-    /// One more argument for `initdb`, passed as it is, after all others.
+    /// An additional argument for `initdb`, after all others.
     #[must_use]
     pub fn argument(mut self, argument: impl Into<String>) -> Self {
         self.extra_arguments.push(argument.into());
         self
     }
 
-    /// How long `initdb` may take before it is ended; five minutes unless told otherwise.
+    /// The time after which `initdb` is stopped; five minutes by default.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
@@ -284,21 +286,21 @@ impl InitOptions {
         &self.extra_arguments
     }
 
-    /// The locale variables of the calling process that `initdb` gets to see, `LC_*` and `LANG`:
-    /// none unless [`Locale::Environment`] is chosen.
+    /// The variables `LC_*` and `LANG` of the calling process, which are passed to `initdb`; none
+    /// unless [`Locale::Environment`] is chosen.
     pub fn locale_environment(&self) -> Vec<(String, String)> {
         if self.locale != Locale::Environment {
             return Vec::new();
         }
-        // The name of a locale is UTF-8; any other variable need not be.
+        // The name of a locale is UTF-8; other variables need not be.
         std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .filter(|(name, _)| name.starts_with("LC_") || name == "LANG")
             .collect()
     }
 
-    /// Refuses what `initdb` of this version would refuse, or silently get wrong.
-    /// [`Cluster::init`](crate::Cluster::init) does this first.
+    /// Checks for options that `initdb` of this version would refuse, or silently get wrong.
+    /// [`Cluster::init`](crate::Cluster::init) does so first.
     ///
     /// # Errors
     ///
@@ -337,7 +339,8 @@ impl InitOptions {
         }
     }
 
-    /// The options in use that `initdb` has not always had.
+    /// The options in use that older versions of `initdb` lack, with the first version that has
+    /// them.
     fn needed_versions(&self) -> Vec<(u16, &'static str)> {
         let mut needed = Vec::new();
         if self.wal_segment_megabytes.is_some() {
@@ -360,8 +363,8 @@ impl InitOptions {
         let mut arguments = vec![
             format!("--pgdata={directory}"),
             format!("--username={}", name_for_initdb(&self.user)),
-            // We remove what a failed one has left, and release its shared memory first, which
-            // takes its lock file.
+            // `Cluster::init` removes the files of a failed `initdb`, and releases its shared
+            // memory first, for which it needs the lock file.
             "--no-clean".to_owned(),
         ];
         let mut option = |name: &str, value: &str| arguments.push(format!("--{name}={value}"));

@@ -1,15 +1,15 @@
-//! Superusers whose names `initdb` cannot handle.
+//! Superusers with names that `initdb` cannot handle.
 //!
-//! It puts the name into a script for the bootstrap backend, which takes quotes, backslashes,
-//! parentheses and dollar signs amiss (`bootstrap_template1` in initdb.c, bootscanner.l). So such a
-//! cluster is made with another name, and renamed before anybody sees it.
+//! It writes the name into a script for the bootstrap backend, which misreads quotes, backslashes,
+//! parentheses and dollar signs (`bootstrap_template1` in initdb.c, bootscanner.l). So the cluster
+//! is made with another name, and its superuser is renamed before the directory is complete.
 
 use pg_install::Program;
 
 use super::{InitErrorKind, InitOptions, Target};
 use crate::Cluster;
 
-/// The name that `initdb` is given.
+/// The name that is passed to `initdb`.
 pub(super) fn name_for_initdb(user: &str) -> &str {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
     if user.chars().all(plain) {
@@ -19,11 +19,11 @@ pub(super) fn name_for_initdb(user: &str) -> &str {
     }
 }
 
-/// Gives the superuser the name that was asked for, where `initdb` could not.
+/// Renames the superuser if `initdb` could not use the name.
 ///
-/// `ALTER ROLE ... RENAME` refuses to rename the session's own user, and a single-user session has
-/// no other. The bootstrap superuser is number 10 (`BOOTSTRAP_SUPERUSERID`). An MD5 password
-/// depends on the name, so it is set anew.
+/// `ALTER ROLE ... RENAME` refuses to rename the user of the session, and a single-user session has
+/// no other. The bootstrap superuser has OID 10 (`BOOTSTRAP_SUPERUSERID`). An MD5 password depends
+/// on the name, so it is set again.
 pub(super) fn rename(
     cluster: &Cluster,
     options: &InitOptions,
@@ -57,7 +57,7 @@ pub(super) fn rename(
     target.run(command, options)
 }
 
-/// A string constant that means the same with `standard_conforming_strings` on and off.
+/// A string constant that does not depend on `standard_conforming_strings`.
 fn literal(text: &str) -> String {
     let text = text.replace('\\', "\\\\").replace('\'', "''");
     format!("E'{text}'")

@@ -1,36 +1,37 @@
 //! Asking the server's own programs about settings.
 
+use std::fmt;
 use std::time::Duration;
 
 use camino::Utf8Path;
-use pg_install::{ParameterContext, Program, ServerParameters};
+use pg_install::{ParameterContext, Program};
+use pg_proc::ConfigurationProblem;
 
 use super::{SettingsError, SettingsErrorKind, preload};
-use crate::{Cluster, ConfigurationProblem};
+use crate::Cluster;
 
-/// What [`Settings::check`](super::Settings::check) found out.
+/// The outcome of [`Settings::check`](super::Settings::check).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SettingCheck {
-    /// What is wrong with the name or the value; none if the server would take them.
+    /// The problem with the name or the value; none if the server would take them.
     pub problem: Option<SettingProblem>,
-    /// Whether a running server takes a change only when it is started again. False for a name that
-    /// is not known.
+    /// Whether a change takes effect only at the next start of the server. False for an unknown
+    /// name.
     pub needs_restart: bool,
 }
 
-/// Why a server would not take a setting.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("setting `{name}` {kind}")]
+/// The reason for which a server would not take a setting.
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SettingProblem {
     /// The setting.
     pub name: String,
-    /// What is wrong.
+    /// The reason.
     pub kind: SettingProblemKind,
 }
 
-/// What is wrong with a setting.
+/// The reason of a [`SettingProblem`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SettingProblemKind {
@@ -39,7 +40,7 @@ pub enum SettingProblemKind {
         /// The known name that differs least, if one is close.
         nearest: Option<String>,
     },
-    /// It reports a property of the server and cannot be set.
+    /// The setting reports a property of the server and cannot be set.
     ReadOnly,
     /// The value is outside the setting's range.
     OutOfRange {
@@ -53,19 +54,23 @@ pub enum SettingProblemKind {
     },
 }
 
-impl std::fmt::Display for SettingProblemKind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for SettingProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "setting `{}` {}", self.name, self.kind)
+    }
+}
+
+impl fmt::Display for SettingProblemKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unknown { nearest: None } => f.write_str("is unknown to this server"),
             Self::Unknown {
                 nearest: Some(name),
-            } => {
-                write!(
-                    f,
-                    "is unknown to this server; the nearest known one is `{name}`"
-                )
-            }
-            Self::ReadOnly => f.write_str("cannot be set, it only tells"),
+            } => write!(
+                f,
+                "is unknown to this server; the nearest known one is `{name}`"
+            ),
+            Self::ReadOnly => f.write_str("is read-only"),
             Self::OutOfRange { message } | Self::Invalid { message } => {
                 write!(f, "is rejected by the server: {message}")
             }
@@ -73,8 +78,8 @@ impl std::fmt::Display for SettingProblemKind {
     }
 }
 
-/// It takes some 15 ms where nothing is wrong with the machine.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+/// The program takes some 15 ms on a machine in good order.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(super) fn check(
     cluster: &Cluster,
@@ -100,7 +105,7 @@ pub(super) fn check(
     if context == Some(ParameterContext::Internal) {
         return Ok(verdict(SettingProblemKind::ReadOnly));
     }
-    // The server judges the value: it alone knows units, ranges and what else has to hold.
+    // Only the server knows units, ranges and all other rules.
     let assignment = format!("{name}={value}");
     let verdict_of_server =
         ask(cluster, &["-c", "config_file=/dev/null", "-c", &assignment]).map_err(failed)?;
@@ -115,14 +120,15 @@ pub(super) fn check(
         Some(hint) => format!("{problem} (hint: {hint})"),
         None => problem.to_string(),
     };
-    // `--describe-config` does not list what only tells.
+    // `--describe-config` does not list read-only settings.
     if message.contains("cannot be changed") && parameter.is_none() {
         return Ok(verdict(SettingProblemKind::ReadOnly));
     }
     // An unknown name with a dot in it is a placeholder for an extension's setting, which the
     // server accepts.
     if message.contains("unrecognized configuration parameter") {
-        let nearest = nearest(parameters, name);
+        let nearest = parameters.nearest(name);
+        let nearest = nearest.map(|known| known.name().to_owned());
         return Ok(verdict(SettingProblemKind::Unknown { nearest }));
     }
     Ok(verdict(if message.contains("outside the valid range") {
@@ -132,8 +138,8 @@ pub(super) fn check(
     }))
 }
 
-/// Has the server read the file `staged` in the place of `path`, and returns its complaints; none
-/// if it accepts everything.
+/// Has the server read the file `staged` in the place of `path`, and returns the problems that it
+/// reports.
 pub(super) fn read_by_server(
     cluster: &Cluster,
     staged: &Utf8Path,
@@ -152,10 +158,10 @@ pub(super) fn read_by_server(
     }
 }
 
-/// Starts `postgres -C`, which reads a whole configuration, says what it thinks of it in English,
-/// and ends. None if it is content.
+/// Runs `postgres -C`, which reads a whole configuration, and returns what it reports in English;
+/// none if it accepts the configuration.
 fn ask(cluster: &Cluster, settings: &[&str]) -> Result<Option<String>, SettingsErrorKind> {
-    // Which directory it is matters not, but it has to be one, and the cluster need not exist yet.
+    // Any directory will do: the cluster need not exist yet.
     let directory = match cluster.data_directory().is_dir() {
         true => cluster.data_directory(),
         false => Utf8Path::new("/"),
@@ -172,50 +178,12 @@ fn ask(cluster: &Cluster, settings: &[&str]) -> Result<Option<String>, SettingsE
             "lc_messages=C",
         ])
         .args(settings)
-        .run(PATIENCE);
+        .run(TIMEOUT);
     match asked {
         Ok(_) => Ok(None),
         Err(error) if error.status().is_some() => {
-            Ok(Some(String::from_utf8_lossy(&error.stderr).into_owned()))
+            Ok(Some(String::from_utf8_lossy(error.stderr()).into_owned()))
         }
         Err(error) => Err(SettingsErrorKind::Program(error)),
-    }
-}
-
-/// The known name with the smallest edit distance, if fewer than half of the letters differ.
-fn nearest(parameters: &ServerParameters, name: &str) -> Option<String> {
-    let name = name.to_ascii_lowercase();
-    parameters
-        .iter()
-        .map(|parameter| (edit_distance(parameter.name(), &name), parameter.name()))
-        .min()
-        .filter(|(distance, _)| *distance * 2 < name.len().max(2))
-        .map(|(_, known)| known.to_owned())
-}
-
-/// Levenshtein's distance, row by row.
-fn edit_distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(x.to_ascii_lowercase() != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn edit_distance_counts_single_letters() {
-        use super::edit_distance;
-        assert_eq!(edit_distance("work_mem", "work_mem"), 0);
-        assert_eq!(edit_distance("work_mem", "wrk_men"), 2);
-        assert_eq!(edit_distance("", "abc"), 3);
     }
 }

@@ -1,39 +1,38 @@
-//! One change to the file: under the lock, judged if wanted, whole or not at all.
+//! One atomic change to the file, under the lock.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use camino::Utf8Path;
-use pgconf_parse::{Document, EditError, SettingName};
+use pgconf_parse::{Document, EditError, EditSession, SettingName};
 
 use super::{SettingOrigin, SettingsError, SettingsErrorKind, check, read_effective};
 use crate::Cluster;
 use crate::locked_file::{LockedFile, Refused, lossy};
 
-/// Who judges a change before it replaces the file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// The check of a change before it replaces the file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Validation {
-    /// Nobody. The file remains well-formed if it was: what is written follows the grammar.
+    /// No check. A change never breaks the syntax of the file.
     #[default]
     None,
-    /// The server's own binary reads the whole configuration with the change in it (`postgres -C`,
-    /// some 15 ms): unknown names, values of the wrong type or out of range, and errors in included
-    /// files make the change fail.
+    /// The server's own program reads the whole configuration with the change (`postgres -C`, some
+    /// 15 ms). The change fails for unknown names, values of the wrong type or out of range, and
+    /// errors in included files.
     Server,
 }
 
-/// What a change to the file did.
+/// The outcome of a change to the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Written {
-    /// Whether the file is another one now. False if it said all this before.
+    /// Whether the file has changed.
     pub changed: bool,
-    /// Settings that were to be changed, or were changed by an edit session, and have another value
-    /// all the same, because a later file says so.
+    /// The settings of this change that a later file overrides.
     pub shadowed: Vec<Shadowed>,
 }
 
-/// A setting whose change has no effect.
+/// A setting whose change has no effect, because a later file overrides it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Shadowed {
@@ -59,7 +58,7 @@ pub(super) fn edit(
     path: &Utf8Path,
     validation: Validation,
     mut names: BTreeSet<SettingName>,
-    change: impl FnOnce(&mut Document) -> Result<(), EditError>,
+    change: impl FnOnce(&mut EditSession<'_>) -> Result<(), EditError>,
 ) -> Result<Written, SettingsError> {
     let failed = |kind| SettingsError::new(path.to_owned(), kind);
     let held = LockedFile::acquire(cluster, path).map_err(|refused| failed(refused.into()))?;
@@ -68,7 +67,8 @@ pub(super) fn edit(
         .map_err(|error| failed(SettingsErrorKind::Read(error)))?;
     let old = Document::parse(text);
     let mut new = old.clone();
-    change(&mut new).map_err(|error| failed(SettingsErrorKind::Edit(error)))?;
+    new.edit(change)
+        .map_err(|error| failed(SettingsErrorKind::Edit(error)))?;
     let changed = new != old;
     if changed {
         let replacement = held
@@ -91,7 +91,7 @@ pub(super) fn edit(
     })
 }
 
-/// The settings that have another value in the new document than in the old one.
+/// The settings whose values differ between the two documents.
 fn touched(old: &Document, new: &Document) -> BTreeSet<SettingName> {
     let (old, new) = (values(old), values(new));
     let differ = |name: &&SettingName| old.get(*name) != new.get(*name);
@@ -110,8 +110,8 @@ fn values(document: &Document) -> BTreeMap<SettingName, Vec<u8>> {
     assignments.collect()
 }
 
-/// Compares what the edited file says now with what the server will read. A configuration that
-/// cannot be read as a whole shadows nothing that could be named.
+/// Compares the edited file with the whole configuration. If that cannot be read, nothing is
+/// reported.
 fn shadowed(
     cluster: &Cluster,
     path: &Utf8Path,

@@ -5,12 +5,11 @@ use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use pg_install::MissingProgramError;
-use pg_proc::LockErrorKind;
+use pg_proc::{ConfigurationProblem, LockErrorKind};
 
-use crate::ConfigurationProblem;
-use crate::configuration_problem::hints;
+use crate::start::list;
 
-/// An error in reading or writing a cluster's settings.
+/// The settings of a cluster could not be read, checked or changed.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to {} {path}", kind.verb())]
 pub struct SettingsError {
@@ -19,39 +18,39 @@ pub struct SettingsError {
     kind: SettingsErrorKind,
 }
 
-/// What kept settings from being read or written.
+/// The reason of a [`SettingsError`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SettingsErrorKind {
     /// The file cannot be read.
     #[error("the file cannot be read")]
     Read(#[source] io::Error),
-    /// The configuration cannot be put together from its files.
+    /// The configuration cannot be read from its files.
     #[error("the configuration cannot be read")]
     Resolve(#[source] pgconf_parse::ResolveError),
-    /// A symbolic link, or the command line of the running server, leads to this file, and belongs
-    /// neither to this user, nor to root, nor to the file's owner.
-    #[error("it is a link that leads to {0}, whose owner did not make it")]
+    /// A symbolic link, or the command line of the running server, leads to this file, and neither
+    /// this user nor root nor the owner of the file made it.
+    #[error("the file is a link to {0}, and the owner of that file did not make the link")]
     ForeignLink(Utf8PathBuf),
-    /// Another program has been changing the file for half a minute, or its directory cannot be
-    /// locked.
+    /// The directory of the file cannot be locked, or another process has held the lock for half a
+    /// minute.
     #[error("the directory of the file cannot be locked")]
     Lock(#[source] pg_proc::LockError),
     /// The name or the value cannot be written into a configuration file.
-    #[error("the edit is impossible")]
+    #[error("the edit is not possible")]
     Edit(#[source] pgconf_parse::EditError),
-    /// The new content cannot be written beside the file, given the file's owner and mode, or put
-    /// into its place.
+    /// The new file cannot be written, given the owner and mode of the old one, or cannot replace
+    /// it.
     #[error("the new content cannot be written")]
     Write(#[source] io::Error),
-    /// The server would not accept the configuration.
-    #[error("the server rejects it: {}", list(.0))]
+    /// The server would reject the configuration.
+    #[error("the server rejects the configuration: {}", list(.0))]
     Rejected(Vec<ConfigurationProblem>),
-    /// The server's program cannot be asked.
-    #[error("the server's program cannot be asked")]
+    /// The server's program cannot check the configuration.
+    #[error("the server's program cannot be run")]
     Program(#[source] pg_proc::RunError),
     /// The installation lacks a program, or cannot describe its parameters.
-    #[error("the installation cannot be asked")]
+    #[error("the installation is incomplete")]
     Installation(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
@@ -65,18 +64,20 @@ impl SettingsError {
         &self.path
     }
 
-    /// What went wrong.
+    /// The reason.
     pub fn kind(&self) -> &SettingsErrorKind {
         &self.kind
     }
 
-    /// What may help, where something is known.
+    /// Advice, if there is any.
     pub fn hint(&self) -> Option<Cow<'_, str>> {
         match &self.kind {
             SettingsErrorKind::Read(cause) | SettingsErrorKind::Write(cause)
                 if cause.kind() == io::ErrorKind::PermissionDenied =>
             {
-                Some("the file and its directory have to be open to this process: it belongs to the server's account".into())
+                let hint = "this process needs access to the file and its directory, which belong \
+                            to the account of the server";
+                Some(hint.into())
             }
             SettingsErrorKind::Lock(error) => match error.kind() {
                 LockErrorKind::Busy { holder: None } => {
@@ -88,20 +89,18 @@ impl SettingsError {
                 cause.downcast_ref::<MissingProgramError>()?.hint()
             }
             SettingsErrorKind::ForeignLink(_) => {
-                Some("if it is meant to lead there, have it belong to the owner of the file".into())
+                Some("if the link is intended, let the owner of the file own it".into())
             }
-            SettingsErrorKind::Rejected(problems) => Some(match hints(problems) {
-                Some(hint) => format!("nothing was changed; the server says: {hint}").into(),
-                None => "nothing was changed".into(),
-            }),
-            SettingsErrorKind::Write(cause)
-                if cause.kind() == io::ErrorKind::ResourceBusy =>
-            {
-                Some(
-                    "the file is a mount point of its own, and cannot be replaced: mount its directory instead, or have it `include` a file \
-                     in a directory that can be changed"
-                        .into(),
-                )
+            SettingsErrorKind::Rejected(problems) => {
+                Some(match ConfigurationProblem::hints(problems) {
+                    Some(hint) => format!("nothing was changed; the server says: {hint}").into(),
+                    None => "nothing was changed".into(),
+                })
+            }
+            SettingsErrorKind::Write(cause) if cause.kind() == io::ErrorKind::ResourceBusy => {
+                let hint = "the file is a mount point and cannot be replaced: mount its directory \
+                            instead, or let it `include` a file in a directory that can be changed";
+                Some(hint.into())
             }
             SettingsErrorKind::Program(error) => error.hint(),
             _ => None,
@@ -117,12 +116,4 @@ impl SettingsErrorKind {
             _ => "change",
         }
     }
-}
-
-fn list(problems: &[ConfigurationProblem]) -> String {
-    problems
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join("; ")
 }

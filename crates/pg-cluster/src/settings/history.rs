@@ -1,11 +1,11 @@
-//! Where the value of a setting comes from.
+//! The origin of the value of a setting.
 
 use std::fmt;
 
 use camino::Utf8PathBuf;
 use pgconf_parse::{LocatedAssignment, SettingExplanation};
 
-/// One assignment to a setting, and where it stands.
+/// One assignment to a setting, with its file and line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SettingOrigin {
@@ -64,8 +64,7 @@ impl SettingHistory {
         &self.assignments
     }
 
-    /// Why no assignment counts at all: the first thing in the files that the server complains
-    /// about.
+    /// The first problem for which the server rejects all files, so that no assignment counts.
     pub fn problem(&self) -> Option<&str> {
         self.problem.as_deref()
     }
@@ -77,8 +76,7 @@ impl SettingHistory {
     }
 }
 
-/// In the words of [`SettingExplanation`]: a line for each assignment, and what the server complains
-/// about.
+/// In the words of [`SettingExplanation`]: a line for each assignment, and the problem.
 impl fmt::Display for SettingHistory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)

@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use pgconf_parse::{
-    AutoConf, Configuration, Document, EditError, FileSystem, Loader as _, Removal, Resolver,
-    SettingName, Value,
+    AutoConf, Configuration, Document, EditError, EditSession, FileSystem, Loader as _, Removal,
+    Resolver, SettingName, Value,
 };
 
 pub use self::check::{SettingCheck, SettingProblem, SettingProblemKind};
@@ -24,18 +24,17 @@ use crate::Cluster;
 
 /// The settings in a cluster's `postgresql.conf`, obtained from [`Cluster::settings`].
 ///
-/// Each method reads the file anew, so several programs may look and change at the same time.
-/// Changes are made under a lock, appear all at once or not at all, survive a crash of the machine
-/// once they are made, keep the file's mode and owner, and follow a symbolic link to the file that
-/// it leads to, if it is this user's, root's or the file's owner's. Comments and everything else in
-/// the file stay as they are, to the byte.
+/// Each method reads the file again, so several programs may read and change it at the same time. A
+/// change is made under a lock, is atomic, and survives a crash of the machine. It keeps the mode
+/// and the owner of the file, its comments, and every other byte. A symbolic link is followed if
+/// this user, root or the owner of the file made it.
 ///
-/// [`get`](Self::get), [`contains`](Self::contains) and [`iter`](Self::iter) look at this file
-/// alone. What the server will use may come from an included file or from `postgresql.auto.conf`:
-/// [`effective`](Self::effective) and [`explain`](Self::explain) look at all of them, and each
-/// change reports what it could not achieve for this reason ([`Written::shadowed`]).
+/// [`get`](Self::get), [`contains`](Self::contains) and [`iter`](Self::iter) read only this file.
+/// Included files and `postgresql.auto.conf` may override it: [`effective`](Self::effective) and
+/// [`explain`](Self::explain) read all files, and each change reports the settings that are
+/// overridden ([`Written::shadowed`]).
 ///
-/// A running server sees a change after [`Cluster::reload`] or, for some settings,
+/// A running server uses a change after [`Cluster::reload`] or, for some settings,
 /// [`Cluster::restart`].
 #[derive(Clone, Copy, Debug)]
 pub struct Settings<'c> {
@@ -51,13 +50,13 @@ impl<'c> Settings<'c> {
         }
     }
 
-    /// Have every change judged before it replaces the file.
+    /// Sets how each change is checked before it replaces the file.
     #[must_use]
     pub fn validated(self, validation: Validation) -> Self {
         Self { validation, ..self }
     }
 
-    /// The path of the file, as configured: it may be a symbolic link.
+    /// The path of the file, which may be a symbolic link.
     pub fn path(&self) -> Utf8PathBuf {
         self.cluster.config_file()
     }
@@ -73,8 +72,8 @@ impl<'c> Settings<'c> {
     }
 
     /// The value that the file gives to a setting, as the server reads it. Names are compared
-    /// without ASCII case, and the last assignment counts. A value that is not UTF-8 comes with
-    /// replacement characters; [`document`](Self::document) has its bytes.
+    /// without ASCII case, and the last assignment counts. In a value that is not UTF-8 invalid
+    /// bytes are replaced; [`document`](Self::document) has the bytes.
     ///
     /// # Errors
     ///
@@ -86,8 +85,8 @@ impl<'c> Settings<'c> {
             .map(|assignment| assignment.value_lossy().into_owned()))
     }
 
-    /// The values of several settings; those that the file does not set are left out. Keys are the
-    /// names as given.
+    /// The values of several settings, by the names as given. Settings that the file does not set
+    /// are left out.
     ///
     /// # Errors
     ///
@@ -108,7 +107,7 @@ impl<'c> Settings<'c> {
             .collect())
     }
 
-    /// Whether the file sets this setting.
+    /// Returns whether the file sets this setting.
     ///
     /// # Errors
     ///
@@ -124,7 +123,7 @@ impl<'c> Settings<'c> {
     /// If the file cannot be read.
     pub fn iter(&self) -> Result<impl Iterator<Item = (String, String)> + use<>, SettingsError> {
         let document = self.document()?;
-        // Directives are no settings: their names are none.
+        // The names of directives are not names of settings.
         let last: BTreeMap<SettingName, usize> = document
             .assignments()
             .filter_map(|assignment| {
@@ -152,12 +151,12 @@ impl<'c> Settings<'c> {
     /// # Errors
     ///
     /// If the name or the value cannot be written, if the file cannot be read or replaced, or if
-    /// the change was found invalid. The file is then as it was.
+    /// the server rejects the change. The file is then as it was.
     pub fn set(&self, name: &str, value: impl Into<Value>) -> Result<Written, SettingsError> {
         self.update([(name, value)])
     }
 
-    /// Gives many settings their values with one write: all of them or none.
+    /// Sets many settings with one write: all of them or none.
     ///
     /// # Errors
     ///
@@ -174,39 +173,42 @@ impl<'c> Settings<'c> {
             .iter()
             .filter_map(|(name, _)| SettingName::new(name).ok())
             .collect();
-        let change = |document: &mut Document| {
-            let settings = settings.iter().map(|(name, value)| (name, value));
-            document.update(settings).map(|_| ())
+        let change = |session: &mut EditSession<'_>| {
+            let mut set = settings
+                .iter()
+                .map(|(name, value)| session.set(name, value));
+            set.try_for_each(|change| change.map(|_| ()))
         };
         edit::edit(self.cluster, &self.path(), self.validation, names, change)
     }
 
-    /// Takes a setting out of effect: all its assignments become comments.
+    /// Removes a setting: all its assignments become comments.
     ///
     /// # Errors
     ///
     /// As [`set`](Self::set).
     pub fn remove(&self, name: &str) -> Result<Written, SettingsError> {
         let names = SettingName::new(name).ok().into_iter().collect();
-        let change = |document: &mut Document| {
-            document.remove(name, Removal::CommentOut);
+        let change = |session: &mut EditSession<'_>| {
+            session.remove(name, Removal::CommentOut);
             Ok(())
         };
         edit::edit(self.cluster, &self.path(), self.validation, names, change)
     }
 
-    /// Any change at all, with one read and one write, under the lock: an edit session. If the
-    /// closure leaves the document as it was, nothing is written.
+    /// Makes many edits with one read and one write, under the lock. The time is linear in the
+    /// length of the file plus the number of edits: see [`Document::edit`]. If the edits leave the
+    /// file as it was, nothing is written.
     ///
     /// ```no_run
     /// # use pg_cluster::{Cluster, SettingsError};
     /// # fn tune(cluster: &Cluster) -> Result<(), SettingsError> {
     /// use pg_cluster::conf::Removal;
     ///
-    /// cluster.settings().edit(|document| {
-    ///     document.set("shared_buffers", "1GB")?;
-    ///     document.set("wal_level", "logical")?;
-    ///     document.remove("log_statement", Removal::Delete);
+    /// cluster.settings().edit(|session| {
+    ///     session.set("shared_buffers", "1GB")?;
+    ///     session.set("wal_level", "logical")?;
+    ///     session.remove("log_statement", Removal::Delete);
     ///     Ok(())
     /// })?;
     /// # Ok(())
@@ -215,10 +217,10 @@ impl<'c> Settings<'c> {
     ///
     /// # Errors
     ///
-    /// What the closure returns, and as [`set`](Self::set).
+    /// The error of the closure, or as [`set`](Self::set).
     pub fn edit(
         &self,
-        change: impl FnOnce(&mut Document) -> Result<(), EditError>,
+        change: impl FnOnce(&mut EditSession<'_>) -> Result<(), EditError>,
     ) -> Result<Written, SettingsError> {
         let path = self.path();
         edit::edit(
@@ -230,7 +232,7 @@ impl<'c> Settings<'c> {
         )
     }
 
-    /// All files together as the server would read them at its start: includes resolved,
+    /// All files as the server would read them at its start, with includes, and
     /// `postgresql.auto.conf` last. Under root a file that the [account](Cluster::account) of the
     /// server may not read counts as one that cannot be opened.
     ///
@@ -242,8 +244,7 @@ impl<'c> Settings<'c> {
         read_effective(self.cluster, &self.path())
     }
 
-    /// Why a setting has the value that it has: every assignment over all files in the order of
-    /// reading, the last of which counts.
+    /// All assignments to a setting over all files in the order of reading; the last one counts.
     ///
     /// # Errors
     ///
@@ -252,19 +253,19 @@ impl<'c> Settings<'c> {
         Ok(SettingHistory::new(name, &self.effective()?.explain(name)))
     }
 
-    /// What the server's own programs think of a value for a setting, before it is written
-    /// anywhere: `postgres --describe-config` for the name, `postgres -C` for the value. Takes some
-    /// 20 ms.
+    /// Checks a value for a setting with the server's own program, without writing it: `postgres
+    /// --describe-config` for the name, `postgres -C` for the value. This takes some 20 ms.
     ///
     /// # Errors
     ///
-    /// If a program cannot be run. That name or value are bad is a result, not an error.
+    /// If a program cannot be run. A name or value that the server rejects is a result, not an
+    /// error.
     pub fn check(&self, name: &str, value: &str) -> Result<SettingCheck, SettingsError> {
         check::check(self.cluster, &self.path(), name, value)
     }
 }
 
-/// One file, with the limits that the resolver has.
+/// One file, with the limits of the resolver.
 fn read_document(path: &Utf8Path) -> Result<Document, SettingsErrorKind> {
     let content = FileSystem::new().load(path.as_std_path());
     content

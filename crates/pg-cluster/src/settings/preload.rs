@@ -1,8 +1,8 @@
-//! Whether the libraries that a server loads at its start can be loaded.
+//! Checks whether the libraries that a server loads at its start can be loaded.
 //!
-//! `postgres -C port` does not load them. From PostgreSQL 15 on the server does so for a setting that
-//! it computes from them (`shared_memory_size`); before, all that can be known is whether there is
-//! such a file.
+//! `postgres -C port` does not load them. From PostgreSQL 15 on the server does so for a setting
+//! that it computes from them (`shared_memory_size`). For older versions only the existence of the
+//! file is checked.
 
 use std::fs::{self, DirBuilder};
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
@@ -11,15 +11,16 @@ use std::os::unix::fs::{DirBuilderExt as _, chown, symlink};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use pg_install::Program;
+use pg_proc::ConfigurationProblem;
 use pgconf_parse::split_directories;
 
 use super::SettingsErrorKind;
-use super::check::PATIENCE;
-use crate::{Cluster, ConfigurationProblem};
+use super::check::TIMEOUT;
+use crate::Cluster;
 
 const SETTING: &str = "shared_preload_libraries";
 
-/// The complaints about the libraries of the configuration that begins with this file.
+/// The problems with the libraries of the configuration that starts with this file.
 pub(super) fn unloadable(
     cluster: &Cluster,
     config_file: &Utf8Path,
@@ -32,9 +33,9 @@ pub(super) fn unloadable(
         true => load(cluster, config_file)?,
         false => missing(cluster, &listed),
     };
-    let named = |problem: ConfigurationProblem| ConfigurationProblem {
-        message: format!("{SETTING}: {}", problem.message),
-        ..problem
+    let named = |mut problem: ConfigurationProblem| {
+        problem.message = format!("{SETTING}: {}", problem.message);
+        problem
     };
     Ok(said.into_iter().map(named).collect())
 }
@@ -45,13 +46,13 @@ fn value(cluster: &Cluster, config_file: &Utf8Path) -> Result<String, SettingsEr
         .map_err(|error| SettingsErrorKind::Installation(Box::new(error)))?
         .args(["-D", cluster.data_directory().as_str(), "-C", SETTING])
         .args(["-c", &format!("config_file={config_file}")])
-        .run(PATIENCE)
+        .run(TIMEOUT)
         .map_err(SettingsErrorKind::Program)?;
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// Has the server load them, in a directory of its own: the data
-/// directory's own server may be running.
+/// Has the server load them, in another directory, because a server may be running in the data
+/// directory.
 fn load(
     cluster: &Cluster,
     config_file: &Utf8Path,
@@ -66,20 +67,21 @@ fn load(
         .args(["-c", "lc_messages=C", "-c", "log_destination=stderr"])
         .args(["-c", &format!("config_file={config_file}")])
         .args(["-c", &format!("data_directory={}", scratch.0)])
-        .run(PATIENCE);
+        .run(TIMEOUT);
     match asked {
         Ok(_) => Ok(Vec::new()),
         Err(error) => Ok(error
             .reason()
-            // Anything else is about the directory.
+            // Any other message is about the directory.
             .filter(|reason| reason.contains("could not access file") || reason.contains("library"))
-            .map(ConfigurationProblem::of)
+            .cloned()
+            .map(ConfigurationProblem::from)
             .into_iter()
             .collect()),
     }
 }
 
-/// A directory with links to `PG_VERSION` and `global` of a cluster, which the server takes for a
+/// A directory with links to `PG_VERSION` and `global` of a cluster. The server accepts it as a
 /// data directory as long as it starts no process. It reads `pg_control` there, and writes only
 /// `postmaster.pid`.
 struct Scratch(Utf8PathBuf);
@@ -109,8 +111,9 @@ impl Drop for Scratch {
     }
 }
 
-/// Libraries of which there is no file where the server looks (`expand_dynamic_library_name` in
-/// src/backend/utils/fmgr/dfmgr.c). Nothing is said where that place is not known.
+/// The libraries without a file in the directory that the server searches
+/// (`expand_dynamic_library_name` in src/backend/utils/fmgr/dfmgr.c). None if that directory is not
+/// known.
 fn missing(cluster: &Cluster, listed: &str) -> Vec<ConfigurationProblem> {
     let Some(directory) = library_directory(cluster) else {
         return Vec::new();
@@ -126,15 +129,13 @@ fn missing(cluster: &Cluster, listed: &str) -> Vec<ConfigurationProblem> {
         .iter()
         .map(|name| name.to_string_lossy())
         .filter(|name| !exists(name))
-        .map(|name| ConfigurationProblem {
-            message: format!("there is no library \"{name}\" in {directory}"),
-            ..ConfigurationProblem::default()
-        })
+        .map(|name| format!("the library \"{name}\" does not exist in {directory}"))
+        .map(ConfigurationProblem::new)
         .collect()
 }
 
-/// `pkglibdir`, or where it is from the programs on in every usual layout: with PL/pgSQL in it,
-/// which every server has.
+/// `pkglibdir`, or else a directory beside that of the programs, as usual layouts have it. It
+/// contains PL/pgSQL, which every server has.
 fn library_directory(cluster: &Cluster) -> Option<Utf8PathBuf> {
     let installation = cluster.installation();
     let bin = cluster.daemon_path()?.canonicalize_utf8().ok()?;

@@ -1,4 +1,4 @@
-//! The files that the account of a server can read, for a caller that is root and reads all.
+//! The files that the account of a server can read, for a caller that is root.
 
 use std::ffi::OsString;
 use std::io;
@@ -8,7 +8,7 @@ use camino::Utf8Path;
 use pg_proc::Account;
 use pgconf_parse::{FileSystem, LoadError, Loader};
 
-/// The files of this machine as this account sees them; as the caller does, if there is none.
+/// The files that this account can read; without an account, those that the caller can read.
 pub(crate) struct Readable<'a> {
     account: Option<&'a Account>,
     files: FileSystem,

@@ -1,30 +1,32 @@
-//! Why a server ended before it was ready.
+//! The reason why a server exited before it was ready.
 //!
-//! Facts come first: who holds the directory, whether the addresses are free, whether the server's
-//! own check accepts the configuration. They are the same in every language. What the log says is
-//! looked at last, by what is not translated.
+//! Facts come first: the process that holds the directory, the addresses in use, the server's own
+//! check of its configuration. They do not depend on the language. The log comes last, and of it
+//! the parts that are not translated.
 
 use std::io::{self, Read as _};
 use std::net::{TcpListener, ToSocketAddrs as _};
 use std::time::Duration;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
 use pg_install::Program;
-use pg_proc::{Endpoint, Found, PidFile, Ping, Postmaster, Server, ServerMessage, SocketPath};
+use pg_proc::{
+    ConfigurationProblem, ControlData, ControlState, Endpoint, Found, PidFile, Ping, Postmaster,
+    Server, ServerMessage, SocketPath,
+};
 
 use super::error::{LIBRARIES, MISSING_FILE, PRE_EXISTING, TakenAddress};
 use super::{StartError, StartErrorKind, StartOptions};
 use crate::cluster::OwnServer;
-use crate::control_data::{ControlData, ControlState};
 use crate::listening::Listening;
 use crate::settings::SettingOrigin;
-use crate::{Cluster, ConfigurationProblem, command_line, listening, parts};
+use crate::{Cluster, listening, parts};
 
-/// A reason, if it is the one.
+/// Returns a reason, if it applies.
 type Reason = fn(&Evidence<'_>) -> Option<StartErrorKind>;
 
-/// Every known reason in the order in which they are looked for: what the system says before what
-/// the server has written, and what is certain before what is likely.
+/// The known reasons in the order in which they are tried: facts of the system before the log, and
+/// certain ones before likely ones.
 const REASONS: [Reason; 16] = [
     held,
     own_server,
@@ -44,7 +46,7 @@ const REASONS: [Reason; 16] = [
     recovery,
 ];
 
-/// What a server that has ended leaves to go by.
+/// The evidence after the exit of a server.
 struct Evidence<'a> {
     cluster: &'a Cluster,
     options: &'a StartOptions,
@@ -54,12 +56,12 @@ struct Evidence<'a> {
     listening: Listening,
 }
 
-/// The error for a server of ours that has ended.
+/// The error for a server of this object that has exited.
 pub(super) fn of_end(cluster: &Cluster, server: &OwnServer) -> StartError {
     let OwnServer {
         process, options, ..
     } = server;
-    // What it leaves behind for a moment may still be writing the log.
+    // Its child processes may still be writing the log.
     let _ = process.wait_gone(Duration::from_secs(1));
     let log = server.log_tail().unwrap_or_default();
     let evidence = Evidence {
@@ -84,45 +86,41 @@ pub(super) fn of_end(cluster: &Cluster, server: &OwnServer) -> StartError {
 }
 
 impl Evidence<'_> {
-    /// The value of a setting at this start, and the file and line that it comes from; none for
-    /// one that no file and no option sets.
+    /// The value of a setting at this start, and the file and line that it comes from; none if no
+    /// file and no option sets it.
     fn setting(&self, name: &str) -> Option<(String, Option<SettingOrigin>)> {
-        let given = self.options.settings.iter();
-        if let Some((_, value)) = given
-            .rev()
-            .find(|(given, _)| command_line::is_same(given, name))
-        {
-            return Some((value.clone(), None));
+        if let Some(value) = self.options.value_of(name) {
+            return Some((value.to_owned(), None));
         }
         let history = self.cluster.settings().explain(name).ok()?;
         let origin = history.winner()?;
         Some((origin.value.clone(), Some(origin.clone())))
     }
 
-    /// A complaint about a setting, with its place.
+    /// The error for a problem with a setting, with the place of the setting.
     fn problem(&self, name: &str, message: &ServerMessage) -> StartErrorKind {
         let origin = self.setting(name).and_then(|(_, origin)| origin);
-        StartErrorKind::Configuration(vec![ConfigurationProblem {
-            file: origin.as_ref().map(|origin| origin.file.clone()),
-            line: origin.and_then(|origin| u32::try_from(origin.line).ok()),
-            message: format!("{name}: {}", message.message),
-            detail: message.detail.clone(),
-            hint: message.hint.clone(),
-        }])
+        let line = origin
+            .as_ref()
+            .and_then(|origin| u32::try_from(origin.line).ok());
+        let mut problem = ConfigurationProblem::from(message.clone());
+        problem.message = format!("{name}: {}", message.message);
+        let problem = problem.at(origin.map(|origin| origin.file), line);
+        StartErrorKind::Configuration(vec![problem])
     }
 
     fn says(&self, words: &str) -> Option<&ServerMessage> {
         self.messages.iter().find(|message| message.contains(words))
     }
 
-    /// The gravest message, where severities are known, or the last one.
+    /// The gravest message, if severities are known, or the last one.
     fn last_words(&self) -> Option<ServerMessage> {
         ServerMessage::gravest(&self.messages)
             .or(self.messages.last())
             .cloned()
     }
 
-    /// Where the server's messages go instead of where they could be read.
+    /// The destination of the server's messages, if they cannot be read there.
     fn log_destination(&self) -> Option<String> {
         let (value, _) = self.setting("log_destination")?;
         let can_be_read = ["stderr", "csvlog", "jsonlog"];
@@ -132,13 +130,13 @@ impl Evidence<'_> {
 }
 
 fn held(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
-    // A winner that has made its lock file and not yet filled it.
+    // Another server may have created its lock file and not yet written to it.
     for _ in 0..20 {
         match evidence.cluster.find().ok()? {
             Found::Running(other) if other.pid() != evidence.process.pid() => {
                 return Some(StartErrorKind::Held(other.pid()));
             }
-            Found::SingleUser(pid) | Found::OtherUsers { pid, .. } => {
+            Found::SingleUser(pid) | Found::Unknown { pid, .. } => {
                 return Some(StartErrorKind::Held(pid));
             }
             Found::Stale(stale) if stale.pid_file.is_none() => {
@@ -150,7 +148,7 @@ fn held(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
     None
 }
 
-/// A server of this very data directory, known by its socket where its `postmaster.pid` is gone.
+/// A server of this data directory that is known by its socket, without its `postmaster.pid`.
 fn own_server(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
     let Listening {
         socket_directories,
@@ -168,10 +166,10 @@ fn own_server(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
         .find(|kind| matches!(kind, StartErrorKind::Held(_)))
 }
 
-/// The server stops at the first directory that is missing, and says so. There may be more.
+/// The server reports only the first directory that is missing.
 fn incomplete(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
     let missing = parts::missing(evidence.cluster);
-    // Not `base`, which is in many words, and is looked for beforehand.
+    // Not `base`, which is part of many words, and is checked before the start.
     let is_said = |name: &String| name.contains('_') && evidence.log.contains(name.as_str());
     missing
         .iter()
@@ -179,7 +177,7 @@ fn incomplete(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
         .then_some(StartErrorKind::Incomplete(missing))
 }
 
-/// How much of a file is read that the server's account can make.
+/// How much of a file is read that the account of the server can write.
 const LONGEST_FILE: u64 = 1 << 20;
 
 fn recovery_target(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
@@ -207,7 +205,7 @@ fn recovery_target(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
         .map(|()| StartErrorKind::RecoveryTarget)
 }
 
-/// Before the address: processes of the earlier server may hold that as well.
+/// Before the address, which processes of the earlier server may hold too.
 fn memory_of_an_earlier_server(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
     let message = evidence.says(PRE_EXISTING)?;
     Some(StartErrorKind::SharedMemory(message.clone()))
@@ -224,17 +222,16 @@ fn configuration(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
         .args(["-c", "lc_messages=C", "-C", "port"])
         .run(evidence.options.timeout)
         .err()?;
-    // What it wrote counts, also where its status was not seen.
-    let said = String::from_utf8_lossy(&error.stderr);
-    // A program that cannot be loaded says nothing like that, and another reason is to be looked
-    // for.
+    // Its output counts even if its exit status is not known.
+    let said = String::from_utf8_lossy(error.stderr());
+    // A program that cannot be loaded reports something else, for which there is another reason.
     let is_verdict = !ConfigurationProblem::read_all(&said).is_empty()
         || ServerMessage::gravest(&ServerMessage::read_all(&said)).is_some();
     is_verdict
         .then(|| StartErrorKind::Configuration(ConfigurationProblem::read_all_or_whole(&said)))
 }
 
-/// A library is named by the message in every language. That check does not load them.
+/// The message names the library in every language. The server's check does not load libraries.
 fn libraries(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
     let (value, _) = evidence.setting(LIBRARIES)?;
     let names = pgconf_parse::split_directories(&value).unwrap_or_default();
@@ -245,60 +242,22 @@ fn libraries(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
         .then(|| evidence.problem(LIBRARIES, message))
 }
 
-/// `pg_hba.conf` and `pg_ident.conf` are not read by that check. The server's log names the file
-/// and the line in every language (`tokenize_auth_file` and `parse_hba_line` in
-/// src/backend/libpq/hba.c), in the context of the message or, in a language that is not known, in
-/// the line below it.
+/// The server's check of its configuration does not read `pg_hba.conf` and `pg_ident.conf`.
 fn access_rules(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
-    let messages = &evidence.messages;
-    let number = |text: &str, file: &Utf8Path| -> Option<u32> {
-        text.replace(file.as_str(), "")
-            .split(|c: char| !c.is_ascii_digit())
-            .find_map(|digits| digits.parse().ok())
-    };
-    for file in [evidence.cluster.hba_file(), evidence.cluster.ident_file()] {
-        let problem = |(n, message): (usize, &ServerMessage)| {
-            let (line, said) = match &message.context {
-                Some(context) if context.contains(file.as_str()) => {
-                    (number(context, &file), message)
-                }
-                _ if !message.message.contains(file.as_str()) => return None,
-                _ => match number(&message.message, &file) {
-                    Some(line) => (Some(line), messages.get(n.checked_sub(1)?)?),
-                    None => (None, message),
-                },
-            };
-            Some(ConfigurationProblem {
-                file: Some(file.clone()),
-                line,
-                message: said.message.clone(),
-                detail: said.detail.clone(),
-                hint: said.hint.clone(),
-            })
-        };
-        let (told, closing): (Vec<_>, Vec<_>) = messages
-            .iter()
-            .enumerate()
-            .filter_map(problem)
-            .partition(|problem| problem.line.is_some());
-        // The closing complaint about the whole file has no line.
-        let told = if told.is_empty() { closing } else { told };
-        if !told.is_empty() && file.exists() {
-            return Some(StartErrorKind::Configuration(told));
-        }
-    }
-    None
+    let files = [evidence.cluster.hba_file(), evidence.cluster.ident_file()];
+    let mut present = files.into_iter().filter(|file| file.exists());
+    present.find_map(|file| {
+        let problems = ConfigurationProblem::read_access_rules(&evidence.messages, &file);
+        (!problems.is_empty()).then_some(StartErrorKind::Configuration(problems))
+    })
 }
 
 fn missing_access_rules(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
     let file = evidence.cluster.hba_file();
     let name = file.file_name()?;
     (!file.exists() && evidence.log.contains(name)).then(|| {
-        StartErrorKind::Configuration(vec![ConfigurationProblem {
-            file: Some(file.clone()),
-            message: MISSING_FILE.to_owned(),
-            ..ConfigurationProblem::default()
-        }])
+        let problem = ConfigurationProblem::new(MISSING_FILE);
+        StartErrorKind::Configuration(vec![problem.at(Some(file.clone()), None)])
     })
 }
 
@@ -312,7 +271,7 @@ fn socket_group(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
     }
     let quoted = format!("\"{group}\"");
     let sockets = &evidence.listening.socket_directories;
-    // That the address is in use was looked for before.
+    // An address that is in use was checked before.
     let names_socket = |message: &ServerMessage, directory: &Utf8PathBuf| {
         SocketPath::new(directory, evidence.listening.port).is_ok_and(|socket| {
             message
@@ -327,7 +286,7 @@ fn socket_group(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
     Some(evidence.problem(SETTING, message))
 }
 
-/// Tries what the server tried, with the same socket options.
+/// Tries the addresses of the server, with the same socket options.
 fn address(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
     let listening = &evidence.listening;
     let port = listening.port;
@@ -335,12 +294,12 @@ fn address(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
         let Ok(socket) = SocketPath::new(directory, port) else {
             continue;
         };
-        // Our own server has gone, and has taken its lock files with it.
+        // The server has exited and removed its own lock files.
         let lock = socket.read_lock().ok().flatten();
         if let Some(kind) = holder_of_socket(evidence.cluster, &socket, lock.as_ref()) {
             return Some(kind);
         }
-        // What the server says of its lock file names the file in every language.
+        // A message about the lock file names the file in every language.
         if evidence.log.contains(socket.lock_file().as_str()) {
             return Some(match lock {
                 Some(lock) => StartErrorKind::StaleSocketLock {
@@ -362,8 +321,8 @@ fn address(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
     tcp_address(evidence)
 }
 
-/// The living server of a socket; also one of this very data directory, which is not found by its
-/// `postmaster.pid`.
+/// The running server of a socket, even if it serves this data directory and its `postmaster.pid`
+/// is lost.
 fn holder_of_socket(
     cluster: &Cluster,
     socket: &SocketPath,
@@ -384,7 +343,7 @@ fn holder_of_socket(
         .and_then(|directory| Postmaster::find(directory).ok());
     let pid = match found {
         Some(Found::Running(server)) => Some(server.pid()),
-        Some(Found::OtherUsers { pid, .. }) => Some(pid),
+        Some(Found::Unknown { pid, .. }) => Some(pid),
         _ if is_served(socket.clone()) => lock.map(|lock| lock.pid),
         _ => return None,
     };
@@ -427,7 +386,7 @@ fn tcp_address(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
     None
 }
 
-/// Whether somebody listens there, be it a PostgreSQL server or not.
+/// Returns whether any process listens on the socket, a PostgreSQL server or another one.
 pub(super) fn is_served(socket: SocketPath) -> bool {
     use io::ErrorKind::{ConnectionRefused, NotFound, PermissionDenied};
     match pg_proc::ping(&Endpoint::unix(socket), ADDRESS_PATIENCE) {
@@ -438,13 +397,14 @@ pub(super) fn is_served(socket: SocketPath) -> bool {
     }
 }
 
-/// How long somebody who listens may take to answer, or not.
+/// How long a process that listens may take to answer.
 const ADDRESS_PATIENCE: Duration = Duration::from_secs(1);
 
-/// What the C library says where a disk, a limit of shared memory, or `/dev/shm` is full.
+/// The words of the C library for a full disk, a reached limit of shared memory, or a full
+/// `/dev/shm`.
 const NO_SPACE: &str = "No space left on device";
 
-/// What was written last may have been removed again: then there is room, but not enough.
+/// The server may have removed what it wrote last: then there is some space, but not enough.
 fn full_disk(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
     let data = evidence.cluster.data_directory().to_owned();
     let wal = data.join("pg_wal");
@@ -459,10 +419,10 @@ fn full_disk(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
     }
 }
 
-/// Of a cluster that was not made with another size.
+/// The default size.
 const WAL_SEGMENT: u64 = 16 << 20;
 
-/// The failed system calls stand in the server's DETAIL in every language.
+/// The DETAIL of the server names the failed system call in every language.
 fn shared_memory(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
     const SIGNS: [&str; 6] = [
         "shmget(",
@@ -477,7 +437,7 @@ fn shared_memory(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
     Some(StartErrorKind::SharedMemory(message.clone()))
 }
 
-/// After shared memory, of which the system says the same.
+/// After shared memory, for which the system has the same words.
 fn no_space(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
     evidence.says(NO_SPACE)?;
     let data = evidence.cluster.data_directory().to_owned();
@@ -505,8 +465,8 @@ fn recovery(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
         .state;
     let recovering = match state {
         ControlState::CrashRecovery | ControlState::ArchiveRecovery => true,
-        // Recovery was due, and the startup process came to an end before it had begun. Its number
-        // is given in every language.
+        // Recovery was due, and the startup process exited before it began. The message gives its
+        // process ID in every language.
         ControlState::InProduction | ControlState::ShuttingDown => evidence.log.contains("(PID "),
         _ => false,
     };

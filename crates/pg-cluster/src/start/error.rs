@@ -1,4 +1,4 @@
-//! Why a server did not start.
+//! The error of a start.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,18 +9,17 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 use pg_install::{MajorVersion, MissingProgramError, Version};
 use pg_proc::{
-    AccountError, FindError, MAX_SOCKET_PATH, Pid, ServerMessage, Severity, SpawnError, WaitError,
-    WaitErrorKind,
+    AccountError, ConfigurationProblem, FindError, MAX_SOCKET_PATH, Pid, ServerMessage, Severity,
+    SpawnError, WaitError, WaitErrorKind,
 };
 
-use crate::ConfigurationProblem;
-use crate::configuration_problem::hints;
+use crate::control_error::ControlError;
 use crate::parts;
 
 /// A server did not start.
 ///
-/// Its [`Debug`](fmt::Debug) shows the last lines of the log as they are, for those who `unwrap` it
-/// in a test.
+/// Its [`Debug`](fmt::Debug) output, which `unwrap` prints in a test, ends with the last lines of
+/// the log.
 #[derive(thiserror::Error)]
 #[error("failed to start the server of {data_directory}")]
 pub struct StartError {
@@ -28,44 +27,44 @@ pub struct StartError {
     #[source]
     kind: StartErrorKind,
     log: String,
-    /// Where the server's messages go, if they do not go where they could be read.
+    /// The destination of the server's messages, if they cannot be read.
     log_destination: Option<String>,
 }
 
-/// Why a server did not start.
+/// The reason of a [`StartError`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartErrorKind {
     /// The directory is not a data directory.
-    #[error("the directory is not initialised")]
+    #[error("the directory is not initialized")]
     NotInitialized,
     /// Parts of the data directory are missing: files, directories, and the configuration file.
     #[error("the data directory lacks {}", .0.join(", "))]
     Incomplete(Vec<String>),
-    /// The account that the server is to run as cannot be taken on.
+    /// The server cannot be run as the account of the cluster.
     #[error("the server cannot be run as another account")]
     Account(#[source] AccountError),
-    /// Another thread of this program has been starting the server all the time.
+    /// Another thread of this program was starting the server for the whole time.
     #[error("another thread was starting the server for {0:.1?}")]
     Busy(Duration),
     /// The server is running and stopped by a signal (SIGSTOP), or by a debugger.
     #[error("server process {0} is stopped by a signal")]
     Suspended(Pid),
-    /// The data directory is of another major version than the installation.
-    #[error("the data directory is of PostgreSQL {data}, the server is {server}")]
+    /// The data directory and the installation have different major versions.
+    #[error("the data directory has version {data} of PostgreSQL, and the server has {server}")]
     MajorVersion {
         /// By `PG_VERSION`.
         data: MajorVersion,
         /// The installation's version.
         server: Version,
     },
-    /// The server refuses a data directory that others than its owner can write to, or that belongs
-    /// to somebody else.
+    /// The server refuses a data directory to which others than its owner have access, or that
+    /// belongs to another account.
     #[error("the server refuses {path}, whose owner is user {owner} and whose mode is {mode:04o}")]
     Permissions {
         /// The directory.
         path: Utf8PathBuf,
-        /// The user id of its owner.
+        /// The user ID of its owner.
         owner: u32,
         /// Its permission bits.
         mode: u32,
@@ -75,7 +74,7 @@ pub enum StartErrorKind {
     Unusable {
         /// The path.
         path: Utf8PathBuf,
-        /// What the system says.
+        /// The error of the system.
         #[source]
         cause: io::Error,
     },
@@ -84,15 +83,18 @@ pub enum StartErrorKind {
     SocketDirectory {
         /// The directory.
         path: Utf8PathBuf,
-        /// What the system says.
+        /// The error of the system.
         #[source]
         cause: io::Error,
     },
     /// A setting for this start has a name that no setting can have.
-    #[error("`{0}` is no name of a setting")]
+    #[error("`{0}` is not the name of a setting")]
     SettingName(String),
     /// The path of the Unix socket is longer than the system allows.
-    #[error("the socket path {path} has {} bytes, more than {MAX_SOCKET_PATH}", .path.as_str().len())]
+    #[error(
+        "the socket path {path} has {} bytes, more than {MAX_SOCKET_PATH}",
+        .path.as_str().len()
+    )]
     SocketPathTooLong {
         /// Directory and file.
         path: Utf8PathBuf,
@@ -104,13 +106,13 @@ pub enum StartErrorKind {
     /// A server runs in the data directory, whose lock file was removed or replaced.
     #[error("server process {0} serves the data directory without its lock file")]
     LockFileLost(Pid),
-    /// Somebody else listens on that address, a TCP address with port or the path of a Unix socket.
     /// Another process listens on that address.
     #[error("the address {0} is in use")]
     AddressInUse(TakenAddress),
     /// The lock file of a socket names a process that is not the server of that socket.
     #[error(
-        "the lock file {path} was left by a server that is gone, and process {pid} has its PID now"
+        "the lock file {path} was left by a server that has exited, and process {pid} has its PID \
+         now"
     )]
     StaleSocketLock {
         /// The lock file.
@@ -118,47 +120,50 @@ pub enum StartErrorKind {
         /// The process that the lock file names.
         pid: Pid,
     },
-    /// A name in `listen_addresses` has no address.
+    /// A host name in `listen_addresses` cannot be resolved.
     #[error("the host name `{host}` in listen_addresses cannot be resolved")]
     Unresolved {
         /// The name.
         host: String,
-        /// What the resolver says.
+        /// The error of the resolver.
         #[source]
         cause: io::Error,
     },
     /// The server does not accept its configuration.
-    #[error("the server rejects its configuration: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    #[error("the server rejects its configuration: {}", list(.0))]
     Configuration(Vec<ConfigurationProblem>),
-    /// The system gave no shared memory, or that of an earlier server is still in use.
-    #[error("shared memory could not be had: {0}")]
+    /// Shared memory could not be allocated, or that of an earlier server is still in use.
+    #[error("shared memory cannot be used: {0}")]
     SharedMemory(ServerMessage),
     /// A file system is full.
     #[error("no space is left on the file system of {0}")]
     DiskFull(Utf8PathBuf),
-    /// The server died while it recovered from a crash.
+    /// The server failed to recover from a crash.
     #[error("recovery failed: {0}")]
     Recovery(ServerMessage),
     /// Recovery reached its target, and `recovery_target_action` is `shutdown`.
     #[error("the server reached its recovery target and shut down, as recovery_target_action says")]
     RecoveryTarget,
-    /// The server ended for a reason that only its log tells, if anything does.
+    /// The server exited for another reason.
     #[error(
-        "the server ended{}: {}",
+        "the server exited{}: {}",
         .status.map(|status| format!(" with {status}")).unwrap_or_default(),
         .message.as_ref().map_or("it wrote nothing to its log".to_owned(), ToString::to_string)
     )]
     Ended {
-        /// Its exit status, if it was seen.
+        /// Its exit status, if it is known.
         status: Option<ExitStatus>,
-        /// The gravest message in its log, or the last one; none if there is none.
+        /// The gravest message in its log, or the last one; none if the log is empty.
         message: Option<ServerMessage>,
     },
-    /// There is no server to wait for.
-    #[error("there is no server")]
+    /// The server that runs could not be stopped for a [restart](crate::Cluster::restart).
+    #[error("the running server did not stop")]
+    Stop(#[source] ControlError),
+    /// No server is running that could be waited for.
+    #[error("no server is running")]
     NotRunning,
-    /// It did not become ready in time, or ended while it was waited for.
-    #[error("it did not become ready")]
+    /// The server did not become ready in time, or exited.
+    #[error("the server did not become ready")]
     Wait(#[source] WaitError),
     /// The installation has no `postgres`.
     #[error("the installation is incomplete")]
@@ -166,8 +171,8 @@ pub enum StartErrorKind {
     /// The program could not be executed.
     #[error("the program could not be run")]
     Spawn(#[source] SpawnError),
-    /// It cannot be found out whether there is a server.
-    #[error("the state of the data directory cannot be found out")]
+    /// It cannot be determined whether a server is running.
+    #[error("the state of the data directory cannot be determined")]
     Find(#[source] FindError),
 }
 
@@ -197,24 +202,26 @@ impl StartError {
         &self.data_directory
     }
 
-    /// Why the server did not start.
+    /// The reason.
     pub fn kind(&self) -> &StartErrorKind {
         &self.kind
     }
 
-    /// The end of what the server wrote to its log since this start, through its
-    /// `logging_collector` too. Empty if it wrote nothing or nobody can read it.
+    /// The end of the log since this start, including what the `logging_collector` has written.
+    /// Empty if the server wrote nothing or its log cannot be read.
     pub fn log(&self) -> &str {
         &self.log
     }
 
-    /// Whether the server only took too long.
+    /// Returns whether the server took too long to become ready.
     pub fn is_timeout(&self) -> bool {
-        matches!(&self.kind, StartErrorKind::Wait(error) if matches!(error.kind, WaitErrorKind::TimedOut(_)))
+        let StartErrorKind::Wait(error) = &self.kind else {
+            return false;
+        };
+        matches!(error.kind(), WaitErrorKind::TimedOut(_))
     }
 
-    /// What may help, where something is known: advice of this library, and the server's own
-    /// `HINT`.
+    /// Advice, if there is any: that of this library, and the server's own `HINT`.
     pub fn hint(&self) -> Option<Cow<'_, str>> {
         match (self.advice(), self.server_hint()) {
             (Some(advice), Some(hint)) => Some(format!("{advice}; the server says: {hint}").into()),
@@ -225,7 +232,9 @@ impl StartError {
 
     fn server_hint(&self) -> Option<Cow<'_, str>> {
         let message = match &self.kind {
-            StartErrorKind::Configuration(problems) => return hints(problems).map(Cow::Owned),
+            StartErrorKind::Configuration(problems) => {
+                return ConfigurationProblem::hints(problems).map(Cow::Owned);
+            }
             StartErrorKind::SharedMemory(message) | StartErrorKind::Recovery(message) => message,
             StartErrorKind::Ended { message, .. } => message.as_ref()?,
             _ => return None,
@@ -237,28 +246,33 @@ impl StartError {
         let hint = match &self.kind {
             StartErrorKind::Incomplete(missing) => parts::advice(missing),
             StartErrorKind::Account(error) => return error.hint(),
-            StartErrorKind::Busy(_) => "`StartOptions::timeout` limits this wait too",
+            StartErrorKind::Busy(_) => "`StartOptions::timeout` limits this wait",
             StartErrorKind::Suspended(_) => {
-                "SIGCONT lets it go on (`kill -CONT`, `docker unpause`); `Cluster::kill` ends it"
+                "SIGCONT resumes the process (`kill -CONT`, `docker unpause`); `Cluster::kill` kills \
+                 it"
             }
             StartErrorKind::StaleSocketLock { path, .. } => {
                 let socket = path.as_str().trim_end_matches(".lock");
                 return Some(format!("remove {socket} and {path}").into());
             }
             StartErrorKind::Unresolved { .. } => {
-                "add the name to `/etc/hosts`, or give `StartOptions::listen_addresses` a numeric address such as 127.0.0.1"
+                "add the name to `/etc/hosts`, or give `StartOptions::listen_addresses` a numeric \
+                 address such as 127.0.0.1"
             }
             StartErrorKind::RecoveryTarget => {
-                "`recovery_target_action = 'promote'` or `'pause'` keeps the server running; to go on without recovery remove \
-                 `recovery.signal` (`recovery.conf` up to PostgreSQL 11)"
+                "`recovery_target_action = 'promote'` or `'pause'` keeps the server running; to \
+                 start without recovery, remove `recovery.signal` (`recovery.conf` up to \
+                 PostgreSQL 11)"
             }
             StartErrorKind::Configuration(problems) => return configuration_advice(problems),
             StartErrorKind::SharedMemory(message) if message.contains("/PostgreSQL.") => {
-                "`/dev/shm` is too small (`docker run --shm-size`), or use `dynamic_shared_memory_type = mmap`"
+                "make `/dev/shm` larger (`docker run --shm-size`), or use \
+                 `dynamic_shared_memory_type = mmap`"
             }
             StartErrorKind::SharedMemory(message) if message.contains("shmget(") => {
-                "the System V limits are used up, not a disk: `ipcs -m` lists segments, `ipcrm` removes those of processes that are \
-                 gone, `sysctl kernel.shmmni kernel.shmall` shows the limits"
+                "the System V limits are reached, and no disk is full: `ipcs -m` lists segments, \
+                 `ipcrm` removes those of processes that have exited, `sysctl kernel.shmmni \
+                 kernel.shmall` shows the limits"
             }
             StartErrorKind::Ended { message, .. }
                 if self.log_destination.is_some() && !message.as_ref().is_some_and(is_grave) =>
@@ -266,40 +280,44 @@ impl StartError {
                 let destination = self.log_destination.as_deref().unwrap_or_default();
                 return Some(format!("the server's messages go to {destination}").into());
             }
-            StartErrorKind::NotInitialized => "`Cluster::init` makes a data directory",
+            StartErrorKind::NotInitialized => "`Cluster::init` creates a data directory",
             StartErrorKind::MajorVersion { data, .. } => {
                 return Some(
                     format!("use an installation of PostgreSQL {data}, or pg_upgrade").into(),
                 );
             }
             StartErrorKind::Permissions { .. } => {
-                "the directory has to belong to the account that the server runs as, with mode 0700 or 0750; a file system without owners \
-                 and modes (vfat, drvfs, CIFS) has to be mounted with them (`uid=`, `umask=077`)"
+                "the directory has to belong to the account that the server runs as, with mode \
+                 0700 or 0750; mount a file system without owners and modes (vfat, drvfs, CIFS) \
+                 with `uid=` and `umask=077`"
             }
             StartErrorKind::Unusable { .. } => {
-                "under root the server runs as another account, which has to be able to enter every directory on the way: see \
-                 `Cluster::account`"
+                "under root the server runs as another account, which needs access to every \
+                 directory of the path: see `Cluster::account`"
             }
             StartErrorKind::SocketDirectory { .. } => {
-                "`StartOptions::socket_directory` takes another place for the socket; what the server takes by itself is often open \
-                 only to a distribution's own account"
+                "choose another one with `StartOptions::socket_directory`; often only the account \
+                 of a distribution may use the default of the server"
             }
             StartErrorKind::SocketPathTooLong { .. } => {
-                "`StartOptions::socket_directory` takes a shorter one, such as a directory in /tmp"
+                "choose a shorter one with `StartOptions::socket_directory`, such as a directory in \
+                 /tmp"
             }
             StartErrorKind::LockFileLost(_) => {
-                "`Cluster::stop_and_wait` stops it; a server that has lost its lock file takes no new start beside it, and shuts \
-                 down by itself within a minute"
+                "`Cluster::stop` stops it; a server that has lost its lock file shuts down by \
+                 itself within a minute"
             }
             StartErrorKind::AddressInUse(_) => {
-                "`StartOptions::port` takes another port; without `listen_addresses` only the Unix socket is used"
+                "choose another port with `StartOptions::port`, or use only a Unix socket with \
+                 `StartOptions::socket_only`"
             }
             StartErrorKind::SharedMemory(message) if message.contains(PRE_EXISTING) => {
-                "`Cluster::kill` ends what a server that was killed has left"
+                "`Cluster::kill` kills the child processes left behind by a crashed postmaster"
             }
             StartErrorKind::Wait(_) if self.is_timeout() => {
-                "`StartOptions::timeout` gives it more time"
+                "`StartOptions::timeout` gives the server more time"
             }
+            StartErrorKind::Stop(error) => return error.hint(),
             StartErrorKind::MissingProgram(error) => return error.hint(),
             StartErrorKind::Spawn(error) => return error.hint(),
             _ => return None,
@@ -308,9 +326,15 @@ impl StartError {
     }
 }
 
-/// What a server says of shared memory that processes of an earlier one still use
+/// The server's words for shared memory that processes of an earlier server still use
 /// (`CreateLockFile` and `CreateSharedMemoryAndSemaphores`).
 pub(crate) const PRE_EXISTING: &str = "pre-existing shared memory block";
+
+/// All problems on one line.
+pub(crate) fn list(problems: &[ConfigurationProblem]) -> String {
+    let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    texts.join("; ")
+}
 
 fn is_grave(message: &ServerMessage) -> bool {
     message.severity >= Some(Severity::Error)
@@ -322,30 +346,32 @@ fn configuration_advice(problems: &[ConfigurationProblem]) -> Option<Cow<'static
             .iter()
             .any(|problem| problem.message.contains(words))
     };
-    if says(LIBRARIES) {
-        Some("install the package with the library for this major version, or take it out of the list".into())
+    let advice = if says(LIBRARIES) {
+        "install the package with the library for this major version, or remove it from the list"
     } else if says("unix_socket_group") {
-        Some("the group has to exist, and the server's account has to be one of its members".into())
+        "the group has to exist, and the account of the server has to be a member"
     } else if says("stats_temp_directory") {
-        Some("make the directory for the server's account, or take the setting out: its default is in the data directory".into())
+        "create the directory for the account of the server, or remove the setting: its default is \
+         in the data directory"
     } else if (says("\"TimeZone\"") || says("\"log_timezone\"") || says("time zone"))
         && !Utf8Path::new("/usr/share/zoneinfo/UTC").exists()
     {
-        Some("this machine has no time zone database: install the package `tzdata`".into())
+        "this machine has no time zone database: install the package `tzdata`"
     } else if problems.iter().any(is_missing_file) {
-        Some("restore the file; `initdb` makes one in every data directory".into())
+        "restore the file; `initdb` creates one in every data directory"
     } else {
-        None
-    }
+        return None;
+    };
+    Some(advice.into())
 }
 
 fn is_missing_file(problem: &ConfigurationProblem) -> bool {
     problem.message == MISSING_FILE
 }
 
-/// The setting of the libraries that a server loads at its start.
+/// The setting that lists the libraries that a server loads at its start.
 pub(crate) const LIBRARIES: &str = "shared_preload_libraries";
-/// What is said of `pg_hba.conf` where there is none.
+/// The problem of a missing `pg_hba.conf`.
 pub(crate) const MISSING_FILE: &str = "the file is missing";
 
 /// An address at which another process listens.
@@ -354,10 +380,9 @@ pub(crate) const MISSING_FILE: &str = "the file is missing";
 pub struct TakenAddress {
     /// A TCP address with port, or the path of a Unix socket.
     pub address: String,
-    /// The process, where the lock file of the socket names it, or where its descriptors can be
-    /// looked at.
+    /// The process, if the lock file of the socket names it or its descriptors can be read.
     pub pid: Option<Pid>,
-    /// The data directory of the server that listens, where it is known.
+    /// The data directory of the server that listens, if it is known.
     pub data_directory: Option<Utf8PathBuf>,
 }
 

@@ -11,31 +11,31 @@ use std::time::{Duration, Instant};
 
 use pg_install::Program;
 use pg_proc::{
-    Deadline, Found, Log, Orphans, Ownership, Pid, Postmaster, Server, ServerOptions, SocketPath,
-    SpawnErrorKind, Status, WaitErrorKind,
+    CollectedLog, Deadline, Found, Log, Orphans, Ownership, Pid, Postmaster, Server, ServerOptions,
+    Signal, SocketPath, SpawnErrorKind, Status, StopPlan, WaitErrorKind,
 };
 
+pub(crate) use self::error::list;
 pub use self::error::{StartError, StartErrorKind, TakenAddress};
 pub use self::options::{StartOptions, StartWait};
 pub(crate) use self::turn::{Taken, Turn};
+use crate::Cluster;
 use crate::cluster::OwnServer;
 use crate::listening::Listening;
-use crate::log_file::{CollectedLog, TAIL, tail_of};
 use crate::state::Occupant;
-use crate::{Cluster, Escalation, StopMode};
 
-/// What [`Cluster::start`] did.
+/// The outcome of [`Cluster::start`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Started {
-    /// It started this server.
+    /// The server with this process ID was started.
     Now(Pid),
-    /// Nothing: this server was running already, with whatever settings it has.
+    /// The server with this process ID was running already, with its own settings.
     AlreadyRunning(Pid),
 }
 
 impl Started {
-    /// The process number of the server.
+    /// The process ID of the server.
     pub fn pid(self) -> Pid {
         match self {
             Self::Now(pid) | Self::AlreadyRunning(pid) => pid,
@@ -43,40 +43,42 @@ impl Started {
     }
 }
 
-/// How long a start waits for the children of a server that was killed.
+/// How much of a log is kept in memory, or read, by default.
+pub(crate) const TAIL: usize = 64 << 10;
+/// How long a start waits for child processes left behind by a crashed postmaster.
 const ORPHAN_PATIENCE: Duration = Duration::from_secs(10);
-/// The log of a detached server in its data directory, where the caller does not say.
+/// The log of a detached server in its data directory, by default.
 const LOG_FILE: &str = "server.log";
 
 impl Cluster {
-    /// Starts the server, and waits until it is ready unless the options say otherwise. If there is
-    /// a server already, whoever started it, nothing is started. One that is shutting down is
-    /// waited for, and followed by a new one.
+    /// Starts the server, and waits until it is ready unless the options say otherwise. If a server
+    /// is running already, whichever process started it, no other is started. If it is shutting
+    /// down, this waits until it has exited, and starts a new one.
     ///
-    /// What can be known beforehand is checked beforehand: that the directory is a cluster of this
-    /// major version which the account may use, and that the socket's path is not too long.
+    /// Before the start this checks that the directory is a cluster of the installation's major
+    /// version, that the account may use it, and that the path of the socket is not too long.
     ///
     /// # Errors
     ///
-    /// [`StartError`] with the reason as far as it can be told, and the log of this start. No
-    /// server of this start is left then: one that does not become ready in time is stopped. One
-    /// that was running before, and does not become ready, is left alone.
+    /// [`StartError`] with the reason as far as it can be determined, and the log of this start. A
+    /// server of this start that does not become ready in time is stopped. A server that was
+    /// running before and does not become ready is left alone.
     ///
     /// # Races
     ///
-    /// If several start the same cluster at once, one succeeds, and the others are told that it
-    /// [holds the directory](StartErrorKind::Held) or that it [was running already](Started::AlreadyRunning).
+    /// If several processes start the same cluster at the same time, one succeeds. The others fail
+    /// with [`StartErrorKind::Held`] or return [`Started::AlreadyRunning`].
     ///
     /// # Cleanup
     ///
-    /// See [`Cluster`] for what becomes of the server when its owner ends.
+    /// See [`Cluster`] for what happens to the server when its owner exits.
     pub fn start(&self, options: &StartOptions) -> Result<Started, StartError> {
         let failed = |kind| StartError::new(self.data_directory(), kind);
         let begun = Instant::now();
         let Some(_alone) = self.lock_starting(options.timeout) else {
             return Err(failed(StartErrorKind::Busy(options.timeout)));
         };
-        // What another thread has taken of the time is gone.
+        // The wait for another thread counts.
         let left = options.timeout.saturating_sub(begun.elapsed());
         let deadline = || Deadline::after(left).while_recovering(options.recovery_patience);
         match self
@@ -98,21 +100,21 @@ impl Cluster {
                     };
                     match ready {
                         Ok(()) => return Ok(Started::AlreadyRunning(postmaster.pid())),
-                        // It had been told to stop, and had not begun to.
-                        Err(error) if matches!(error.kind, WaitErrorKind::Ended(_)) => {}
+                        // It had been signalled, and had not begun to shut down.
+                        Err(error) if matches!(error.kind(), WaitErrorKind::Exited(_)) => {}
                         Err(error) => return Err(wait(error)),
                     }
                 }
                 postmaster.wait_gone(deadline()).map_err(wait)?;
             }
-            Occupant::SingleUser(pid) | Occupant::OtherUsers(pid) => {
+            Occupant::SingleUser(pid) | Occupant::Unknown(pid) => {
                 return Err(failed(StartErrorKind::Held(pid)));
             }
             Occupant::Nobody => {}
         }
         let listening = preconditions::check(self, options).map_err(failed)?;
-        // Children of a killed server hold its shared memory until they notice. If they do not, the
-        // server will say so.
+        // Child processes left behind by a crashed postmaster hold its shared memory until they
+        // notice. If they do not, the server reports it.
         if let Ok(orphans) = Orphans::find(self.data_directory()) {
             let _ = orphans.wait_gone(left.min(ORPHAN_PATIENCE));
         }
@@ -126,21 +128,21 @@ impl Cluster {
         if options.wait == StartWait::Ready {
             let waited = self.wait_for(&server, deadline());
             if waited.is_err() {
-                give_up(&server.process);
+                let _ = self.carry_out(&give_up(), server.process.postmaster());
             }
             waited?;
         }
         Ok(Started::Now(pid))
     }
 
-    /// Waits until the server, whoever started it, accepts connections, or is a
-    /// [standby](crate::State::Standby) that never will.
+    /// Waits until the server, whichever process started it, accepts connections, or is a
+    /// [standby](crate::State::Standby) that accepts none.
     ///
     /// # Errors
     ///
-    /// At once if there is no server, or somebody else holds the directory; as soon as it ends
-    /// while it is waited for, with the reason as far as it can be told, also if it had ended
-    /// before; a timeout, which leaves the server alone. The time that recovery takes is counted.
+    /// If the wait times out, which leaves the server alone; the time of recovery counts. Fails at
+    /// once if no server is running or a process that is not a postmaster holds the directory, and
+    /// as soon as the server exits, with the reason as far as it can be determined.
     pub fn wait_until_started(&self, timeout: Duration) -> Result<(), StartError> {
         let deadline = Deadline::after(timeout);
         let failed = |kind| StartError::new(self.data_directory(), kind);
@@ -161,7 +163,7 @@ impl Cluster {
                 .wait_ready(deadline)
                 .map(|_| ())
                 .map_err(|error| failed(StartErrorKind::Wait(error))),
-            Occupant::SingleUser(pid) | Occupant::OtherUsers(pid) => {
+            Occupant::SingleUser(pid) | Occupant::Unknown(pid) => {
                 Err(failed(StartErrorKind::Held(pid)))
             }
             Occupant::Nobody => {
@@ -174,33 +176,37 @@ impl Cluster {
         }
     }
 
-    /// The exit status of the server that this object has started last; none while it runs, and
-    /// none if this object started none.
+    /// The exit status of the server that this object has started last; none while it runs, or if
+    /// this object has not started a server.
     pub fn exit_status(&self) -> Option<std::process::ExitStatus> {
         let server = self.server()?;
         if !server.process.postmaster().is_alive() {
-            // Its end is seen a moment before its status.
+            // The status is known a moment after the exit.
             let _ = server.process.wait_gone(Duration::from_secs(1));
         }
         server.process.exit_status()
     }
 
-    /// The end of the server's log, at most 64 KiB: of what the server that this object has started
-    /// last has written, through its `logging_collector` too, or, if it has started none, of
-    /// `server.log` in the data directory, where
-    /// [detached](Ownership::Detached) servers write. None if there is no such log, or it goes where it cannot be read.
+    /// At most 64 KiB from the end of the log of the server that this object has started last,
+    /// including what its `logging_collector` has written. If this object has not started a server,
+    /// the end of `server.log` in the data directory, the log of a [detached](Ownership::Detached)
+    /// server. None if the log does not exist or cannot be read.
     pub fn log_tail(&self) -> Option<String> {
         match self.server() {
             Some(server) => server.log_tail(),
-            None => tail_of(&self.data_directory().join(LOG_FILE)),
+            None => {
+                let path = self.data_directory().join(LOG_FILE);
+                let bytes = pg_proc::read_log_tail(&path, self.data_directory(), TAIL).ok()?;
+                Some(String::from_utf8_lossy(&bytes).into_owned())
+            }
         }
     }
 
-    /// Waits for a server of ours, and says why it has not started.
+    /// Waits for a server of this object, and returns the reason if it does not start.
     fn wait_for(&self, server: &OwnServer, deadline: Deadline) -> Result<(), StartError> {
         match server.process.wait_ready(deadline) {
             Ok(_) => Ok(()),
-            Err(error) if matches!(error.kind, WaitErrorKind::Ended(_)) => {
+            Err(error) if matches!(error.kind(), WaitErrorKind::Exited(_)) => {
                 Err(diagnosis::of_end(self, server))
             }
             Err(error) => Err(
@@ -219,7 +225,7 @@ impl Cluster {
         let command = self
             .command(Program::Postgres)
             .map_err(StartErrorKind::MissingProgram)?
-            // What the server takes relative paths against.
+            // The server resolves relative paths against it.
             .current_dir(self.data_directory())
             .args(self.server_arguments(options))
             .envs(
@@ -247,9 +253,9 @@ impl Cluster {
         }
         command
             .spawn_server(&server_options)
-            .map_err(|error| match error.kind {
+            .map_err(|error| match error.kind() {
                 SpawnErrorKind::Running(pid) | SpawnErrorKind::Held(pid) => {
-                    StartErrorKind::Held(pid)
+                    StartErrorKind::Held(*pid)
                 }
                 _ => StartErrorKind::Spawn(error),
             })
@@ -263,8 +269,8 @@ impl Cluster {
         };
         if let Some(path) = self.given_config_file() {
             setting("config_file", path.as_str());
-            // A relative `data_directory` in that file would be taken against wherever the server
-            // is started.
+            // A relative `data_directory` in that file would be resolved against the directory in
+            // which the server is started.
             setting("data_directory", self.data_directory().as_str());
         }
         for (name, value) in &options.settings {
@@ -274,8 +280,8 @@ impl Cluster {
     }
 }
 
-/// A process that the lock file of a socket names, which is not the server that left it: that
-/// server's data directory is held by nobody, and nobody listens.
+/// A process that the lock file of a socket names and that did not write it: no process holds the
+/// data directory of the server that did, and no process listens.
 fn bystander_of_socket(listening: &Listening) -> Option<Pid> {
     let mut sockets = listening
         .socket_directories
@@ -294,16 +300,9 @@ fn is_stopping(postmaster: &Postmaster) -> bool {
     postmaster.status().ok().flatten() == Some(Status::Stopping)
 }
 
-/// A server that could not be waited for must not go on behind the caller's back.
-fn give_up(server: &Server) {
-    let plan = Escalation::new(StopMode::Fast, Duration::from_secs(2))
-        .then(StopMode::Immediate, Duration::from_secs(2))
-        .then(StopMode::Kill, Duration::from_secs(2));
-    for &(mode, patience) in plan.steps() {
-        if server.exit_status().is_some() {
-            return;
-        }
-        let _ = server.send(mode.signal());
-        let _ = server.wait_gone(patience);
-    }
+/// The plan for a server that does not become ready: it must not go on running after the error.
+fn give_up() -> StopPlan {
+    StopPlan::new(Signal::Fast, Duration::from_secs(2))
+        .then(Signal::Immediate, Duration::from_secs(2))
+        .then(Signal::Kill, Duration::from_secs(2))
 }

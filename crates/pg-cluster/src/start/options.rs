@@ -1,4 +1,4 @@
-//! How a server is to be started.
+//! The options of a start.
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -6,11 +6,11 @@ use std::time::Duration;
 use camino::Utf8PathBuf;
 use pg_proc::{Log, Ownership, Tenancy};
 
-use crate::command_line;
-
-/// How a server is to be started. The default is a server with the settings of its configuration
-/// files, bound to this process, with the end of its log kept in memory, and waited for until it is
-/// ready, for a minute.
+/// The options of a start. By default the server has the settings of its configuration files and is
+/// bound to this process, the end of its log is kept in memory, and [`Cluster::start`] waits up to
+/// a minute until it is ready.
+///
+/// [`Cluster::start`]: crate::Cluster::start
 ///
 /// ```
 /// use pg_cluster::{Log, Ownership, StartOptions};
@@ -33,20 +33,20 @@ pub struct StartOptions {
     pub(crate) tenancy: Option<Tenancy>,
 }
 
-/// When [`Cluster::start`](crate::Cluster::start) returns.
+/// The moment at which [`Cluster::start`](crate::Cluster::start) returns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StartWait {
-    /// When the server accepts connections (or is a standby that never will).
+    /// When the server accepts connections, or is a standby that accepts none.
     #[default]
     Ready,
-    /// When the program runs; [`Cluster::wait_until_started`](crate::Cluster::wait_until_started)
-    /// can follow.
+    /// When the program has been executed;
+    /// [`Cluster::wait_until_started`](crate::Cluster::wait_until_started) can follow.
     Spawned,
 }
 
 impl StartOptions {
-    /// The defaults described at the type.
+    /// The defaults, as described above.
     pub fn new() -> Self {
         Self {
             settings: Vec::new(),
@@ -60,26 +60,24 @@ impl StartOptions {
         }
     }
 
-    /// A setting for this start, which wins over all configuration files. The value is passed as
-    /// one argument: no quoting is needed and no shell sees it.
+    /// A setting for this start, which overrides all configuration files. A dash in the name stands
+    /// for an underscore, as on the server's command line (`ParseLongOption`). The value is passed
+    /// as one argument, without a shell, and needs no quotes.
     #[must_use]
     pub fn setting(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.settings.push((name.into(), value.into()));
+        self.settings
+            .push((name.into().replace('-', "_"), value.into()));
         self
     }
 
     /// Several settings for this start.
     #[must_use]
     pub fn settings<N: Into<String>, V: Into<String>>(
-        mut self,
+        self,
         settings: impl IntoIterator<Item = (N, V)>,
     ) -> Self {
-        self.settings.extend(
-            settings
-                .into_iter()
-                .map(|(name, value)| (name.into(), value.into())),
-        );
-        self
+        let add = |options: Self, (name, value)| options.setting(name, value);
+        settings.into_iter().fold(self, add)
     }
 
     /// The port, for this start.
@@ -88,17 +86,16 @@ impl StartOptions {
         self.setting("port", port.to_string())
     }
 
-    /// The addresses to listen on, for this start: names or numeric addresses, `*` for all; none
-    /// means no TCP at all.
+    /// The addresses to listen on, for this start: names or numeric addresses, or `*` for all. An
+    /// empty list disables TCP.
     #[must_use]
     pub fn listen_addresses<A: AsRef<str>>(self, addresses: impl IntoIterator<Item = A>) -> Self {
         let list = pgconf_parse::join_guc_list(addresses);
         self.setting("listen_addresses", list)
     }
 
-    /// The directory for the Unix socket, for this start. Any path will do, commas and spaces
-    /// included, if it is short enough: with `/.s.PGSQL.PORT` at most 107 bytes, 103 on macOS and
-    /// the BSDs.
+    /// The directory of the Unix socket, for this start. The path may contain commas and spaces.
+    /// With `/.s.PGSQL.PORT` it has at most 107 bytes, or 103 on macOS and the BSDs.
     #[must_use]
     pub fn socket_directory(self, directory: impl Into<Utf8PathBuf>) -> Self {
         let list = pgconf_parse::join_directories([directory.into().as_std_path()]);
@@ -108,32 +105,31 @@ impl StartOptions {
         )
     }
 
-    /// No TCP, and the Unix socket in this directory, for this start.
+    /// Disables TCP and puts the Unix socket into this directory, for this start.
     #[must_use]
     pub fn socket_only(self, directory: impl Into<Utf8PathBuf>) -> Self {
         self.socket_directory(directory)
             .listen_addresses::<&str>([])
     }
 
-    /// Where the server's own output goes. If nothing is said, the last 64 KiB are kept in memory
-    /// for a
-    /// [bound](Ownership::Bound) server, and `server.log` in the data directory is appended to for a
-    /// [detached](Ownership::Detached) one.
+    /// The destination of the server's output. By default the last 64 KiB of a
+    /// [bound](Ownership::Bound) server are kept in memory, and a [detached](Ownership::Detached)
+    /// server appends to `server.log` in the data directory.
     #[must_use]
     pub fn log(mut self, log: Log) -> Self {
         self.log = Some(log);
         self
     }
 
-    /// What becomes of the server when this process ends.
+    /// Whether the server outlives this process.
     #[must_use]
     pub fn ownership(mut self, ownership: Ownership) -> Self {
         self.ownership = ownership;
         self
     }
 
-    /// A variable for the server's environment. It inherits the caller's without what begins with
-    /// `PG`.
+    /// A variable for the environment of the server, which inherits the environment of the caller
+    /// except variables that start with `PG`.
     #[must_use]
     pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.environment.push((name.into(), value.into()));
@@ -147,38 +143,37 @@ impl StartOptions {
         self
     }
 
-    /// How long the server may take to become ready; a minute if not set. Waiting for another
-    /// thread that starts the same server is counted. The time that crash
-    /// recovery takes while it makes progress is not counted: see
-    /// [`recovery_patience`](Self::recovery_patience).
+    /// The time in which the server has to become ready; a minute by default. It includes the wait
+    /// for another thread that starts the same server, and does not include crash recovery that
+    /// makes progress: see [`recovery_patience`](Self::recovery_patience).
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// How long crash recovery may show no sign of progress, once [`timeout`](Self::timeout) is
-    /// over; a minute if not set.
+    /// The time in which crash recovery has to make progress, once [`timeout`](Self::timeout) is
+    /// over; a minute by default.
     #[must_use]
     pub fn recovery_patience(mut self, patience: Duration) -> Self {
         self.recovery_patience = patience;
         self
     }
 
-    /// Lets the server run as long as any process uses it: it is shut down after its last
+    /// Lets the server run as long as any process uses it. It is shut down after its last
     /// [`Tenant`](pg_proc::Tenant) has left, not when this process exits.
     ///
-    /// The tenancy holds the reading end of the tenants' FIFO open. Once the server runs, drop these
-    /// options and call [`Cluster::let_go`](crate::Cluster::let_go); until then this process counts
-    /// as one that still serves.
+    /// The tenancy holds the reading end of the tenants' FIFO open. After the start, drop these
+    /// options and call [`Cluster::let_go`](crate::Cluster::let_go). Until then this process counts
+    /// as a tenant.
     #[must_use]
     pub fn tenancy(mut self, tenancy: Tenancy) -> Self {
         self.tenancy = Some(tenancy);
         self
     }
 
-    /// The value that these options give to a setting; the last one counts. Case does not matter,
-    /// and a dash stands for an underscore, as on the server's command line.
+    /// The value that these options give to a setting; the last one counts. Names are compared
+    /// without ASCII case.
     ///
     /// ```
     /// use pg_cluster::StartOptions;
@@ -192,7 +187,7 @@ impl StartOptions {
         let found = self
             .settings
             .iter()
-            .rfind(|(given, _)| command_line::is_same(given, name));
+            .rfind(|(given, _)| given.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())
     }
 }

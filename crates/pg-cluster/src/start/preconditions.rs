@@ -1,4 +1,4 @@
-//! What can be known before a server is started.
+//! The checks before a server is started.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -11,14 +11,13 @@ use super::{StartErrorKind, StartOptions};
 use crate::listening::{self, Listening};
 use crate::{Cluster, parts};
 
-/// Where the server will listen, if nothing speaks against starting it.
+/// Checks whether the server can be started, and returns the addresses on which it will listen.
 pub(super) fn check(
     cluster: &Cluster,
     options: &StartOptions,
 ) -> Result<Listening, StartErrorKind> {
     for (name, _) in &options.settings {
-        // Dashes stand for underscores on a command line (`ParseLongOption`).
-        if SettingName::new(name.replace('-', "_")).is_err() {
+        if SettingName::new(name).is_err() {
             return Err(StartErrorKind::SettingName(name.clone()));
         }
     }
@@ -53,8 +52,8 @@ fn version(cluster: &Cluster) -> Result<(), StartErrorKind> {
     })
 }
 
-/// `checkDataDir` in src/backend/utils/init/miscinit.c: owned by the server's account, nothing for
-/// others, and for the group at most reading.
+/// The rules of `checkDataDir` in src/backend/utils/init/miscinit.c: the account of the server owns
+/// the directory, others have no access, and the group at most reads.
 fn permissions(cluster: &Cluster) -> Result<(), StartErrorKind> {
     let path = cluster.data_directory();
     let found = fs::metadata(path).map_err(|cause| StartErrorKind::Unusable {
@@ -63,12 +62,12 @@ fn permissions(cluster: &Cluster) -> Result<(), StartErrorKind> {
     })?;
     let (owner, mode) = (found.uid(), found.mode() & 0o7777);
     let expected = match cluster.account() {
-        Some(account) => Some(account.uid()),
-        None => Account::current().ok().map(|account| account.uid()),
+        Some(account) => account.uid(),
+        None => Account::current_uid(),
     };
     let group_access = cluster.installation().major_version().first() >= 11;
     let forbidden = if group_access { 0o027 } else { 0o077 };
-    if expected.is_some_and(|uid| uid != owner) || mode & forbidden != 0 {
+    if expected != owner || mode & forbidden != 0 {
         return Err(StartErrorKind::Permissions {
             path: path.to_owned(),
             owner,
@@ -85,8 +84,11 @@ fn sockets(cluster: &Cluster, options: &StartOptions) -> Result<Listening, Start
         if directory.as_str().starts_with('@') {
             continue;
         }
-        SocketPath::new(directory, listening.port)
-            .map_err(|error| StartErrorKind::SocketPathTooLong { path: error.path })?;
+        SocketPath::new(directory, listening.port).map_err(|error| {
+            StartErrorKind::SocketPathTooLong {
+                path: error.path().to_owned(),
+            }
+        })?;
         let unusable = |cause| StartErrorKind::SocketDirectory {
             path: Utf8PathBuf::from(directory),
             cause,

@@ -1,21 +1,21 @@
-//! Whose turn it is among the threads that start the same server.
+//! A lock with a timeout, for threads that start the same server.
 
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A lock that is waited for with a limit.
+/// A lock that is acquired with a timeout.
 #[derive(Debug, Default)]
 pub(crate) struct Turn {
     taken: Mutex<bool>,
     given: Condvar,
 }
 
-/// The turn of one thread, until it is dropped.
+/// The acquired lock, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Taken<'t>(&'t Turn);
 
 impl Turn {
-    /// Waits for the turn up to a limit; none if other threads have it for longer.
+    /// Acquires the lock; none if other threads hold it for longer than the limit.
     pub(crate) fn take(&self, limit: Duration) -> Option<Taken<'_>> {
         let begun = Instant::now();
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);

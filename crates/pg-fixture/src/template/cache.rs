@@ -8,7 +8,6 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use pg_cluster::ClusterError;
 use pg_proc::{Account, Directory, DirectoryLock, TryLock};
 
 use super::manifest::{Manifest, Stamp};
@@ -69,12 +68,10 @@ impl Cache {
         if let Some(named) = given.map(Utf8Path::to_owned).or_else(named_directory) {
             return Self::open_at(named);
         }
-        let account = Account::current()
-            .map_err(|error| TempErrorKind::Cluster(ClusterError::Account(error)))?;
         // Another user may have made a directory of this name, which is then refused as not private.
         let temporary = storage::disks(None)
             .into_iter()
-            .map(|directory| directory.join(format!("pg-cluster-{}", account.uid())));
+            .map(|directory| directory.join(format!("pg-cluster-{}", Account::current_uid())));
         let mut outcome = None;
         for candidate in home_directory().into_iter().chain(temporary) {
             match outcome.insert(Self::open_at(candidate)) {
@@ -343,8 +340,7 @@ pub(crate) fn lock_private(
 
 fn require_private(directory: &Directory, path: &Utf8Path) -> Result<(), TempErrorKind> {
     let found = directory.as_file().metadata().map_err(at(path))?;
-    let user = Account::current().map(|account| account.uid());
-    if user.is_ok_and(|user| user == found.uid()) && found.mode() & 0o022 == 0 {
+    if found.uid() == Account::current_uid() && found.mode() & 0o022 == 0 {
         return Ok(());
     }
     Err(TempErrorKind::NotPrivate {

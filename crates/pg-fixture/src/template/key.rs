@@ -12,7 +12,7 @@ use super::Recipe;
 use super::manifest::Hash;
 
 /// Changed with every change of what is stored.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// All that a template depends on, as text that is stored with it and compared; the hash of it only
 /// names the directory.

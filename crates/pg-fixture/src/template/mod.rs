@@ -19,6 +19,7 @@
 //! hashes are fast ones, against accidents.
 
 mod cache;
+mod identity;
 mod key;
 mod manifest;
 mod pack;

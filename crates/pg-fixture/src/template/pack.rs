@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use camino::Utf8Path;
 use pg_proc::Directory;
 
+use super::identity::{CONTROL_FILE, address_of_segment, is_segment, u64_at};
 use super::manifest::{Content, Entry, Extent, Hash, Manifest, Stamp, is_of_database};
 use crate::error::{TempErrorKind, at};
 
@@ -30,6 +31,7 @@ pub(super) fn pack(
     let held = Directory::open(data).map_err(at(data))?;
     let mut entries = Vec::new();
     collect(&held, data, Utf8Path::new(""), &mut entries)?;
+    leave_out_spent_wal(&held, &mut entries);
     entries.sort_by_key(Entry::is_of_database);
     let make = || Ok((stage.create_file(PACK)?, stage.make(LARGE)?));
     let (file, large) = make().map_err(at(path))?;
@@ -122,6 +124,75 @@ fn is_left_out(path: &Utf8Path) -> bool {
     is_cache
         || is_of_process.contains(&path.as_str())
         || path.parent() == Some(Utf8Path::new("pg_stat_tmp"))
+}
+
+/// Leaves out the WAL that no clone reads: the segments before the one with the checkpoint of the
+/// shutdown, and those that wait under a later name to be written again (`InstallXLogFileSegment`
+/// in src/backend/access/transam/xlog.c). Replication slots, the archiver and the summarizer may
+/// need older ones: where there is anything of theirs, everything stays.
+fn leave_out_spent_wal(data: &Directory, entries: &mut Vec<Entry>) {
+    const READERS: [&str; 3] = ["pg_replslot", "pg_wal/archive_status", "pg_wal/summaries"];
+    let parent = |entry: &Entry| entry.path.parent().map(Utf8Path::to_owned);
+    let has_readers = entries
+        .iter()
+        .filter_map(parent)
+        .any(|path| READERS.iter().any(|&reader| path == reader));
+    let Some(checkpoint) = last_checkpoint(data).filter(|_| !has_readers) else {
+        return;
+    };
+    let is_needed = |entry: &Entry| {
+        let Content::Packed { size, .. } = entry.content else {
+            return true;
+        };
+        let first = first_block(data, &entry.path).ok();
+        let address = first.as_ref().and_then(|block| address_of_segment(block));
+        let begins_at = address_by_name(&entry.path, size);
+        address.is_none_or(|address| {
+            begins_at == Some(address) && address.saturating_add(size) > checkpoint
+        })
+    };
+    let has_checkpoint = |entry: &Entry| {
+        let Content::Packed { size, .. } = entry.content else {
+            return false;
+        };
+        let begins_at = address_by_name(&entry.path, size);
+        begins_at.is_some_and(|begin| (begin..begin.saturating_add(size)).contains(&checkpoint))
+    };
+    let segments = entries.iter().filter(|entry| is_segment(&entry.path));
+    if segments
+        .clone()
+        .any(|entry| has_checkpoint(entry) && is_needed(entry))
+    {
+        entries.retain(|entry| !is_segment(&entry.path) || is_needed(entry));
+    }
+}
+
+/// `checkPoint` in the control file of a server that was shut down
+/// (src/include/catalog/pg_control.h), whose place is known where integers of 64 bits are aligned
+/// to as many.
+fn last_checkpoint(data: &Directory) -> Option<u64> {
+    const STATE: usize = 16;
+    const SHUT_DOWN: u32 = 1;
+    const CHECKPOINT: usize = 32;
+    let control = first_block(data, Utf8Path::new(CONTROL_FILE)).ok()?;
+    let is_shut_down = control.get(STATE..STATE + 4)? == SHUT_DOWN.to_ne_bytes();
+    (cfg!(target_pointer_width = "64") && is_shut_down).then(|| u64_at(&control, CHECKPOINT))?
+}
+
+fn first_block(data: &Directory, path: &Utf8Path) -> io::Result<[u8; BLOCK]> {
+    let mut block = [0; BLOCK];
+    fill(&mut open_file_below(data, path)?, &mut block)?;
+    Ok(block)
+}
+
+/// `XLogFromFileName` in src/include/access/xlog_internal.h.
+fn address_by_name(path: &Utf8Path, segment_size: u64) -> Option<u64> {
+    let number = |digits: &str| u64::from_str_radix(digits, 16).ok();
+    let name = path.file_name()?;
+    let high = number(name.get(8..16)?)?.checked_shl(32)?;
+    number(name.get(16..24)?)?
+        .checked_mul(segment_size)?
+        .checked_add(high)
 }
 
 struct Pack {

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use camino::Utf8Path;
-use pg_cluster::{Cluster, ConnectionInfo, Escalation, InitOptions, StartOptions, StopMode};
+use pg_cluster::{Cluster, ConnectionInfo, InitOptions, Signal, StartOptions, StopPlan};
 use pg_install::{Installation, Program};
-use pg_proc::{Account, GuardOptions, Ownership, StopPlan};
+use pg_proc::{Account, GuardOptions, Ownership};
 
 use crate::error::TempErrorKind;
 use crate::root::{Root, SocketDirectory};
@@ -145,7 +145,7 @@ impl Recipe<'_> {
             outcome.map_err(|error| TempErrorKind::Setup(setup.key.clone(), error))?;
         }
         made.cluster
-            .stop_and_wait(&Escalation::new(StopMode::Fast, Duration::from_secs(120)))
+            .stop(&StopPlan::new(Signal::Fast, Duration::from_secs(120)))
             .map_err(TempErrorKind::Stop)?;
         Ok(())
     }

@@ -10,12 +10,16 @@ use camino::{Utf8Path, Utf8PathBuf};
 use pg_proc::{Account, Directory};
 
 use super::Template;
+use super::identity::{CONTROL_FILE, Identity};
 use super::manifest::{Content, Entry, Extent};
 use super::pack::{LARGE, open_below};
 use crate::error::{TempErrorKind, at};
+use crate::temp_cluster::SystemIdentifier;
 
 /// How much of the pack is read at once: it stays in the processor's cache until it is written.
 const BATCH: u64 = 256 << 10;
+/// The same for the few files that a server reads when it starts: each thread is to have some.
+const FIRST_BATCH: u64 = 64 << 10;
 /// More threads than this get into each other's way in the kernel.
 const THREADS: usize = 4;
 
@@ -25,7 +29,7 @@ pub(crate) enum CloneError {
     /// The template is not what its manifest says.
     Damaged,
     /// The new directory could not be written.
-    Target(TempErrorKind),
+    Target(Box<TempErrorKind>),
 }
 
 /// A data directory that is being made from a template.
@@ -39,6 +43,8 @@ pub(crate) struct Cloning<'a> {
     path: &'a Utf8Path,
     held: Directory,
     owner: Option<(u32, u32)>,
+    /// None for a clone that keeps the template's.
+    identity: Option<Identity>,
 }
 
 impl<'a> Cloning<'a> {
@@ -47,12 +53,18 @@ impl<'a> Cloning<'a> {
         template: &'a Template,
         path: &'a Utf8Path,
         account: Option<&Account>,
+        identifier: SystemIdentifier,
     ) -> Result<Self, CloneError> {
         let cloning = Self {
             template,
             path,
-            held: Directory::open(path).map_err(|error| CloneError::Target(at(path)(error)))?,
+            held: Directory::open(path)
+                .map_err(|error| CloneError::Target(Box::new(at(path)(error))))?,
             owner: account.map(|account| (account.uid(), account.gid())),
+            identity: match identifier {
+                SystemIdentifier::Own => template.new_identity()?,
+                SystemIdentifier::OfTemplate => None,
+            },
         };
         let entries = template.manifest.entries.get(..template.first_of_databases);
         let mut files = Vec::new();
@@ -63,7 +75,7 @@ impl<'a> Cloning<'a> {
                 files.push(entry);
             }
         }
-        cloning.run(&batches(&files), 1)?;
+        cloning.run(&batches(&files, FIRST_BATCH), threads())?;
         Ok(cloning)
     }
 
@@ -72,10 +84,7 @@ impl<'a> Cloning<'a> {
         let template = self.template;
         let entries = template.manifest.entries.get(template.first_of_databases..);
         let files: Vec<&Entry> = entries.unwrap_or_default().iter().collect();
-        let threads = std::thread::available_parallelism()
-            .map_or(1, usize::from)
-            .clamp(1, THREADS);
-        self.run(&batches(&files), threads)
+        self.run(&batches(&files, BATCH), threads())
     }
 
     fn run(&self, batches: &[Batch<'_>], threads: usize) -> Result<(), CloneError> {
@@ -118,7 +127,7 @@ impl<'a> Cloning<'a> {
 
     fn failed(&self, entry: &Entry) -> impl FnOnce(io::Error) -> CloneError {
         let path = self.path.join(&entry.path);
-        |error| CloneError::Target(at(path)(error))
+        |error| CloneError::Target(Box::new(at(path)(error)))
     }
 
     fn create(&self, parent: &Directory, entry: &Entry) -> io::Result<File> {
@@ -186,6 +195,29 @@ impl<'a> Cloning<'a> {
     }
 }
 
+impl Template {
+    /// An identifier of its own for a clone; none if the control file is of a newer form than this
+    /// crate knows.
+    fn new_identity(&self) -> Result<Option<Identity>, CloneError> {
+        let mut entries = self.manifest.entries.iter();
+        let control = entries.find(|entry| entry.path == CONTROL_FILE);
+        let Some(range) = control.and_then(pack_range) else {
+            return Ok(None);
+        };
+        let mut bytes = vec![0; length_of(&range, self)?];
+        self.pack
+            .read_exact_at(&mut bytes, range.start)
+            .map_err(|_| CloneError::Damaged)?;
+        Ok(Identity::fresh(&bytes))
+    }
+}
+
+fn threads() -> usize {
+    std::thread::available_parallelism()
+        .map_or(1, usize::from)
+        .clamp(1, THREADS)
+}
+
 fn parent(entry: &Entry) -> &Utf8Path {
     entry.path.parent().unwrap_or(Utf8Path::new(""))
 }
@@ -200,7 +232,7 @@ struct Batch<'a> {
     range: Range<u64>,
 }
 
-fn batches<'a>(files: &'a [&'a Entry]) -> Vec<Batch<'a>> {
+fn batches<'a>(files: &'a [&'a Entry], size: u64) -> Vec<Batch<'a>> {
     let mut batches = Vec::new();
     let (mut first, mut range) = (0, 0..0);
     for (index, entry) in files.iter().enumerate() {
@@ -209,7 +241,7 @@ fn batches<'a>(files: &'a [&'a Entry]) -> Vec<Batch<'a>> {
         };
         if range.is_empty() {
             range = of_entry;
-        } else if of_entry.end - range.start > BATCH {
+        } else if of_entry.end - range.start > size {
             let files = files.get(first..index).unwrap_or_default();
             batches.push(Batch { files, range });
             (first, range) = (index, of_entry);
@@ -253,11 +285,7 @@ impl Job<'_> {
 
     fn batch(&self, batch: &Batch<'_>, buffer: &mut Vec<u8>) -> Result<(), CloneError> {
         let cloning = self.cloning;
-        let length = batch.range.end - batch.range.start;
-        if length > cloning.template.manifest.stamp.size {
-            return Err(CloneError::Damaged);
-        }
-        buffer.resize(usize::try_from(length).map_err(|_| CloneError::Damaged)?, 0);
+        buffer.resize(length_of(&batch.range, cloning.template)?, 0);
         cloning
             .template
             .pack
@@ -278,6 +306,10 @@ impl Job<'_> {
             match &entry.content {
                 Content::Directory => cloning.directory(entry)?,
                 Content::Packed { size, extents } => {
+                    if let Some(identity) = cloning.identity {
+                        let first = first_bytes(extents, batch.range.start, buffer);
+                        identity.write(&entry.path, first.unwrap_or_default());
+                    }
                     let parts =
                         parts(extents, batch.range.start, buffer).ok_or(CloneError::Damaged)?;
                     cloning
@@ -289,6 +321,23 @@ impl Job<'_> {
         }
         Ok(())
     }
+}
+
+/// The length of a part of the pack, which is no longer than the whole.
+fn length_of(range: &Range<u64>, template: &Template) -> Result<usize, CloneError> {
+    let length = range.end.saturating_sub(range.start);
+    usize::try_from(length)
+        .ok()
+        .filter(|_| length <= template.manifest.stamp.size)
+        .ok_or(CloneError::Damaged)
+}
+
+/// The bytes with which a file begins, in what was read from the pack; none if they are zeros.
+fn first_bytes<'a>(extents: &[Extent], start: u64, buffer: &'a mut [u8]) -> Option<&'a mut [u8]> {
+    let first = extents.first().filter(|extent| extent.offset == 0)?;
+    let from = usize::try_from(first.position.checked_sub(start)?).ok()?;
+    let to = from.checked_add(usize::try_from(first.length).ok()?)?;
+    buffer.get_mut(from..to)
 }
 
 /// The extents' bytes in what was read from the pack.
@@ -351,12 +400,12 @@ mod tests {
             path
         };
         let sound = clone("sound");
-        let cloning = Cloning::begin(&template, &sound, None).unwrap();
+        let cloning = Cloning::begin(&template, &sound, None, SystemIdentifier::Own).unwrap();
         cloning.databases().unwrap();
         assert_eq!(fs::read(sound.join("base/1/112")).unwrap(), b"table");
 
         let (attacked, elsewhere) = (clone("attacked"), clone("elsewhere"));
-        let cloning = Cloning::begin(&template, &attacked, None).unwrap();
+        let cloning = Cloning::begin(&template, &attacked, None, SystemIdentifier::Own).unwrap();
         fs::remove_dir(attacked.join("base/1")).unwrap();
         symlink(&elsewhere, attacked.join("base/1")).unwrap();
         assert!(matches!(cloning.databases(), Err(CloneError::Target(_))));

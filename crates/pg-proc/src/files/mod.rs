@@ -1,5 +1,10 @@
 //! What a server writes down: its lock files, its command line and its messages.
 
+pub(crate) mod collected_log;
+mod command_line;
+pub(crate) mod configuration_problem;
+pub(crate) mod control_data;
+pub mod layout;
 pub(crate) mod pid_file;
 pub(crate) mod postmaster_opts;
 pub(crate) mod server_message;

@@ -145,7 +145,8 @@ impl PidFile {
     /// ```
     /// use pg_proc::{PidFile, ServerKind, Status};
     ///
-    /// let file = PidFile::parse(b"4711\n/srv/pg\n1700000000\n5433\n/tmp\n\n  5433001    32769\nready   \n")?;
+    /// let content = "4711\n/srv/pg\n1700000000\n5433\n/tmp\n\n  5433001    32769\nready   \n";
+    /// let file = PidFile::parse(content.as_bytes())?;
     /// assert_eq!(file.pid.as_raw(), 4711);
     /// assert_eq!(file.kind, ServerKind::Postmaster);
     /// assert_eq!(file.port, Some(5433));
@@ -168,48 +169,54 @@ impl PidFile {
     }
 }
 
-/// A lock file that cannot be read, or was not written by a server.
-#[derive(Debug)]
-#[non_exhaustive]
+/// A lock file cannot be read, or was not written by a server.
+#[derive(Debug, Error)]
+#[error("failed to read {}", .path.as_ref().map_or("a lock file", |path| path.as_str()))]
 pub struct PidFileError {
-    /// The file, where one was read.
-    pub path: Option<Utf8PathBuf>,
-    /// What is wrong.
-    pub kind: PidFileErrorKind,
+    path: Option<Utf8PathBuf>,
+    #[source]
+    kind: PidFileErrorKind,
 }
 
-error_with_kind!(PidFileError, |e, f| match &e.path {
-    Some(path) => write!(f, "{path} {}", e.kind),
-    None => write!(f, "lock file {}", e.kind),
-});
+impl PidFileError {
+    /// The file; none if the caller passed the content.
+    pub fn path(&self) -> Option<&Utf8Path> {
+        self.path.as_deref()
+    }
 
-/// What is wrong with a lock file.
+    /// The reason.
+    pub const fn kind(&self) -> &PidFileErrorKind {
+        &self.kind
+    }
+}
+
+/// Why a lock file cannot be used.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum PidFileErrorKind {
     /// The file could not be opened or read.
-    #[error("cannot be read")]
+    #[error("the file cannot be opened or read")]
     Read(#[source] io::Error),
-    /// A directory, pipe or device stands in its place.
-    #[error("is not a regular file")]
+    /// The path is a directory, a pipe or a device.
+    #[error("the path is not a regular file")]
     NotRegular,
-    /// Longer than anything that a server writes.
-    #[error("is longer than {LIMIT} bytes")]
+    /// The file is longer than any that a server writes.
+    #[error("the file is longer than {LIMIT} bytes")]
     TooLong,
-    /// Empty: a server that is only just starting, or one that crashed then.
-    #[error("is empty")]
+    /// The file is empty: the server has only just started, or crashed at that moment.
+    #[error("the file is empty")]
     Empty,
-    /// The first line has no end, so its number may be incomplete.
-    #[error("ends within the first line")]
+    /// The first line has no line feed, so its number may be incomplete.
+    #[error("the first line is incomplete")]
     Torn,
     /// A line is not what a server writes there.
-    #[error("has a line {line} that is not {expected}: {found:?}")]
+    #[error("line {line} is {found:?}, not {expected}")]
     Line {
         /// Number of the line, from 1.
         line: usize,
-        /// What stands there in a file that a server wrote.
+        /// The content of that line in a file that a server wrote.
         expected: &'static str,
-        /// The beginning of what was found.
+        /// The beginning of the line.
         found: String,
     },
 }

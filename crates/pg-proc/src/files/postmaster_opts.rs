@@ -66,39 +66,45 @@ impl FromStr for PostmasterOpts {
     }
 }
 
-/// `postmaster.opts` cannot be read, or no server wrote it.
-#[derive(Debug)]
-#[non_exhaustive]
+/// `postmaster.opts` cannot be read, or was not written by a server.
+#[derive(Debug, Error)]
+#[error("failed to read {}", .path.as_ref().map_or("a command line", |path| path.as_str()))]
 pub struct PostmasterOptsError {
-    /// The file, where one was read.
-    pub path: Option<Utf8PathBuf>,
-    /// What is wrong.
-    pub kind: PostmasterOptsErrorKind,
+    path: Option<Utf8PathBuf>,
+    #[source]
+    kind: PostmasterOptsErrorKind,
 }
 
-error_with_kind!(PostmasterOptsError, |e, f| match &e.path {
-    Some(path) => write!(f, "{path} {}", e.kind),
-    None => write!(f, "command line {}", e.kind),
-});
+impl PostmasterOptsError {
+    /// The file; none if the caller passed the content.
+    pub fn path(&self) -> Option<&Utf8Path> {
+        self.path.as_deref()
+    }
 
-/// What is wrong with `postmaster.opts`.
+    /// The reason.
+    pub const fn kind(&self) -> &PostmasterOptsErrorKind {
+        &self.kind
+    }
+}
+
+/// Why `postmaster.opts` cannot be used.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum PostmasterOptsErrorKind {
     /// The file could not be read, or is not UTF-8.
-    #[error("cannot be read")]
+    #[error("the file cannot be opened or read")]
     Read(#[source] io::Error),
-    /// A directory, pipe or device stands in its place.
-    #[error("is not a regular file")]
+    /// The path is a directory, a pipe or a device.
+    #[error("the path is not a regular file")]
     NotRegular,
-    /// Longer than a command line can be.
-    #[error("is longer than {LIMIT} bytes")]
+    /// The file is longer than a command line can be.
+    #[error("the file is longer than {LIMIT} bytes")]
     TooLong,
-    /// No program stands at the beginning.
-    #[error("names no program")]
+    /// The file does not begin with a program.
+    #[error("the program is missing")]
     NoProgram,
-    /// The quotes do not pair.
-    #[error("has an argument that is not closed by {0}")]
+    /// The quotes are not balanced.
+    #[error("an argument has no closing {0}")]
     Unclosed(char),
 }
 

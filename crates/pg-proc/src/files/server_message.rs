@@ -42,9 +42,9 @@ pub struct ServerMessage {
 }
 
 impl ServerMessage {
-    /// Reads all messages of a log or of the standard error of a program: plain text under whatever
-    /// `log_line_prefix`, `csvlog` and `jsonlog`, also one after the other. A record whose beginning
-    /// is cut off is passed over line by line.
+    /// Reads all messages of a log or of the standard error of a program: plain text with any
+    /// `log_line_prefix`, `csvlog` and `jsonlog`, also mixed. A record whose beginning is cut off is
+    /// skipped line by line.
     ///
     /// (`send_message_to_server_log` in src/backend/utils/error/elog.c, `write_csvlog` in csvlog.c,
     /// `write_jsonlog` in jsonlog.c, `pg_log_generic_v` in src/common/logging.c.)
@@ -52,7 +52,7 @@ impl ServerMessage {
     /// ```
     /// use pg_proc::{ServerMessage, Severity};
     ///
-    /// let log = "12:00 [7] FATAL:  lock file \"x\" already exists\n12:00 [7] HINT:  Is it used?\n";
+    /// let log = "[7] FATAL:  lock file \"x\" already exists\n[7] HINT:  Is it used?\n";
     /// let messages = ServerMessage::read_all(log);
     /// assert_eq!(messages[0].severity, Some(Severity::Fatal));
     /// assert_eq!(messages[0].message, "lock file \"x\" already exists");
@@ -131,6 +131,9 @@ impl fmt::Display for ServerMessage {
         }
     }
 }
+
+/// A message can be the cause of an error, as the reason of a program that failed.
+impl std::error::Error for ServerMessage {}
 
 /// The part of a message that a line continues.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -418,7 +421,10 @@ mod tests {
                      2024-02-29 12:00:00.000 UTC [7] STATEMENT:  select 'FATAL:  x'\n\t, 1\n";
         let csv = "2024-02-29 12:00:00.000 UTC,,,7,,5f.7,1,,2024-02-29 12:00:00 UTC,,0,FATAL,XX000,\
                    \"a \"\"b\"\",\nc\",\"d: e.\",\"f\",,,\"g\",,,,\"\",\"postmaster\",,0\n";
-        let json = r#"{"timestamp":"2024-02-29 12:00:00.000 UTC","pid":7,"error_severity":"FATAL","message":"a \"b\",\nc","detail":"d: e.","hint":"f","context":"g","query_id":0}"#;
+        let json = concat!(
+            r#"{"timestamp":"2024-02-29 12:00:00.000 UTC","pid":7,"error_severity":"FATAL","#,
+            r#""message":"a \"b\",\nc","detail":"d: e.","hint":"f","context":"g","query_id":0}"#
+        );
         let expected = ServerMessage {
             severity: Some(Severity::Fatal),
             message: "a \"b\",\nc".to_owned(),
@@ -446,10 +452,12 @@ mod tests {
     #[test]
     fn the_gravest_message_comes_first_and_closing_words_last() {
         let reason = |text: &str| ServerMessage::reason(text).map(|reason| reason.to_string());
-        let child = "x ... FATAL:  first\nDETAIL:  why.\nPANIC:  worse\nchild process exited with exit code 1\n\
+        let child = "x ... FATAL:  first\nDETAIL:  why.\nPANIC:  worse\n\
+                     child process exited with exit code 1\n\
                      initdb: data directory \"/x\" not removed at user's request\n";
         assert_eq!(reason(child).as_deref(), Some("worse"));
-        let new = "initdb: error: no\ninitdb: detail: d\ninitdb: hint: h\ninitdb: removing contents of x\n";
+        let new = "initdb: error: no\ninitdb: detail: d\ninitdb: hint: h\n\
+                   initdb: removing contents of x\n";
         assert_eq!(reason(new).as_deref(), Some("no (d)"));
         let old = "a\nb\nc\nd\ninitdb: removing contents of x\n";
         assert_eq!(reason(old).as_deref(), Some("b; c; d"));
@@ -458,7 +466,8 @@ mod tests {
 
     #[test]
     fn any_cut_is_read_without_a_panic() {
-        let csv = "2024-02-29 12:00:00.000 UTC,,,7,,5f.7,1,,x,,0,LOG,XX000,\"é\n\"\"\",\"d\",,,,,,,,\"\",\"p\",,0\n";
+        let csv = "2024-02-29 12:00:00.000 UTC,,,7,,5f.7,1,,x,,0,LOG,XX000,\
+                   \"é\n\"\"\",\"d\",,,,,,,,\"\",\"p\",,0\n";
         let json = "{\"timestamp\":\"x\",\"message\":\"\\u000a\\\\é\"}\n";
         let all = [csv, json].concat();
         for at in (0..all.len()).filter(|&at| all.is_char_boundary(at)) {

@@ -1,5 +1,6 @@
 //! The Unix socket of a server, and its lock file.
 
+use std::borrow::Cow;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 
@@ -33,10 +34,7 @@ impl SocketPath {
         let socket = directory.join(format!(".s.PGSQL.{port}"));
         match socket.as_str().len() {
             0..=MAX_SOCKET_PATH => Ok(Self { socket }),
-            length => Err(SocketPathError {
-                path: socket,
-                length,
-            }),
+            _ => Err(SocketPathError { path: socket }),
         }
     }
 
@@ -89,13 +87,21 @@ impl SocketPath {
     }
 }
 
-/// A socket path that the system cannot take.
+/// The path of a Unix socket is longer than the system allows.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("socket path {path} has {length} bytes, more than {MAX_SOCKET_PATH}")]
-#[non_exhaustive]
+#[error("the socket path {path} has {} bytes, more than {MAX_SOCKET_PATH}", .path.as_str().len())]
 pub struct SocketPathError {
+    path: Utf8PathBuf,
+}
+
+impl SocketPathError {
     /// The path.
-    pub path: Utf8PathBuf,
-    /// Its length in bytes.
-    pub length: usize,
+    pub fn path(&self) -> &Utf8Path {
+        &self.path
+    }
+
+    /// Advice on how to get a shorter path.
+    pub fn hint(&self) -> Option<Cow<'_, str>> {
+        Some("use a socket directory with a shorter path".into())
+    }
 }

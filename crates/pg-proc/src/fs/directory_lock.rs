@@ -1,9 +1,7 @@
 //! An advisory lock on a directory.
 
 use std::borrow::Cow;
-use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -192,16 +190,18 @@ impl Drop for DirectoryLock {
     }
 }
 
-/// The process that holds the lock, where the system names it: a line of `/proc/locks` (proc(5)) is
+/// The process that holds the lock: a line of `/proc/locks` (proc_locks(5)) is
 /// `1: FLOCK  ADVISORY  WRITE 4711 fe:01:131077 0 EOF`.
+#[cfg(all(target_os = "linux", not(pg_portable)))]
 fn holder(directory: &Directory) -> Option<Pid> {
+    use std::os::unix::fs::MetadataExt as _;
     let found = directory.as_file().metadata().ok()?;
     let (major, minor) = (
         rustix::fs::major(found.dev()),
         rustix::fs::minor(found.dev()),
     );
     let file = format!("{major:02x}:{minor:02x}:{}", found.ino());
-    let locks = fs::read_to_string("/proc/locks").ok()?;
+    let locks = std::fs::read_to_string("/proc/locks").ok()?;
     locks.lines().find_map(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
         match fields.get(1..6)? {
@@ -209,6 +209,12 @@ fn holder(directory: &Directory) -> Option<Pid> {
             _ => None,
         }
     })
+}
+
+/// Other systems do not name it.
+#[cfg(not(all(target_os = "linux", not(pg_portable))))]
+fn holder(_directory: &Directory) -> Option<Pid> {
+    None
 }
 
 /// How many bytes an unprivileged process can still write to the file system of this path.

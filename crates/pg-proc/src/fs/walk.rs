@@ -257,9 +257,9 @@ enum Look {
 
 /// What permits to go through a directory; no permission to list it is needed where the system has
 /// such a way.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(pg_portable)))]
 const THROUGH: OFlags = OFlags::PATH;
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(all(target_os = "linux", not(pg_portable))))]
 const THROUGH: OFlags = OFlags::RDONLY;
 
 fn open_directory(at: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedFd, Errno> {
@@ -269,7 +269,7 @@ fn open_directory(at: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedFd, Errno> {
 
 /// Opens a directory, or reads a link: whichever of the two it is, it is one and the same object
 /// whose owner is asked for.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(pg_portable)))]
 fn look(at: BorrowedFd<'_>, name: &OsStr) -> io::Result<Look> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let fd = rustix::fs::openat(at, name, flags, Mode::empty())?;
@@ -285,7 +285,7 @@ fn look(at: BorrowedFd<'_>, name: &OsStr) -> io::Result<Look> {
 }
 
 /// A link cannot be held open here: it is looked at before and after.
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(all(target_os = "linux", not(pg_portable))))]
 fn look(at: BorrowedFd<'_>, name: &OsStr) -> io::Result<Look> {
     let look = || rustix::fs::statat(at, name, AtFlags::SYMLINK_NOFOLLOW);
     let found = look()?;
@@ -319,7 +319,7 @@ fn owner(stat: &Stat) -> u32 {
 }
 
 /// With one system call, where there is no link on the way; none if it takes more to tell.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(pg_portable)))]
 fn open_past_no_link(at: BorrowedFd<'_>, path: &Path) -> io::Result<Option<OwnedFd>> {
     if path.as_os_str().is_empty() {
         return Ok(None);
@@ -336,7 +336,7 @@ fn open_past_no_link(at: BorrowedFd<'_>, path: &Path) -> io::Result<Option<Owned
     }
 }
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(all(target_os = "linux", not(pg_portable))))]
 fn open_past_no_link(_at: BorrowedFd<'_>, _path: &Path) -> io::Result<Option<OwnedFd>> {
     Ok(None)
 }

@@ -152,10 +152,7 @@ impl Command {
     }
 
     pub(crate) fn failed(&self, kind: SpawnErrorKind) -> SpawnError {
-        SpawnError {
-            program: self.program.clone(),
-            kind,
-        }
+        SpawnError::new(&self.program, kind)
     }
 
     pub(crate) fn held_guard(&self) -> Result<Option<OwnedFd>, SpawnError> {
@@ -202,11 +199,11 @@ impl Command {
                     .account
                     .as_ref()
                     .map_or_else(String::new, Account::label),
-                cause,
+                error: cause,
             },
             Stage::Directory => SpawnErrorKind::Directory {
                 directory: self.directory.clone(),
-                cause,
+                error: cause,
             },
             Stage::Output => {
                 let path = match log {
@@ -215,7 +212,7 @@ impl Command {
                 };
                 SpawnErrorKind::Log {
                     path: path.into(),
-                    cause,
+                    error: cause,
                 }
             }
             Stage::Prepare | Stage::Fork | Stage::Report | Stage::Streams => {

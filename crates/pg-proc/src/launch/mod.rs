@@ -10,3 +10,4 @@ pub(crate) mod spawn_error;
 pub(crate) mod supervised;
 pub(crate) mod tail;
 pub(crate) mod tenancy;
+mod usable;

@@ -67,7 +67,7 @@ impl Passage {
     ) -> Result<Option<Vec<(&'static str, String)>>, SpawnErrorKind> {
         match Postmaster::find(data_directory) {
             Ok(Found::Running(postmaster)) => Err(SpawnErrorKind::Running(postmaster.pid())),
-            Ok(Found::SingleUser(pid) | Found::OtherUsers { pid, .. }) => {
+            Ok(Found::SingleUser(pid) | Found::Unknown { pid, .. }) => {
                 Err(SpawnErrorKind::Held(pid))
             }
             Ok(Found::Stale(stale)) => Ok(Some(

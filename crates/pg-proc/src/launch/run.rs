@@ -2,12 +2,13 @@
 
 use std::borrow::Cow;
 use std::ffi::OsString;
+use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use nix::libc;
 use rustix::event::{PollFd, PollFlags};
 use thiserror::Error;
@@ -114,10 +115,14 @@ impl Command {
         supervised.wait_all_gone(Deadline::after(Duration::from_secs(5)));
         exchange.take_what_is_there();
         let [stdout, stderr] = exchange.outputs.map(|capture| capture.kept.into_bytes());
+        let reason = || ServerMessage::reason(&String::from_utf8_lossy(&stderr)).map(Box::new);
         let kind = match status {
             Some(status) if status.success() => return Ok(Output { stdout, stderr }),
-            Some(status) => RunErrorKind::Failed(status),
-            None if deadline.is_over() => RunErrorKind::TimedOut,
+            Some(status) => RunErrorKind::Failed {
+                status,
+                reason: reason(),
+            },
+            None if deadline.is_over() => RunErrorKind::TimedOut { reason: reason() },
             None => RunErrorKind::Lost,
         };
         Err(RunError {
@@ -196,47 +201,105 @@ impl Exchange<'_> {
     }
 }
 
-/// A program that was run without success.
-#[non_exhaustive]
+/// A program could not be run, or failed.
+#[derive(thiserror::Error)]
+#[error("failed to run {program}")]
 pub struct RunError {
-    /// The program.
-    pub program: Utf8PathBuf,
-    /// Its arguments.
-    pub arguments: Vec<OsString>,
-    /// What went wrong.
-    pub kind: RunErrorKind,
-    /// The end of what it wrote to its standard output.
-    pub stdout: Vec<u8>,
-    /// The end of what it wrote to its standard error.
-    pub stderr: Vec<u8>,
+    program: Utf8PathBuf,
+    arguments: Vec<OsString>,
+    #[source]
+    kind: RunErrorKind,
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+}
+
+/// Why a program could not be run, or failed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RunErrorKind {
+    /// The program could not be started.
+    #[error(transparent)]
+    Start(Box<SpawnError>),
+    /// The program exited with another status than 0.
+    #[error("the program failed with {status}")]
+    #[non_exhaustive]
+    Failed {
+        /// The exit status.
+        status: ExitStatus,
+        /// The reason that the program printed: see [`ServerMessage::reason`].
+        #[source]
+        reason: Option<Box<ServerMessage>>,
+    },
+    /// The program was still running at the deadline, and was killed.
+    #[error("the program timed out and was killed")]
+    #[non_exhaustive]
+    TimedOut {
+        /// The reason that the program printed: see [`ServerMessage::reason`].
+        #[source]
+        reason: Option<Box<ServerMessage>>,
+    },
+    /// The warden, the process between the caller and the program, was killed, and the program with
+    /// it.
+    #[error("the warden and the program were killed")]
+    Lost,
 }
 
 impl RunError {
-    /// What it says of its failure on its standard error: see [`ServerMessage::reason`].
-    pub fn reason(&self) -> Option<ServerMessage> {
-        ServerMessage::reason(&String::from_utf8_lossy(&self.stderr))
+    /// The program.
+    pub fn program(&self) -> &Utf8Path {
+        &self.program
     }
 
-    /// What may help: the program's own `HINT`, or what is known of a program that did not start.
-    pub fn hint(&self) -> Option<Cow<'_, str>> {
+    /// The arguments of the program.
+    pub fn arguments(&self) -> &[OsString] {
+        &self.arguments
+    }
+
+    /// The reason.
+    pub const fn kind(&self) -> &RunErrorKind {
+        &self.kind
+    }
+
+    /// The end of the program's standard output.
+    pub fn stdout(&self) -> &[u8] {
+        &self.stdout
+    }
+
+    /// The end of the program's standard error.
+    pub fn stderr(&self) -> &[u8] {
+        &self.stderr
+    }
+
+    /// The reason that the program printed to its standard error: see [`ServerMessage::reason`].
+    pub fn reason(&self) -> Option<&ServerMessage> {
         match &self.kind {
-            RunErrorKind::Start(error) => error.hint(),
-            _ => self.reason()?.hint.map(Cow::Owned),
+            RunErrorKind::Failed { reason, .. } | RunErrorKind::TimedOut { reason } => {
+                reason.as_deref()
+            }
+            _ => None,
         }
     }
 
-    /// Its exit status, if it ended by itself.
+    /// The exit status of the program, if the program exited by itself.
     pub const fn status(&self) -> Option<ExitStatus> {
         match &self.kind {
-            RunErrorKind::Failed(status) => Some(*status),
+            RunErrorKind::Failed { status, .. } => Some(*status),
             _ => None,
+        }
+    }
+
+    /// Advice: the program's own `HINT`, or how to start the program.
+    pub fn hint(&self) -> Option<Cow<'_, str>> {
+        match &self.kind {
+            RunErrorKind::Start(error) => error.hint(),
+            _ => self.reason()?.hint.as_deref().map(Cow::Borrowed),
         }
     }
 }
 
-impl std::fmt::Debug for RunError {
-    /// The outputs as text: they are messages.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for RunError {
+    /// Shows the outputs as text: they are messages.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RunError")
             .field("program", &self.program)
             .field("arguments", &self.arguments)
@@ -245,44 +308,4 @@ impl std::fmt::Debug for RunError {
             .field("stderr", &String::from_utf8_lossy(&self.stderr))
             .finish()
     }
-}
-
-impl std::fmt::Display for RunError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.kind {
-            RunErrorKind::Start(e) => return e.fmt(f),
-            kind => write!(f, "{} {kind}", self.program)?,
-        }
-        match self.reason() {
-            Some(reason) => write!(f, ": {reason}"),
-            None => Ok(()),
-        }
-    }
-}
-
-impl std::error::Error for RunError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match &self.kind {
-            RunErrorKind::Start(e) => e.source(),
-            _ => None,
-        }
-    }
-}
-
-/// Why a program was run without success.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum RunErrorKind {
-    /// It could not be started.
-    #[error(transparent)]
-    Start(Box<SpawnError>),
-    /// It ended with another status than 0.
-    #[error("failed with {0}")]
-    Failed(ExitStatus),
-    /// It was still running at the deadline, and was killed.
-    #[error("did not end in time")]
-    TimedOut,
-    /// The process between the caller and the program was killed, and the program with it.
-    #[error("was lost with the warden")]
-    Lost,
 }

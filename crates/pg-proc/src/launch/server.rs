@@ -1,5 +1,6 @@
 //! Starting a server, and the handle of one that this process has started.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
@@ -18,7 +19,7 @@ use crate::launch::command::Command;
 use crate::launch::command::Streams;
 use crate::launch::log::Log;
 use crate::launch::log::{LogReader, Tail};
-use crate::launch::ownership::{Ownership, StopPlan};
+use crate::launch::ownership::Ownership;
 use crate::launch::passage::{PATIENCE, Passage};
 use crate::launch::spawn_error::{SpawnError, SpawnErrorKind};
 use crate::launch::supervised::Supervised;
@@ -28,7 +29,8 @@ use crate::postmaster::handle::FileVersion;
 use crate::postmaster::handle::Postmaster;
 use crate::postmaster::wait;
 use crate::postmaster::wait_error::{WaitError, WaitErrorKind};
-use crate::signal::{Signal, SignalError};
+use crate::signal::{Signal, SignalError, SignalErrorKind};
+use crate::stop_plan::StopPlan;
 use crate::sys::{self, Means, Orders, Sink, Vigil, command};
 
 /// How a server is to be started.
@@ -285,7 +287,11 @@ impl Server {
         // Its parent can signal it without a doubt about whom it hits.
         if self.supervised.exit_status().is_some() {
             let errno = rustix::io::Errno::SRCH;
-            return Err(SignalError::from_errno(self.pid(), signal, errno));
+            return Err(SignalError::new(
+                self.pid(),
+                signal,
+                SignalErrorKind::from_errno(errno),
+            ));
         }
         self.supervised.signal(signal);
         Ok(())
@@ -311,12 +317,14 @@ impl Server {
         deadline: impl Into<Deadline>,
     ) -> Result<Status, WaitError> {
         let end = Some(self.supervised.descriptor());
-        wait::for_status(&self.postmaster, wanted, deadline.into(), end).map_err(|mut e| {
-            if matches!(e.kind, WaitErrorKind::Ended(_)) {
-                let soon = Deadline::after(Duration::from_secs(1));
-                e.kind = WaitErrorKind::Ended(self.supervised.wait_exit_status(soon));
+        wait::for_status(&self.postmaster, wanted, deadline.into(), end).map_err(|e| {
+            match e.kind() {
+                WaitErrorKind::Exited(_) => {
+                    let soon = Deadline::after(Duration::from_secs(1));
+                    e.with_exit_status(self.supervised.wait_exit_status(soon))
+                }
+                _ => e,
             }
-            e
         })
     }
 
@@ -347,11 +355,7 @@ impl Server {
             .flatten()
             .and_then(|file| file.status);
         let kind = WaitErrorKind::TimedOut(last);
-        Err(WaitError {
-            pid: self.pid(),
-            waited: since.elapsed(),
-            kind,
-        })
+        Err(WaitError::new(self.pid(), since, kind))
     }
 
     /// At most `limit` bytes from the end of what this server has written to its log since it was
@@ -408,13 +412,23 @@ impl Drop for Server {
     }
 }
 
-/// A server that cannot be detached.
+/// A server whose log is kept in the memory of this process cannot be detached.
 #[derive(Debug, Error)]
-#[error("server process {pid} writes its log to its owner, and cannot outlive it")]
-#[non_exhaustive]
+#[error("server process {pid} cannot be detached: its log is kept in the memory of this process")]
 pub struct DetachError {
-    /// The server.
-    pub pid: Pid,
+    pid: Pid,
+}
+
+impl DetachError {
+    /// The process ID of the postmaster.
+    pub const fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// Advice on how to start the server.
+    pub fn hint(&self) -> Option<Cow<'_, str>> {
+        Some("start the server with a log file".into())
+    }
 }
 
 #[cfg(test)]

@@ -13,35 +13,36 @@ use crate::sys::{
     postmaster_in, segments_by_key, segments_for,
 };
 
-/// What holds a data directory.
+/// The process that holds a data directory.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Found {
-    /// Nothing: there is no lock file and no server without one, or no such directory.
+    /// No process: the directory does not exist, or has neither a lock file nor a server.
     ///
     /// A server needs some milliseconds from its start until it has written the file.
     Nothing,
     /// A postmaster, identified.
     Running(Postmaster),
-    /// A lock file without its server: it crashed, or was killed.
+    /// A lock file without its server: the server crashed or was killed.
     Stale(Stale),
     /// A single-user or bootstrap process. It knows none of a postmaster's signals.
     SingleUser(Pid),
-    /// A process that may be the server, and cannot be looked at closely enough to decide: most
-    /// often one of another user. It is neither known to run the directory nor known not to.
-    OtherUsers {
+    /// A process that may be the server. The caller lacks the rights, or the system the means, to
+    /// decide; most often the process belongs to another user. Nothing is signalled, deleted or
+    /// started over such a process.
+    Unknown {
         /// The process that the lock file names, or that made the server's shared memory.
         pid: Pid,
-        /// Its user, if known.
+        /// The ID of its user, if known.
         uid: Option<u32>,
     },
 }
 
-/// A lock file without its server.
+/// A lock file whose server has exited.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Stale {
-    /// What the file says, if it can be read.
+    /// The content of the file, if it can be read.
     pub pid_file: Option<PidFile>,
     /// Why it is stale.
     pub reason: StaleReason,
@@ -51,32 +52,32 @@ pub struct Stale {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum StaleReason {
-    /// There is no such process.
-    #[error("the process is gone")]
+    /// The process that the file names does not exist.
+    #[error("the process has exited")]
     Gone,
-    /// The process has ended and waits for its parent to notice.
+    /// The process has exited, and its parent has not yet waited for it.
     #[error("the process is a zombie")]
     Zombie,
-    /// The number belongs to a process with another program now.
+    /// The process ID now belongs to a process that runs another program.
     #[error("the process runs another program, {0}")]
     OtherProgram(String),
-    /// The number belongs to a PostgreSQL process of another data directory now.
+    /// The process ID now belongs to a PostgreSQL process of another data directory.
     #[error("the process belongs to another data directory")]
     OtherDirectory,
-    /// The number belongs to a process that began after the file was written.
-    #[error("the process began later")]
+    /// The process ID now belongs to a process that started after the file was written.
+    #[error("the process started after the file was written")]
     BeganLater,
-    /// No running server wrote this file.
+    /// The file cannot be read, or was not written by a server, and no server was found without it.
     #[error(transparent)]
     Unreadable(PidFileError),
 }
 
 impl Stale {
-    /// A process (or zombie) that has the number in the file, and nothing to do with it.
+    /// The process (or zombie) that has the process ID in the file but is not the server.
     ///
-    /// PostgreSQL takes it for the server and refuses to start, unless it is told otherwise by
-    /// `PG_GRANDPARENT_PID` in the environment; [`spawn_server`](crate::Command::spawn_server) does
-    /// that.
+    /// PostgreSQL takes it for the server and refuses to start, unless the environment variable
+    /// `PG_GRANDPARENT_PID` names that process. [`spawn_server`](crate::Command::spawn_server) sets
+    /// it.
     pub fn bystander(&self) -> Option<Pid> {
         use StaleReason::{BeganLater, OtherDirectory, OtherProgram, Zombie};
         let taken = matches!(
@@ -147,10 +148,7 @@ impl Postmaster {
 const ATTEMPTS: usize = 5;
 
 pub(crate) fn find(data_directory: &Utf8Path, means: Means) -> Result<Found, FindError> {
-    let failed = |kind| FindError {
-        data_directory: data_directory.to_owned(),
-        kind,
-    };
+    let failed = |kind| FindError::new(data_directory, kind);
     let directory = match DirectoryId::of(data_directory) {
         Ok(id) => id,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
@@ -185,7 +183,7 @@ fn read(data_directory: &Utf8Path) -> Result<Read, FindErrorKind> {
     match PidFile::read(data_directory) {
         Ok(None) => Ok(Read::Absent),
         Ok(Some(file)) => Ok(Read::File(file)),
-        Err(e) if matches!(e.kind, PidFileErrorKind::Read(_)) => Err(FindErrorKind::PidFile(e)),
+        Err(e) if matches!(e.kind(), PidFileErrorKind::Read(_)) => Err(FindErrorKind::PidFile(e)),
         Err(e) => Ok(Read::Bad(e.to_string())),
     }
 }
@@ -207,7 +205,7 @@ fn judge(path: &Utf8Path, directory: DirectoryId, read: &Read, means: Means) -> 
             return Found::SingleUser(file.pid);
         }
         Identity::Verified(process) => return running(process, path, means),
-        Identity::Unknown(uid) => return Found::OtherUsers { pid: file.pid, uid },
+        Identity::Unknown(uid) => return Found::Unknown { pid: file.pid, uid },
         Identity::Gone => StaleReason::Gone,
         Identity::Zombie => StaleReason::Zombie,
         Identity::OtherProgram(name) => StaleReason::OtherProgram(name),
@@ -241,15 +239,15 @@ fn by_directory(path: &Utf8Path, directory: DirectoryId, means: Means) -> Option
             Identity::Verified(process) => Some(running(process, path, means)),
             // Many segments may be another directory's; of this one that is certain.
             Identity::Unknown(uid) if made_for == MadeFor::This => {
-                Some(Found::OtherUsers { pid, uid })
+                Some(Found::Unknown { pid, uid })
             }
             _ => None,
         }
     })
 }
 
-/// The creator and the ID of shared memory that was made for the directory, and to which somebody is
-/// attached.
+/// The creator and the ID of shared memory that was made for the directory, and to which a process
+/// is attached.
 pub(crate) fn memory_of(
     path: &Utf8Path,
     directory: DirectoryId,
@@ -310,30 +308,42 @@ fn running(process: Process, path: &Utf8Path, means: Means) -> Found {
     })
 }
 
-/// The state of a data directory could not be found out.
-#[derive(Debug)]
-#[non_exhaustive]
+/// The server of a data directory could not be determined.
+#[derive(Debug, Error)]
+#[error("failed to find the server of {data_directory}")]
 pub struct FindError {
-    /// The data directory.
-    pub data_directory: Utf8PathBuf,
-    /// What went wrong.
-    pub kind: FindErrorKind,
+    data_directory: Utf8PathBuf,
+    #[source]
+    kind: FindErrorKind,
 }
 
-error_with_kind!(FindError, |e, f| write!(
-    f,
-    "failed to find the server of {}: {}",
-    e.data_directory, e.kind
-));
+impl FindError {
+    pub(crate) fn new(data_directory: &Utf8Path, kind: FindErrorKind) -> Self {
+        Self {
+            data_directory: data_directory.to_owned(),
+            kind,
+        }
+    }
 
-/// What kept the state of a data directory from being found out.
+    /// The data directory.
+    pub fn data_directory(&self) -> &Utf8Path {
+        &self.data_directory
+    }
+
+    /// The reason.
+    pub const fn kind(&self) -> &FindErrorKind {
+        &self.kind
+    }
+}
+
+/// Why the server of a data directory could not be determined.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum FindErrorKind {
-    /// The directory cannot be looked at, or is none.
+    /// The path cannot be read or is not a directory.
     #[error("the directory cannot be read")]
     Directory(#[source] io::Error),
     /// The lock file cannot be read.
-    #[error("its lock file cannot be read")]
-    PidFile(#[source] PidFileError),
+    #[error(transparent)]
+    PidFile(PidFileError),
 }

@@ -136,9 +136,9 @@ impl Postmaster {
     /// signal](SignalErrorKind::NotHandled).
     pub fn send(&self, signal: Signal) -> Result<(), SignalError> {
         self.wait_for_handler(signal)?;
-        self.process
-            .send(signal)
-            .map_err(|errno| SignalError::from_errno(self.pid(), signal, errno))
+        self.process.send(signal).map_err(|errno| {
+            SignalError::new(self.pid(), signal, SignalErrorKind::from_errno(errno))
+        })
     }
 
     /// A postmaster installs its handlers first, and takes the lock of its directory afterwards
@@ -162,11 +162,7 @@ impl Postmaster {
                 watcher.poll(self.process.descriptor(), deadline.remaining());
                 continue;
             };
-            return Err(SignalError {
-                pid: self.pid(),
-                signal,
-                kind,
-            });
+            return Err(SignalError::new(self.pid(), signal, kind));
         }
     }
 
@@ -201,10 +197,9 @@ impl Postmaster {
             // Neither through a link nor, for want of a reader, into a pipe without end.
             .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK)
             .open(&path)
-            .map_err(|e| SignalError {
-                pid: self.pid(),
-                signal,
-                kind: SignalErrorKind::RequestFile(file, e),
+            .map_err(|e| {
+                let kind = SignalErrorKind::RequestFile(file, e);
+                SignalError::new(self.pid(), signal, kind)
             })?;
         self.send(signal).inspect_err(|_| {
             // Without the signal the file would take effect with the next one, whoever sends it.

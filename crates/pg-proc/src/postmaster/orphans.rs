@@ -9,20 +9,20 @@ use crate::pid::Pid;
 use crate::postmaster::find::{FindError, FindErrorKind, Found, StaleReason, find, memory_of};
 use crate::postmaster::wait_error::{WaitError, WaitErrorKind};
 use crate::postmaster::watcher::Watcher;
-use crate::signal::{Signal, SignalError};
+use crate::signal::{Signal, SignalErrorKind};
 use crate::sys::{self, DirectoryId, Means, Process, Segment};
 
-/// Children of a postmaster that has gone without them.
+/// Child processes left behind by a postmaster that crashed or was killed.
 ///
 /// After SIGKILL of a postmaster its children live on: idle ones for some milliseconds, busy ones
-/// until they next look. They hold its shared memory, and a new server does not start before they
-/// are gone.
+/// until they next check for their parent. They hold its shared memory, and a new server does not
+/// start before they have exited.
 ///
-/// Whether there are any is known from the shared memory that the postmaster made for the directory,
-/// and from the lock file that it left: without both, no process is looked for. On Linux they are
-/// found by `/proc` then: processes that call themselves `postgres: ...` and work in the data
-/// directory, whose parent is not a postmaster. Elsewhere they cannot be found, only waited for, by
-/// the number of processes that are attached to the shared memory.
+/// The shared memory of the directory and the lock file show that there may be such processes:
+/// without both, none are searched for. On Linux they are found in `/proc`: their title is
+/// `postgres: ...`, their working directory is the data directory, and their parent is not a
+/// postmaster. Elsewhere they cannot be found. A wait for them is possible there: it counts the
+/// processes attached to the shared memory.
 #[derive(Debug)]
 pub struct Orphans {
     directory: DirectoryId,
@@ -48,10 +48,8 @@ impl Orphans {
 
     pub(crate) fn find_by(data_directory: &Utf8Path, means: Means) -> Result<Self, FindError> {
         let found = find(data_directory, means)?;
-        let directory = DirectoryId::of(data_directory).map_err(|e| FindError {
-            data_directory: data_directory.to_owned(),
-            kind: FindErrorKind::Directory(e),
-        })?;
+        let directory = DirectoryId::of(data_directory)
+            .map_err(|e| FindError::new(data_directory, FindErrorKind::Directory(e)))?;
         let crashed = matches!(found, Found::Stale(_));
         let segment = match found {
             Found::Nothing => memory_of(data_directory, directory, means),
@@ -154,13 +152,8 @@ impl Orphans {
         match process.send(signal) {
             Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
             Err(errno) => {
-                let error = SignalError::from_errno(process.pid(), signal, errno);
-                let kind = WaitErrorKind::NotSignalled(error.kind);
-                Err(WaitError {
-                    pid: process.pid(),
-                    waited: since.elapsed(),
-                    kind,
-                })
+                let kind = WaitErrorKind::NotSignalled(SignalErrorKind::from_errno(errno));
+                Err(WaitError::new(process.pid(), since, kind))
             }
         }
     }
@@ -169,10 +162,6 @@ impl Orphans {
         if !deadline.is_over() {
             return Ok(());
         }
-        Err(WaitError {
-            pid,
-            waited: since.elapsed(),
-            kind: WaitErrorKind::TimedOut(None),
-        })
+        Err(WaitError::new(pid, since, WaitErrorKind::TimedOut(None)))
     }
 }

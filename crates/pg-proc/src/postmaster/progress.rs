@@ -47,7 +47,7 @@ impl Progress {
             patience,
             seen: None,
             changed: Instant::now(),
-            has_begun: !cfg!(target_os = "linux"),
+            has_begun: !cfg!(all(target_os = "linux", not(pg_portable))),
         }
     }
 
@@ -87,7 +87,7 @@ impl Startup {
 
 /// The process that replays the log calls itself `postgres: startup recovering
 /// 0000000100000000000000A7`.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(pg_portable)))]
 fn startup(postmaster: Pid) -> Option<Startup> {
     crate::sys::children(postmaster)
         .into_iter()
@@ -105,7 +105,7 @@ fn startup(postmaster: Pid) -> Option<Startup> {
         })
 }
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(all(target_os = "linux", not(pg_portable))))]
 fn startup(_postmaster: Pid) -> Option<Startup> {
     None
 }

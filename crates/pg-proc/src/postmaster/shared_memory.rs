@@ -1,5 +1,6 @@
-//! Releasing the shared memory that a killed server has left behind.
+//! Releasing the shared memory of a killed server.
 
+use std::borrow::Cow;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 
@@ -13,25 +14,25 @@ use crate::postmaster::find::{FindError, Found};
 use crate::postmaster::handle::Postmaster;
 use crate::sys::{DirectoryOf, Refusal, release};
 
-/// Shared memory that was given back.
+/// The shared memory that was released.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Released {
-    /// Whether there was a System V segment.
+    /// Whether a System V segment was released.
     pub system_v: bool,
-    /// Number of POSIX segments.
+    /// The number of POSIX segments.
     pub posix: u32,
 }
 
-/// Gives back the shared memory that a killed server left behind. For a data directory that is
-/// about to be removed; where a server is started again, that one does it.
+/// Releases the shared memory of a killed server, for a data directory that is about to be removed.
+/// A server that is started in the directory again releases it itself.
 ///
-/// What belongs to that server is known from its lock file, and checked: the System V segment must
-/// have the key of the file, must have been created by the process of the file, must belong to the
-/// owner of the directory, must carry the directory's device and inode in its header, and nobody
-/// must be attached. It names the POSIX segments.
+/// The lock file names the System V segment, which is released only if it has the key of the file,
+/// was created by the process of the file, belongs to the owner of the directory, carries the
+/// directory's device and inode in its header, and has no process attached. The segment names the
+/// POSIX segments.
 ///
-/// A directory without lock file has nothing to give back: its server ended in order.
+/// A directory without a lock file has no shared memory: its server shut down in order.
 ///
 /// Not covered: `dynamic_shared_memory_type = sysv`; semaphores on systems where PostgreSQL uses
 /// System V ones (FreeBSD before PostgreSQL 12, macOS); POSIX segments on macOS, which cannot be
@@ -39,7 +40,8 @@ pub struct Released {
 ///
 /// # Errors
 ///
-/// The directory has a server, processes are attached, or the segment belongs to somebody else.
+/// Fails if the directory has a server, if processes are attached to the segment, or if the segment
+/// was made for another data directory.
 pub fn release_shared_memory(
     data_directory: impl AsRef<Utf8Path>,
 ) -> Result<Released, SharedMemoryError> {
@@ -56,7 +58,7 @@ pub fn release_shared_memory(
         Ok(Found::Running(postmaster)) => {
             return Err(failed(SharedMemoryErrorKind::Running(postmaster.pid())));
         }
-        Ok(Found::SingleUser(pid) | Found::OtherUsers { pid, .. }) => {
+        Ok(Found::SingleUser(pid) | Found::Unknown { pid, .. }) => {
             return Err(failed(SharedMemoryErrorKind::Running(pid)));
         }
         Err(e) => return Err(failed(SharedMemoryErrorKind::Find(e))),
@@ -85,45 +87,62 @@ pub fn release_shared_memory(
     }
 }
 
-/// Shared memory that was not given back.
-#[derive(Debug)]
-#[non_exhaustive]
+/// The shared memory of a data directory was not released.
+#[derive(Debug, Error)]
+#[error("failed to release the shared memory of {data_directory}")]
 pub struct SharedMemoryError {
-    /// The data directory.
-    pub data_directory: Utf8PathBuf,
-    /// Why not.
-    pub kind: SharedMemoryErrorKind,
+    data_directory: Utf8PathBuf,
+    #[source]
+    kind: SharedMemoryErrorKind,
 }
 
-error_with_kind!(SharedMemoryError, |e, f| write!(
-    f,
-    "failed to release the shared memory of {}: {}",
-    e.data_directory, e.kind
-));
+impl SharedMemoryError {
+    /// The data directory.
+    pub fn data_directory(&self) -> &Utf8Path {
+        &self.data_directory
+    }
 
-/// Why shared memory was not given back.
+    /// The reason.
+    pub const fn kind(&self) -> &SharedMemoryErrorKind {
+        &self.kind
+    }
+
+    /// Advice, if there is any.
+    pub fn hint(&self) -> Option<Cow<'_, str>> {
+        let hint = match &self.kind {
+            SharedMemoryErrorKind::Running(_) => "stop the server first",
+            SharedMemoryErrorKind::InUse { .. } => {
+                "end the child processes that the server left behind first"
+            }
+            _ => return None,
+        };
+        Some(hint.into())
+    }
+}
+
+/// Why shared memory was not released.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SharedMemoryErrorKind {
-    /// The server runs, or may run.
+    /// The server is running, or may be.
     #[error("process {0} holds the data directory")]
     Running(Pid),
-    /// Processes use it, most likely [`Orphans`](crate::Orphans).
-    #[error("{attached} processes are attached to it")]
+    /// Processes use the segment, most likely [`Orphans`](crate::Orphans).
+    #[error("{attached} processes are attached to the segment")]
     InUse {
-        /// How many.
+        /// The number of processes.
         attached: u64,
     },
     /// The segment that the lock file names was not made for this data directory.
-    #[error("the segment belongs to somebody else")]
+    #[error("the segment was made for another data directory")]
     NotOurs,
-    /// Whether the server runs could not be found out.
+    /// The server of the data directory could not be determined.
     #[error(transparent)]
     Find(FindError),
-    /// The lock file could not be read.
-    #[error("its lock file is of no use")]
+    /// The lock file could not be read, or is damaged.
+    #[error("the lock file cannot be used")]
     LockFile(#[source] PidFileErrorKind),
     /// The directory or a segment could not be read or removed.
-    #[error("the system refused")]
+    #[error("the directory or a segment cannot be accessed")]
     System(#[source] io::Error),
 }

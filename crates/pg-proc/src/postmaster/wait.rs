@@ -82,12 +82,8 @@ impl Postmaster {
         let since = Instant::now();
         match self.send(Signal::Kill) {
             Err(e) if !e.is_gone() => {
-                let kind = WaitErrorKind::NotSignalled(e.kind);
-                return Err(WaitError {
-                    pid: self.pid(),
-                    waited: since.elapsed(),
-                    kind,
-                });
+                let kind = WaitErrorKind::NotSignalled(e.into_kind());
+                return Err(WaitError::new(self.pid(), since, kind));
             }
             _ => {}
         }
@@ -121,11 +117,7 @@ pub(crate) fn for_status(
     end: Option<BorrowedFd<'_>>,
 ) -> Result<Status, WaitError> {
     let since = Instant::now();
-    let failed = |kind| WaitError {
-        pid: postmaster.pid(),
-        waited: since.elapsed(),
-        kind,
-    };
+    let failed = |kind| WaitError::new(postmaster.pid(), since, kind);
     let watcher = Watcher::of_directory(postmaster.data_directory(), postmaster.means);
     let mut progress = deadline
         .patience()
@@ -138,7 +130,7 @@ pub(crate) fn for_status(
         // done.
         let status = postmaster.status().ok().flatten();
         if ended {
-            return Err(failed(WaitErrorKind::Ended(None)));
+            return Err(failed(WaitErrorKind::Exited(None)));
         }
         if let Some(status) = status {
             last = Some(status);
@@ -173,18 +165,14 @@ pub(crate) fn for_change(
     let watcher = Watcher::of_directory(postmaster.data_directory(), postmaster.means);
     while !done() {
         let kind = if postmaster.process.has_ended() {
-            WaitErrorKind::Ended(None)
+            WaitErrorKind::Exited(None)
         } else if deadline.is_over() {
             WaitErrorKind::TimedOut(postmaster.status().ok().flatten())
         } else {
             watcher.pause(postmaster.process.descriptor(), true, deadline.remaining());
             continue;
         };
-        return Err(WaitError {
-            pid: postmaster.pid(),
-            waited: since.elapsed(),
-            kind,
-        });
+        return Err(WaitError::new(postmaster.pid(), since, kind));
     }
     Ok(())
 }
@@ -202,26 +190,22 @@ pub(crate) fn for_answer(
             return Ok(());
         }
         let kind = if postmaster.process.has_ended() {
-            WaitErrorKind::Ended(None)
+            WaitErrorKind::Exited(None)
         } else if deadline.is_over() {
             WaitErrorKind::TimedOut(None)
         } else {
             watcher.poll(postmaster.process.descriptor(), deadline.remaining());
             continue;
         };
-        return Err(WaitError {
-            pid: postmaster.pid(),
-            waited: since.elapsed(),
-            kind,
-        });
+        return Err(WaitError::new(postmaster.pid(), since, kind));
     }
 }
 
 /// Waits for the end of the process, its children included where it left any.
 pub(crate) fn for_end(postmaster: &Postmaster, deadline: Deadline) -> Result<(), WaitError> {
     for_process(postmaster, deadline)?;
-    // A postmaster that ends in order waits for its children first, and leaves neither lock file nor
-    // shared memory: then nothing is looked for.
+    // A postmaster that shuts down in order waits for its children first, and leaves neither a lock
+    // file nor shared memory: then no process is searched for.
     for_orphans(postmaster, deadline, None)
 }
 
@@ -236,11 +220,7 @@ pub(crate) fn for_process(postmaster: &Postmaster, deadline: Deadline) -> Result
                 .flatten()
                 .and_then(|file| file.status);
             let kind = WaitErrorKind::TimedOut(last);
-            return Err(WaitError {
-                pid: postmaster.pid(),
-                waited: since.elapsed(),
-                kind,
-            });
+            return Err(WaitError::new(postmaster.pid(), since, kind));
         }
         watcher.pause(postmaster.process.descriptor(), false, deadline.remaining());
     }

@@ -160,7 +160,7 @@ pub(super) fn close_all_but(keep: &mut [RawFd], limit: RawFd) {
 }
 
 fn close_between(first: RawFd, last: RawFd, limit: RawFd) {
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(pg_portable)))]
     {
         // SAFETY: closes descriptors of this process, none of which anything still refers to.
         let done = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
@@ -262,13 +262,13 @@ pub(crate) fn reap(pid: pid_t) {
 }
 
 /// What `ps -o comm` shows: at most 15 bytes. Async-signal-safe.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(pg_portable)))]
 pub(super) fn name_this_process(name: &CStr) {
     // SAFETY: the name ends with a zero byte.
     unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
 }
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(all(target_os = "linux", not(pg_portable))))]
 pub(super) fn name_this_process(_name: &CStr) {}
 
 /// Async-signal-safe.
@@ -317,7 +317,7 @@ pub(crate) fn succeeds_in_forked_process(function: impl FnOnce()) -> bool {
 }
 
 #[cfg(test)]
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(pg_portable)))]
 mod tests {
     use std::os::unix::thread::JoinHandleExt as _;
     use std::sync::atomic::AtomicU32;
@@ -393,7 +393,7 @@ mod tests {
         });
         for number in 1..=20 {
             // SAFETY: the thread was not joined, so this is its number.
-            unsafe { libc::pthread_kill(waiter.as_pthread_t(), libc::SIGUSR2) };
+            unsafe { libc::pthread_kill(waiter.as_pthread_t() as libc::pthread_t, libc::SIGUSR2) };
             while HANDLED.load(Ordering::SeqCst) < number {
                 assert!(!waiter.is_finished(), "after {number} signals");
                 std::thread::yield_now();

@@ -1,15 +1,15 @@
 //! System calls that need unsafe code or differ between platforms. The only module that may contain
 //! `unsafe`.
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(pg_portable)))]
 mod borrowed;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(pg_portable)))]
 mod events;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(pg_portable)))]
 mod executable;
 mod fork;
 mod interfaces;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(pg_portable)))]
 mod linux;
 mod listener;
 mod portable;
@@ -18,19 +18,19 @@ mod segments;
 mod shared_memory;
 mod warden;
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(pg_portable)))]
 pub(crate) use events::DirectoryEvents;
 #[cfg(test)]
 pub(crate) use fork::succeeds_in_forked_process;
 pub(crate) use fork::{above_standard, pipe, set_nonblocking};
 pub use interfaces::interface_addresses;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(pg_portable)))]
 pub(crate) use linux::{
     children, cpu_ticks, is_single_user, is_suspended, limit_of_root, orphans, postmaster_in,
     titles_of_children,
 };
 pub use listener::tcp_listener;
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(all(target_os = "linux", not(pg_portable))))]
 pub(crate) use portable::{
     DirectoryEvents, is_single_user, is_suspended, limit_of_root, orphans, postmaster_in,
     titles_of_children,
@@ -39,7 +39,6 @@ pub(crate) use process::{DirectoryId, Evidence, Identity, Means, Process, identi
 pub(crate) use segments::{MadeFor, Segment, segments_by_key, segments_for};
 pub(crate) use shared_memory::{DirectoryOf, Refusal, release};
 pub(crate) use warden::errand::{Errand, Place, Removal, guard};
-pub(crate) use warden::order::{
-    LaunchError, Launched, Orders, Program, Report, Sink, Stage, Step, command, launch, send, write,
-};
+pub(crate) use warden::order::{LaunchError, Launched, Orders, Program, Sink, launch, send, write};
+pub(crate) use warden::protocol::{Report, Stage, Step, command};
 pub(crate) use warden::users::{Vigil, make_fifo};

@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use rustix::io::Errno;
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(all(target_os = "linux", not(pg_portable))))]
 use super::process::DirectoryId;
 use super::process::{Began, CLOCK_TOLERANCE, Evidence, Identity, Process};
 use super::segments::MadeFor;
@@ -64,11 +64,11 @@ pub(super) fn identify(evidence: &Evidence) -> Identity {
 }
 
 /// Nothing tells what changes in a directory.
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(all(target_os = "linux", not(pg_portable))))]
 #[derive(Debug)]
 pub(crate) struct DirectoryEvents;
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(all(target_os = "linux", not(pg_portable))))]
 impl DirectoryEvents {
     pub(crate) fn of(_path: &camino::Utf8Path) -> Option<Self> {
         None
@@ -86,53 +86,53 @@ impl DirectoryEvents {
 }
 
 /// Nothing tells the working directory of a process.
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(all(target_os = "linux", not(pg_portable))))]
 pub(crate) fn orphans(_directory: DirectoryId) -> Vec<Process> {
     Vec::new()
 }
 
 /// Nothing tells the working directory of a process.
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(all(target_os = "linux", not(pg_portable))))]
 pub(crate) fn postmaster_in(_directory: DirectoryId) -> Option<Process> {
     None
 }
 
 /// Nothing tells the state of a process.
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(all(target_os = "linux", not(pg_portable))))]
 pub(crate) fn is_suspended(_pid: Pid) -> bool {
     false
 }
 
 /// Nothing tells the children of a process.
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(all(target_os = "linux", not(pg_portable))))]
 pub(crate) fn titles_of_children(_parent: Pid) -> Vec<(Pid, String)> {
     Vec::new()
 }
 
 /// Nothing tells beforehand.
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(all(target_os = "linux", not(pg_portable))))]
 pub(crate) fn limit_of_root(_uid: u32, _gid: u32) -> Option<crate::account::AccountErrorKind> {
     None
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(pg_portable)))]
 pub(super) fn began(pid: Pid) -> Option<Began> {
     super::linux::began(pid)
 }
 
 /// Seconds since 1970. `ps` tells the age in whole seconds, so it may come out differently by one.
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(all(target_os = "linux", not(pg_portable))))]
 pub(super) fn began(pid: Pid) -> Option<Began> {
     let listing = Listing::of(pid).ok()?;
     u64::try_from(listing.began_at()).ok().map(Began)
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(pg_portable)))]
 pub(super) fn has_ended(pid: Pid, began: Option<Began>) -> bool {
     super::linux::has_ended(pid, began)
 }
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(all(target_os = "linux", not(pg_portable))))]
 pub(super) fn has_ended(pid: Pid, began: Option<Began>) -> bool {
     match Listing::of(pid) {
         Ok(listing) => {
@@ -147,7 +147,7 @@ pub(super) fn has_ended(pid: Pid, began: Option<Began>) -> bool {
 }
 
 /// Nothing tells the arguments of a process.
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(all(target_os = "linux", not(pg_portable))))]
 pub(crate) fn is_single_user(_pid: Pid) -> bool {
     false
 }

@@ -1,10 +1,13 @@
 //! One process, held so that nobody else can be mistaken for it.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
+#[cfg(all(target_os = "linux", not(pg_portable)))]
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 
 use camino::Utf8Path;
+#[cfg(all(target_os = "linux", not(pg_portable)))]
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 
@@ -28,7 +31,7 @@ pub(crate) enum Means {
 #[derive(Debug)]
 pub(crate) enum Process {
     /// A descriptor that stands for this process and never for a later one of the same number.
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(pg_portable)))]
     Descriptor { pid: Pid, fd: OwnedFd },
     /// A number, and when the process with that number began, to notice another one.
     Number { pid: Pid, began: Option<Began> },
@@ -103,7 +106,7 @@ pub(crate) fn identify(evidence: &Evidence, means: Means) -> Identity {
         return Identity::OtherProgram("the calling process".to_owned());
     }
     match means {
-        #[cfg(target_os = "linux")]
+        #[cfg(all(target_os = "linux", not(pg_portable)))]
         Means::Native => super::linux::identify(evidence),
         _ => super::portable::identify(evidence),
     }
@@ -112,7 +115,7 @@ pub(crate) fn identify(evidence: &Evidence, means: Means) -> Identity {
 impl Process {
     /// A process that cannot be waited for by anybody yet: its number is its own.
     pub(super) fn open_child(pid: Pid) -> Self {
-        #[cfg(target_os = "linux")]
+        #[cfg(all(target_os = "linux", not(pg_portable)))]
         if let Ok(fd) = super::linux::open_pidfd(pid) {
             return Self::Descriptor { pid, fd };
         }
@@ -124,7 +127,7 @@ impl Process {
 
     pub(crate) fn pid(&self) -> Pid {
         match self {
-            #[cfg(target_os = "linux")]
+            #[cfg(all(target_os = "linux", not(pg_portable)))]
             Self::Descriptor { pid, .. } => *pid,
             Self::Number { pid, .. } => *pid,
         }
@@ -133,7 +136,7 @@ impl Process {
     /// Becomes readable when the process has ended.
     pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         match self {
-            #[cfg(target_os = "linux")]
+            #[cfg(all(target_os = "linux", not(pg_portable)))]
             Self::Descriptor { fd, .. } => Some(fd.as_fd()),
             Self::Number { .. } => None,
         }
@@ -142,7 +145,7 @@ impl Process {
     /// A zombie has ended.
     pub(crate) fn has_ended(&self) -> bool {
         match self {
-            #[cfg(target_os = "linux")]
+            #[cfg(all(target_os = "linux", not(pg_portable)))]
             Self::Descriptor { fd, .. } => {
                 let mut fds = [PollFd::new(fd, PollFlags::IN)];
                 matches!(
@@ -157,9 +160,9 @@ impl Process {
     /// Whether the process takes this signal otherwise than by ending; none where that cannot be
     /// seen.
     pub(crate) fn handles(&self, signal: Signal) -> Option<bool> {
-        #[cfg(target_os = "linux")]
+        #[cfg(all(target_os = "linux", not(pg_portable)))]
         return super::linux::handles(self.pid(), signal);
-        #[cfg(not(target_os = "linux"))]
+        #[cfg(not(all(target_os = "linux", not(pg_portable))))]
         {
             let _ = signal;
             None
@@ -168,7 +171,7 @@ impl Process {
 
     pub(crate) fn send(&self, signal: Signal) -> Result<(), Errno> {
         match self {
-            #[cfg(target_os = "linux")]
+            #[cfg(all(target_os = "linux", not(pg_portable)))]
             Self::Descriptor { fd, .. } => {
                 // A zombie takes signals without a word.
                 if self.has_ended() {
@@ -193,7 +196,7 @@ impl Process {
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(all(test, target_os = "linux", not(pg_portable)))]
 mod tests {
     use nix::libc;
 

@@ -69,7 +69,7 @@ impl Segment {
 
     fn header(&self) -> Result<[u8; HEADER], c_int> {
         let read = || header_of(self.id, self.size);
-        #[cfg(target_os = "linux")]
+        #[cfg(all(target_os = "linux", not(pg_portable)))]
         if let Err(libc::EACCES) = read() {
             let owner = super::borrowed::Borrowed::account(self.uid, None);
             return owner.map_or(Err(libc::EACCES), |_owner| read());
@@ -78,13 +78,16 @@ impl Segment {
     }
 }
 
+/// The same on every system. The libc crate lacks it for NetBSD and OpenBSD.
+const SHM_RDONLY: c_int = 0o10000;
+
 /// The first bytes of a segment. Async-signal-safe.
 pub(super) fn header_of(id: c_int, size: usize) -> Result<[u8; HEADER], c_int> {
     let mut header = [0; HEADER];
     // SAFETY: the segment is attached wherever the system wants, and has the bytes that are copied
     // from it.
     unsafe {
-        let address = libc::shmat(id, ptr::null(), libc::SHM_RDONLY);
+        let address = libc::shmat(id, ptr::null(), SHM_RDONLY);
         if address as isize == -1 {
             return Err(Errno::last_raw());
         }
@@ -120,7 +123,7 @@ fn stat(id_or_index: c_int, command: c_int) -> Option<Segment> {
 /// `SHM_STAT_ANY` of Linux 4.17 needs no right over the segment, and takes its place in the
 /// kernel's table: the low bits of the ID, of which there are 15 unless the kernel was told
 /// `ipcmni_extend`.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(pg_portable)))]
 fn stat_of_others(id: c_int) -> Option<Segment> {
     [0x7fff, 0xff_ffff]
         .into_iter()
@@ -128,27 +131,28 @@ fn stat_of_others(id: c_int) -> Option<Segment> {
         .find(|segment| segment.id == id)
 }
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(all(target_os = "linux", not(pg_portable))))]
 fn stat_of_others(_id: c_int) -> Option<Segment> {
     None
 }
 
 /// `include/uapi/linux/shm.h`
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(pg_portable)))]
 const SHM_STAT: c_int = 13;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(pg_portable)))]
 const SHM_INFO: c_int = 14;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(pg_portable)))]
 const SHM_STAT_ANY: c_int = 15;
 
 /// Keys that a server tries from PostgreSQL 13 on: the inode of the data directory, and the numbers
 /// after it while they are taken.
+#[cfg(all(target_os = "linux", not(pg_portable)))]
 const KEYS_TRIED: u32 = 1024;
 
 /// Segments to which somebody is attached, and which may have been made for this directory.
 /// Servers before PostgreSQL 13 take the port for the key, so there each segment of the account may
 /// be one.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(pg_portable)))]
 pub(crate) fn segments_for(directory: DirectoryId, keyed_by_inode: bool) -> Vec<Segment> {
     // SAFETY: zeros are a value of the plain C struct, which is larger than `shm_info`.
     let last = unsafe {
@@ -171,7 +175,7 @@ pub(crate) fn segments_for(directory: DirectoryId, keyed_by_inode: bool) -> Vec<
         .collect()
 }
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(all(target_os = "linux", not(pg_portable))))]
 pub(crate) fn segments_for(directory: DirectoryId, _keyed_by_inode: bool) -> Vec<Segment> {
     segments_by_key(directory)
 }
@@ -179,7 +183,8 @@ pub(crate) fn segments_for(directory: DirectoryId, _keyed_by_inode: bool) -> Vec
 /// As [`segments_for`], for systems that do not list segments: only those of PostgreSQL 13 and
 /// later are found, unless other segments had many of the keys.
 pub(crate) fn segments_by_key(directory: DirectoryId) -> Vec<Segment> {
-    let first = directory.inode as i32;
+    // NetBSD has keys of 64 bits.
+    let first = directory.inode as libc::key_t;
     (0..8)
         .map(|n| first.wrapping_add(n))
         .filter(|&key| key != libc::IPC_PRIVATE)

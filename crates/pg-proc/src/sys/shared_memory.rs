@@ -47,7 +47,7 @@ pub(crate) struct DirectoryOf<'a> {
 
 pub(crate) fn release(directory: &DirectoryOf<'_>) -> Result<Freed, Refusal> {
     let outcome = release_as_caller(directory);
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(pg_portable)))]
     if let Err(Refusal::Errno(libc::EACCES | libc::EPERM)) = outcome {
         if let Some(_owner) = super::borrowed::Borrowed::account(directory.uid, None) {
             return release_as_caller(directory);
@@ -105,20 +105,25 @@ fn segment_named_by(lock_file: &[u8]) -> Option<(pid_t, SharedMemoryId)> {
     Some((creator.checked_abs()?, SharedMemoryId::from_line(line)?))
 }
 
-#[cfg(target_os = "linux")]
+/// The key of a segment, for which each C library has another name; none where libc has none. The
+/// header of the segment has to match anyway.
 pub(super) fn key_of(info: &libc::shmid_ds) -> Option<i32> {
-    Some(info.shm_perm.__key)
-}
-
-#[cfg(target_vendor = "apple")]
-pub(super) fn key_of(info: &libc::shmid_ds) -> Option<i32> {
-    Some(info.shm_perm._key)
-}
-
-/// Told under another name everywhere, or not at all. The header of the segment has to match
-/// anyway.
-#[cfg(not(any(target_os = "linux", target_vendor = "apple")))]
-pub(super) fn key_of(_info: &libc::shmid_ds) -> Option<i32> {
+    let _permissions = &info.shm_perm;
+    #[cfg(all(target_os = "linux", not(target_env = "musl"), not(pg_portable)))]
+    return Some(_permissions.__key);
+    #[cfg(all(target_os = "linux", target_env = "musl", not(pg_portable)))]
+    // libc is going to rename it as well.
+    #[allow(deprecated)]
+    return Some(_permissions.__ipc_perm_key);
+    #[cfg(target_vendor = "apple")]
+    return Some(_permissions._key);
+    #[cfg(target_os = "freebsd")]
+    return i32::try_from(_permissions.key).ok();
+    #[cfg(not(any(
+        all(target_os = "linux", not(pg_portable)),
+        target_vendor = "apple",
+        target_os = "freebsd"
+    )))]
     None
 }
 

@@ -15,7 +15,7 @@ use std::fs;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use cases::{Case, Kind};
-use pg_cluster::{Cluster, Escalation, Installation, StartOptions};
+use pg_cluster::{Cluster, Installation, Signal, StartOptions, StopPlan};
 use pg_tests::{Room, ask, connect, give_to_servers, rows, servers};
 use postgres::Client;
 use serde_json::{Value as Json, json};
@@ -142,7 +142,7 @@ impl Server {
             b"local all all trust\n",
         );
         self.cluster
-            .stop_and_wait(&Escalation::fast())
+            .stop(&StopPlan::fast())
             .expect("a stopped server");
         let start = start_options(room, &self.directory);
         self.cluster.start(&start).expect("a running server");
@@ -207,7 +207,7 @@ impl Server {
 
     fn stop(self) {
         drop(self.client);
-        self.cluster.stop().expect("a stopped server");
+        self.cluster.signal(Signal::Smart).expect("a signal");
     }
 }
 

@@ -7,10 +7,10 @@
 //! ```
 //!
 //! As the parent of a program the warden can signal it without a doubt about whom it hits: the
-//! process ID is taken until the warden itself has waited for it. It sees the owner exit by the end
-//! of the lifelines, however the owner exits, and stops what is bound to them then. On Linux it also
-//! adopts the child processes that a crashed postmaster leaves behind, so that "all gone" is a fact
-//! and not a guess.
+//! process ID stays taken until the warden itself has waited for it. The lifelines end when the
+//! owner exits, however it exits, and the warden then stops what is bound to them. On Linux the
+//! warden also adopts the child processes that a crashed postmaster leaves behind, so that "all
+//! gone" is a fact and not a guess.
 //!
 //! When there has been nothing to watch for a second it exits; the next order starts another one.
 //!
@@ -19,16 +19,20 @@
 //! would be left behind.
 //!
 //! [`start`] is about how it comes to be. The owner's side of its orders is in [`order`] and
-//! [`errand`], the warden's in [`serve`], [`program`], [`users`] and [`errand`] too. All that the
+//! [`errand`], the warden's in [`serve`], [`program`], [`users`] and [`guarding`]; both speak
+//! [`protocol`]. All that the
 //! warden runs is async-signal-safe and allocates nothing, since it may have been forked from a
 //! program with many threads.
 
 pub(crate) mod errand;
+mod guarding;
 pub(crate) mod order;
 mod payload;
 mod program;
+pub(crate) mod protocol;
 mod serve;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(pg_portable)))]
 mod shed;
+mod sigpipe;
 mod start;
 pub(crate) mod users;

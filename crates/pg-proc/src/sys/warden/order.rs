@@ -3,13 +3,14 @@
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
-use std::ptr;
 use std::time::Duration;
 
-use nix::libc::{self, c_int, pid_t};
+use nix::libc::c_int;
 use rustix::event::{PollFd, PollFlags};
 
 use super::payload::Writer;
+use super::protocol::{ORDER_PROGRAM, ProgramOrder, Report, Stage, Step, command};
+use super::sigpipe::BlockedSigpipe;
 use super::start;
 use super::users::Vigil;
 use crate::account::Account;
@@ -53,13 +54,6 @@ pub(crate) struct Orders {
     pub(crate) vigil: Option<Vigil>,
 }
 
-#[derive(Clone, Copy, Debug)]
-#[repr(C)]
-pub(crate) struct Step {
-    pub(crate) signal: i64,
-    pub(crate) patience_ms: i64,
-}
-
 /// A program that was executed.
 pub(crate) struct Launched {
     /// What it is bound to: see [`command`].
@@ -75,25 +69,6 @@ pub(crate) struct LaunchError {
     pub(crate) cause: io::Error,
 }
 
-/// What was being done between fork and exec.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stage {
-    Prepare,
-    Fork,
-    Report,
-    Groups,
-    Group,
-    User,
-    Output,
-    Streams,
-    Directory,
-    Execute,
-}
-
-/// An order to start a program, with its descriptors in this sequence: the order itself, lifeline,
-/// reports, failure, standard input, output and error (unless they are paths), what to hold, users.
-pub(super) const ORDER_PROGRAM: u8 = b'P';
-
 impl Sink {
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         match self {
@@ -101,69 +76,6 @@ impl Sink {
             Self::File(_) => None,
         }
     }
-}
-
-impl Stage {
-    /// Those that the program itself can report.
-    const OF_PROGRAM: [Self; 7] = [
-        Self::Groups,
-        Self::Group,
-        Self::User,
-        Self::Output,
-        Self::Streams,
-        Self::Directory,
-        Self::Execute,
-    ];
-}
-
-/// Sent by the warden.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Report {
-    Started(pid_t),
-    NotStarted(c_int),
-    /// The program ended, with this status of `waitpid`.
-    Exited(c_int),
-    /// Nothing of it is left.
-    AllGone,
-}
-
-impl Report {
-    pub(crate) const SIZE: usize = 8;
-
-    pub(super) fn to_bytes(self) -> [u8; Self::SIZE] {
-        let (kind, value) = match self {
-            Self::Started(pid) => (1u32, pid),
-            Self::NotStarted(errno) => (2, errno),
-            Self::Exited(status) => (3, status),
-            Self::AllGone => (4, 0),
-        };
-        let [a, b, c, d] = kind.to_ne_bytes();
-        let [e, f, g, h] = value.to_ne_bytes();
-        [a, b, c, d, e, f, g, h]
-    }
-
-    pub(crate) fn from_bytes([a, b, c, d, e, f, g, h]: [u8; Self::SIZE]) -> Option<Self> {
-        let value = c_int::from_ne_bytes([e, f, g, h]);
-        match u32::from_ne_bytes([a, b, c, d]) {
-            1 => Some(Self::Started(value)),
-            2 => Some(Self::NotStarted(value)),
-            3 => Some(Self::Exited(value)),
-            4 => Some(Self::AllGone),
-            _ => None,
-        }
-    }
-}
-
-/// What the owner writes into the lifeline.
-pub(crate) mod command {
-    /// The owner holds a handle of the program: its number may be given back.
-    pub(crate) const SEEN: u8 = b'A';
-    /// Let the program live when the lifeline ends.
-    pub(crate) const DETACH: u8 = b'D';
-    /// End the program when the lifeline ends.
-    pub(crate) const BIND: u8 = b'B';
-    /// Send the signal whose number is the next byte.
-    pub(crate) const SIGNAL: u8 = b'S';
 }
 
 /// Has the warden start the program; returns when it was executed.
@@ -197,35 +109,6 @@ pub(crate) fn launch(program: &Program, orders: &Orders) -> Result<Launched, Lau
         reports,
         process,
     })
-}
-
-/// What the warden has to know of a program, in the form that it reads.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub(super) struct ProgramOrder {
-    pub(super) path: usize,
-    pub(super) directory: usize,
-    pub(super) arguments: usize,
-    pub(super) environment: usize,
-    /// A path to append to; zero if a descriptor was sent along.
-    pub(super) stdout: usize,
-    pub(super) stderr: usize,
-    /// Whether the account is another one, and who.
-    pub(super) changes_account: usize,
-    pub(super) uid: usize,
-    pub(super) gid: usize,
-    pub(super) groups: usize,
-    pub(super) group_count: usize,
-    pub(super) steps: usize,
-    pub(super) step_count: usize,
-    pub(super) bound: usize,
-    pub(super) whole_group: usize,
-    pub(super) if_warden_dies: usize,
-    /// Whether a descriptor to hold was sent along.
-    pub(super) holds: usize,
-    /// The directory that users lock; zero if there are none, else their FIFO was sent along.
-    pub(super) lock: usize,
-    pub(super) linger_ms: usize,
 }
 
 fn write_order(program: &Program, orders: &Orders) -> io::Result<OwnedFd> {
@@ -315,49 +198,4 @@ fn outcome_of_exec(failure: &OwnedFd) -> Result<(), LaunchError> {
         stage: stage.unwrap_or(Stage::Execute),
         cause: io::Error::from_raw_os_error(c_int::from_ne_bytes([e, f, g, h])),
     })
-}
-
-/// A write into a pipe without readers must fail, not end a caller that gave SIGPIPE back its
-/// default meaning.
-pub(super) struct BlockedSigpipe {
-    was_pending: bool,
-    before: libc::sigset_t,
-}
-
-impl BlockedSigpipe {
-    pub(super) fn new() -> Self {
-        // SAFETY: all sets are valid, zeroed and then filled in by the calls.
-        unsafe {
-            let mut pending: libc::sigset_t = std::mem::zeroed();
-            let mut pipe: libc::sigset_t = std::mem::zeroed();
-            let mut before: libc::sigset_t = std::mem::zeroed();
-            libc::sigpending(&mut pending);
-            libc::sigemptyset(&mut pipe);
-            libc::sigaddset(&mut pipe, libc::SIGPIPE);
-            libc::pthread_sigmask(libc::SIG_BLOCK, &pipe, &mut before);
-            Self {
-                was_pending: libc::sigismember(&pending, libc::SIGPIPE) == 1,
-                before,
-            }
-        }
-    }
-}
-
-impl Drop for BlockedSigpipe {
-    fn drop(&mut self) {
-        // SAFETY: as above. A SIGPIPE of ours is taken off before the mask is restored; one that
-        // was pending before is not ours to take.
-        unsafe {
-            let mut pending: libc::sigset_t = std::mem::zeroed();
-            libc::sigpending(&mut pending);
-            if !self.was_pending && libc::sigismember(&pending, libc::SIGPIPE) == 1 {
-                let mut pipe: libc::sigset_t = std::mem::zeroed();
-                let mut taken = 0;
-                libc::sigemptyset(&mut pipe);
-                libc::sigaddset(&mut pipe, libc::SIGPIPE);
-                libc::sigwait(&pipe, &mut taken);
-            }
-            libc::pthread_sigmask(libc::SIG_SETMASK, &self.before, ptr::null_mut());
-        }
-    }
 }

@@ -77,14 +77,14 @@ fn bytes_of<T: Copy>(value: &T) -> &[u8] {
     unsafe { std::slice::from_raw_parts(ptr::from_ref(value).cast(), size_of::<T>()) }
 }
 
-#[cfg(any(target_os = "linux", target_os = "freebsd"))]
+#[cfg(any(all(target_os = "linux", not(pg_portable)), target_os = "freebsd"))]
 fn nameless_file() -> io::Result<File> {
     use rustix::fs::MemfdFlags;
     Ok(rustix::fs::memfd_create(c"pg-proc order", MemfdFlags::CLOEXEC)?.into())
 }
 
 /// In the directory for temporary files, for the moment between two system calls.
-#[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
+#[cfg(not(any(all(target_os = "linux", not(pg_portable)), target_os = "freebsd")))]
 fn nameless_file() -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt as _;
     use std::sync::atomic::{AtomicU64, Ordering};

@@ -5,9 +5,8 @@ use std::os::fd::RawFd;
 use nix::errno::Errno;
 use nix::libc::{self, c_int, pid_t};
 
-use super::order::{ProgramOrder, Report, Stage, Step, command};
 use super::payload::Payload;
-use super::start::MAX_DESCRIPTORS;
+use super::protocol::{MAX_DESCRIPTORS, ProgramOrder, Report, Stage, Step, command};
 use super::users::Watch;
 use crate::sys::fork;
 
@@ -184,7 +183,7 @@ impl Start {
 
     /// Asks the kernel for a signal when the warden ends. A change of credentials cancels that,
     /// so it comes after.
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(pg_portable)))]
     fn die_with(&self, parent: pid_t) {
         if self.order.bound == 0 {
             return;
@@ -199,7 +198,7 @@ impl Start {
         }
     }
 
-    #[cfg(not(target_os = "linux"))]
+    #[cfg(not(all(target_os = "linux", not(pg_portable))))]
     fn die_with(&self, _parent: pid_t) {}
 
     unsafe fn connect_streams(&self) -> Result<(), (Stage, c_int)> {
@@ -257,6 +256,7 @@ impl Watched {
         self.report(Report::Exited(status));
     }
 
+    #[cfg(all(target_os = "linux", not(pg_portable)))]
     pub(super) fn is(&self, pid: pid_t) -> bool {
         pid == self.child && !self.child_ended
     }

@@ -7,11 +7,10 @@ use nix::libc::{self, c_int, pid_t};
 use rustix::io::IoSliceMut;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
-use super::errand::{Guarding, ORDER_ERRAND};
-use super::order::ORDER_PROGRAM;
+use super::guarding::Guarding;
 use super::payload::List;
 use super::program::Watched;
-use super::start::MAX_DESCRIPTORS;
+use super::protocol::{MAX_DESCRIPTORS, ORDER_ERRAND, ORDER_PROGRAM};
 use crate::sys::fork::{self, MAX_KEPT};
 
 /// How long it stays when there is nothing to watch. Starting it takes less than a millisecond; but
@@ -156,7 +155,7 @@ impl Warden {
 
     /// Reads from `/proc` which children there are. Finds none on kernels without
     /// `CONFIG_PROC_CHILDREN`: backends notice by themselves that their postmaster is gone.
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(pg_portable)))]
     fn find_strangers(&mut self) {
         self.strangers.clear();
         let path = c"/proc/thread-self/children";
@@ -187,7 +186,7 @@ impl Warden {
         unsafe { libc::close(fd) };
     }
 
-    #[cfg(not(target_os = "linux"))]
+    #[cfg(not(all(target_os = "linux", not(pg_portable))))]
     fn find_strangers(&mut self) {
         self.strangers.clear();
         self.collect_unknown();
@@ -214,6 +213,7 @@ impl Warden {
         }
     }
 
+    #[cfg(all(target_os = "linux", not(pg_portable)))]
     fn is_known(&self, pid: pid_t) -> bool {
         self.programs.as_slice().iter().any(|p| p.is(pid))
             || self.guards.as_slice().iter().any(|guard| guard.is(pid))
@@ -320,18 +320,18 @@ impl Warden {
 }
 
 /// Waits for a child that has ended; whether it had.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(pg_portable)))]
 fn is_collected(pid: pid_t) -> bool {
     let mut status = 0;
     // SAFETY: `status` is valid.
     unsafe { libc::waitpid(pid, &mut status, libc::WNOHANG) == pid }
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(pg_portable)))]
 fn adopt_orphans() {
     // SAFETY: numbers only.
     unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) };
 }
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(all(target_os = "linux", not(pg_portable))))]
 fn adopt_orphans() {}

@@ -18,7 +18,9 @@ use nix::libc::{self, pid_t};
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
-use super::{order, serve};
+use super::protocol::MAX_DESCRIPTORS;
+use super::serve;
+use super::sigpipe::BlockedSigpipe;
 use crate::sys::fork;
 
 /// The warden of this process, and whose it is.
@@ -47,9 +49,6 @@ impl Owner {
 
 static WARDEN: Mutex<Option<Warden>> = Mutex::new(None);
 
-/// Descriptors that come with one order, at most.
-pub(super) const MAX_DESCRIPTORS: usize = 24;
-
 /// Sends an order to the warden, which is started if there is none.
 pub(super) fn send(kind: u8, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
     let mut slot = WARDEN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -76,7 +75,7 @@ impl Warden {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
         ancillary.push(SendAncillaryMessage::ScmRights(descriptors));
-        let _no_signal = order::BlockedSigpipe::new();
+        let _no_signal = BlockedSigpipe::new();
         loop {
             let text = [io::IoSlice::new(std::slice::from_ref(&kind))];
             match sendmsg(&self.control, &text, &mut ancillary, SendFlags::empty()) {
@@ -88,7 +87,7 @@ impl Warden {
 }
 
 fn start() -> io::Result<OwnedFd> {
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(pg_portable)))]
     if let Some(control) = linux::execute()? {
         return Ok(control);
     }
@@ -118,7 +117,7 @@ fn control() -> io::Result<(OwnedFd, OwnedFd)> {
 /// What becomes the warden in a child of the owner: it gives back the owner's memory and goes on in
 /// a child of its own, which is nobody's to wait for.
 fn adopt(control: RawFd, limit: RawFd) {
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(pg_portable)))]
     super::shed::shed_memory();
     run_in_child(control, limit);
 }
@@ -134,7 +133,7 @@ fn run_in_child(control: RawFd, limit: RawFd) {
     unsafe { libc::_exit(0) }
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(pg_portable)))]
 mod linux {
     use std::ffi::{CStr, CString};
     use std::os::unix::ffi::OsStringExt as _;

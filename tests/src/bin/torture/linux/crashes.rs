@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use pg_cluster::{Cluster, Escalation, Pid, StartWait, Started, StopMode};
+use pg_cluster::{Cluster, Pid, Signal, StartWait, Started, StopPlan};
 use pg_tests::connect;
 
 use super::identity::children;
@@ -21,7 +21,7 @@ pub(crate) fn servers(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
     let options = scene.start_options();
     cluster.start(&options)?;
     connect(&cluster).batch_execute("CREATE TABLE t (n bigint)")?;
-    cluster.stop_and_wait(&Escalation::fast())?;
+    cluster.stop(&StopPlan::fast())?;
     let mut committed = 0;
     for _ in 0..4 {
         let wait = rng.pick(&[StartWait::Ready, StartWait::Ready, StartWait::Spawned]);
@@ -35,7 +35,7 @@ pub(crate) fn servers(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
         std::thread::sleep(rng.time_below(Duration::from_millis(120)));
         let is_shut_down = rng.one_in(3);
         if is_shut_down {
-            cluster.shutdown()?;
+            cluster.signal(Signal::Fast)?;
             std::thread::sleep(rng.time_below(Duration::from_millis(10)));
         }
         let is_struck = match rng.below(4) {
@@ -63,8 +63,8 @@ pub(crate) fn servers(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
             "{committed} were committed, {count} are there"
         );
         committed = count;
-        let mode = rng.pick(&[StopMode::Fast, StopMode::Immediate, StopMode::Kill]);
-        cluster.stop_and_wait(&Escalation::new(mode, PATIENCE))?;
+        let mode = rng.pick(&[Signal::Fast, Signal::Immediate, Signal::Kill]);
+        cluster.stop(&StopPlan::new(mode, PATIENCE))?;
         ensure!(cluster.pid()?.is_none(), "{restarted:?} is still there");
     }
     scene.serves(&cluster)
@@ -215,7 +215,7 @@ pub(crate) fn impatience(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
         let begun = Instant::now();
         match cluster.start(&scene.start_options().timeout(patience)) {
             Ok(_) => {
-                cluster.stop_and_wait(&Escalation::fast())?;
+                cluster.stop(&StopPlan::fast())?;
             }
             Err(error) => {
                 ensure!(error.is_timeout(), "{error:?} after {:?}", begun.elapsed());

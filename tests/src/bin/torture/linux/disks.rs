@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use pg_cluster::{Cluster, Escalation};
+use pg_cluster::{Cluster, StopPlan};
 use pg_proc::available_space;
 use pg_tests::{connect, connect_to, copy, init_options, names, server_account};
 
@@ -143,7 +143,7 @@ pub(crate) fn servers(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
             );
         }
         scene.fault();
-        cluster.stop_and_wait(&Escalation::escalating())?;
+        cluster.stop(&StopPlan::escalating())?;
         disk.relieve()?;
         scene.serves(&cluster)?;
     }
@@ -153,7 +153,7 @@ pub(crate) fn servers(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
     };
     client.batch_execute("DROP TABLE IF EXISTS t")?;
     drop(client);
-    cluster.stop_and_wait(&Escalation::fast())?;
+    cluster.stop(&StopPlan::fast())?;
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant, SystemTime};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use pg_cluster::{Cluster, Escalation, Ownership};
+use pg_cluster::{Cluster, Ownership, StopPlan};
 use pg_tests::{OPERATIONS, Room, init_options, is_root, names};
 
 use super::rng::Rng;
@@ -81,7 +81,7 @@ pub(crate) fn files(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
         let _ = cluster.reload();
         let _ = cluster.connection_info();
     }
-    let stopped = cluster.stop_and_wait(&Escalation::escalating());
+    let stopped = cluster.stop(&StopPlan::escalating());
     if rng.one_in(3) {
         println!("remove");
         let removed = cluster.remove();
@@ -95,7 +95,7 @@ pub(crate) fn files(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
                 fs::rename(aside, path)?;
             }
         }
-        cluster.stop_and_wait(&Escalation::escalating())?;
+        cluster.stop(&StopPlan::escalating())?;
         if started.is_err() {
             scene.serves(&cluster)?;
         }

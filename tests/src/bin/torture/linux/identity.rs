@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 
 use camino::Utf8Path;
-use pg_cluster::{Cluster, Escalation, Pid, Started, State, StopMode};
+use pg_cluster::{Cluster, Pid, Signal, Started, State, StopPlan};
 use pg_tests::{Victim, connect, server_account};
 
 use super::rng::Rng;
@@ -68,9 +68,9 @@ pub(crate) fn reused_numbers(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
             }
             Err(error) => return Err(error.into()),
         }
-        let mode = rng.pick(&[StopMode::Fast, StopMode::Immediate, StopMode::Kill]);
+        let mode = rng.pick(&[Signal::Fast, Signal::Immediate, Signal::Kill]);
         println!("{mode:?}, with {:?}", scene.isolation.shared_memory());
-        cluster.stop_and_wait(&Escalation::new(mode, PATIENCE))?;
+        cluster.stop(&StopPlan::new(mode, PATIENCE))?;
         println!("left: {:?}", scene.isolation.shared_memory());
         let end = ended(&mut bystander)?;
         ensure!(end.is_none(), "process {number} was hit: {end:?}");
@@ -81,7 +81,7 @@ pub(crate) fn reused_numbers(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
         answers(&mut session)?;
     }
     drop(session);
-    other.stop_and_wait(&Escalation::fast())?;
+    other.stop(&StopPlan::fast())?;
     scene.serves(&cluster)
 }
 
@@ -96,7 +96,7 @@ pub(crate) fn lookalikes(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
     cluster.start(&scene.start_options())?;
     let genuine = fs::read_to_string(&file)?;
     cluster.kill()?;
-    cluster.stop_and_wait(&Escalation::fast())?;
+    cluster.stop(&StopPlan::fast())?;
     let (_, rest) = genuine.split_once('\n').unwrap_or_default();
 
     for _ in 0..4 {
@@ -159,15 +159,15 @@ fn hits_nobody(rng: &mut Rng, cluster: &Cluster, number: &str) -> Result<(), Los
     ensure!(state == State::Stopped, "with {number} it is {state:?}");
     type Signalling = fn(&Cluster) -> Result<Option<Pid>, Loss>;
     let mut all: Vec<Signalling> = vec![
-        |cluster| Ok(cluster.stop()?),
-        |cluster| Ok(cluster.shutdown()?),
-        |cluster| Ok(cluster.quit()?),
+        |cluster| Ok(cluster.signal(Signal::Smart)?),
+        |cluster| Ok(cluster.signal(Signal::Fast)?),
+        |cluster| Ok(cluster.signal(Signal::Immediate)?),
         |cluster| Ok(cluster.kill()?),
         |cluster| Ok(cluster.reload().ok()),
         |cluster| Ok(cluster.promote().ok()),
         |cluster| Ok(cluster.rotate_log().ok()),
         |cluster| {
-            cluster.stop_and_wait(&Escalation::escalating())?;
+            cluster.stop(&StopPlan::escalating())?;
             Ok(cluster.pid()?)
         },
     ];

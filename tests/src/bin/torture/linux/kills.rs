@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::time::{Duration, Instant};
 
 use camino::Utf8Path;
-use pg_cluster::{Cluster, Escalation, Started, State, Stopped};
+use pg_cluster::{Cluster, Started, State, StopPlan, Stopped};
 use pg_tests::{init_options, names, server_account};
 
 use super::rng::Rng;
@@ -144,14 +144,14 @@ fn start_in_the_end(scene: &Scene, cluster: &Cluster) -> Result<(), Loss> {
         match cluster.start(&scene.start_options()) {
             Ok(Started::Now(_)) => break,
             Ok(_) => {
-                cluster.stop_and_wait(&Escalation::fast())?;
+                cluster.stop(&StopPlan::fast())?;
             }
             Err(error) if victim::holder(&error).is_some() => {}
             Err(error) => return Err(error.into()),
         }
         ensure!(Instant::now() < until, "it cannot be started");
     }
-    let stopped = cluster.stop_and_wait(&Escalation::fast())?;
+    let stopped = cluster.stop(&StopPlan::fast())?;
     ensure!(matches!(stopped, Stopped::By { .. }), "it was {stopped:?}");
     Ok(())
 }
@@ -172,7 +172,7 @@ pub(crate) fn stop(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
         moment(rng, &mut stopper, Duration::from_millis(60), &[]);
         stopper.kill();
         scene.fault();
-        cluster.stop_and_wait(&Escalation::escalating())?;
+        cluster.stop(&StopPlan::escalating())?;
         let state = cluster.state()?;
         ensure!(state == State::Stopped, "{mode}: {state:?}");
     }

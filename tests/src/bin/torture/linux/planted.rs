@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use pg_cluster::{Account, Cluster, Escalation};
+use pg_cluster::{Account, Cluster, StopPlan};
 use pg_tests::{init_options, names, server_account};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::process::{Gid, Uid};
@@ -117,7 +117,7 @@ pub(crate) fn links(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
     let started = cluster.start(&scene.start_options());
     println!("start: {started:?}");
     private.is_untouched("start")?;
-    let _ = cluster.stop_and_wait(&Escalation::escalating());
+    let _ = cluster.stop(&StopPlan::escalating());
     let removed = cluster.remove();
     println!("remove: {removed:?}");
     private.is_untouched("remove")

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use pg_cluster::{Cluster, Escalation, InitErrorKind};
+use pg_cluster::{Cluster, InitErrorKind, StopPlan};
 use pg_tests::{Victim, init_options, names};
 
 use super::rng::Rng;
@@ -51,7 +51,7 @@ pub(crate) fn starters(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
                 cluster.kill()?;
             }
             1 => {
-                cluster.stop_and_wait(&Escalation::fast())?;
+                cluster.stop(&StopPlan::fast())?;
             }
             _ => {}
         }

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use pg_cluster::{Cluster, Escalation, Installation, StartOptions, Started};
+use pg_cluster::{Cluster, Installation, StartOptions, Started, StopPlan};
 use pg_fixture::{Storage, TempCluster, TempClusterBuilder};
 use pg_tests::{Room, Victim, copy};
 
@@ -151,7 +151,7 @@ impl Scene {
         let started = cluster.start(&self.start_options())?;
         ensure!(matches!(started, Started::Now(_)), "{started:?}");
         answers(&mut pg_tests::connect(cluster))?;
-        cluster.stop_and_wait(&Escalation::fast())?;
+        cluster.stop(&StopPlan::fast())?;
         Ok(())
     }
 

@@ -5,9 +5,8 @@ use std::io::{BufRead as _, Read as _};
 use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use pg_cluster::conf::Document;
 use pg_cluster::{
-    Cluster, Escalation, Ownership, StartError, StartErrorKind, StartOptions, Started, StopMode,
+    Cluster, Ownership, Signal, StartError, StartErrorKind, StartOptions, Started, StopPlan,
 };
 use pg_tests::{Victim, init_options, server};
 
@@ -57,11 +56,11 @@ fn set_without_end(cluster: &Cluster) -> Result<(), Failed> {
 fn count(cluster: &Cluster, name: &str) -> Result<(), Failed> {
     say("ready");
     for n in 0..1000 {
-        cluster.settings().edit(|document: &mut Document| {
-            let sum = document.get("my.v").map(|sum| sum.value_lossy().parse());
+        cluster.settings().edit(|session| {
+            let sum = session.get("my.v").map(|sum| sum.to_str_lossy().parse());
             let sum: u64 = sum.and_then(Result::ok).unwrap_or_default();
-            document.set("my.v", sum + 1)?;
-            document.set(format!("my.{name}_{n}"), n).map(|_| ())
+            session.set("my.v", sum + 1)?;
+            session.set(format!("my.{name}_{n}"), n).map(|_| ())
         })?;
         say(n);
     }
@@ -120,20 +119,20 @@ fn stop_as_named(cluster: &Cluster) -> Result<(), Failed> {
     let text = std::fs::read_to_string(&file)?;
     let (_, rest) = text.split_once('\n').unwrap_or_default();
     std::fs::write(&file, format!("{}\n{rest}", std::process::id()))?;
-    cluster.stop_and_wait(&Escalation::escalating())?;
+    cluster.stop(&StopPlan::escalating())?;
     Ok(())
 }
 
 fn stop(cluster: &Cluster, mode: &str) -> Result<(), Failed> {
-    let step = |mode| Escalation::new(mode, Duration::from_secs(30));
+    let step = |mode| StopPlan::new(mode, Duration::from_secs(30));
     let escalation = match mode {
-        "smart" => step(StopMode::Smart),
-        "fast" => step(StopMode::Fast),
-        "immediate" => step(StopMode::Immediate),
-        "kill" => step(StopMode::Kill),
-        _ => Escalation::escalating(),
+        "smart" => step(Signal::Smart),
+        "fast" => step(Signal::Fast),
+        "immediate" => step(Signal::Immediate),
+        "kill" => step(Signal::Kill),
+        _ => StopPlan::escalating(),
     };
-    cluster.stop_and_wait(&escalation)?;
+    cluster.stop(&escalation)?;
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 use camino::Utf8Path;
-use pg_cluster::{Cluster, Escalation, Installation, Ownership, StartWait, Started, State};
+use pg_cluster::{Cluster, Installation, Ownership, StartWait, Started, State, StopPlan};
 use pg_tests::Victim;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
@@ -38,13 +38,13 @@ pub(crate) fn life(cluster: &Cluster, sockets: &str, ownership: Ownership) -> Re
     );
     // What is bound is bound to this object.
     let restarter = again()?;
-    restarter.restart(&Escalation::fast(), &options)?;
+    restarter.restart(&StopPlan::fast(), &options)?;
     let handle = cluster.pid()?;
     ensure!(
         handle.is_some_and(|new| new != pid),
         "{handle:?} after {pid}"
     );
-    again()?.stop_and_wait(&Escalation::fast())?;
+    again()?.stop(&StopPlan::fast())?;
     let state = again()?.state()?;
     ensure!(state == State::Stopped, "{state:?} after it was stopped");
     cluster.start(&options)?;
@@ -170,7 +170,7 @@ pub(crate) fn reloads(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
         answers(&mut pg_tests::connect(&cluster))?;
         let pid = cluster.pid()?;
         ensure!(pid == Some(started.pid()), "{pid:?} instead of {started:?}");
-        cluster.stop_and_wait(&Escalation::fast())?;
+        cluster.stop(&StopPlan::fast())?;
     }
     Ok(())
 }
@@ -212,7 +212,7 @@ pub(crate) fn lost_files(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
             return Ok(());
         }
     }
-    let stopped = other.stop_and_wait(&Escalation::fast())?;
+    let stopped = other.stop(&StopPlan::fast())?;
     ensure!(
         server.wait_for_end(std::time::Duration::ZERO),
         "{stopped:?}, and {pid} lives"

@@ -1,9 +1,23 @@
-//! Settings on a server's command line.
+//! Settings on the command line of a server.
 
-/// The value that a server's arguments give to a setting: `-c name=value`, `--name=value`, and the
-/// short options that stand for settings (`process_postgres_switches` and `PostmasterMain`). The
-/// last one counts.
-pub(crate) fn setting(arguments: &[String], name: &str) -> Option<String> {
+use crate::files::postmaster_opts::PostmasterOpts;
+
+impl PostmasterOpts {
+    /// The value that the arguments give to a setting: `-c name=value`, `--name=value`, and the
+    /// short options that stand for settings (`process_postgres_switches` and `PostmasterMain`). The
+    /// last one counts.
+    ///
+    /// ```
+    /// let opts: pg_proc::PostmasterOpts = "/usr/bin/postgres \"-c\" \"work-mem=4MB\"\n".parse()?;
+    /// assert_eq!(opts.setting("work_mem").as_deref(), Some("4MB"));
+    /// # Ok::<(), pg_proc::PostmasterOptsError>(())
+    /// ```
+    pub fn setting(&self, name: &str) -> Option<String> {
+        setting(&self.arguments, name)
+    }
+}
+
+fn setting(arguments: &[String], name: &str) -> Option<String> {
     let short = match name {
         "port" => Some('p'),
         "unix_socket_directories" => Some('k'),
@@ -47,7 +61,7 @@ fn option<'a>(
 }
 
 /// Dashes stand for underscores on a command line (`ParseLongOption`).
-pub(crate) fn is_same(a: &str, b: &str) -> bool {
+fn is_same(a: &str, b: &str) -> bool {
     a.replace('-', "_").eq_ignore_ascii_case(b)
 }
 

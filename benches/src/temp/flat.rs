@@ -1,0 +1,203 @@
+//! What a temporary cluster costs beside other processes and other clusters, and in a program with
+//! much memory; and what it costs them.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::hint::black_box;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command};
+use std::time::Instant;
+
+use pg_fixture::TempCluster;
+use rustix::process::Signal;
+
+use super::floor::Pack;
+use super::lives::{Ground, first_answer};
+use super::{FLOOR, OURS};
+use crate::Plan;
+use crate::sheet::{Sheet, Who};
+
+/// Other processes, which sleep.
+const PROCESSES: [usize; 5] = [0, 100, 400, 1_000, 3_000];
+/// Clusters that are alive, the measured one included.
+const CLUSTERS: [usize; 4] = [1, 50, 100, 200];
+/// Gigabytes that the calling process has touched.
+const GIGABYTES: [usize; 3] = [0, 1, 4];
+/// What a cluster takes of the machine's memory, in bytes.
+const OF_CLUSTER: usize = 48 << 20;
+/// What is left to others.
+const RESERVE: usize = 2 << 30;
+
+const MEMORY: &str = "`SELECT 1` with memory touched by the caller";
+const PAGES: &str = "writing each page of 1 GB once";
+const REMOVE: &str = "remove a running cluster";
+const HELPERS: &str = "helper processes, ten clusters";
+const HELPERS_MEMORY: &str = "memory of helper processes, for each of ten clusters";
+
+pub(crate) fn measure(sheet: &mut Sheet, plan: &Plan) {
+    let ground = Ground::in_directory(&plan.storage);
+    let pack = Pack::new(&ground);
+    let rounds = plan.rounds.min(10);
+    processes(sheet, rounds, &ground, &pack);
+    clusters(sheet, rounds, &ground, &pack);
+    memory(sheet, rounds.min(5), &ground);
+    pages(sheet, rounds.min(5), &ground);
+    remove(sheet, rounds, &ground, &pack);
+    helpers(sheet, &ground);
+}
+
+fn both(sheet: &mut Sheet, what: &str, ground: &Ground, pack: &Pack) {
+    sheet.note(what, OURS, ground.ours().create);
+    sheet.note(what, FLOOR, pack.life(ground).create);
+}
+
+fn processes(sheet: &mut Sheet, rounds: usize, ground: &Ground, pack: &Pack) {
+    let mut sleepers = Sleepers::new();
+    for number in PROCESSES {
+        sleepers.extend_to(number);
+        let what = format!("`SELECT 1` beside {number} sleeping processes");
+        sheet.rounds(rounds, |sheet| both(sheet, &what, ground, pack));
+    }
+}
+
+fn clusters(sheet: &mut Sheet, rounds: usize, ground: &Ground, pack: &Pack) {
+    let mut alive = Vec::new();
+    for number in CLUSTERS {
+        let what = format!("`SELECT 1`, {number} clusters alive");
+        let missing = (number - 1).saturating_sub(alive.len());
+        if available() < missing * OF_CLUSTER + RESERVE {
+            sheet.not_run(&what, OURS, "not enough memory");
+            return;
+        }
+        alive.extend((0..missing).map(|_| ground.start()));
+        sheet.rounds(rounds, |sheet| both(sheet, &what, ground, pack));
+    }
+}
+
+fn memory(sheet: &mut Sheet, rounds: usize, ground: &Ground) {
+    sheet.rounds(rounds, |sheet| {
+        for gigabytes in GIGABYTES {
+            let name = format!("`TempCluster`, {gigabytes} GB");
+            let who = match gigabytes {
+                0 => Who::Ours(&name),
+                _ => Who::Beside(&name),
+            };
+            if available() < (gigabytes << 30) + RESERVE {
+                sheet.not_run(MEMORY, who, "not enough memory");
+                continue;
+            }
+            let touched = vec![1_u8; gigabytes << 30];
+            sheet.note(MEMORY, who, ground.ours().create);
+            drop(black_box(touched));
+        }
+    });
+}
+
+fn pages(sheet: &mut Sheet, rounds: usize, ground: &Ground) {
+    let mut touched = vec![1_u8; 1 << 30];
+    let mut write = || {
+        let begun = Instant::now();
+        touched.iter_mut().step_by(4096).for_each(|byte| *byte += 1);
+        black_box(&mut touched);
+        begun.elapsed()
+    };
+    sheet.rounds(rounds, |sheet| {
+        let temp = ground.start();
+        sheet.note(PAGES, Who::Ours("after the start of a cluster"), write());
+        drop(temp);
+        sheet.note(PAGES, Who::Floor("with no cluster"), write());
+    });
+}
+
+fn remove(sheet: &mut Sheet, rounds: usize, ground: &Ground, pack: &Pack) {
+    sheet.rounds(rounds, |sheet| {
+        let temp = ground.start();
+        drop(first_answer(temp.connection_info()));
+        let begun = Instant::now();
+        temp.cluster().remove().unwrap();
+        sheet.note(REMOVE, Who::Ours("`Cluster::remove`"), begun.elapsed());
+        drop(temp);
+
+        let (server, client) = pack.start(ground);
+        drop(client);
+        let begun = Instant::now();
+        server.end(Signal::INT);
+        let who = Who::Floor("bare SIGINT, wait, `remove_dir_all`");
+        sheet.note(REMOVE, who, begun.elapsed());
+    });
+}
+
+fn helpers(sheet: &mut Sheet, ground: &Ground) {
+    let clusters: Vec<TempCluster> = (0..10).map(|_| ground.start()).collect();
+    let helpers = parents_of_servers(&clusters);
+    let memory: f64 = helpers.iter().filter_map(|pid| proportional_set(pid)).sum();
+    let count = helpers.len() as f64;
+    sheet.note_number(HELPERS, OURS, "processes", count);
+    let each = memory / clusters.len() as f64;
+    sheet.note_number(HELPERS_MEMORY, OURS, "kB", each);
+}
+
+/// The processes that started these servers.
+fn parents_of_servers(clusters: &[TempCluster]) -> BTreeSet<String> {
+    let parent = |temp: &TempCluster| {
+        let pid = temp.cluster().pid().ok().flatten()?;
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"))?;
+        Some(parent.trim().to_owned())
+    };
+    clusters.iter().filter_map(parent).collect()
+}
+
+/// In kilobytes: memory that is shared is counted in parts.
+fn proportional_set(pid: &str) -> Option<f64> {
+    field(&format!("/proc/{pid}/smaps_rollup"), "Pss:")
+}
+
+/// Bytes that new programs can have; none where that is not known.
+fn available() -> usize {
+    let kilobytes = field("/proc/meminfo", "MemAvailable:").unwrap_or_default();
+    kilobytes as usize * 1024
+}
+
+fn field(path: &str, name: &str) -> Option<f64> {
+    let text = fs::read_to_string(path).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    line.trim().strip_suffix("kB")?.trim().parse().ok()
+}
+
+/// Processes that end with this value, or with this process: each reads from a socket to
+/// which this process writes nothing.
+struct Sleepers {
+    children: Vec<Child>,
+    theirs: UnixStream,
+    ours: Option<UnixStream>,
+}
+
+impl Sleepers {
+    fn new() -> Self {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        Self {
+            children: Vec::new(),
+            theirs,
+            ours: Some(ours),
+        }
+    }
+
+    fn extend_to(&mut self, number: usize) {
+        while self.children.len() < number {
+            let mut cat = Command::new("cat");
+            cat.stdin(OwnedFd::from(self.theirs.try_clone().unwrap()));
+            self.children.push(cat.spawn().unwrap());
+        }
+    }
+}
+
+impl Drop for Sleepers {
+    fn drop(&mut self) {
+        self.ours = None;
+        for child in &mut self.children {
+            let _ = child.wait();
+        }
+    }
+}
