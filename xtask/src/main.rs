@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod bench;
+mod cross;
 mod demo;
 mod fuzz;
 mod memory;
@@ -29,6 +30,8 @@ struct Cli {
 enum Command {
     /// Measure, beside the least that is possible and beside what others need: `benches`
     Bench(bench::Args),
+    /// Check all crates for other systems and processors, and run the tests as static programs
+    Cross(cross::Args),
     /// Show the main job on a real server: from nothing to a query, and to nothing again
     Demo(demo::Args),
     /// Feed parsers with whatever breaks them, by libFuzzer
@@ -48,6 +51,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Bench(args) => bench::run(&args),
+        Command::Cross(args) => cross::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Postgres(args) => postgres::run(args),

@@ -84,6 +84,36 @@ pub(super) unsafe fn fork(child: impl FnOnce()) -> io::Result<pid_t> {
     }
 }
 
+/// Forks the warden or a child of a fork. The C library's `fork` would run what the owner has
+/// registered by pthread_atfork(3), and glibc's also writes to the stacks of threads that are no
+/// more (`reclaim_stacks` in `sysdeps/nptl/fork.h`): a forked warden has given both back.
+///
+/// Async-signal-safe.
+///
+/// # Safety
+///
+/// This process has one thread, and the child must keep to the rule of this module.
+#[cfg(all(target_os = "linux", not(pg_portable)))]
+pub(super) unsafe fn fork_alone() -> pid_t {
+    // On s390x the flags come second (clone(2)), and the stack, which stays, first.
+    let [first, second] = if cfg!(target_arch = "s390x") {
+        [0, libc::c_long::from(libc::SIGCHLD)]
+    } else {
+        [libc::c_long::from(libc::SIGCHLD), 0]
+    };
+    // SAFETY: numbers; a child with memory of its own and the same stack, as by fork(2).
+    unsafe { libc::syscall(libc::SYS_clone, first, second, 0_usize, 0_usize, 0_usize) as pid_t }
+}
+
+/// # Safety
+///
+/// The child must keep to the rule of this module.
+#[cfg(not(all(target_os = "linux", not(pg_portable))))]
+pub(super) unsafe fn fork_alone() -> pid_t {
+    // SAFETY: the caller promises that the child is fit for this.
+    unsafe { libc::fork() }
+}
+
 fn empty_set() -> libc::sigset_t {
     // SAFETY: all zeros is a value of this plain C struct on every platform; `sigemptyset` makes it
     // the right one.

@@ -90,7 +90,7 @@ impl Guarding {
     fn begin_work(&mut self) {
         // SAFETY: this process has one thread, and the child ends without running anything of the
         // owner's.
-        let child = unsafe { libc::fork() };
+        let child = unsafe { fork::fork_alone() };
         if child <= 0 {
             self.work();
             if child == 0 {

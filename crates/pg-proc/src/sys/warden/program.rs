@@ -123,7 +123,7 @@ impl Start {
         // SAFETY: getpid and fork are async-signal-safe, and this process has one thread.
         unsafe {
             let this = libc::getpid();
-            match libc::fork() {
+            match fork::fork_alone() {
                 0 => {
                     self.execute(this);
                     libc::_exit(127)

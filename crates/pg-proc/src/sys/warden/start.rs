@@ -125,7 +125,7 @@ fn adopt(control: RawFd, limit: RawFd) {
 /// Async-signal-safe.
 fn run_in_child(control: RawFd, limit: RawFd) {
     // SAFETY: both processes go on with system calls only, or end.
-    let child: pid_t = unsafe { libc::fork() };
+    let child: pid_t = unsafe { fork::fork_alone() };
     if child == 0 {
         serve::run(control, limit);
     }
