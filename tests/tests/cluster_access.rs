@@ -12,7 +12,7 @@ use pg_cluster::conf::hba::{
 };
 use pg_cluster::conf::ident;
 use pg_cluster::{
-    AccessDecision, AccessError, AccessErrorKind, Cluster, Escalation, MappingDecision,
+    AccessDecision, AccessError, AccessErrorKind, Cluster, MappingDecision, StopPlan,
 };
 use pg_fixture::{Listen, TempCluster};
 use pg_tests::{Room, connect, connect_to, give_to_servers, server, servers, stranger};
@@ -122,7 +122,7 @@ fn new_rules_hold_once_the_reload_returns() {
         assert_eq!(outcome(&cluster, "bob"), refused, "before the reload");
         hba.reload(|sql| ask(&mut client, sql)).unwrap();
         assert_eq!(outcome(&cluster, "bob"), "in");
-        cluster.stop_and_wait(&Escalation::fast()).unwrap();
+        cluster.stop(&StopPlan::fast()).unwrap();
     }
 }
 
@@ -202,7 +202,7 @@ fn what_a_server_rejects_leaves_file_and_rules_as_they_were() {
             AccessErrorKind::Query(_)
         ));
         assert_eq!(fs::read(&path).unwrap(), before);
-        cluster.stop_and_wait(&Escalation::fast()).unwrap();
+        cluster.stop(&StopPlan::fast()).unwrap();
     }
 }
 
@@ -222,7 +222,7 @@ fn a_rule_that_can_never_match_is_no_rejection() {
         );
         assert!(changed.unwrap());
         assert_eq!(outcome(&cluster, "postgres"), "in");
-        cluster.stop_and_wait(&Escalation::fast()).unwrap();
+        cluster.stop(&StopPlan::fast()).unwrap();
     }
 }
 
@@ -263,7 +263,7 @@ fn maps_are_changed_and_explained() {
         assert_eq!(problems(&error), [(Some(lines + 1), message)]);
         assert_eq!(fs::read(&path).unwrap(), good);
         ident.validate().unwrap();
-        cluster.stop_and_wait(&Escalation::fast()).unwrap();
+        cluster.stop(&StopPlan::fast()).unwrap();
     }
 }
 
@@ -291,7 +291,7 @@ fn the_configured_file_is_the_one_that_is_changed() {
     assert!(cluster.hba().edit(refuse(Name::of("bob"))).unwrap());
     assert!(fs::read_to_string(&other).unwrap().contains("bob"));
     assert!(!fs::read_to_string(used).unwrap().contains("bob"));
-    cluster.stop_and_wait(&Escalation::fast()).unwrap();
+    cluster.stop(&StopPlan::fast()).unwrap();
 }
 
 /// A superuser of the database can set `hba_file` to anything.
