@@ -12,6 +12,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 #![allow(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
+mod access;
 mod documents;
 mod edits;
 mod install;
@@ -34,6 +35,7 @@ type Group = (&'static str, fn(&mut Sheet, &Plan));
 const GROUPS: [Group; 6] = [
     ("parse", parse::measure),
     ("edits", edits::measure),
+    ("access", access::measure),
     ("install", install::measure),
     ("proc", proc::measure),
     ("temp", temp::measure),

@@ -182,6 +182,7 @@ fn title(group: &str) -> &str {
     match group {
         "parse" => "Configuration files",
         "edits" => "Edits of configuration files",
+        "access" => "Access rules",
         "install" => "Installations",
         "proc" => "Servers",
         "temp" => "Temporary clusters",

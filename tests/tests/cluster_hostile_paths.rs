@@ -14,6 +14,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use pg_cluster::conf::hba::Document;
+use pg_cluster::conf::ident;
 use pg_cluster::{Account, Cluster, Installation, Program};
 use pg_tests::{Room, init_options, random, rounds, server, stranger};
 use rustix::fs::{CWD, RenameFlags};
@@ -279,6 +281,67 @@ fn settings_neither_read_nor_replace_files_of_roots() {
         let found = fs::metadata(&file).unwrap();
         assert_eq!(found.uid(), stage.account.uid());
         assert_eq!(found.mode() & 0o777, 0o600);
+    }
+    assert!(hits > 0, "no change succeeded under attack");
+}
+
+/// The same for the access files, which are replaced in the same way.
+#[test]
+fn access_rules_neither_read_nor_replace_files_of_roots() {
+    let Some(account) = stranger() else { return };
+    let stage = Stage::new(account);
+    for place in ["private", "home/mid"] {
+        fs::create_dir(stage.room.join(&format!("{place}/data"))).unwrap();
+        for name in ["pg_hba.conf", "pg_ident.conf"] {
+            let file = stage.room.join(&format!("{place}/data/{name}"));
+            fs::write(&file, format!("# {place}\n")).unwrap();
+            fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+        }
+    }
+    stage.give("home/mid/data");
+    let mut hits = 0;
+    for name in ["pg_hba.conf", "pg_ident.conf"] {
+        let file = stage.room.join(&format!("home/mid/data/{name}"));
+        let (link, target) = (
+            format!("home/mid/data/link_{name}"),
+            format!("private/data/{name}"),
+        );
+        stage.give(&format!("home/mid/data/{name}"));
+        stage.link(&link, &target);
+        for round in 0..rounds("PG_TESTS_ATTACKS", 200) / 2 {
+            let path = format!("home/mid/data/{name}");
+            let names = match round % 2 {
+                0 => ["home/mid", "home/link"],
+                _ => [path.as_str(), link.as_str()],
+            };
+            let text = format!("# home/mid\n# {round}\n");
+            let edit = || {
+                let cluster = stage.cluster();
+                match name {
+                    "pg_hba.conf" => cluster.hba().edit(|document| {
+                        let text = format!("{text}local all all trust\n");
+                        *document = Document::parse(text);
+                        Ok(())
+                    }),
+                    _ => cluster.ident().edit(|document| {
+                        *document = ident::Document::parse(text.as_str());
+                        Ok(())
+                    }),
+                }
+                .map(|_| ())
+            };
+            hits += u32::from(stage.attacked(names, edit));
+            let link_path = stage.room.join(&link);
+            if !link_path.is_symlink() {
+                let _ = fs::remove_file(&link_path);
+                stage.link(&link, &target);
+            }
+            edit().unwrap();
+            assert!(fs::read_to_string(&file).unwrap().starts_with(&text));
+            let found = fs::metadata(&file).unwrap();
+            assert_eq!(found.uid(), stage.account.uid());
+            assert_eq!(found.mode() & 0o777, 0o600);
+        }
     }
     assert!(hits > 0, "no change succeeded under attack");
 }

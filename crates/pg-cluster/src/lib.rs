@@ -44,6 +44,7 @@
 //! processes. The types that everyday use needs are re-exported here; all others are in these three
 //! modules, so that one dependency is enough.
 
+mod access;
 mod cluster;
 mod connection;
 mod control;
@@ -51,6 +52,7 @@ mod control_error;
 mod files;
 mod init;
 mod listening;
+mod locked_file;
 mod parts;
 mod remove;
 mod report;
@@ -75,6 +77,10 @@ pub use pg_proc::{
 
 pub use camino::{Utf8Path, Utf8PathBuf};
 
+pub use crate::access::{
+    AccessDecision, AccessError, AccessErrorKind, AccessLine, AccessProblem, AccessRule, Hba,
+    Ident, MappingDecision,
+};
 pub use crate::cluster::{Cluster, ClusterError, ClusterErrorKind};
 pub use crate::connection::{ConnectionInfo, Host};
 pub use crate::control::Reloaded;

@@ -30,6 +30,8 @@ pub struct TempClusterBuilder {
     pub(crate) database: Option<String>,
     pub(crate) settings: Vec<(String, String)>,
     pub(crate) setups: Vec<Setup>,
+    pub(crate) hba: Option<String>,
+    pub(crate) ident: Option<String>,
     pub(crate) storage: Storage,
     pub(crate) listen: Listen,
     pub(crate) ownership: Option<Ownership>,
@@ -52,6 +54,8 @@ impl TempClusterBuilder {
             database: None,
             settings: Vec::new(),
             setups: Vec::new(),
+            hba: None,
+            ident: None,
             storage: Storage::Automatic,
             listen: Listen::SocketOnly,
             ownership: None,
@@ -147,6 +151,38 @@ impl TempClusterBuilder {
             key: key.into(),
             run: Arc::new(move |info| step(info).map_err(Into::into)),
         });
+        self
+    }
+
+    /// The access rules of the cluster: the text of a `pg_hba.conf`, in place of that of `initdb`.
+    ///
+    /// Rules for the superuser come before these: over the Unix socket and, with
+    /// [`Listen::Loopback`], from 127.0.0.1, with the method that `initdb` has chosen. So
+    /// [`TempCluster::connection_info`] is of use whatever the rules say, and rules for other users
+    /// can be tested. In errors the lines are counted with these one or two before them.
+    ///
+    /// The rules hold for each cluster from its start on, and not for setup steps: clusters with
+    /// different rules use one template. See [`Cluster::hba`](pg_cluster::Cluster::hba) for
+    /// changing the rules of a cluster that runs.
+    ///
+    /// ```no_run
+    /// use pg_fixture::TempCluster;
+    ///
+    /// let temp = TempCluster::builder()
+    ///     .hba("local all bob scram-sha-256\nlocal all all peer map=test\n")
+    ///     .ident("test root alice\n")
+    ///     .start()?;
+    /// # Ok::<(), pg_fixture::TempError>(())
+    /// ```
+    pub fn hba(mut self, rules: impl Into<String>) -> Self {
+        self.hba = Some(rules.into());
+        self
+    }
+
+    /// The user name maps of the cluster: the text of a `pg_ident.conf`, for [rules](Self::hba)
+    /// with the option `map`.
+    pub fn ident(mut self, maps: impl Into<String>) -> Self {
+        self.ident = Some(maps.into());
         self
     }
 

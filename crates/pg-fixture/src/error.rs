@@ -8,7 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use pg_install::{DiscoveryError, MissingProgramError};
 use pg_proc::{AccountError, GuardError, LockError};
 
-use pg_cluster::{ClusterError, ControlError, InitError, StartError};
+use pg_cluster::{AccessError, ClusterError, ControlError, InitError, StartError};
 
 /// A temporary cluster could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +75,9 @@ pub enum TempErrorKind {
     /// The template holds something that cannot be cloned, such as a tablespace outside of it.
     #[error("the template holds {0}, which cannot be cloned")]
     NotClonable(Utf8PathBuf),
+    /// The access rules or the user name maps would be rejected by the server, or cannot be written.
+    #[error("the access rules cannot be used")]
+    Access(#[source] Box<AccessError>),
     /// The server did not start.
     #[error("the server did not start")]
     Start(#[source] StartError),
@@ -97,6 +100,7 @@ impl TempError {
             TempErrorKind::Cluster(error) => error.hint(),
             TempErrorKind::MissingProgram(error) => error.hint(),
             TempErrorKind::Init(error) => error.hint(),
+            TempErrorKind::Access(error) => error.hint(),
             TempErrorKind::Start(error) => error.hint(),
             TempErrorKind::Stop(error) => error.hint(),
             TempErrorKind::NotPrivate { .. } => Some(

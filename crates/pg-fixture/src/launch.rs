@@ -8,6 +8,7 @@ use camino::Utf8Path;
 use pg_cluster::{Cluster, ConnectionInfo, StartErrorKind, StartOptions};
 use pg_proc::{GuardOptions, Log, Ownership, StopPlan, Tenancy, Tenant};
 
+use crate::access;
 use crate::error::{TempErrorKind, at};
 use crate::plan::{Plan, no_storage};
 use crate::root::{Root, SocketDirectory};
@@ -56,13 +57,13 @@ impl Plan<'_> {
     pub(crate) fn launch(&self, place: Option<&Place>) -> Result<Launched, TempErrorKind> {
         match self.launch_from(&self.template()?, place) {
             Err(Failure::Damaged) => self.cache.discard(&self.key, self.builder.patience)?,
-            Err(Failure::Other(kind)) => return Err(kind),
+            Err(Failure::Other(kind)) => return Err(*kind),
             Ok(launched) => return Ok(launched),
         }
         self.launch_from(&self.template()?, place)
             .map_err(|failure| match failure {
                 Failure::Damaged => at(self.cache.path())(io::ErrorKind::InvalidData.into()),
-                Failure::Other(kind) => kind,
+                Failure::Other(kind) => *kind,
             })
     }
 
@@ -74,12 +75,12 @@ impl Plan<'_> {
             match self.launch_in(&storage, place, template, timing) {
                 // Memory may have been filled up by another process meanwhile.
                 Err(Failure::Other(error)) if is_to_blame(&storage, &error) => {
-                    refused = Some(error);
+                    refused = Some(*error);
                 }
                 outcome => return outcome,
             }
         }
-        Err(Failure::Other(no_storage(refused)))
+        Err(no_storage(refused).into())
     }
 
     fn launch_in(
@@ -185,6 +186,8 @@ impl Prepared<'_> {
         let identifier = plan.builder.system_identifier;
         let data = cluster.data_directory();
         let cloning = Cloning::begin(template, data, account, identifier)?;
+        // The server reads them at its start, which may come before the databases are complete.
+        access::apply(plan.builder, cluster)?;
         let info = match timing {
             Timing::Early => {
                 let begun = Instant::now();
@@ -271,12 +274,12 @@ fn free_port() -> io::Result<u16> {
 enum Failure {
     /// The template has to be made again.
     Damaged,
-    Other(TempErrorKind),
+    Other(Box<TempErrorKind>),
 }
 
 impl From<TempErrorKind> for Failure {
     fn from(kind: TempErrorKind) -> Self {
-        Self::Other(kind)
+        Self::Other(Box::new(kind))
     }
 }
 

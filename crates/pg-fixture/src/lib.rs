@@ -34,6 +34,7 @@
 //!
 //! `serde`: the feature of the same name in the crates below. Nothing is enabled by default.
 
+mod access;
 mod builder;
 mod error;
 mod launch;

@@ -53,6 +53,7 @@ impl TempClusterBuilder {
             database: self.database.as_deref().unwrap_or("postgres"),
             settings: &self.settings,
             setups: &self.setups,
+            access: [self.hba.as_deref(), self.ident.as_deref()],
         };
         let cache = Cache::open(self.cache.as_deref())?;
         reaper::reap(cache.held());

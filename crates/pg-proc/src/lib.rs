@@ -131,4 +131,4 @@ pub use postmaster::wait_error::{WaitError, WaitErrorKind};
 pub use shared_memory_id::SharedMemoryId;
 pub use signal::{Signal, SignalError, SignalErrorKind};
 pub use stop_plan::StopPlan;
-pub use sys::tcp_listener;
+pub use sys::{interface_addresses, tcp_listener};

@@ -1,18 +1,13 @@
 //! One atomic change to the file, under the lock.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
-use std::time::Duration;
 
-use camino::{Utf8Path, Utf8PathBuf};
-use pg_proc::{Account, Deadline, Directory, DirectoryLock, Entry, ForeignLink, Replacement};
+use camino::Utf8Path;
 use pgconf_parse::{Document, EditError, EditSession, SettingName};
 
 use super::{SettingOrigin, SettingsError, SettingsErrorKind, check, read_effective};
 use crate::Cluster;
+use crate::locked_file::{LockedFile, Refused, lossy};
 
 /// The check of a change before it replaces the file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -47,12 +42,16 @@ pub struct Shadowed {
     pub by: SettingOrigin,
 }
 
-/// How long another process that changes the file is waited for.
-const LOCK_PATIENCE: Duration = Duration::from_secs(30);
-/// The suffix of the new file while it is beside the old one.
-const SUFFIX: &str = ".pg-cluster-new";
-/// The maximal length of the file, as for a [`Resolver`](pgconf_parse::Resolver).
-const MAX_TEXT: u64 = 16 << 20;
+impl From<Refused> for SettingsErrorKind {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Read(error) => Self::Read(error),
+            Refused::ForeignLink(target) => Self::ForeignLink(target),
+            Refused::Lock(error) => Self::Lock(error),
+            Refused::NotAFile(error) => Self::Write(error),
+        }
+    }
+}
 
 pub(super) fn edit(
     cluster: &Cluster,
@@ -62,29 +61,18 @@ pub(super) fn edit(
     change: impl FnOnce(&mut EditSession<'_>) -> Result<(), EditError>,
 ) -> Result<Written, SettingsError> {
     let failed = |kind| SettingsError::new(path.to_owned(), kind);
-    let read = |error| failed(of_reading(error));
-    // From here on everything goes through this directory and this file: another account that owns
-    // the directory could replace the file between two calls.
-    let entry = Entry::find(path).map_err(read)?;
-    let directory = entry.parent().map_err(read)?;
-    let place = directory_of(&entry);
-    let _lock = DirectoryLock::acquire_held(&directory, place, Deadline::after(LOCK_PATIENCE))
-        .map_err(|error| failed(SettingsErrorKind::Lock(error)))?;
-
-    let file = entry.open_file().map_err(|error| match error.kind() {
-        // Such as the null device: a link to it disables the file.
-        io::ErrorKind::InvalidInput => failed(SettingsErrorKind::Write(error)),
-        _ => read(error),
-    })?;
-    require_leave_of_server(cluster, path, &entry, &file).map_err(failed)?;
-    let text = pg_proc::read_all(&file, MAX_TEXT).map_err(read)?;
+    let held = LockedFile::acquire(cluster, path).map_err(|refused| failed(refused.into()))?;
+    let text = held
+        .read()
+        .map_err(|error| failed(SettingsErrorKind::Read(error)))?;
     let old = Document::parse(text);
     let mut new = old.clone();
     new.edit(change)
         .map_err(|error| failed(SettingsErrorKind::Edit(error)))?;
     let changed = new != old;
     if changed {
-        let replacement = Replacement::stage(&entry, &file, SUFFIX, new.as_bytes())
+        let replacement = held
+            .stage(new.as_bytes())
             .map_err(|error| failed(SettingsErrorKind::Write(error)))?;
         if validation == Validation::Server {
             let problems = check::read_by_server(cluster, &lossy(replacement.path()), path)?;
@@ -101,44 +89,6 @@ pub(super) fn edit(
         changed,
         shadowed: shadowed(cluster, path, names, &new),
     })
-}
-
-/// The command line of a server can name any file. Neither it nor a link in the data directory may
-/// make root change a file of another user.
-fn require_leave_of_server(
-    cluster: &Cluster,
-    path: &Utf8Path,
-    entry: &Entry,
-    file: &File,
-) -> Result<(), SettingsErrorKind> {
-    if cluster.given_config_file().is_some() || path.parent() == Some(cluster.data_directory()) {
-        return Ok(());
-    }
-    let look = || {
-        let server = Directory::open(cluster.data_directory())?.owner()?;
-        Ok((server, file.metadata()?.uid()))
-    };
-    let (server, owner) = look().map_err(SettingsErrorKind::Read)?;
-    let is_ours = Account::current_uid() == server;
-    match server == 0 || server == owner || is_ours {
-        true => Ok(()),
-        false => Err(SettingsErrorKind::ForeignLink(lossy(entry.path()))),
-    }
-}
-
-fn of_reading(error: io::Error) -> SettingsErrorKind {
-    match ForeignLink::of(&error) {
-        Some(link) => SettingsErrorKind::ForeignLink(link.leads_to().to_owned()),
-        None => SettingsErrorKind::Read(error),
-    }
-}
-
-fn directory_of(entry: &Entry) -> Utf8PathBuf {
-    lossy(entry.path().parent().unwrap_or(Path::new("/")))
-}
-
-fn lossy(path: &Path) -> Utf8PathBuf {
-    path.to_string_lossy().into_owned().into()
 }
 
 /// The settings whose values differ between the two documents.

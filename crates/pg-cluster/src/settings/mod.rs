@@ -19,7 +19,7 @@ pub use self::check::{SettingCheck, SettingProblem, SettingProblemKind};
 pub use self::edit::{Shadowed, Validation, Written};
 pub use self::error::{SettingsError, SettingsErrorKind};
 pub use self::history::{SettingHistory, SettingOrigin};
-use self::readable::Readable;
+pub(crate) use self::readable::Readable;
 use crate::Cluster;
 
 /// The settings in a cluster's `postgresql.conf`, obtained from [`Cluster::settings`].

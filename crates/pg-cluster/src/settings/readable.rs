@@ -9,13 +9,13 @@ use pg_proc::Account;
 use pgconf_parse::{FileSystem, LoadError, Loader};
 
 /// The files that this account can read; without an account, those that the caller can read.
-pub(super) struct Readable<'a> {
+pub(crate) struct Readable<'a> {
     account: Option<&'a Account>,
     files: FileSystem,
 }
 
 impl<'a> Readable<'a> {
-    pub(super) fn by(account: Option<&'a Account>) -> Self {
+    pub(crate) fn by(account: Option<&'a Account>) -> Self {
         Self {
             account,
             files: FileSystem::new(),

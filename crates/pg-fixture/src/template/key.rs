@@ -80,6 +80,12 @@ impl Key {
         for key in keys {
             line("setup", key);
         }
+        if server.is_some() {
+            // Templates do not depend on them: each clone is given its own.
+            for (name, text) in ["hba", "ident"].into_iter().zip(recipe.access) {
+                line(name, text.unwrap_or_default());
+            }
+        }
         Self { text }
     }
 

@@ -46,6 +46,9 @@ pub(crate) struct Recipe<'a> {
     pub(crate) database: &'a str,
     pub(crate) settings: &'a [(String, String)],
     pub(crate) setups: &'a [Setup],
+    /// What each clone is to have as `pg_hba.conf` and `pg_ident.conf`. The template has the files
+    /// of `initdb`.
+    pub(crate) access: [Option<&'a str>; 2],
 }
 
 /// A data directory that is complete, whose server is stopped; removed when it is dropped.

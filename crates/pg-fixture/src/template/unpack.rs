@@ -29,7 +29,7 @@ pub(crate) enum CloneError {
     /// The template is not what its manifest says.
     Damaged,
     /// The new directory could not be written.
-    Target(TempErrorKind),
+    Target(Box<TempErrorKind>),
 }
 
 /// A data directory that is being made from a template.
@@ -58,7 +58,8 @@ impl<'a> Cloning<'a> {
         let cloning = Self {
             template,
             path,
-            held: Directory::open(path).map_err(|error| CloneError::Target(at(path)(error)))?,
+            held: Directory::open(path)
+                .map_err(|error| CloneError::Target(Box::new(at(path)(error))))?,
             owner: account.map(|account| (account.uid(), account.gid())),
             identity: match identifier {
                 SystemIdentifier::Own => template.new_identity()?,
@@ -126,7 +127,7 @@ impl<'a> Cloning<'a> {
 
     fn failed(&self, entry: &Entry) -> impl FnOnce(io::Error) -> CloneError {
         let path = self.path.join(&entry.path);
-        |error| CloneError::Target(at(path)(error))
+        |error| CloneError::Target(Box::new(at(path)(error)))
     }
 
     fn create(&self, parent: &Directory, entry: &Entry) -> io::Result<File> {

@@ -8,6 +8,7 @@ mod events;
 #[cfg(all(target_os = "linux", not(pg_portable)))]
 mod executable;
 mod fork;
+mod interfaces;
 #[cfg(all(target_os = "linux", not(pg_portable)))]
 mod linux;
 mod listener;
@@ -22,6 +23,7 @@ pub(crate) use events::DirectoryEvents;
 #[cfg(test)]
 pub(crate) use fork::succeeds_in_forked_process;
 pub(crate) use fork::{above_standard, pipe, set_nonblocking};
+pub use interfaces::interface_addresses;
 #[cfg(all(target_os = "linux", not(pg_portable)))]
 pub(crate) use linux::{
     children, cpu_ticks, is_single_user, is_suspended, limit_of_root, orphans, postmaster_in,

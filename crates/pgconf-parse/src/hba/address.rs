@@ -1,9 +1,9 @@
-//! Addresses of clients, as `getaddrinfo` with `AI_NUMERICHOST` reads and `getnameinfo` shows them.
+//! Addresses of clients, read as by `getaddrinfo` and shown as by `getnameinfo`.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The clients that a rule is for, by where they come from.
+/// The client addresses that a rule applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Address<'a> {
@@ -13,13 +13,14 @@ pub enum Address<'a> {
     SameHost,
     /// `samenet`: an address in a network that the server's machine is in.
     SameNet,
-    /// The addresses that are the same as this one where the mask has ones.
+    /// The addresses of a network.
     Network(Network),
-    /// The addresses that the host of that name has; with a dot before it, all below a domain.
+    /// The addresses of the host of that name. A name that begins with a dot means all hosts of a
+    /// domain.
     Host(&'a [u8]),
 }
 
-/// An address and a mask, which are of the same family.
+/// An address and a mask of the same family.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Network {
     address: IpAddr,
@@ -27,20 +28,20 @@ pub struct Network {
 }
 
 impl Network {
-    /// The addresses that are the same as `address` where `mask` has ones. None if one is of
+    /// The addresses that have the bits of `address` where `mask` has ones. None if one is of
     /// version 4 and the other of version 6.
     #[must_use]
     pub fn new(address: IpAddr, mask: IpAddr) -> Option<Self> {
         (address.is_ipv4() == mask.is_ipv4()).then_some(Self { address, mask })
     }
 
-    /// The address as written, which may have ones where the mask has none.
+    /// The address as written. It may have ones where the mask has zeros.
     #[must_use]
     pub fn address(&self) -> IpAddr {
         self.address
     }
 
-    /// The mask, which need not be a row of ones before zeros.
+    /// The mask. Ones may follow zeros.
     #[must_use]
     pub fn mask(&self) -> IpAddr {
         self.mask
@@ -90,12 +91,12 @@ pub(crate) fn shown(address: IpAddr) -> String {
     }
 }
 
-/// What `getaddrinfo` takes for an address, and not for a name.
+/// The address, if `getaddrinfo` takes the text for an address and not for a name.
 ///
-/// DIFFERENCE: any word after `%` is taken for the name of an interface; the server looks whether
-/// its machine has one.
+/// DIFFERENCE: any word after `%` is taken for the name of an interface. The server checks whether
+/// its machine has such an interface.
 pub(crate) fn parse(text: &[u8]) -> Option<IpAddr> {
-    // Most names are seen to be none at a glance.
+    // The first byte excludes most names.
     if let Some(b'0'..=b'9') = text.first() {
         if let Some(v4) = parse_v4(text) {
             return Some(v4.into());
@@ -118,8 +119,8 @@ pub(crate) fn parse(text: &[u8]) -> Option<IpAddr> {
     is_scope.then_some(v6.into())
 }
 
-/// Source: `inet_aton`: one to four numbers, decimal, octal or hexadecimal, of which the last takes
-/// all bytes that are left.
+/// Source: `inet_aton`. One to four numbers, decimal, octal or hexadecimal. The last number has all
+/// bytes that are left.
 fn parse_v4(text: &[u8]) -> Option<Ipv4Addr> {
     let mut address = 0_u32;
     let mut parts = text.split(|&byte| byte == b'.').peekable();

@@ -1,13 +1,12 @@
-//! Which rule decides on a connection: `check_hba`, with "it depends" where a fact is not given.
+//! The rule that decides on a connection: `check_hba`, with "it depends" where a fact is missing.
 
 use std::net::IpAddr;
 
 use crate::hba::address::{Address, Network};
 use crate::hba::method::ConnectionType;
-use crate::hba::parse_line;
 use crate::hba::rules::{Rule, RuleName, Rules};
 
-/// Somebody who wants to connect.
+/// An attempt to connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {
     address: Option<IpAddr>,
@@ -21,16 +20,16 @@ pub struct Attempt {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Encryption {
-    /// Not at all.
+    /// The connection is not encrypted.
     None,
-    /// By TLS.
+    /// TLS.
     Tls,
-    /// By GSSAPI.
+    /// GSSAPI.
     Gss,
 }
 
 impl Attempt {
-    /// Over the Unix socket.
+    /// An attempt over the Unix socket.
     pub fn local(database: impl Into<Vec<u8>>, user: impl Into<Vec<u8>>) -> Self {
         Self {
             address: None,
@@ -41,7 +40,7 @@ impl Attempt {
         }
     }
 
-    /// Over TCP, from that address, not encrypted.
+    /// An attempt over TCP from that address, without encryption.
     pub fn host(
         address: impl Into<IpAddr>,
         database: impl Into<Vec<u8>>,
@@ -53,22 +52,22 @@ impl Attempt {
         }
     }
 
-    /// Encrypted in this way.
+    /// The encryption of the connection.
     #[must_use]
     pub fn encrypted(mut self, encryption: Encryption) -> Self {
         self.encryption = encryption;
         self
     }
 
-    /// For physical replication, to which only the keyword `replication` applies. Logical
-    /// replication names a database, and is like any other connection.
+    /// Makes it an attempt for physical replication. Only the keyword `replication` applies to it.
+    /// Logical replication connects to a database like any other client.
     #[must_use]
     pub fn replication(mut self) -> Self {
         self.is_replication = true;
         self
     }
 
-    /// The address of the client; none over a Unix socket.
+    /// The address of the client. None over a Unix socket.
     #[must_use]
     pub fn address(&self) -> Option<IpAddr> {
         self.address
@@ -80,14 +79,14 @@ impl Attempt {
         &self.database
     }
 
-    /// The user of the database.
+    /// The database user.
     #[must_use]
     pub fn user(&self) -> &[u8] {
         &self.user
     }
 }
 
-/// What the server would find out, as far as it is known.
+/// The facts that the server looks up, as far as the caller knows them.
 ///
 /// ```
 /// use pgconf_parse::hba::Facts;
@@ -109,14 +108,14 @@ struct Host {
 }
 
 impl Facts {
-    /// Nothing is known.
+    /// No facts.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// All roles that the user is a member of, directly or by way of others. The user itself need
-    /// not be among them. A superuser is a member only of those that were granted to it.
+    /// All roles that the user is a member of, directly or through other roles. The user's own role
+    /// may be left out. A superuser is a member only of the roles that were granted to it.
     ///
     /// Source: `is_member_of_role_nosuper` in acl.c.
     #[must_use]
@@ -126,7 +125,7 @@ impl Facts {
     }
 
     /// The name that the client's address resolves to, and the addresses that the name resolves
-    /// to. If the client's is not among them, the server does not believe in the name.
+    /// to. If the client's address is not among them, no host name matches.
     ///
     /// Source: `check_hostname` in hba.c.
     #[must_use]
@@ -142,7 +141,7 @@ impl Facts {
         self
     }
 
-    /// The client's address does not resolve to a name.
+    /// States that the client's address does not resolve to a name.
     #[must_use]
     pub fn no_host_name(mut self) -> Self {
         self.host = Some(Host {
@@ -152,7 +151,7 @@ impl Facts {
         self
     }
 
-    /// The addresses of the server's machine with the masks of their networks.
+    /// The addresses of the server's machine, with the masks of their networks.
     #[must_use]
     pub fn interfaces(mut self, networks: impl IntoIterator<Item = Network>) -> Self {
         self.networks = Some(networks.into_iter().collect());
@@ -171,31 +170,31 @@ impl Facts {
     }
 }
 
-/// What a decision depends on.
+/// A fact that a decision depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fact {
-    /// Whether the user is a member of this role.
+    /// The membership of the user in this role.
     Membership(Vec<u8>),
     /// The name of the client's host.
     HostName,
-    /// The addresses of the server's machine, and its networks.
+    /// The addresses and networks of the server's machine.
     Interfaces,
-    /// Whether a name matches this regular expression, which is more than can be evaluated.
+    /// The match of a name with this regular expression, which cannot be evaluated here.
     Regex(Vec<u8>),
-    /// What the list in this file says, which was not read.
+    /// The names in this list, which was not read.
     List(Vec<u8>),
 }
 
-/// Who decides on an attempt.
+/// The decision on an attempt.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Decision<'a> {
-    /// This rule applies: its method has to be passed, and nothing that follows is looked at.
+    /// This rule applies. Its method has to be passed; later rules are not tried.
     Rule(Rule<'a>),
-    /// No rule applies, so that the server refuses.
+    /// No rule applies, so the server rejects the connection.
     NoRule,
-    /// Whether this rule applies, depends on a fact; no rule before it does.
+    /// This rule applies or not, depending on a fact. No earlier rule applies.
     DependsOn(Rule<'a>, Fact),
 }
 
@@ -213,7 +212,7 @@ impl From<bool> for Answer {
 }
 
 impl Answer {
-    /// Whether one of a list applies.
+    /// Returns whether one of a list applies.
     fn any(answers: impl Iterator<Item = Self>) -> Self {
         let mut all = Self::No;
         for answer in answers {
@@ -228,7 +227,7 @@ impl Answer {
 }
 
 impl Rules {
-    /// Returns which rule decides on an attempt. Rules that are in error are passed over; see
+    /// Returns the rule that decides on an attempt. Lines in error are skipped: see
     /// [`is_accepted`](Self::is_accepted).
     ///
     /// ```
@@ -261,8 +260,8 @@ impl Rules {
     }
 }
 
-/// Source: one turn of the loop in `check_hba`. What is certain comes first, so that a rule does
-/// not depend on a fact if it does not apply anyway.
+/// Source: the body of the loop in `check_hba`. Conditions that need no facts are checked first, so
+/// a rule that does not apply anyway does not depend on a fact.
 pub(crate) fn applies(rule: &Rule<'_>, attempt: &Attempt, facts: &Facts) -> Answer {
     if !connects(rule, attempt) {
         return Answer::No;
@@ -377,129 +376,9 @@ fn spelled(name: RuleName<'_>, wanted: &[u8]) -> Answer {
     }
 }
 
-/// A list that is only named, for the file was read alone.
-fn list(name: RuleName<'_>) -> Option<Fact> {
+/// A list that is only named, because the file was read alone.
+pub(crate) fn list(name: RuleName<'_>) -> Option<Fact> {
     let is_list = !name.is_quoted() && name.text().len() > 1;
     let file = name.text().strip_prefix(b"@").filter(|_| is_list)?;
     Some(Fact::List(file.to_vec()))
-}
-
-/// A rule that can never apply.
-#[derive(Clone, Copy, Debug)]
-pub struct Shadowed<'a> {
-    rule: Rule<'a>,
-    reason: Shadow<'a>,
-}
-
-/// Why a rule can never apply.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub enum Shadow<'a> {
-    /// Whatever it applies to, this rule before it applies to.
-    Covered(Rule<'a>),
-    /// The server does not encrypt connections in this way; the reason in its words.
-    Encryption(&'static str),
-}
-
-impl<'a> Shadowed<'a> {
-    /// The rule.
-    #[must_use]
-    pub fn rule(&self) -> Rule<'a> {
-        self.rule
-    }
-
-    /// The reason.
-    #[must_use]
-    pub fn reason(&self) -> Shadow<'a> {
-        self.reason
-    }
-}
-
-impl Rules {
-    /// The rules that can never apply, each with the reason.
-    ///
-    /// One earlier rule has to cover all that the rule is for; several that do so together are not
-    /// found, nor names of hosts in networks, nor members of a role in another role.
-    ///
-    /// ```
-    /// use pgconf_parse::hba::{Rules, Server, Shadow};
-    ///
-    /// let rules = Rules::parse("host all all 10.0.0.0/8 md5\nhostssl app bob 10.1.0.0/16 reject\n", &Server::default());
-    /// let shadowed = rules.shadowed();
-    /// assert_eq!(shadowed[0].rule().line(), 2);
-    /// assert!(matches!(shadowed[0].reason(), Shadow::Covered(by) if by.line() == 1));
-    /// ```
-    #[must_use]
-    pub fn shadowed(&self) -> Vec<Shadowed<'_>> {
-        let mut before: Vec<Rule<'_>> = Vec::new();
-        let mut found = Vec::new();
-        for rule in self.rules() {
-            let reason = match parse_line::cannot_match(rule.connection(), &self.server) {
-                Some(reason) => Some(Shadow::Encryption(reason)),
-                None => {
-                    let by = before.iter().find(|earlier| covers(earlier, &rule));
-                    by.map(|by| Shadow::Covered(*by))
-                }
-            };
-            match reason {
-                Some(reason) => found.push(Shadowed { rule, reason }),
-                None => before.push(rule),
-            }
-        }
-        found
-    }
-}
-
-fn covers(earlier: &Rule<'_>, later: &Rule<'_>) -> bool {
-    let connections = match (earlier.connection(), later.connection()) {
-        (ConnectionType::Host, ConnectionType::Local) => false,
-        (ConnectionType::Host, _)
-        | (ConnectionType::HostNoGssEnc, ConnectionType::HostSsl)
-        | (ConnectionType::HostNoSsl, ConnectionType::HostGssEnc) => true,
-        (one, other) => one == other,
-    };
-    let addresses = || match (earlier.address(), later.address()) {
-        (None | Some(Address::All), _) => true,
-        (Some(Address::Network(one)), Some(Address::Network(other))) => one.covers(&other),
-        (Some(Address::Host(one)), Some(Address::Host(other))) => is_host(one, other),
-        (one, other) => one == other,
-    };
-    connections
-        && addresses()
-        && later.databases().all(|name| {
-            earlier.databases().any(|other| {
-                let all = other.is_keyword("all") && !name.is_keyword("replication");
-                all && list(name).is_none() || covers_name(other, name)
-            })
-        })
-        && later.users().all(|name| {
-            let mut others = earlier.users();
-            others.any(|other| {
-                let is_member = other.members_of() == Some(name.text()) && is_literal(name);
-                other.is_keyword("all") || is_member || covers_name(other, name)
-            })
-        })
-}
-
-fn covers_name(one: RuleName<'_>, other: RuleName<'_>) -> bool {
-    if one.text() == other.text() && is_literal(one) == is_literal(other) {
-        return true;
-    }
-    let regex = one.compiled().filter(|_| is_literal(other));
-    regex.and_then(|regex| regex.is_match(other.text())) == Some(true)
-}
-
-/// A name that means nothing but itself.
-fn is_literal(name: RuleName<'_>) -> bool {
-    const KEYWORDS: [&[u8]; 5] = [
-        b"all",
-        b"sameuser",
-        b"samerole",
-        b"samegroup",
-        b"replication",
-    ];
-    name.regex().is_none()
-        && (name.is_quoted()
-            || !(KEYWORDS.contains(&name.text()) || name.text().starts_with(b"+"))
-                && list(name).is_none())
 }

@@ -1,4 +1,4 @@
-//! One `pg_hba.conf`: its bytes, and changes to them line by line.
+//! The text of a `pg_hba.conf`, changed line by line.
 
 use std::fmt;
 
@@ -12,8 +12,8 @@ use crate::hba::text::{self, Text};
 
 /// The text of a `pg_hba.conf`.
 ///
-/// Any bytes are accepted and given back unchanged; an edit changes one line. Lines are named by
-/// their numbers, as [`Rules`] and the server's view report them.
+/// Any bytes are accepted and returned unchanged. An edit changes one line. Lines have the numbers
+/// that [`Rules`] and the server's view report.
 ///
 /// ```
 /// use pgconf_parse::hba::{Attempt, Document, Facts, Method, Name, NewRule, Place, Server};
@@ -43,7 +43,7 @@ pub struct Document {
     text: Text,
 }
 
-/// Where a rule is added.
+/// The place of a new rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Place {
@@ -55,17 +55,17 @@ pub enum Place {
     End,
 }
 
-/// As in the file that `initdb` writes.
+/// The columns of the file that `initdb` writes.
 const STOCK: [(usize, usize); 5] = [(0, 0), (1, 8), (2, 24), (3, 40), (5, 64)];
 
 impl Document {
-    /// Takes the text of a file; cannot fail. Lines are those of PostgreSQL 14 and later.
+    /// Takes the text of a file of PostgreSQL 14 or later. Any text is accepted.
     pub fn parse(source: impl Into<Vec<u8>>) -> Self {
         Self::parse_for(source, 18)
     }
 
-    /// The same for a major version. Before 14 a backslash does not continue a line; what can be
-    /// written differs as well.
+    /// Takes the text of a file of this major version. Before 14 a backslash does not continue a
+    /// line, and new rules are limited to the syntax of the version.
     pub fn parse_for(source: impl Into<Vec<u8>>, major: u16) -> Self {
         Self {
             text: Text::new(source.into(), major),
@@ -84,13 +84,13 @@ impl Document {
         self.text.source
     }
 
-    /// The rules in this file alone; see [`Rules::parse`].
+    /// The rules in this file, without included files: see [`Rules::parse`].
     #[must_use]
     pub fn rules(&self, server: &Server) -> Rules {
         Rules::parse(self.as_bytes(), server)
     }
 
-    /// The numbers of the lines that say something, in order.
+    /// The numbers of the lines that are neither empty nor comments, in order.
     pub fn lines(&self) -> impl Iterator<Item = usize> {
         self.text.entries().iter().map(|entry| entry.number)
     }
@@ -99,7 +99,7 @@ impl Document {
     ///
     /// # Errors
     ///
-    /// If there is no such place, or the rule cannot be written.
+    /// Fails if there is no such place or the rule cannot be written.
     pub fn insert(&mut self, place: Place, rule: &NewRule) -> Result<usize, EditError> {
         let fail = |kind| EditError::new("add a rule", kind);
         let (before, neighbor) = match place {
@@ -121,13 +121,13 @@ impl Document {
         Ok(self.text.insert(before, &line))
     }
 
-    /// Adds a rule before the first one in this file that applies to an attempt, or may do so: a
-    /// rule that depends on a fact that is not given, and a file that is included. If there is
-    /// none, at the end. Returns the number of its line.
+    /// Adds a rule before the first line that applies to an attempt or may apply to it: a rule that
+    /// depends on a missing fact may apply, and so may an included file. Without such a line the
+    /// rule is added at the end. Returns the number of its line.
     ///
     /// # Errors
     ///
-    /// If the rule cannot be written.
+    /// Fails if the rule cannot be written.
     pub fn insert_before_match(
         &mut self,
         attempt: &Attempt,
@@ -144,12 +144,12 @@ impl Document {
         self.insert(place, rule)
     }
 
-    /// Puts another rule in the place of one, with its columns and its comment. Returns the number
-    /// of the line.
+    /// Replaces a rule. The columns and the comment of the line stay. Returns the number of the
+    /// line.
     ///
     /// # Errors
     ///
-    /// If there is no rule on that line, or the new one cannot be written.
+    /// Fails if there is no rule on that line or the new rule cannot be written.
     pub fn replace(&mut self, line: usize, rule: &NewRule) -> Result<usize, EditError> {
         let fail = |kind| EditError::new("replace a rule", kind);
         let index = self.find(line).map_err(fail)?;
@@ -167,7 +167,7 @@ impl Document {
     ///
     /// # Errors
     ///
-    /// If there is no rule on that line.
+    /// Fails if there is no rule on that line.
     pub fn remove(&mut self, line: usize) -> Result<(), EditError> {
         let index = self
             .find(line)
@@ -176,11 +176,11 @@ impl Document {
         Ok(())
     }
 
-    /// Makes a comment of a rule.
+    /// Turns a rule into a comment.
     ///
     /// # Errors
     ///
-    /// If there is no rule on that line.
+    /// Fails if there is no rule on that line.
     pub fn comment_out(&mut self, line: usize) -> Result<(), EditError> {
         let index = self
             .find(line)
@@ -200,7 +200,7 @@ impl Document {
         Columns::of(&line.text, new_rule::columns_of(&line.text).into_iter())
     }
 
-    /// The fields of a rule that the server reads as it is meant.
+    /// The fields of a rule that the server accepts.
     fn checked(&self, rule: &NewRule) -> Result<Vec<(usize, Vec<u8>)>, EditErrorKind> {
         let major = self.text.major;
         let fields = rule.fields(major)?;
@@ -210,7 +210,7 @@ impl Document {
         Ok(fields)
     }
 
-    /// Whether the line includes other files.
+    /// Returns whether the line includes other files.
     fn includes(&self, line: usize) -> bool {
         let Ok(index) = self.find(line) else {
             return false;
@@ -224,7 +224,7 @@ impl Document {
     }
 }
 
-/// A line with other fields, and the comment where it was, if there is room.
+/// A line with other fields. The comment stays in its column if there is room.
 pub(crate) fn with_comment_of(
     old: &[u8],
     columns: &Columns,

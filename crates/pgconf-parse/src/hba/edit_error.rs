@@ -1,8 +1,8 @@
-//! Why a file could not be changed.
+//! Errors in changing a file.
 
 use std::fmt;
 
-/// A change that was not made; the document is as it was.
+/// A change failed. The document is unchanged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EditError {
     operation: &'static str,
@@ -23,7 +23,7 @@ pub enum EditErrorKind {
     Unwritable,
     /// The text is not one line with one rule or mapping.
     NotOneRule,
-    /// The server would reject the line, in these words.
+    /// The server would reject the line, for this reason in its words.
     Rejected(Vec<u8>),
 }
 
@@ -38,7 +38,7 @@ impl EditError {
         &self.kind
     }
 
-    /// What could be done about it.
+    /// Advice, where there is any.
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         match self.kind {

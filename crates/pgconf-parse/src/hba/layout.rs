@@ -1,6 +1,6 @@
 //! Lines written in columns, like their neighbors.
 
-/// Where the columns of a line are, by their number.
+/// The places of the columns of a line, by number.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Columns {
     starts: Vec<(usize, usize)>,
@@ -9,7 +9,7 @@ pub(crate) struct Columns {
 }
 
 impl Columns {
-    /// Fixed ones, for a file without an example.
+    /// Fixed columns, for a file without a line to follow.
     pub(crate) fn fixed(starts: &[(usize, usize)]) -> Self {
         Self {
             starts: starts.to_vec(),
@@ -17,7 +17,7 @@ impl Columns {
         }
     }
 
-    /// Those of a line, of which these columns begin at these bytes.
+    /// The columns of a line. Each has a number and the byte at which it begins.
     pub(crate) fn of(line: &[u8], starts: impl Iterator<Item = (usize, usize)>) -> Self {
         let starts: Vec<_> = starts.collect();
         let first = starts.first().map_or(0, |&(_, at)| at);
@@ -54,7 +54,7 @@ impl Columns {
         line
     }
 
-    /// Blanks up to a column, one at least.
+    /// Adds blanks up to a column, at least one.
     pub(crate) fn pad(&self, line: &mut Vec<u8>, column: usize) {
         if self.has_tabs {
             line.push(b'\t');
@@ -69,11 +69,11 @@ impl Columns {
     }
 }
 
-/// How far a terminal goes.
+/// The number of columns that the text takes on a terminal.
 pub(crate) fn width(text: &[u8]) -> usize {
     text.iter().fold(0, |width, byte| match byte {
         b'\t' => width / 8 * 8 + 8,
-        // Bytes that continue a character.
+        // Continuation bytes of UTF-8 take no column.
         0x80..=0xbf => width,
         _ => width + 1,
     })

@@ -1,10 +1,10 @@
-//! The types of connection and the methods of authentication.
+//! Connection types and authentication methods.
 
 use std::fmt;
 
 use crate::hba::server::Server;
 
-/// The connections that a rule is for.
+/// The type of the connections that a rule is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ConnectionType {
@@ -36,7 +36,7 @@ impl ConnectionType {
         }
     }
 
-    /// The first major version that knows it.
+    /// The first major version with this keyword.
     #[must_use]
     pub fn since(self) -> u16 {
         match self {
@@ -65,25 +65,25 @@ impl fmt::Display for ConnectionType {
     }
 }
 
-/// How a client has to prove who it is.
+/// An authentication method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Method {
-    /// Nobody is let in.
+    /// The connection is rejected.
     Reject,
-    /// Everybody is let in.
+    /// The connection is allowed without authentication.
     Trust,
-    /// The client's ident server is asked for its user; over a Unix socket the same as `peer`.
+    /// The ident server of the client's machine names the user. Over a Unix socket this is `peer`.
     Ident,
     /// A password in clear text.
     Password,
-    /// A password, by MD5 or SCRAM, whichever it was stored for.
+    /// A password, by MD5 or SCRAM, depending on the stored hash.
     Md5,
     /// A password, by SCRAM.
     ScramSha256,
     /// A Kerberos ticket, through GSSAPI.
     Gss,
-    /// The same on Windows.
+    /// SSPI, on Windows.
     Sspi,
     /// A password that PAM checks.
     Pam,
@@ -124,7 +124,7 @@ impl Method {
         }
     }
 
-    /// The first major version that knows it.
+    /// The first major version with this keyword.
     #[must_use]
     pub fn since(self) -> u16 {
         if self == Self::OAuth { 18 } else { 10 }
@@ -152,7 +152,7 @@ impl Method {
         (method.since() <= major).then_some(method)
     }
 
-    /// Whether the server was built with it.
+    /// Returns whether the server was built with this method.
     pub(crate) fn is_built_in(self, server: &Server) -> bool {
         match self {
             Self::Gss => server.gss,

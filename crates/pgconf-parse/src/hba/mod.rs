@@ -1,12 +1,12 @@
-//! `pg_hba.conf`: read as the server does, edited line by line, and asked who may connect.
+//! Reads `pg_hba.conf` as the server does, edits it line by line, and decides who may connect.
 //!
 //! * [`Document`]: one file, for editing.
 //! * [`Rules`]: a file with the lists and files that it includes, as the view `pg_hba_file_rules`
-//!   shows it: [rows](Rules::rows) with rules and errors, and where each comes from.
+//!   shows it: [rows](Rules::rows) with rules and errors, each with its file and line.
 //! * [`Rules::decide`]: the rule that decides on an [`Attempt`] to connect, given [`Facts`] that
 //!   only the server knows; [`Rules::shadowed`]: the rules that can never apply.
 //!
-//! Versions and builds of the server differ in what they accept: see [`Server`].
+//! Versions and builds of the server accept different rules: see [`Server`].
 //!
 //! ```
 //! use pgconf_parse::hba::{Attempt, Decision, Facts, Method, Rules, Server};
@@ -21,13 +21,13 @@
 //!
 //! # Limits
 //!
-//! * Regular expressions are checked, but evaluated only as far as they consist of characters,
-//!   `.`, classes, anchors, groups, alternatives and quantifiers. On back references, lookaround,
-//!   word boundaries and embedded options a decision [depends](Fact::Regex).
-//! * Nothing is looked up: no name of a host, and no interface of the machine. Names of RADIUS
-//!   servers are taken to have an address.
-//! * The errors of the operating system and of `getaddrinfo` are in the words of the GNU C
-//!   library, those about LDAP URLs in the words of OpenLDAP.
+//! * All regular expressions are checked. Those are evaluated that consist of characters, `.`,
+//!   classes, anchors, groups, alternatives and quantifiers. A decision [depends](Fact::Regex) on
+//!   an expression with back references, lookaround, word boundaries or embedded options.
+//! * Host names and network interfaces are not looked up. Names of RADIUS servers are assumed to
+//!   have an address.
+//! * Errors of the operating system and of `getaddrinfo` have the words of the GNU C library.
+//!   Errors in LDAP URLs have the words of OpenLDAP.
 
 mod address;
 mod decide;
@@ -44,12 +44,13 @@ pub(crate) mod regex;
 mod rules;
 pub(crate) mod scan;
 mod server;
+mod shadow;
 pub(crate) mod text;
 pub(crate) mod tokenize;
 
 pub use crate::hba::address::{Address, Network};
 pub(crate) use crate::hba::decide::Answer;
-pub use crate::hba::decide::{Attempt, Decision, Encryption, Fact, Facts, Shadow, Shadowed};
+pub use crate::hba::decide::{Attempt, Decision, Encryption, Fact, Facts};
 pub(crate) use crate::hba::document::with_comment_of;
 pub use crate::hba::document::{Document, Place};
 pub use crate::hba::edit_error::{EditError, EditErrorKind};
@@ -60,3 +61,4 @@ pub(crate) use crate::hba::parse_line::invalid_regex;
 pub use crate::hba::read_error::ReadError;
 pub use crate::hba::rules::{Row, Rule, RuleError, RuleName, Rules};
 pub use crate::hba::server::{Server, Ssl};
+pub use crate::hba::shadow::{Shadow, Shadowed};

@@ -1,4 +1,4 @@
-//! A rule that is to be written.
+//! New rules.
 
 use std::net::IpAddr;
 
@@ -27,7 +27,7 @@ pub struct NewRule {
     address: Vec<u8>,
     method: Method,
     options: Vec<(Vec<u8>, Vec<u8>)>,
-    /// Written by somebody else, and kept so.
+    /// A token in the syntax of the file, kept as it is.
     written: Option<Vec<(usize, Vec<u8>)>>,
 }
 
@@ -51,13 +51,13 @@ impl Name {
         Self(Kind::Keyword, b"all".to_vec())
     }
 
-    /// `sameuser`: the database that is called like the user.
+    /// `sameuser`: the database with the name of the user.
     #[must_use]
     pub fn same_user() -> Self {
         Self(Kind::Keyword, b"sameuser".to_vec())
     }
 
-    /// `samerole`: a database that is called like a role of which the user is a member.
+    /// `samerole`: a database with the name of a role that the user is a member of.
     #[must_use]
     pub fn same_role() -> Self {
         Self(Kind::Keyword, b"samerole".to_vec())
@@ -69,7 +69,7 @@ impl Name {
         Self(Kind::Keyword, b"replication".to_vec())
     }
 
-    /// This name and nothing else, whatever is in it.
+    /// Exactly this name, quoted if needed.
     pub fn of(name: impl Into<Vec<u8>>) -> Self {
         Self(Kind::Literal, name.into())
     }
@@ -100,7 +100,7 @@ impl Name {
         let Self(kind, text) = self;
         match kind {
             Kind::Keyword => Ok(text.clone()),
-            // A slash is not undone by quotes.
+            // A quoted name that begins with a slash is a regular expression as well.
             Kind::Literal if major >= 16 && text.starts_with(b"/") => {
                 Err(EditErrorKind::Unwritable)
             }
@@ -117,7 +117,7 @@ impl Name {
     }
 }
 
-/// A token that is read as this text: in quotes if it has to be.
+/// A token that is read as this text, quoted if needed.
 pub(crate) fn quoted(text: &[u8], always: bool, major: u16) -> Result<Vec<u8>, EditErrorKind> {
     if text.iter().any(|byte| matches!(byte, b'\n' | 0)) {
         return Err(EditErrorKind::Unwritable);
@@ -148,7 +148,7 @@ const METHOD: usize = 5;
 const OPTIONS: usize = 6;
 
 impl NewRule {
-    /// For connections over a Unix socket.
+    /// A rule for connections over a Unix socket.
     #[must_use]
     pub fn local(database: Name, user: Name, method: Method) -> Self {
         Self {
@@ -162,7 +162,8 @@ impl NewRule {
         }
     }
 
-    /// For connections over TCP from an address: `10.0.0.0/8`, `all`, `samenet`, or a name.
+    /// A rule for connections over TCP from an address: `10.0.0.0/8`, `all`, `samenet` or a host
+    /// name.
     pub fn host(database: Name, user: Name, address: impl Into<Vec<u8>>, method: Method) -> Self {
         Self {
             connection: ConnectionType::Host,
@@ -171,40 +172,41 @@ impl NewRule {
         }
     }
 
-    /// Only for connections of this type.
+    /// Restricts the rule to connections of this type.
     #[must_use]
     pub fn connection(mut self, connection: ConnectionType) -> Self {
         self.connection = connection;
         self
     }
 
-    /// For this database as well.
+    /// Adds a database.
     #[must_use]
     pub fn database(mut self, name: Name) -> Self {
         self.databases.push(name);
         self
     }
 
-    /// For this user as well.
+    /// Adds a user.
     #[must_use]
     pub fn user(mut self, name: Name) -> Self {
         self.users.push(name);
         self
     }
 
-    /// With this option.
+    /// Adds an option of the method.
     #[must_use]
     pub fn option(mut self, name: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) -> Self {
         self.options.push((name.into(), value.into()));
         self
     }
 
-    /// A rule in the syntax of the file. Its quotes are kept, its columns and comment are not.
+    /// Reads a rule in the syntax of the file. Its quotes are kept, but not its columns and
+    /// comment.
     ///
     /// # Errors
     ///
-    /// If this is not one line with a rule that the server accepts, apart from lists that it
-    /// names: [`EditErrorKind::Rejected`] with the server's reason.
+    /// Fails if the text is not one line with a rule that the server accepts. Lists that the rule
+    /// names are not read. [`EditErrorKind::Rejected`] has the server's reason.
     pub fn parse(line: impl AsRef<[u8]>, server: &Server) -> Result<Self, EditErrorKind> {
         let line = line.as_ref();
         let rules = Rules::parse(line, server);

@@ -1,12 +1,12 @@
-//! The options of a method: `parse_hba_auth_opt`, and what `parse_hba_line` demands of them.
+//! The options of a method: `parse_hba_auth_opt` and the checks of `parse_hba_line`.
 
 use crate::hba::ldap_url;
 use crate::hba::method::{ConnectionType, Method};
 use crate::hba::server::Server;
 use crate::value::list::split_guc_list;
 
-/// An error in a rule: what the server logs, and what its view shows, where that is another text
-/// or nothing at all.
+/// An error in a rule: the message in the server's log, and the message in its view, which may
+/// differ or be missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Rejection {
     pub(crate) logged: Vec<u8>,
@@ -23,12 +23,12 @@ impl Rejection {
         }
     }
 
-    /// With what is quoted at the end.
+    /// A message that ends with a quoted text.
     pub(crate) fn quoting(words: &str, quoted: &[u8]) -> Self {
         Self::new([words.as_bytes(), b" \"", quoted, b"\""].concat())
     }
 
-    /// The view shows the line without any error.
+    /// A message that is only logged: the view shows the line without an error.
     fn only_logged(message: Vec<u8>) -> Self {
         Self {
             logged: message,
@@ -37,7 +37,7 @@ impl Rejection {
     }
 }
 
-/// In the order of the server's view; what it does not show comes last.
+/// The options in the order of the server's view. Options that the view does not show come last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Key {
     IncludeRealm,
@@ -78,7 +78,7 @@ impl Key {
         found.map_or("ldapscope", |option| option.text)
     }
 
-    /// Whether the view of that version shows it. Source: `get_hba_options` in hbafuncs.c.
+    /// Returns whether the view of that version shows it. Source: `get_hba_options` in hbafuncs.c.
     fn is_shown(self, major: u16) -> bool {
         self < Self::ClientName && (self != Self::LdapScheme || major >= 13)
     }
@@ -177,14 +177,14 @@ static OPTIONS: [Known; 29] = [
     since(18, known("delegate_ident_mapping", Key::DelegateIdentMapping, OAUTH, "oauth", Flag)),
 ];
 
-/// The options of one rule, each once: the last one counts.
+/// The options of one rule. Of several values for an option the last one counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Options {
     values: Vec<(Key, Vec<u8>)>,
 }
 
 impl Options {
-    /// What is set before the options are read. Source: `parse_hba_line`.
+    /// The options that are set before the line is read. Source: `parse_hba_line`.
     pub(crate) fn new(method: Method) -> Self {
         let mut options = Self::default();
         if REALM.contains(&method) {
@@ -344,7 +344,8 @@ impl Options {
         Ok(())
     }
 
-    /// DIFFERENCE: names of RADIUS servers are taken to have an address; the server looks them up.
+    /// DIFFERENCE: names of RADIUS servers are assumed to have an address. The server looks them
+    /// up.
     fn add_radius(&mut self, name: Key, value: &[u8]) -> Result<(), Rejection> {
         let what = match name {
             Key::RadiusServers => "server",
@@ -369,7 +370,7 @@ impl Options {
         Ok(())
     }
 
-    /// What a method cannot do without. Source: the end of `parse_hba_line`.
+    /// Checks for the options that a method needs. Source: the end of `parse_hba_line`.
     pub(crate) fn finish(&mut self, method: Method, server: &Server) -> Result<(), Rejection> {
         match method {
             Method::Ldap => self.finish_ldap(server.major),
@@ -439,7 +440,7 @@ impl Options {
             (Key::RadiusServers, "radiusservers"),
             (Key::RadiusSecrets, "radiussecrets"),
         ] {
-            // An empty list is nothing to the server.
+            // The server treats an empty list as a missing one.
             if count(name) == 0 {
                 return Err(missing("radius", text));
             }

@@ -1,5 +1,7 @@
 //! One line of `pg_hba.conf`: `parse_hba_line` in hba.c.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use crate::hba::address::{self, Network};
 use crate::hba::method::{ConnectionType, Method};
 use crate::hba::options::{Options, Rejection};
@@ -7,7 +9,7 @@ use crate::hba::regex::Regex;
 use crate::hba::server::{Server, Ssl};
 use crate::hba::tokenize::{TokenLine, Tokenized};
 
-/// What became of a line.
+/// The result of parsing a line.
 #[derive(Clone, Debug)]
 pub(super) enum Parsed {
     Rule(Data, Option<Box<Failure>>),
@@ -20,7 +22,7 @@ pub(super) struct Failure {
     pub(super) at: u32,
 }
 
-/// A rule, with fields by their number.
+/// A rule. Fields and tokens are numbers.
 #[derive(Clone, Debug)]
 pub(super) struct Data {
     pub(super) connection: ConnectionType,
@@ -31,17 +33,19 @@ pub(super) struct Data {
     pub(super) options: Option<Box<Options>>,
 }
 
-#[derive(Clone, Copy, Debug)]
+/// Small, because there is one for each rule.
+#[derive(Clone, Debug)]
 pub(super) enum AddressData {
     None,
     All,
     SameHost,
     SameNet,
-    Network(Network),
+    V4 { address: Ipv4Addr, mask: Ipv4Addr },
+    V6(Box<Network>),
     Host(u32),
 }
 
-/// The fields of a line, taken one after the other.
+/// The fields of a line, read one after the other.
 struct Fields<'a> {
     tokens: &'a Tokenized,
     line: &'a TokenLine,
@@ -86,7 +90,7 @@ impl Fields<'_> {
     }
 }
 
-/// Makes a rule of a line, or an error.
+/// Parses a line into a rule or an error.
 pub(super) fn parse_line(
     tokens: &Tokenized,
     line: &TokenLine,
@@ -108,7 +112,7 @@ pub(super) fn parse_line(
     match parse_hba_line(&mut fields, server, regexes, &mut warning) {
         Ok(data) => Parsed::Rule(data, warning),
         Err(mut failure) => {
-            // The view keeps showing what it could have shown before.
+            // The view still shows an earlier message.
             if let (None, Some(warning)) = (&failure.rejection.shown, warning) {
                 failure.rejection.shown = warning.rejection.shown;
             }
@@ -179,7 +183,7 @@ fn parse_hba_line(
     })
 }
 
-/// Why rules for such connections are of no use.
+/// The reason that rules for such connections can never match.
 pub(crate) fn cannot_match(connection: ConnectionType, server: &Server) -> Option<&'static str> {
     match (connection, server.ssl) {
         (ConnectionType::HostSsl, Ssl::Off) => {
@@ -250,12 +254,15 @@ fn parse_address(fields: &mut Fields<'_>) -> Result<AddressData, Failure> {
         (Some(ip), None) => (ip, parse_mask(fields)?),
     };
     match Network::new(ip, mask) {
-        Some(network) => Ok(AddressData::Network(network)),
+        Some(network) => Ok(match (ip, mask) {
+            (IpAddr::V4(address), IpAddr::V4(mask)) => AddressData::V4 { address, mask },
+            _ => AddressData::V6(Box::new(network)),
+        }),
         None => Err(fields.failure(token, Rejection::new("IP address and mask do not match"))),
     }
 }
 
-fn parse_mask(fields: &mut Fields<'_>) -> Result<std::net::IpAddr, Failure> {
+fn parse_mask(fields: &mut Fields<'_>) -> Result<IpAddr, Failure> {
     let field = fields.expect("netmask specification")?;
     let token = fields.one(field, "netmask")?;
     let text = fields.text(token);

@@ -1,11 +1,11 @@
-//! Why a file of rules or mappings could not be read at all.
+//! Errors in reading a file of rules or mappings.
 
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The first file of a set of rules or mappings could not be read. Any other file is an error in
-/// the line that names it.
+/// The first file of a set of rules or mappings could not be read. If another file cannot be read,
+/// the line that names it has an error.
 #[derive(Debug)]
 pub struct ReadError {
     file: PathBuf,

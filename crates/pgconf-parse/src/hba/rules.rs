@@ -1,10 +1,10 @@
-//! The rules of a server: `pg_hba.conf` with all that it includes, as `pg_hba_file_rules` shows it.
+//! The rules of a server: `pg_hba.conf` with all included files, as `pg_hba_file_rules` shows it.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::path::Path;
 
-use crate::hba::address::{self, Address};
+use crate::hba::address::{self, Address, Network};
 use crate::hba::method::{ConnectionType, Method};
 use crate::hba::options::Key;
 use crate::hba::parse_line::{AddressData, Data, Failure, Parsed, parse_line};
@@ -14,7 +14,7 @@ use crate::hba::server::Server;
 use crate::hba::tokenize::{self, TokenLine, Tokenized};
 use crate::loader::{FileSystem, Loader};
 
-/// The rules that a server makes of a `pg_hba.conf`.
+/// The rules that a server reads in a `pg_hba.conf`.
 ///
 /// ```
 /// use std::collections::BTreeMap;
@@ -49,29 +49,28 @@ impl Rules {
     ///
     /// # Errors
     ///
-    /// If `file` cannot be read. Whatever else the server would complain about is an error in a
-    /// [row](Self::rows).
+    /// Fails if `file` cannot be read. Every other problem is an error of a [row](Self::rows).
     pub fn read(file: impl AsRef<Path>, server: &Server) -> Result<Self, ReadError> {
         Self::load(&FileSystem, file.as_ref(), server)
     }
 
-    /// Reads the rules from wherever the loader gets them. Lists (`@file`) and included files are
-    /// asked for by paths that are made from that of `file`.
+    /// Reads the rules through a loader. Lists (`@file`) and included files are loaded by paths
+    /// that are relative to the file that names them, or absolute.
     ///
     /// DIFFERENCE: more than 10,000 files or 16 MiB of text, and before PostgreSQL 16 lists that
-    /// are nested more than 100 deep, are an error in the line concerned. The server goes on until
-    /// it has no file or no memory left.
+    /// are nested more than 100 deep, are an error of the line. The server continues until it can
+    /// open no more files or runs out of memory.
     ///
     /// # Errors
     ///
-    /// If `file` cannot be loaded.
+    /// Fails if `file` cannot be loaded.
     pub fn load(loader: &dyn Loader, file: &Path, server: &Server) -> Result<Self, ReadError> {
         let tokens = Tokenized::load(loader, file, server.major)?;
         Ok(Self::new(tokens, server))
     }
 
-    /// Reads the text of one file alone. Names of lists keep their `@`, and directives to include
-    /// files are errors, as they are before PostgreSQL 16. What follows 4 GiB is not read.
+    /// Reads the text of one file. Names of lists keep their `@`. Directives to include files are
+    /// errors, as before PostgreSQL 16. Only the first 4 GiB are read.
     #[must_use]
     pub fn parse(source: impl Into<Vec<u8>>, server: &Server) -> Self {
         let tokens = Tokenized::read(None, Path::new(""), source.into(), server.major);
@@ -92,13 +91,13 @@ impl Rules {
         }
     }
 
-    /// The server that they were read for.
+    /// The server that the rules were read for.
     #[must_use]
     pub fn server(&self) -> &Server {
         &self.server
     }
 
-    /// Every line that says something, in the order in which the server reads them.
+    /// All lines with a rule or an error, in the order in which the server reads them.
     pub fn rows(&self) -> impl Iterator<Item = Row<'_>> {
         let mut number = 0;
         (0..self.parsed.len()).map(move |index| {
@@ -117,13 +116,14 @@ impl Rules {
         self.rows().filter_map(|row| row.rule())
     }
 
-    /// The errors, of each line that has one.
+    /// The errors of all lines.
     pub fn errors(&self) -> impl Iterator<Item = RuleError<'_>> {
         self.rows().filter_map(|row| row.error())
     }
 
-    /// Returns whether the server would use these rules. It refuses them all if one line is in
-    /// error, or if there is no rule: at a reload it keeps those that it has, and it does not start.
+    /// Returns whether the server would use these rules. It rejects all of them if one line is in
+    /// error or if there is no rule. After a reload it keeps the rules that it has. It does not
+    /// start with such a file.
     ///
     /// Source: `load_hba` in hba.c.
     #[must_use]
@@ -150,7 +150,7 @@ impl Rules {
     }
 }
 
-/// A line that says something: a rule, an error, or both.
+/// A line with a rule, an error, or both.
 #[derive(Clone, Copy)]
 pub struct Row<'a> {
     rules: &'a Rules,
@@ -159,14 +159,14 @@ pub struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    /// The server that it was read for.
+    /// The server that the line was read for.
     #[must_use]
     pub fn server(&self) -> &'a Server {
         &self.rules.server
     }
 
-    /// The number of the rule, counted from 1 over all files, as the view has it from
-    /// PostgreSQL 16 on. None where it shows an error.
+    /// The number of the rule, counted from 1 over all files, as the view shows it since
+    /// PostgreSQL 16. None if the view shows an error.
     #[must_use]
     pub fn number(&self) -> Option<usize> {
         self.shown_error().is_none().then_some(self.number)
@@ -179,13 +179,13 @@ impl<'a> Row<'a> {
         &self.rules.tokens.files[line.file as usize].path
     }
 
-    /// The line on which it begins, counted from 1, as the server counts.
+    /// The number of the first line, counted from 1, as the server counts.
     #[must_use]
     pub fn line(&self) -> usize {
         self.rules.line(self.index).number as usize
     }
 
-    /// The rule, if the line is one.
+    /// The rule, if the line has one.
     #[must_use]
     pub fn rule(&self) -> Option<Rule<'a>> {
         match &self.rules.parsed[self.index] {
@@ -194,7 +194,7 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// The error, if there is one. A line can be a rule as well: one for TLS on a server without.
+    /// The error, if there is one. A line can have both: a rule for TLS on a server without TLS.
     #[must_use]
     pub fn error(&self) -> Option<RuleError<'a>> {
         let failure = match &self.rules.parsed[self.index] {
@@ -207,7 +207,8 @@ impl<'a> Row<'a> {
         })
     }
 
-    /// The error as the server's view has it: other words in a few cases, and nothing in some.
+    /// The error as the server's view shows it. In a few cases the view has other words than the
+    /// log, or none.
     #[must_use]
     pub fn shown_error(&self) -> Option<&'a [u8]> {
         self.error()?.failure.rejection.shown.as_deref()
@@ -245,14 +246,14 @@ impl<'a> RuleError<'a> {
         self.row.file()
     }
 
-    /// The line of the place, counted from 1. Where lines are continued, it may be one after the
-    /// line that the [row](Row::line) begins on.
+    /// The number of the line with the error, counted from 1. It is greater than [`Row::line`] if
+    /// the error is in a continuation line.
     #[must_use]
     pub fn line(&self) -> usize {
         self.position().0
     }
 
-    /// The column of the place, counted in bytes from 1.
+    /// The column of the error, counted in bytes from 1.
     #[must_use]
     pub fn column(&self) -> usize {
         self.position().1
@@ -263,7 +264,7 @@ impl<'a> RuleError<'a> {
         self.row.rules.tokens.position(line.file, self.failure.at)
     }
 
-    /// What could be done about it, in the words of the server's hint where it has one.
+    /// Advice, in the words of the server's hint where the server has one.
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         let hint = match self.message() {
@@ -285,7 +286,7 @@ impl<'a> RuleError<'a> {
         Some(hint)
     }
 
-    /// Whether the rule is used all the same, for it only can never match.
+    /// Returns whether the server uses the rule in spite of the error. Such a rule can never match.
     #[must_use]
     pub fn is_warning(&self) -> bool {
         self.row.rule().is_some()
@@ -336,13 +337,13 @@ impl<'a> Rule<'a> {
         self.row.file()
     }
 
-    /// The line on which it begins, counted from 1.
+    /// The number of its first line, counted from 1.
     #[must_use]
     pub fn line(&self) -> usize {
         self.row.line()
     }
 
-    /// The text as it stands in the file, from its first token to the end of the line.
+    /// The text in the file, from the first token to the end of the line.
     #[must_use]
     pub fn text(&self) -> &'a [u8] {
         let line = self.rules().line(self.row.index);
@@ -350,42 +351,45 @@ impl<'a> Rule<'a> {
         &content[line.span.start as usize..line.span.end as usize]
     }
 
-    /// The connections that it is for.
+    /// The connections that the rule is for.
     #[must_use]
     pub fn connection(&self) -> ConnectionType {
         self.data.connection
     }
 
-    /// The databases that it is for.
+    /// The databases that the rule is for.
     pub fn databases(&self) -> impl Iterator<Item = RuleName<'a>> + Clone {
         self.rules().names(self.data.databases)
     }
 
-    /// The users that it is for.
+    /// The users that the rule is for.
     pub fn users(&self) -> impl Iterator<Item = RuleName<'a>> + Clone {
         self.rules().names(self.data.users)
     }
 
-    /// The addresses that it is for; none for Unix sockets.
+    /// The addresses that the rule is for. None for Unix sockets.
     #[must_use]
     pub fn address(&self) -> Option<Address<'a>> {
-        match self.data.address {
+        match &self.data.address {
             AddressData::None => None,
             AddressData::All => Some(Address::All),
             AddressData::SameHost => Some(Address::SameHost),
             AddressData::SameNet => Some(Address::SameNet),
-            AddressData::Network(network) => Some(Address::Network(network)),
+            AddressData::V4 { address, mask } => {
+                Network::new((*address).into(), (*mask).into()).map(Address::Network)
+            }
+            AddressData::V6(network) => Some(Address::Network(**network)),
             AddressData::Host(token) => Some(Address::Host(
                 RuleName {
                     rules: self.rules(),
-                    token,
+                    token: *token,
                 }
                 .text(),
             )),
         }
     }
 
-    /// The address and the mask, as the view's columns have them.
+    /// The address and the mask, as the view shows them.
     #[must_use]
     pub fn address_columns(&self) -> (Option<Cow<'a, [u8]>>, Option<String>) {
         let word = |word: &'static str| (Some(Cow::Borrowed(word.as_bytes())), None);
@@ -402,7 +406,7 @@ impl<'a> Rule<'a> {
         }
     }
 
-    /// The method of authentication. `ident` for Unix sockets is `peer`.
+    /// The authentication method. `ident` for Unix sockets is `peer`.
     #[must_use]
     pub fn method(&self) -> Method {
         self.data.method
@@ -417,7 +421,7 @@ impl<'a> Rule<'a> {
             .flat_map(move |options| options.shown(data.method, major))
     }
 
-    /// The user name map in `pg_ident.conf` that the method consults, if one is named.
+    /// The user name map in `pg_ident.conf` that the method uses, if the rule names one.
     #[must_use]
     pub fn map(&self) -> Option<&'a [u8]> {
         self.data.options.as_deref()?.get(Key::Map)
@@ -454,25 +458,26 @@ impl<'a> RuleName<'a> {
         self.rules.tokens.token_text(self.token())
     }
 
-    /// Whether it begins with a quote, which takes the meaning from keywords and `+`.
+    /// Returns whether the name begins with a quote. Then keywords and `+` have no special meaning.
     #[must_use]
     pub fn is_quoted(&self) -> bool {
         self.token().quoted
     }
 
-    /// Whether it is this keyword, and not a name that is spelled like it.
+    /// Returns whether the name is this keyword. A quoted name is not a keyword.
     #[must_use]
     pub fn is_keyword(&self, keyword: &str) -> bool {
         !self.is_quoted() && self.text() == keyword.as_bytes()
     }
 
-    /// The role whose members are meant, if it begins with `+`.
+    /// The role whose members are meant, if the name begins with `+`.
     #[must_use]
     pub fn members_of(&self) -> Option<&'a [u8]> {
         self.text().strip_prefix(b"+").filter(|_| !self.is_quoted())
     }
 
-    /// The regular expression, if it begins with a slash and the server is PostgreSQL 16 or later.
+    /// The regular expression, if the name begins with a slash and the server is PostgreSQL 16 or
+    /// later.
     #[must_use]
     pub fn regex(&self) -> Option<&'a [u8]> {
         let is_known = self.rules.server.major >= 16;

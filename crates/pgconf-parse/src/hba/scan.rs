@@ -1,7 +1,7 @@
 //! The grammar of `pg_hba.conf` and `pg_ident.conf`: PostgreSQL's `src/backend/libpq/hba.c`.
 //!
-//! A file is a sequence of logical lines, which `tokenize_auth_file` collects, and each of them a
-//! sequence of tokens, which `next_token` takes off:
+//! A file is a sequence of logical lines, which `tokenize_auth_file` collects. A line is a sequence
+//! of tokens, which `next_token` splits off:
 //!
 //! ```text
 //! line    = { blank | "," } [ token { "," | blank } ... ] [ "#" comment ]
@@ -42,16 +42,16 @@ pub(crate) fn longest_token(major: u16) -> Option<usize> {
 
 type Input<'i> = LocatingSlice<&'i [u8]>;
 
-/// A token as it stands in its line.
+/// A token as written in its line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Token {
     /// Its bytes with the quotes, as offsets into the logical line.
     pub(crate) span: Range<usize>,
-    /// It begins with a quote, which takes the meaning from keywords, `+` and `@`.
+    /// The token begins with a quote. Then keywords, `+` and `@` have no special meaning.
     pub(crate) quoted: bool,
-    /// There is a quote in it, so that its text is not what is written.
+    /// The token contains a quote, so its text differs from the text in the line.
     pub(crate) has_quotes: bool,
-    /// A comma follows immediately, so the field goes on.
+    /// A comma follows immediately, so the field continues.
     pub(crate) comma: bool,
 }
 
@@ -67,10 +67,10 @@ impl Token {
     }
 }
 
-/// Takes the next token off the line: `next_token`. `None` at the end or before a comment.
+/// Returns the next token of the line: `next_token`. `None` at the end or before a comment.
 pub(crate) fn next_token(line: &[u8], at: &mut usize) -> Option<Token> {
     let rest = &line[*at..];
-    // A token without quotes, which is nearly every one, is a run of bytes.
+    // Nearly every token has no quotes and is one run of bytes.
     let start = *at + separators(rest)?;
     let plain = run_of_plain(&line[start..]);
     let end = start + plain;
@@ -99,7 +99,7 @@ fn token(input: &mut Input<'_>) -> Result<(), EmptyError> {
     repeat(0.., alt((plain, quoted))).parse_next(input)
 }
 
-/// Whatever neither separates tokens nor begins a quotation or a comment.
+/// Bytes that neither separate tokens nor begin a quotation or a comment.
 fn plain(input: &mut Input<'_>) -> Result<(), EmptyError> {
     take_while(1.., |byte: u8| IS_PLAIN[usize::from(byte)])
         .void()
@@ -108,7 +108,7 @@ fn plain(input: &mut Input<'_>) -> Result<(), EmptyError> {
 
 /// `quoted = '"' { any byte but '"' | '""' } [ '"' ]`
 ///
-/// The end of the line ends it as well: the server does not detect that the quote is missing.
+/// The end of the line ends a quotation as well: the server does not detect a missing quote.
 fn quoted(input: &mut Input<'_>) -> Result<(), EmptyError> {
     let text = take_till(1.., b'"').void();
     let quote = literal(b"\"\"".as_slice()).void();
@@ -116,7 +116,7 @@ fn quoted(input: &mut Input<'_>) -> Result<(), EmptyError> {
     (b'"', inside, opt(b'"')).void().parse_next(input)
 }
 
-/// Without the quotes around parts of it, and doubled ones within those made single.
+/// Removes quotes. A doubled quote within a quotation becomes a single one.
 fn unquoted(written: &[u8]) -> Vec<u8> {
     let mut text = Vec::with_capacity(written.len());
     let mut within = false;
@@ -135,8 +135,8 @@ fn unquoted(written: &[u8]) -> Vec<u8> {
     text
 }
 
-/// Whether servers before PostgreSQL 16 find the token too long: their loop checks the space left
-/// before it looks whether the next byte is a quote or a comma.
+/// Returns whether servers before PostgreSQL 16 find the token too long. Their loop checks the
+/// space that is left before it checks whether the next byte is a quote or a comma.
 pub(crate) fn is_too_long(token: &Token, line: &[u8], longest: usize) -> bool {
     let mut stored = 0;
     let mut within = false;
@@ -157,9 +157,9 @@ pub(crate) fn is_too_long(token: &Token, line: &[u8], longest: usize) -> bool {
     false
 }
 
-/// How many bytes there are before one that does not separate tokens; none if there is no such.
+/// The number of separators before the next token. None if no other byte follows.
 fn separators(text: &[u8]) -> Option<usize> {
-    // Columns are kept apart by many spaces.
+    // There are often many spaces between columns.
     let mut at = 0;
     while text
         .get(at..at + 8)
@@ -192,29 +192,29 @@ pub(crate) fn is_separator(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b',')
 }
 
-/// A line as the server puts it together.
+/// A logical line: a line with its continuation lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Line<'a> {
-    /// Without its end, and continued lines joined.
+    /// The text without its newline, with continuation lines joined.
     pub(crate) text: Cow<'a, [u8]>,
-    /// Where parts of the text begin: in the text, and in the file. The first is at zero.
+    /// The places of the parts of the text.
     pub(crate) parts: Parts,
     /// Counted from 1.
     pub(crate) number: usize,
-    /// Of the bytes of the file, with the newline.
+    /// Its bytes in the file, with the newline.
     pub(crate) span: Range<usize>,
-    /// Longer than a server before PostgreSQL 14 can read.
+    /// The line is longer than a server before PostgreSQL 14 can read.
     pub(crate) is_too_long: bool,
-    /// A newline has ended it, and not the end of the file.
+    /// The line ends with a newline and not with the end of the file.
     pub(crate) is_complete: bool,
 }
 
-/// Where a line that is made of several comes from.
+/// The beginnings of the parts of a joined line, in its text and in the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Parts(Vec<(usize, usize)>);
 
 impl Line<'_> {
-    /// Where a byte of the text stands in the file.
+    /// The place in the file of a byte of the text.
     pub(crate) fn offset(&self, at: usize) -> usize {
         let parts = &self.parts.0;
         match parts.partition_point(|&(start, _)| start <= at) {
@@ -223,7 +223,7 @@ impl Line<'_> {
         }
     }
 
-    /// Where its text ends in the file.
+    /// The place in the file at which the text ends.
     pub(crate) fn end(&self) -> usize {
         let length = self.text.len();
         let parts = &self.parts.0;
@@ -233,7 +233,7 @@ impl Line<'_> {
         }
     }
 
-    /// Whether nothing stands on it but blanks, commas and a comment.
+    /// Returns whether the line has only blanks, commas and a comment.
     pub(crate) fn is_boring(&self) -> bool {
         let first = self.text.iter().find(|&&byte| !is_separator(byte));
         !self.is_too_long && matches!(first, None | Some(b'#'))
@@ -245,7 +245,7 @@ pub(crate) struct Lines<'a> {
     source: &'a [u8],
     at: usize,
     number: usize,
-    /// None if lines are continued, and may be as long as they like.
+    /// None if lines can be continued and have any length.
     longest: Option<usize>,
 }
 
@@ -259,7 +259,7 @@ impl<'a> Lines<'a> {
         }
     }
 
-    /// From a line of which the place and the number are known.
+    /// Continues at a line with this place and number.
     pub(crate) fn resume(source: &'a [u8], at: usize, number: usize, major: u16) -> Self {
         Self {
             at,
@@ -268,8 +268,8 @@ impl<'a> Lines<'a> {
         }
     }
 
-    /// Source: `fgets` in `tokenize_file` before PostgreSQL 14. What follows a line that is too
-    /// long is read as another line.
+    /// Source: `fgets` in `tokenize_file` before PostgreSQL 14. The rest of a line that is too long
+    /// is read as another line.
     fn short(&mut self, longest: usize) -> Line<'a> {
         let start = self.at;
         let rest = &self.source[start..];
@@ -292,8 +292,8 @@ impl<'a> Lines<'a> {
 
     /// Source: `tokenize_auth_file`, `pg_get_line_append` and `pg_strip_crlf`.
     ///
-    /// DIFFERENCE: after a NUL byte the rest of the line with its newline is dropped, and the next
-    /// line appended. The server drops no more than its buffer happens to hold.
+    /// DIFFERENCE: after a NUL byte the rest of the line is dropped with its newline, and the next
+    /// line is appended. The server drops only the bytes that its buffer holds at that moment.
     fn continued(&mut self) -> Line<'a> {
         let start = self.at;
         let number = self.number;
@@ -316,7 +316,7 @@ impl<'a> Lines<'a> {
         self.joined(start, number)
     }
 
-    /// The same for what is not in one piece.
+    /// Reads a line that is continued or has a NUL byte.
     #[cold]
     fn joined(&mut self, start: usize, number: usize) -> Line<'a> {
         let mut text = Vec::new();

@@ -1,9 +1,9 @@
-//! The server that a file is read for: versions and builds differ in what they accept.
+//! The server that a file is read for: versions and builds accept different rules.
 
 /// The server that a file is read for.
 ///
-/// Without anything said it is PostgreSQL 18 with everything that a build for Linux can have, and
-/// TLS switched on.
+/// The default is PostgreSQL 18 with all optional parts that a build for Linux can have, and with
+/// TLS on.
 ///
 /// ```
 /// use pgconf_parse::hba::{Server, Ssl};
@@ -23,7 +23,7 @@ pub struct Server {
     pub(crate) oauth_validators: Option<Vec<Vec<u8>>>,
 }
 
-/// Whether the server speaks TLS.
+/// The server's support for TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Ssl {
@@ -31,7 +31,7 @@ pub enum Ssl {
     On,
     /// The parameter `ssl` is off.
     Off,
-    /// The server was built without it.
+    /// The server was built without TLS.
     Missing,
 }
 
@@ -42,7 +42,7 @@ impl Default for Server {
 }
 
 impl Server {
-    /// The server of that major version, 10 or later, with everything built in.
+    /// The server of that major version, 10 or later, with all optional parts.
     #[must_use]
     pub fn new(major: u16) -> Self {
         Self {
@@ -63,50 +63,50 @@ impl Server {
         self.major
     }
 
-    /// Whether it speaks TLS.
+    /// Sets the support for TLS.
     #[must_use]
     pub fn ssl(mut self, ssl: Ssl) -> Self {
         self.ssl = ssl;
         self
     }
 
-    /// Whether it was built with GSSAPI.
+    /// Sets whether the server was built with GSSAPI.
     #[must_use]
     pub fn gss(mut self, has: bool) -> Self {
         self.gss = has;
         self
     }
 
-    /// Whether it was built with SSPI, as on Windows; not, unless said.
+    /// Sets whether the server was built with SSPI, as on Windows. The default is no.
     #[must_use]
     pub fn sspi(mut self, has: bool) -> Self {
         self.sspi = has;
         self
     }
 
-    /// Whether it was built with LDAP.
+    /// Sets whether the server was built with LDAP.
     #[must_use]
     pub fn ldap(mut self, has: bool) -> Self {
         self.ldap = has;
         self
     }
 
-    /// Whether it was built with PAM.
+    /// Sets whether the server was built with PAM.
     #[must_use]
     pub fn pam(mut self, has: bool) -> Self {
         self.pam = has;
         self
     }
 
-    /// Whether it was built with BSD authentication, as on OpenBSD; not, unless said.
+    /// Sets whether the server was built with BSD authentication, as on OpenBSD. The default is no.
     #[must_use]
     pub fn bsd(mut self, has: bool) -> Self {
         self.bsd = has;
         self
     }
 
-    /// The libraries in the parameter `oauth_validator_libraries`. Unless said, any that a rule
-    /// names is taken to be among them.
+    /// Sets the libraries in the parameter `oauth_validator_libraries`. By default every library
+    /// that a rule names is accepted.
     #[must_use]
     pub fn oauth_validators<V: Into<Vec<u8>>>(
         mut self,

@@ -1,20 +1,20 @@
-//! The bytes of a file and where in them its lines stand, for both kinds of files.
+//! The bytes of a file and the places of its lines, for both kinds of files.
 
 use std::ops::Range;
 
 use crate::hba::scan::{self, Line, Lines};
 
-/// What `pg_hba.conf` and `pg_ident.conf` have in common: lines that say something among others.
+/// The text of a `pg_hba.conf` or `pg_ident.conf`, with an index of its entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Text {
     pub(crate) source: Vec<u8>,
     pub(crate) major: u16,
     entries: Vec<Entry>,
-    /// A newline ends the last line, so that another one can follow.
+    /// The last line ends with a newline, so another line can follow.
     is_complete: bool,
 }
 
-/// A line that says something.
+/// A line that is neither empty nor a comment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
     /// Counted from 1, as the server counts.
@@ -48,21 +48,21 @@ impl Text {
         &self.entries
     }
 
-    /// The line of that number, if it says something.
+    /// The entry on the line of that number.
     pub(crate) fn find(&self, number: usize) -> Option<usize> {
         self.entries
             .binary_search_by_key(&number, |entry| entry.number)
             .ok()
     }
 
-    /// The line, put together.
+    /// The line, with its continuation lines joined.
     pub(crate) fn line(&self, entry: &Entry) -> Line<'_> {
         let source = &self.source[..entry.span.end];
         let mut lines = Lines::resume(source, entry.span.start, entry.number, self.major);
         lines.next().expect("an entry is a line")
     }
 
-    /// Puts a line, without its end, before the entry of that index, or at the end. Returns its
+    /// Inserts a line without a newline before the entry of that index, or at the end. Returns its
     /// number.
     pub(crate) fn insert(&mut self, before: usize, line: &[u8]) -> usize {
         let at = self
@@ -84,7 +84,7 @@ impl Text {
             .map_or(0, |entry| entry.number)
     }
 
-    /// What the last line lacks for another line to follow.
+    /// The bytes that the last line needs before another line can follow.
     fn completion(&self) -> Vec<u8> {
         let mut text = Vec::new();
         let mut is_complete = self.is_complete;
@@ -115,7 +115,7 @@ impl Text {
         entry.number
     }
 
-    /// The newline of an entry, with carriage returns before it.
+    /// The newline of an entry with the carriage returns before it.
     fn end_of(&self, entry: &Entry) -> &[u8] {
         let text = &self.source[entry.span.clone()];
         let is_complete = Lines::new(text, self.major)
@@ -135,7 +135,7 @@ impl Text {
         self.splice(span, b"");
     }
 
-    /// Puts `#` before the first byte of an entry that says something.
+    /// Puts `#` before the first token of an entry.
     pub(crate) fn comment_out(&mut self, index: usize) {
         let entry = &self.entries[index];
         let text = &self.source[entry.span.clone()];
@@ -154,7 +154,7 @@ impl Text {
     }
 }
 
-/// The fields of a line as they are written, with where they begin.
+/// The fields of a line as written, with their places.
 pub(crate) fn fields(line: &[u8]) -> Vec<Field> {
     let mut fields: Vec<Field> = Vec::new();
     let mut at = 0;

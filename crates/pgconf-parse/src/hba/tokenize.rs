@@ -1,4 +1,4 @@
-//! Files put together: the lines of all of them, with the lists and files that they include.
+//! Splits files into tokens and follows the lists and files that they include.
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
@@ -13,24 +13,24 @@ use crate::hba::scan::{self, Line, Lines};
 use crate::loader::{LoadError, Loader, MAX_TEXT};
 use crate::location;
 
-/// How deep files may include each other: `CONF_FILE_MAX_DEPTH`, since PostgreSQL 16.
+/// The greatest depth of included files: `CONF_FILE_MAX_DEPTH`, since PostgreSQL 16.
 const MAX_DEPTH: usize = 10;
 
-/// How deep lists may include each other before PostgreSQL 16.
+/// The greatest depth of lists before PostgreSQL 16.
 ///
-/// DIFFERENCE: the server goes on until it has no more files to open, and then reads nothing.
+/// DIFFERENCE: the server continues until it can open no more files, and then reads nothing.
 const MAX_LIST_DEPTH: usize = 100;
 
-/// How many files are read for one set of rules, the same one read again counting again.
+/// The greatest number of files of one set of rules. A file that is read twice counts twice.
 ///
-/// DIFFERENCE: the server knows no such limit, nor the one on the bytes that are read.
+/// DIFFERENCE: the server has neither this limit nor a limit on the number of bytes.
 const MAX_FILES: usize = 10_000;
 
 /// Everything that was read for one set of rules.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tokenized {
     pub(crate) files: Vec<File>,
-    /// What tokens say that is not what is written, one after the other.
+    /// The texts of all tokens that differ from the text in the file.
     pub(crate) text: Vec<u8>,
     pub(crate) found: Found,
 }
@@ -58,31 +58,31 @@ impl Found {
     }
 }
 
-/// A token of which the quotes are off.
+/// A token without its quotes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Token {
     start: u32,
     length: u32,
-    /// Where it stands in the file of its line; for one out of a list, where that is named.
+    /// Its place in the file of its line. A token of a list has the place where the list is named.
     pub(crate) at: u32,
-    /// The file that it is a part of, as it is written there.
+    /// The file with its text, unless it is copied.
     file: u16,
     is_copied: bool,
     pub(crate) quoted: bool,
 }
 
-/// A line that is not boring: `TokenizedAuthLine`.
+/// A line with tokens or an error: `TokenizedAuthLine`.
 #[derive(Clone, Debug)]
 pub(crate) struct TokenLine {
     pub(crate) file: u32,
     pub(crate) number: u32,
-    /// Where its first token stands, and where its text ends.
+    /// From its first token to the end of its text.
     pub(crate) span: Range<u32>,
     pub(crate) fields: Range<u32>,
     pub(crate) error: Option<Box<TokenError>>,
 }
 
-/// A line that could not be taken apart.
+/// An error in splitting a line into tokens.
 #[derive(Clone, Debug)]
 pub(crate) struct TokenError {
     pub(crate) message: Vec<u8>,
@@ -120,7 +120,7 @@ impl Tokenized {
         Ok(Self::read(Some(loader), path, content, major))
     }
 
-    /// Reads one file; what it includes through the loader, if there is one.
+    /// Reads one file, and the files that it includes if there is a loader.
     pub(crate) fn read(
         loader: Option<&dyn Loader>,
         path: &Path,
@@ -136,7 +136,7 @@ impl Tokenized {
             bytes: content.len(),
             all: Self::default(),
         };
-        // A guess at what follows, which spares moving it while it grows.
+        // An estimate that avoids copies while the vectors grow.
         let size = content.len();
         let mut found = Found {
             tokens: Vec::with_capacity(size / 16),
@@ -167,9 +167,9 @@ struct Current {
     error: Option<Box<TokenError>>,
 }
 
-/// Why a file is not read.
+/// The reason that a file is not read.
 struct Unopened {
-    /// What the server says; before PostgreSQL 16 perhaps without the beginning of the sentence.
+    /// The server's message. Before PostgreSQL 16 its beginning may be missing.
     message: Vec<u8>,
     is_complete: bool,
     is_missing: bool,
@@ -239,7 +239,7 @@ impl Reading<'_> {
         let start = current.tokens.len();
         loop {
             let Some(token) = scan::next_token(&line.text, at) else {
-                // Nothing but a comment is left.
+                // Only a comment is left.
                 *at = line.text.len();
                 break;
             };
@@ -333,8 +333,8 @@ impl Reading<'_> {
         }
     }
 
-    /// Does what `include`, `include_dir` or `include_if_exists` says. Returns whether the line is
-    /// done with.
+    /// Follows `include`, `include_dir` or `include_if_exists`. Returns whether the line was such a
+    /// directive and had no error.
     ///
     /// Source: `tokenize_auth_file` since PostgreSQL 16.
     fn include(
@@ -377,7 +377,7 @@ impl Reading<'_> {
         for path in files {
             match self.tokenize_located_file(&path, depth, false, into) {
                 Err(message) => messages.push(message),
-                // The server does not take the message back before it reads the next file.
+                // The server keeps the message while it reads the next file.
                 Ok(()) => messages.extend(messages.last().cloned()),
             }
         }
@@ -400,7 +400,7 @@ impl Reading<'_> {
         self.tokenize_located_file(&path, depth, missing_ok, into)
     }
 
-    /// The same for a path that need not be looked for any more.
+    /// Reads the included file of this path.
     fn tokenize_located_file(
         &mut self,
         path: &[u8],
@@ -449,8 +449,7 @@ impl Reading<'_> {
         Ok(kept)
     }
 
-    /// The file, or how the server says that it cannot be opened: before PostgreSQL 16 without
-    /// the beginning of the sentence.
+    /// Opens a file. An error has the server's message, before PostgreSQL 16 without its beginning.
     fn open_auth_file(&mut self, path: &[u8], depth: usize) -> Result<u32, Unopened> {
         let unopened = |reason: &str, is_missing| {
             let words: &[u8] = if self.major < 16 {
@@ -484,7 +483,7 @@ impl Reading<'_> {
             }
             Err(LoadError::Read(error)) => {
                 self.read += 1;
-                // Since PostgreSQL 14 nothing is said of a file that can be opened and not read.
+                // Since PostgreSQL 14 the server ignores an error in reading an open file.
                 let content = Vec::new();
                 let file = self.add(path, content);
                 if self.major < 14 {
@@ -496,7 +495,7 @@ impl Reading<'_> {
     }
 }
 
-/// How servers before PostgreSQL 14 report a directory in the place of a file.
+/// The error of servers before PostgreSQL 14 if the path is a directory.
 fn unread(path: &[u8], error: &io::Error) -> Unopened {
     let reason = reason(error);
     Unopened {
@@ -533,7 +532,7 @@ fn error(message: &str, at: usize) -> Box<TokenError> {
     })
 }
 
-/// The reason as `%m` has it.
+/// The reason in the words of `%m`.
 fn reason(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "No such file or directory".to_owned(),

@@ -1,21 +1,21 @@
-//! Which database users a system user may become: `check_usermap`.
+//! The database users that a system user may become: `check_usermap`.
 
 use crate::hba::regex::Capture;
 use crate::hba::{Answer, Fact, Facts};
 use crate::ident::mappings::{Mapping, Mappings};
 
-/// Whether a system user may become a database user.
+/// The decision whether a system user may become a database user.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Decision<'a> {
-    /// It may, by this mapping.
+    /// The system user may, by this mapping.
     Allowed(Mapping<'a>),
-    /// It may not, for no mapping says so.
+    /// The system user may not, because no mapping says so.
     Refused,
-    /// It may not: this mapping refers by `\1` to parentheses that took no part, and the server
-    /// does not look at those that follow.
+    /// The system user may not: this mapping refers by `\1` to parentheses that matched nothing,
+    /// and the server does not try later mappings.
     Broken(Mapping<'a>),
-    /// Whether this mapping applies, depends on a fact; no mapping before it does.
+    /// This mapping applies or not, depending on a fact. No earlier mapping applies.
     DependsOn(Mapping<'a>, Fact),
 }
 
@@ -31,7 +31,7 @@ pub enum Users {
     MembersOf(Vec<u8>),
     /// Users whose names match this regular expression.
     Matching(Vec<u8>),
-    /// That depends on a fact.
+    /// The users depend on a fact.
     DependsOn(Fact),
 }
 
@@ -39,8 +39,8 @@ impl Mappings {
     /// Returns whether a system user may become a database user by a map. The facts about roles
     /// are those of the database user.
     ///
-    /// Maps of rules with `pg_ident.conf` in play are named by [`Rule::map`]; without one, and
-    /// for an empty name, the two users have to be called the same.
+    /// [`Rule::map`] is the name of the map of a rule. Without a map, or with an empty name, the
+    /// two users must have the same name.
     ///
     /// [`Rule::map`]: crate::hba::Rule::map
     ///
@@ -77,8 +77,8 @@ impl Mappings {
         Decision::Refused
     }
 
-    /// The database users that a system user may become by a map, with the mapping that says so,
-    /// in the order in which the server tries them.
+    /// The database users that a system user may become by a map, each with its mapping, in the
+    /// order in which the server tries them.
     ///
     /// ```
     /// use pgconf_parse::hba::Server;
@@ -105,7 +105,7 @@ impl Mappings {
     }
 }
 
-/// The `\1` of a mapping refers to nothing.
+/// The `\1` of a mapping refers to parentheses that matched nothing.
 struct NoGroup;
 
 /// Source: `check_ident_usermap` in hba.c. None if the mapping is not for that system user.
@@ -140,7 +140,7 @@ fn users_of(mapping: &Mapping<'_>, system_user: &[u8]) -> Option<Result<Users, N
     }
 }
 
-/// What the third field says, before anything is put in.
+/// The meaning of the third field before `\1` is replaced.
 fn meaning(mapping: &Mapping<'_>) -> Users {
     let text = mapping.database_user();
     if mapping.server().major() >= 16 {

@@ -1,4 +1,4 @@
-//! One `pg_ident.conf`: its bytes, and changes to them line by line.
+//! The text of a `pg_ident.conf`, changed line by line.
 
 use std::fmt;
 
@@ -9,8 +9,8 @@ use crate::ident::mappings::Mappings;
 
 /// The text of a `pg_ident.conf`.
 ///
-/// Any bytes are accepted and given back unchanged; an edit changes one line. Lines are named by
-/// their numbers, as [`Mappings`] and the server's view report them.
+/// Any bytes are accepted and returned unchanged. An edit changes one line. Lines have the numbers
+/// that [`Mappings`] and the server's view report.
 ///
 /// ```
 /// use pgconf_parse::hba::Place;
@@ -39,7 +39,7 @@ pub struct NewMapping {
     database_user: DatabaseUser,
 }
 
-/// Whom a mapping is for.
+/// The system users of a mapping.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SystemUser(Vec<u8>, bool);
 
@@ -55,7 +55,7 @@ impl SystemUser {
     }
 }
 
-/// Who a system user may become.
+/// The database users that a system user may become.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DatabaseUser(Vec<u8>, Meaning);
 
@@ -92,7 +92,7 @@ impl DatabaseUser {
 }
 
 impl NewMapping {
-    /// By that map, for these system users, to these database users.
+    /// A mapping with that name, from these system users to these database users.
     pub fn new(
         map: impl Into<Vec<u8>>,
         system_user: SystemUser,
@@ -108,7 +108,7 @@ impl NewMapping {
     fn fields(&self, major: u16) -> Result<Vec<(usize, Vec<u8>)>, EditErrorKind> {
         let regex = |pattern: &[u8]| quoted(&[b"/", pattern].concat(), false, major);
         let name = |text: &[u8]| match text.first() {
-            // A slash is not undone by quotes.
+            // A quoted name that begins with a slash is a regular expression as well.
             Some(b'/') => Err(EditErrorKind::Unwritable),
             first => {
                 let means_more = text == b"all" || first.is_some_and(|byte| b"+@".contains(byte));
@@ -150,13 +150,13 @@ impl NewMapping {
 const STOCK: [(usize, usize); 3] = [(0, 0), (1, 16), (2, 40)];
 
 impl Document {
-    /// Takes the text of a file; cannot fail. Lines are those of PostgreSQL 14 and later.
+    /// Takes the text of a file of PostgreSQL 14 or later. Any text is accepted.
     pub fn parse(source: impl Into<Vec<u8>>) -> Self {
         Self::parse_for(source, 18)
     }
 
-    /// The same for a major version. Before 14 a backslash does not continue a line; what can be
-    /// written differs as well.
+    /// Takes the text of a file of this major version. Before 14 a backslash does not continue a
+    /// line, and new mappings are limited to the syntax of the version.
     pub fn parse_for(source: impl Into<Vec<u8>>, major: u16) -> Self {
         Self {
             text: Text::new(source.into(), major),
@@ -175,13 +175,13 @@ impl Document {
         self.text.source
     }
 
-    /// The mappings in this file alone; see [`Mappings::parse`].
+    /// The mappings in this file, without included files: see [`Mappings::parse`].
     #[must_use]
     pub fn mappings(&self, server: &Server) -> Mappings {
         Mappings::parse(self.as_bytes(), server)
     }
 
-    /// The numbers of the lines that say something, in order.
+    /// The numbers of the lines that are neither empty nor comments, in order.
     pub fn lines(&self) -> impl Iterator<Item = usize> {
         self.text.entries().iter().map(|entry| entry.number)
     }
@@ -190,7 +190,7 @@ impl Document {
     ///
     /// # Errors
     ///
-    /// If there is no such place, or the mapping cannot be written.
+    /// Fails if there is no such place or the mapping cannot be written.
     pub fn insert(&mut self, place: Place, mapping: &NewMapping) -> Result<usize, EditError> {
         let fail = |kind| EditError::new("add a mapping", kind);
         let (before, neighbor) = match place {
@@ -212,12 +212,12 @@ impl Document {
         Ok(self.text.insert(before, &line))
     }
 
-    /// Puts another mapping in the place of one, with its columns and its comment. Returns the
-    /// number of the line.
+    /// Replaces a mapping. The columns and the comment of the line stay. Returns the number of the
+    /// line.
     ///
     /// # Errors
     ///
-    /// If there is no mapping on that line, or the new one cannot be written.
+    /// Fails if there is no mapping on that line or the new mapping cannot be written.
     pub fn replace(&mut self, line: usize, mapping: &NewMapping) -> Result<usize, EditError> {
         let fail = |kind| EditError::new("replace a mapping", kind);
         let index = self.find(line).map_err(fail)?;
@@ -235,7 +235,7 @@ impl Document {
     ///
     /// # Errors
     ///
-    /// If there is no mapping on that line.
+    /// Fails if there is no mapping on that line.
     pub fn remove(&mut self, line: usize) -> Result<(), EditError> {
         let index = self
             .find(line)
@@ -244,11 +244,11 @@ impl Document {
         Ok(())
     }
 
-    /// Makes a comment of a mapping.
+    /// Turns a mapping into a comment.
     ///
     /// # Errors
     ///
-    /// If there is no mapping on that line.
+    /// Fails if there is no mapping on that line.
     pub fn comment_out(&mut self, line: usize) -> Result<(), EditError> {
         let index = self.find(line);
         let index = index.map_err(|kind| EditError::new("comment out a mapping", kind))?;

@@ -8,7 +8,7 @@ use crate::hba::tokenize::{Token, TokenLine, Tokenized};
 use crate::hba::{ReadError, Server};
 use crate::loader::{FileSystem, Loader};
 
-/// The mappings that a server makes of a `pg_ident.conf`.
+/// The mappings that a server reads in a `pg_ident.conf`.
 ///
 /// ```
 /// use pgconf_parse::hba::Server;
@@ -53,25 +53,24 @@ impl Mappings {
     ///
     /// # Errors
     ///
-    /// If `file` cannot be read. Whatever else the server would complain about is an error in a
-    /// [row](Self::rows).
+    /// Fails if `file` cannot be read. Every other problem is an error of a [row](Self::rows).
     pub fn read(file: impl AsRef<Path>, server: &Server) -> Result<Self, ReadError> {
         Self::load(&FileSystem, file.as_ref(), server)
     }
 
-    /// Reads the mappings from wherever the loader gets them; see [`Rules::load`].
+    /// Reads the mappings through a loader: see [`Rules::load`].
     ///
     /// [`Rules::load`]: crate::hba::Rules::load
     ///
     /// # Errors
     ///
-    /// If `file` cannot be loaded.
+    /// Fails if `file` cannot be loaded.
     pub fn load(loader: &dyn Loader, file: &Path, server: &Server) -> Result<Self, ReadError> {
         let tokens = Tokenized::load(loader, file, server.major)?;
         Ok(Self::new(tokens, server))
     }
 
-    /// Reads the text of one file alone.
+    /// Reads the text of one file, without included files.
     #[must_use]
     pub fn parse(source: impl Into<Vec<u8>>, server: &Server) -> Self {
         let tokens = Tokenized::read(None, Path::new(""), source.into(), server.major);
@@ -88,13 +87,13 @@ impl Mappings {
         }
     }
 
-    /// The server that they were read for.
+    /// The server that the mappings were read for.
     #[must_use]
     pub fn server(&self) -> &Server {
         &self.server
     }
 
-    /// Every line that says something, in the order in which the server reads them.
+    /// All lines with a mapping or an error, in the order in which the server reads them.
     pub fn rows(&self) -> impl Iterator<Item = Row<'_>> {
         let mut number = 0;
         (0..self.parsed.len()).map(move |index| {
@@ -113,13 +112,13 @@ impl Mappings {
         self.rows().filter_map(|row| row.mapping())
     }
 
-    /// The errors, of each line that has one.
+    /// The errors of all lines.
     pub fn errors(&self) -> impl Iterator<Item = MappingError<'_>> {
         self.rows().filter_map(|row| row.error())
     }
 
-    /// Returns whether the server would use these mappings. It refuses them all if one line is in
-    /// error, and keeps those that it has, or has none.
+    /// Returns whether the server would use these mappings. It rejects all of them if one line is
+    /// in error. After a reload it keeps the mappings that it has. After a start it has none.
     ///
     /// Source: `load_ident` in hba.c.
     #[must_use]
@@ -133,7 +132,7 @@ impl Mappings {
     }
 }
 
-/// A line that says something: a mapping or an error.
+/// A line with a mapping or an error.
 #[derive(Clone, Copy)]
 pub struct Row<'a> {
     mappings: &'a Mappings,
@@ -158,13 +157,13 @@ impl<'a> Row<'a> {
         &self.mappings.tokens.files[self.token_line().file as usize].path
     }
 
-    /// The line on which it begins, counted from 1, as the server counts.
+    /// The number of the first line, counted from 1, as the server counts.
     #[must_use]
     pub fn line(&self) -> usize {
         self.token_line().number as usize
     }
 
-    /// The mapping, if the line is one.
+    /// The mapping, if the line has one.
     #[must_use]
     pub fn mapping(&self) -> Option<Mapping<'a>> {
         match &self.mappings.parsed[self.index] {
@@ -173,7 +172,7 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// The error, if it is one.
+    /// The error, if the line has one.
     #[must_use]
     pub fn error(&self) -> Option<MappingError<'a>> {
         match &self.mappings.parsed[self.index] {
@@ -215,13 +214,13 @@ impl<'a> MappingError<'a> {
         self.row.file()
     }
 
-    /// The line of the place, counted from 1.
+    /// The number of the line with the error, counted from 1.
     #[must_use]
     pub fn line(&self) -> usize {
         self.position().0
     }
 
-    /// The column of the place, counted in bytes from 1.
+    /// The column of the error, counted in bytes from 1.
     #[must_use]
     pub fn column(&self) -> usize {
         self.position().1
@@ -273,13 +272,13 @@ impl<'a> Mapping<'a> {
         self.row.file()
     }
 
-    /// The line on which it begins, counted from 1.
+    /// The number of its first line, counted from 1.
     #[must_use]
     pub fn line(&self) -> usize {
         self.row.line()
     }
 
-    /// The text as it stands in the file, from its first token to the end of the line.
+    /// The text in the file, from the first token to the end of the line.
     #[must_use]
     pub fn text(&self) -> &'a [u8] {
         let line = self.row.token_line();
@@ -293,26 +292,26 @@ impl<'a> Mapping<'a> {
         self.text_of(self.data.map)
     }
 
-    /// The user of the operating system, or a slash and a regular expression.
+    /// The system user, or a slash and a regular expression.
     #[must_use]
     pub fn system_user(&self) -> &'a [u8] {
         self.text_of(self.data.system_user)
     }
 
-    /// The user of the database. With `\1` in it, what the first parentheses enclose; from
-    /// PostgreSQL 16 on also `all`, `+role`, or a slash and a regular expression.
+    /// The database user. `\1` stands for the text that the first parentheses match. Since
+    /// PostgreSQL 16 also `all`, `+role`, or a slash and a regular expression.
     #[must_use]
     pub fn database_user(&self) -> &'a [u8] {
         self.text_of(self.data.database_user)
     }
 
-    /// Whether the user of the database is in quotes, which take the meaning from `all` and `+`.
+    /// Returns whether the database user is quoted. Then `all` and `+` have no special meaning.
     #[must_use]
     pub fn is_database_user_quoted(&self) -> bool {
         self.data.database_user.quoted
     }
 
-    /// The server that it was read for.
+    /// The server that the mapping was read for.
     #[must_use]
     pub fn server(&self) -> &'a Server {
         &self.row.mappings.server

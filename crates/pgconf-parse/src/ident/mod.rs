@@ -1,12 +1,13 @@
-//! `pg_ident.conf`: read as the server does, edited line by line, and asked who may be whom.
+//! Reads `pg_ident.conf` as the server does, edits it line by line, and maps users.
 //!
 //! * [`Document`]: one file, for editing.
 //! * [`Mappings`]: a file with the files that it includes, as the view `pg_ident_file_mappings`
-//!   shows it, and where each mapping comes from.
-//! * [`Mappings::decide`] and [`Mappings::users`]: which database users a system user may become.
+//!   shows it, each line with its file and number.
+//! * [`Mappings::decide`] and [`Mappings::users`]: the database users that a system user may
+//!   become.
 //!
-//! Regular expressions are evaluated as far as those of [access rules](crate::hba#limits) are.
-//! What parentheses enclose is given only if the expression leaves no choice.
+//! Regular expressions are evaluated with the [limits](crate::hba#limits) of access rules. The text
+//! for `\1` is known only if the expression can match it in a single way.
 //!
 //! ```
 //! use pgconf_parse::hba::{Facts, Server};

@@ -1,34 +1,34 @@
 //! PostgreSQL's regular expressions: checked as `src/backend/regex` does, evaluated where that is
 //! simple.
 //!
-//! What is plain becomes a program for a machine that tries all ways at once, so its time is
-//! bounded. Back references, lookaround, word boundaries and embedded options are not evaluated, and
-//! the answer is then that it cannot be told.
+//! Simple expressions become programs of a machine that tries all ways at once, so its time is
+//! bounded. Expressions with back references, lookaround, word boundaries or embedded options are
+//! not evaluated.
 //! Servers match names before they know the encoding of a database, hence byte by byte.
 
 mod parser;
 
 use crate::hba::regex::parser::{Node, Parser};
 
-/// Larger programs, and texts that are longer, are not evaluated.
+/// Larger programs and longer texts are not evaluated.
 const MAX_PROGRAM: usize = 4096;
 const MAX_TEXT: usize = 512;
 
 /// A regular expression that the server accepts.
 #[derive(Clone, Debug)]
 pub(crate) struct Regex {
-    /// None if it is more than can be evaluated here.
+    /// None if the expression cannot be evaluated here.
     program: Option<Vec<Step>>,
     has_captures: bool,
-    /// All quantifiers take as much as they can, so that the longest match is the one.
+    /// All quantifiers are greedy, so the longest match counts.
     is_greedy: bool,
 }
 
-/// What of a text the first parentheses enclose.
+/// The part of a text that the first parentheses match.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Capture<'t> {
     NoMatch,
-    /// It matches, and these parentheses took no part.
+    /// The expression matches, and the parentheses match nothing.
     Nothing,
     Text(&'t [u8]),
     Undecided,
@@ -47,11 +47,11 @@ enum Step {
 }
 
 impl Regex {
-    /// Checks an expression, which is what follows the slash.
+    /// Checks an expression, without the slash.
     ///
     /// # Errors
     ///
-    /// The reason that the server gives.
+    /// Fails with the server's reason.
     pub(crate) fn new(pattern: &[u8]) -> Result<Self, &'static str> {
         let mut parser = Parser::new(pattern);
         let node = parser.parse();
@@ -74,7 +74,7 @@ impl Regex {
         }
     }
 
-    /// Returns whether a text matches; `None` if that cannot be told.
+    /// Returns whether a text matches. `None` if the expression cannot be evaluated.
     pub(crate) fn is_match(&self, text: &[u8]) -> Option<bool> {
         let program = self.program.as_ref().filter(|_| text.len() <= MAX_TEXT)?;
         let mut states = States::new(program.len());
@@ -92,8 +92,8 @@ impl Regex {
         Some(false)
     }
 
-    /// The text for `\1`. Of the leftmost, longest match all ways to come to it are looked at, and
-    /// if they do not agree about the parentheses, it is not decided.
+    /// The text for `\1`. All ways to the leftmost, longest match are compared. If they differ in
+    /// the text of the parentheses, the result is undecided.
     pub(crate) fn capture<'t>(&self, text: &'t [u8]) -> Capture<'t> {
         let (Some(program), true) = (&self.program, self.is_greedy) else {
             return Capture::Undecided;
@@ -122,7 +122,7 @@ impl Regex {
     }
 }
 
-/// Where the program may be, without regard to how it came there.
+/// The places that the program may have reached.
 struct States {
     now: Vec<usize>,
     seen: Vec<bool>,
@@ -170,8 +170,8 @@ impl States {
 
 type Group = (Option<usize>, Option<usize>);
 
-/// What the first group can be in the longest match that begins there. `None` if there are too
-/// many ways to tell.
+/// The texts of the first group in the longest match that begins there. `None` if there are too
+/// many ways.
 fn ways(program: &[Step], text: &[u8], start: usize) -> Option<std::collections::BTreeSet<Group>> {
     use std::collections::BTreeSet;
     const MAX_STATES: usize = 20_000;
