@@ -32,7 +32,7 @@ use sheet::Sheet;
 /// A group of rows, and what measures it.
 type Group = (&'static str, fn(&mut Sheet, &Plan));
 
-const GROUPS: [Group; 6] = [
+const GROUPS: [Group; 7] = [
     ("parse", parse::measure),
     ("edits", edits::measure),
     ("access", access::measure),

@@ -5,10 +5,11 @@
 mod proc_fixture;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command as StdCommand, Stdio};
 
 use camino::Utf8Path;
-use pg_proc::{Command, GuardOptions, Pid};
+use pg_proc::{Command, GuardOptions, Pid, ServerOptions};
 
 use proc_fixture::{Cluster, Process, patience};
 
@@ -150,4 +151,129 @@ fn a_program_that_cannot_be_executed_anew_is_forked() {
     assert!(output.status.success(), "{output:?}");
     let text = String::from_utf8(output.stdout).expect("UTF-8");
     assert!(text.contains("PATH="), "{text}");
+}
+
+/// This program's `env` with a limit of descriptors.
+fn with_descriptors(limit: usize, arguments: &[&str]) -> StdCommand {
+    let mut command = StdCommand::new("/bin/sh");
+    command
+        .args(["-c", "ulimit -n $0 && exec \"$@\"", &limit.to_string()])
+        .arg(env!("CARGO_BIN_EXE_proc-owner"))
+        .args(arguments)
+        .stdin(Stdio::null());
+    command
+}
+
+/// With whichever descriptor the owner or the warden is out of them, a program runs to its end or
+/// is reported as not started. None is waited for in vain.
+#[test]
+fn a_lack_of_descriptors_is_reported() {
+    let room = tempfile::tempdir().expect("a directory");
+    // It ends when the warden waits for it, not before.
+    let program = room.path().join("program");
+    fs::write(&program, "#!/bin/sh\nsleep 0.1; echo through\n").expect("a file");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("chmod");
+    let mut outcomes = Vec::new();
+    for limit in 8..28 {
+        let output = with_descriptors(limit, &["env", program.to_str().expect("UTF-8")])
+            .output()
+            .expect("a shell");
+        let was_run = output.status.success();
+        let (stream, text) = match was_run {
+            true => (&output.stdout, "through\n"),
+            false => (&output.stderr, "Too many open files"),
+        };
+        assert!(
+            String::from_utf8_lossy(stream).contains(text),
+            "{limit}: {output:?}"
+        );
+        outcomes.push(was_run);
+    }
+    assert!(outcomes.contains(&true) && outcomes.contains(&false));
+}
+
+/// A guard needs more descriptors in the warden than in its owner. Those that the warden cannot
+/// take are errors, and the others hold.
+#[test]
+fn guards_that_exceed_the_descriptors_of_the_warden_are_refused() {
+    let room = tempfile::tempdir().expect("a directory");
+    let root = room.path().to_str().expect("UTF-8");
+    let output = with_descriptors(128, &["guards", root])
+        .stderr(Stdio::inherit())
+        .output()
+        .expect("a shell");
+    let count: usize = String::from_utf8_lossy(&output.stdout)
+        .trim()
+        .parse()
+        .expect("a number");
+    assert!(count > 4, "{count}");
+    // The last one was made, and never guarded.
+    let last = room.path().join(count.to_string());
+    let patience = patience();
+    while room.path().read_dir().expect("a directory").count() > 1 {
+        assert!(!patience.is_over(), "{count} guards");
+        std::thread::yield_now();
+    }
+    assert!(last.exists());
+}
+
+/// A program with more rights than its caller ignores the variable, and runs `main` only once.
+#[test]
+fn a_program_with_changed_rights_is_not_run_twice() {
+    if !pg_tests::is_root() {
+        return;
+    }
+    let room = tempfile::tempdir().expect("a directory");
+    let copy = room.path().join("owner");
+    fs::copy(env!("CARGO_BIN_EXE_proc-owner"), &copy).expect("a copy");
+    for path in [room.path(), &copy] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("chmod");
+    }
+    let output = StdCommand::new("setpriv")
+        .args(["--euid", "65534"])
+        .arg(&copy)
+        .args(["env", "/usr/bin/env"])
+        .stdin(Stdio::null())
+        .output()
+        .expect("the program runs");
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
+
+/// Processes that lose their parent while the program runs become the warden's children.
+#[test]
+fn what_a_running_program_leaves_is_reaped_and_spared() {
+    let room = tempfile::tempdir().expect("a directory");
+    let room = Utf8Path::from_path(room.path()).expect("UTF-8");
+    // One that has ended when its number can be read, and one that stays.
+    let script = "(sleep 0.1 & echo $! > ended.new); (sleep 600 & echo $! > stays.new); \
+                  mv ended.new ended; mv stays.new stays; sleep 600";
+    let server = Command::new("/bin/sh")
+        .args(["-c", script])
+        .current_dir(room)
+        .spawn_server(&ServerOptions::new(room))
+        .expect("a program");
+    let pid = |name: &str| {
+        let patience = patience();
+        loop {
+            if let Ok(text) = fs::read_to_string(room.join(name)) {
+                return Pid::new(text.trim().parse().expect("a number")).expect("a process ID");
+            }
+            assert!(!patience.is_over(), "{name}");
+            std::thread::yield_now();
+        }
+    };
+    let (ended, stays) = (pid("ended"), pid("stays"));
+    let patience = patience();
+    while fs::exists(format!("/proc/{ended}")).expect("a state") {
+        assert!(!patience.is_over(), "a zombie");
+        std::thread::yield_now();
+    }
+    // The end of another program is no reason to kill what this one has left.
+    for _ in 0..3 {
+        Command::new("/bin/true").run(patience).expect("true");
+    }
+    let stat = fs::read_to_string(format!("/proc/{stays}/stat")).expect("a process");
+    assert!(stat.contains("(sleep) S"), "{stat}");
+    drop(server);
 }

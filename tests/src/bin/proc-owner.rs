@@ -4,7 +4,9 @@
 //! guard over `ROOT`; prints the server's process number when the server is ready; and ends as
 //! `HOW` says: `return`, `panic`, `exit`, `abort`, `detach`, or `wait` for being killed. `run` runs
 //! the program to its end instead of taking it for a server. `find` and `find-portably` only report
-//! what holds the data directory `ROOT`, and `env` runs the program `ROOT` and prints what it says.
+//! what holds the data directory `ROOT`, `env` runs the program `ROOT` and prints what it says, and
+//! `guards` sets up guards over `ROOT/0`, `ROOT/1`, ... until that fails, and prints how many there
+//! are.
 
 #![allow(clippy::print_stdout, reason = "this is how it answers")]
 
@@ -37,6 +39,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let output = output.map_err(|_| "the thread panicked")??;
         print!("{}", String::from_utf8(output.stdout)?);
         return Ok(());
+    }
+    if how == "guards" {
+        let guard = |number: usize| {
+            let path = root.join(number.to_string());
+            std::fs::create_dir_all(path.join("below/this")).ok()?;
+            GuardOptions::new()
+                .remove(&path)
+                .release_memory_of(path.join("below"))
+                .release_memory_of(path.join("below/this"))
+                .guard()
+                .ok()
+        };
+        let guards: Vec<_> = (0..).map_while(guard).collect();
+        println!("{}", guards.len());
+        std::process::abort();
     }
     let program = arguments.next().ok_or("which program?")?;
     let patience = || Deadline::after(Duration::from_secs(60));

@@ -55,12 +55,16 @@ impl Borrowed {
 }
 
 impl Drop for Borrowed {
+    /// Ends the process rather than go on as somebody else.
     fn drop(&mut self) {
         set(SET_USERS, self.user);
         set(SET_GROUPS, self.group);
         self.capabilities.set();
         // SAFETY: numbers only.
         unsafe {
+            if libc::geteuid() != self.user || libc::getegid() != self.group {
+                libc::abort();
+            }
             if self.dumpable == 1 {
                 libc::prctl(libc::PR_SET_DUMPABLE, 1);
             }
@@ -102,6 +106,29 @@ fn set(call: c_long, effective: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::fork::{outcome_in_forked_process, refuse, succeeds_in_forked_process};
+
+    /// A sandbox that takes effect in between may refuse the way back.
+    #[test]
+    fn nobody_goes_on_as_another() {
+        // SAFETY: a number.
+        let is_root = unsafe { libc::geteuid() } == 0;
+        let outcome = outcome_in_forked_process(|| {
+            if let Some(borrowed) = Borrowed::account(4711, Some(4711)) {
+                refuse(SET_USERS);
+                drop(borrowed);
+            }
+        });
+        let aborted = outcome.is_some_and(|status| {
+            libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == libc::SIGABRT
+        });
+        assert_eq!(aborted, is_root, "{outcome:?}");
+        // Refused before anything was changed, it is no reason to end.
+        assert!(succeeds_in_forked_process(|| {
+            refuse(SET_USERS);
+            assert!(Borrowed::account(4711, Some(4711)).is_none());
+        }));
+    }
 
     /// Takes root: others have nothing to borrow.
     #[test]

@@ -13,9 +13,6 @@ use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use nix::errno::Errno;
 use nix::libc::{self, c_int, pid_t};
 
-/// Most descriptors that a child of a fork keeps.
-pub(super) const MAX_KEPT: usize = 13;
-
 /// A pipe whose ends are closed by exec, and neither of which takes the place of a standard stream.
 pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let (read, write) = cloexec_pipe()?;
@@ -291,6 +288,20 @@ pub(crate) fn reap(pid: pid_t) {
     while unsafe { libc::waitpid(pid, &mut status, 0) } < 0 && Errno::last_raw() == libc::EINTR {}
 }
 
+/// Kills a child, unless somebody else has waited for it.
+#[cfg(all(target_os = "linux", not(pg_portable)))]
+pub(super) fn kill_child(pid: pid_t) {
+    // SAFETY: all zeros is a value of the plain C struct that the call fills in; the rest are
+    // numbers.
+    unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        let how = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+        if libc::waitid(libc::P_PID, pid as libc::id_t, &mut info, how) == 0 {
+            libc::kill(pid, libc::SIGKILL);
+        }
+    }
+}
+
 /// What `ps -o comm` shows: at most 15 bytes. Async-signal-safe.
 #[cfg(all(target_os = "linux", not(pg_portable)))]
 pub(super) fn name_this_process(name: &CStr) {
@@ -324,6 +335,12 @@ pub(super) fn now_ms() -> i64 {
 /// that, and no other thread holds a lock that it takes.
 #[cfg(test)]
 pub(crate) fn succeeds_in_forked_process(function: impl FnOnce()) -> bool {
+    outcome_in_forked_process(function) == Some(0)
+}
+
+/// As [`succeeds_in_forked_process`]: the status of `waitpid`, unless the time is over.
+#[cfg(test)]
+pub(super) fn outcome_in_forked_process(function: impl FnOnce()) -> Option<c_int> {
     let run = || {
         // A panic must not unwind into the frames of the parent.
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(function));
@@ -336,14 +353,50 @@ pub(crate) fn succeeds_in_forked_process(function: impl FnOnce()) -> bool {
     for _ in 0..1000 {
         // SAFETY: `status` is valid; the child is this function's own.
         if unsafe { libc::waitpid(child, &mut status, libc::WNOHANG) } == child {
-            return status == 0;
+            return Some(status);
         }
         pause(10);
     }
     // SAFETY: the child was not waited for.
     unsafe { libc::kill(child, libc::SIGKILL) };
     reap(child);
-    false
+    None
+}
+
+/// Has a system call of this process fail with `EPERM` from now on.
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+pub(super) fn refuse(call: libc::c_long) {
+    let step = |code, jt, k| libc::sock_filter { code, jt, jf: 0, k };
+    let mut steps = [
+        // The number of the call, and what to do with it and with others.
+        step((libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16, 0, 0),
+        step(
+            (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16,
+            1,
+            call as u32,
+        ),
+        step(
+            (libc::BPF_RET | libc::BPF_K) as u16,
+            0,
+            libc::SECCOMP_RET_ALLOW,
+        ),
+        step(
+            (libc::BPF_RET | libc::BPF_K) as u16,
+            0,
+            libc::SECCOMP_RET_ERRNO | libc::EPERM as u32,
+        ),
+    ];
+    let filter = libc::sock_fprog {
+        len: steps.len() as u16,
+        filter: steps.as_mut_ptr(),
+    };
+    // SAFETY: numbers, and a filter that is valid for the call.
+    unsafe {
+        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+        let mode = libc::SECCOMP_MODE_FILTER;
+        assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, mode, &filter), 0);
+    }
 }
 
 #[cfg(test)]
@@ -365,40 +418,6 @@ mod tests {
             refuse(libc::SYS_prlimit64);
             assert_eq!(descriptor_limit(), 65_536);
         }));
-    }
-
-    /// Has a system call of this process fail with `EPERM` from now on.
-    fn refuse(call: libc::c_long) {
-        let step = |code, jt, k| libc::sock_filter { code, jt, jf: 0, k };
-        let mut steps = [
-            // The number of the call, and what to do with it and with others.
-            step((libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16, 0, 0),
-            step(
-                (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16,
-                1,
-                call as u32,
-            ),
-            step(
-                (libc::BPF_RET | libc::BPF_K) as u16,
-                0,
-                libc::SECCOMP_RET_ALLOW,
-            ),
-            step(
-                (libc::BPF_RET | libc::BPF_K) as u16,
-                0,
-                libc::SECCOMP_RET_ERRNO | libc::EPERM as u32,
-            ),
-        ];
-        let filter = libc::sock_fprog {
-            len: steps.len() as u16,
-            filter: steps.as_mut_ptr(),
-        };
-        // SAFETY: numbers, and a filter that is valid for the call.
-        unsafe {
-            assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-            let mode = libc::SECCOMP_MODE_FILTER;
-            assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, mode, &filter), 0);
-        }
     }
 
     static HANDLED: AtomicU32 = AtomicU32::new(0);

@@ -5,6 +5,7 @@ use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 
+use super::order;
 use super::payload::Writer;
 use super::protocol::{ErrandOrder, MAX_PARENTS, MemoryOrder, ORDER_ERRAND, RemovalOrder};
 use super::start;
@@ -47,6 +48,9 @@ pub(crate) struct Removal {
 /// Has the warden see to an errand. It does it when every copy of the first descriptor is closed,
 /// and closes the other end of the second when it is through, after a byte that says so. Anything
 /// written into the first makes it do nothing.
+///
+/// Returns when the warden has taken the order: a directory is never thought to be guarded while it
+/// is not.
 pub(crate) fn guard(errand: &Errand) -> io::Result<(OwnedFd, OwnedFd)> {
     let (lifeline_read, lifeline) = fork::pipe()?;
     let (done, done_write) = fork::pipe()?;
@@ -90,5 +94,7 @@ pub(crate) fn guard(errand: &Errand) -> io::Result<(OwnedFd, OwnedFd)> {
     let mut descriptors = vec![payload.as_fd(), lifeline_read.as_fd(), done_write.as_fd()];
     descriptors.extend(parents);
     start::send(ORDER_ERRAND, &descriptors)?;
+    drop((lifeline_read, done_write));
+    order::answer(&done).map_err(|error| error.cause)?;
     Ok((lifeline, done))
 }

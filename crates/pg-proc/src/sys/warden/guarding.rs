@@ -7,7 +7,9 @@ use nix::errno::Errno;
 use nix::libc::{self, c_int, pid_t};
 
 use super::payload::Payload;
-use super::protocol::{ErrandOrder, MAX_DESCRIPTORS, MAX_PARENTS, MemoryOrder, RemovalOrder};
+use super::protocol::{
+    ErrandOrder, MAX_DESCRIPTORS, MAX_PARENTS, MemoryOrder, RemovalOrder, Report,
+};
 use crate::sys::fork;
 use crate::sys::shared_memory::{DirectoryOf, Refusal, release};
 
@@ -35,8 +37,10 @@ impl Guarding {
             close(&[lifeline, done]);
             close(&parents);
         }
+        let payload = payload?;
+        fork::write_all(done, &Report::Started(0).to_bytes());
         Some(Self {
-            payload: payload?,
+            payload,
             lifeline,
             done,
             parents,

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use nix::libc::c_int;
+use nix::libc::{c_int, pid_t};
 use rustix::event::{PollFd, PollFlags};
 
 use super::payload::Writer;
@@ -100,7 +100,9 @@ pub(crate) fn launch(program: &Program, orders: &Orders) -> Result<Launched, Lau
     start::send(ORDER_PROGRAM, &descriptors).map_err(at(Stage::Fork))?;
     drop((lifeline_read, reports_write, failure_write));
 
-    let child = first_report(&reports)?;
+    let child = answer(&reports)?;
+    let unknown = || at(Stage::Report)(io::ErrorKind::InvalidData.into());
+    let child = Pid::new(child).ok_or_else(unknown)?;
     let process = Process::open_child(child);
     send(&lifeline, &[command::SEEN]);
     outcome_of_exec(&failure)?;
@@ -157,10 +159,11 @@ pub(crate) fn write(pipe: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
     Ok(rustix::io::write(pipe, bytes)?)
 }
 
-/// How long the warden may take to fork. It is never busy for longer than a system call takes.
+/// How long the warden may take to answer. It is never busy for longer than a system call takes.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-fn first_report(reports: &OwnedFd) -> Result<Pid, LaunchError> {
+/// What the warden says to an order: the program's process number, or zero if there is none.
+pub(super) fn answer(reports: &OwnedFd) -> Result<pid_t, LaunchError> {
     let failed = |stage, cause| LaunchError { stage, cause };
     let silent = |kind: io::ErrorKind| failed(Stage::Report, kind.into());
     let deadline = Deadline::after(PATIENCE);
@@ -173,9 +176,7 @@ fn first_report(reports: &OwnedFd) -> Result<Pid, LaunchError> {
         return Err(silent(io::ErrorKind::UnexpectedEof));
     }
     match Report::from_bytes(bytes) {
-        Some(Report::Started(pid)) => {
-            Pid::new(pid).ok_or_else(|| silent(io::ErrorKind::InvalidData))
-        }
+        Some(Report::Started(pid)) => Ok(pid),
         Some(Report::NotStarted(errno)) => {
             Err(failed(Stage::Fork, io::Error::from_raw_os_error(errno)))
         }

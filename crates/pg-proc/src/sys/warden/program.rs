@@ -28,6 +28,8 @@ pub(super) struct Watched {
     hold: RawFd,
     users: RawFd,
     child: pid_t,
+    /// How many programs the warden has started before.
+    number: u64,
     /// The owner holds a handle, or is gone: the child may be waited for.
     may_reap: bool,
     child_ended: bool,
@@ -57,7 +59,7 @@ struct Start {
 impl Watched {
     /// Starts a program by an order and its descriptors. None if the order cannot be read: then
     /// the reports end without a word.
-    pub(super) fn start(descriptors: &[RawFd; MAX_DESCRIPTORS]) -> Option<Self> {
+    pub(super) fn start(descriptors: &[RawFd; MAX_DESCRIPTORS], number: u64) -> Option<Self> {
         let mut rest = descriptors.iter().copied();
         let mut next = || rest.next().unwrap_or(-1);
         let file = next();
@@ -84,7 +86,13 @@ impl Watched {
             stdout,
             stderr,
         };
-        let child = start.fork();
+        // An owner that has given up, or is gone, would never know of the program.
+        let child = if has_reader(reports) {
+            start.fork()
+        } else {
+            Errno::set_raw(libc::EPIPE);
+            -1
+        };
         let errno = Errno::last_raw();
         for fd in [failure, stdin, stdout, stderr] {
             close(fd);
@@ -97,6 +105,7 @@ impl Watched {
             hold,
             users,
             child,
+            number,
             may_reap: false,
             child_ended: false,
             left_until: 0,
@@ -271,6 +280,11 @@ impl Watched {
         (self.child_ended && self.order.bound != 0).then_some(self.left_until)
     }
 
+    /// Whether a process may be its own that became the warden's child after so many starts.
+    pub(super) fn may_have_left(&self, starts: u64) -> bool {
+        self.number < starts
+    }
+
     /// Does what is due; whether there is more to do.
     pub(super) fn goes_on(&mut self, is_any_left: bool) -> bool {
         if self.child_ended {
@@ -443,6 +457,17 @@ fn check(stage: Stage, result: c_int) -> Result<(), (Stage, c_int)> {
     } else {
         Ok(())
     }
+}
+
+/// Whether anybody can still read what is written into a pipe.
+fn has_reader(pipe: RawFd) -> bool {
+    let mut fd = libc::pollfd {
+        fd: pipe,
+        events: 0,
+        revents: 0,
+    };
+    // SAFETY: `fd` is valid.
+    unsafe { libc::poll(&mut fd, 1, 0) == 0 || fd.revents & libc::POLLERR == 0 }
 }
 
 fn close(fd: RawFd) {

@@ -5,6 +5,9 @@ use nix::libc::{c_int, pid_t};
 /// Descriptors that come with one order, at most.
 pub(super) const MAX_DESCRIPTORS: usize = 24;
 
+/// Which of them the warden answers on.
+pub(super) const ANSWER: usize = 2;
+
 /// An order to start a program, with its descriptors in this sequence: the order itself, lifeline,
 /// reports, failure, standard input, output and error (unless they are paths), what to hold, users.
 pub(super) const ORDER_PROGRAM: u8 = b'P';
@@ -54,6 +57,7 @@ impl Stage {
 /// Sent by the warden.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Report {
+    /// The order is being followed: the program's process number, or zero if there is none.
     Started(pid_t),
     NotStarted(c_int),
     /// The program ended, with this status of `waitpid`.

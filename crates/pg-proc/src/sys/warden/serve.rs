@@ -5,13 +5,13 @@ use std::os::fd::{BorrowedFd, IntoRawFd as _, RawFd};
 
 use nix::libc::{self, c_int, pid_t};
 use rustix::io::IoSliceMut;
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg};
 
 use super::guarding::Guarding;
 use super::payload::List;
 use super::program::Watched;
-use super::protocol::{MAX_DESCRIPTORS, ORDER_ERRAND, ORDER_PROGRAM};
-use crate::sys::fork::{self, MAX_KEPT};
+use super::protocol::{ANSWER, MAX_DESCRIPTORS, ORDER_ERRAND, ORDER_PROGRAM, Report};
+use crate::sys::fork;
 
 /// How long it stays when there is nothing to watch. Starting it takes less than a millisecond; but
 /// one test after the other need not do so.
@@ -25,38 +25,59 @@ struct Warden {
     programs: List<Watched>,
     guards: List<Guarding>,
     waiting: List<libc::pollfd>,
-    /// Children that belong to no program: what crashed programs have left behind.
-    strangers: List<pid_t>,
+    /// Children that belong to no program: what programs have left behind, when they crashed or
+    /// before.
+    strangers: List<Stranger>,
+    /// How many programs were started.
+    starts: u64,
     /// Whether there may be any.
     has_strangers: bool,
     /// Whether any child may have ended.
     may_have_ended: bool,
 }
 
+/// A process that lost its parent.
+#[derive(Clone, Copy)]
+#[cfg_attr(
+    not(all(target_os = "linux", not(pg_portable))),
+    expect(
+        dead_code,
+        reason = "only Linux has the list of them, and makes this process their parent"
+    )
+)]
+struct Stranger {
+    pid: pid_t,
+    /// How many programs had been started when it was seen first: none that was started later can
+    /// have left it.
+    starts: u64,
+}
+
 /// Serves until nothing is left to watch, and for a while after that. Async-signal-safe, and never
 /// returns.
 pub(super) fn run(control: RawFd, limit: RawFd) -> ! {
-    let mut wake = [-1; 2];
-    // SAFETY: plain system calls on numbers, constants, and an array of two numbers.
+    // SAFETY: plain system calls on a constant.
     unsafe {
         libc::setsid();
         libc::chdir(c"/".as_ptr());
-        libc::pipe(wake.as_mut_ptr());
+    }
+    fork::name_this_process(c"pg-proc warden");
+    fork::reset_signals();
+    fork::close_all_but(&mut [control], limit);
+    fork::let_go_of_streams();
+    fork::raise_descriptor_limit();
+    // Last: the owner may have as many descriptors as it is allowed to.
+    let mut wake = [-1; 2];
+    // SAFETY: plain system calls on numbers, and an array of two numbers.
+    unsafe {
+        if libc::pipe(wake.as_mut_ptr()) != 0 {
+            libc::_exit(1);
+        }
         for fd in wake {
             libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC);
             libc::fcntl(fd, libc::F_SETFL, libc::O_NONBLOCK);
         }
     }
-    fork::name_this_process(c"pg-proc warden");
-    fork::reset_signals();
     let [wake, wake_write] = wake;
-    let mut keep = [-1; MAX_KEPT];
-    for (slot, fd) in keep.iter_mut().zip([control, wake, wake_write]) {
-        *slot = fd;
-    }
-    fork::close_all_but(&mut keep, limit);
-    fork::let_go_of_streams();
-    fork::raise_descriptor_limit();
     fork::listen_for_children(wake_write);
     adopt_orphans();
     let mut warden = Warden {
@@ -66,6 +87,7 @@ pub(super) fn run(control: RawFd, limit: RawFd) -> ! {
         guards: List::new(),
         waiting: List::new(),
         strangers: List::new(),
+        starts: 0,
         has_strangers: false,
         may_have_ended: false,
     };
@@ -127,43 +149,50 @@ impl Warden {
                 guard.collect();
             }
         }
-        if self.has_strangers {
+        // A process that a running program has left may have ended, too.
+        if self.has_strangers || self.may_have_ended {
             self.find_strangers();
-            self.has_strangers = !self.strangers.as_slice().is_empty();
         }
     }
 
     fn look_after_programs(&mut self) {
         let now = fork::now_ms();
-        // What is left cannot be told apart by program: it is killed when the last of the programs
-        // that may have left it has had its time.
-        let ended = || {
-            self.programs
-                .as_slice()
+        // What is left cannot be told apart by program, except for the time: it is killed when the
+        // last of the ended programs that may have left it has had its time.
+        let programs = self.programs.as_slice();
+        for stranger in self.strangers.as_slice() {
+            let ended = programs
                 .iter()
-                .filter_map(Watched::left_until)
-        };
-        if ended().max().is_some_and(|until| now >= until) {
-            for &stranger in self.strangers.as_slice() {
+                .filter(|program| program.may_have_left(stranger.starts))
+                .filter_map(Watched::left_until);
+            if ended.max().is_some_and(|until| now >= until) {
                 // SAFETY: a child that was not waited for.
-                unsafe { libc::kill(stranger, libc::SIGKILL) };
+                unsafe { libc::kill(stranger.pid, libc::SIGKILL) };
             }
         }
-        let is_any_left = !self.strangers.as_slice().is_empty();
-        self.programs.retain(|program| program.goes_on(is_any_left));
+        let strangers = self.strangers.as_slice();
+        self.programs.retain(|program| {
+            let is_any_left = strangers.iter().any(|s| program.may_have_left(s.starts));
+            program.goes_on(is_any_left)
+        });
     }
 
     /// Reads from `/proc` which children there are. Finds none on kernels without
     /// `CONFIG_PROC_CHILDREN`: backends notice by themselves that their postmaster is gone.
     #[cfg(all(target_os = "linux", not(pg_portable)))]
     fn find_strangers(&mut self) {
-        self.strangers.clear();
         let path = c"/proc/thread-self/children";
         // SAFETY: a constant path; the descriptor is closed below.
         let fd = unsafe { libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
         if fd < 0 {
+            self.strangers.clear();
+            self.has_strangers = false;
             return self.collect_unknown();
         }
+        // Those that are known come first in the list.
+        self.strangers
+            .retain(|stranger| !is_collected(stranger.pid));
+        let known = self.strangers.as_slice().len();
         let mut bytes = [0; 512];
         let mut pid: pid_t = 0;
         loop {
@@ -176,19 +205,23 @@ impl Warden {
                     pid = pid.wrapping_mul(10).wrapping_add(pid_t::from(byte - b'0'));
                     continue;
                 }
-                if pid > 1 && !self.is_known(pid) && !is_collected(pid) {
-                    self.strangers.push(pid);
+                let mut before = self.strangers.as_slice().iter().take(known);
+                let is_new = !before.any(|stranger| stranger.pid == pid);
+                if pid > 1 && is_new && !self.is_known(pid) && !is_collected(pid) {
+                    let starts = self.starts;
+                    self.strangers.push(Stranger { pid, starts });
                 }
                 pid = 0;
             }
         }
         // SAFETY: opened above.
         unsafe { libc::close(fd) };
+        self.has_strangers = !self.strangers.as_slice().is_empty();
     }
 
     #[cfg(not(all(target_os = "linux", not(pg_portable))))]
     fn find_strangers(&mut self) {
-        self.strangers.clear();
+        self.has_strangers = false;
         self.collect_unknown();
     }
 
@@ -269,6 +302,7 @@ impl Warden {
     }
 
     fn take_orders(&mut self) {
+        let most = usable_descriptors();
         while self.control >= 0 {
             let mut kind = [0];
             let mut space =
@@ -280,8 +314,8 @@ impl Warden {
             #[cfg(not(target_vendor = "apple"))]
             let flags = flags | RecvFlags::CMSG_CLOEXEC;
             let slices = &mut [IoSliceMut::new(&mut kind)];
-            match recvmsg(control, slices, &mut ancillary, flags) {
-                Ok(message) if message.bytes > 0 => {}
+            let is_whole = match recvmsg(control, slices, &mut ancillary, flags) {
+                Ok(message) if message.bytes > 0 => !message.flags.contains(ReturnFlags::CTRUNC),
                 Err(rustix::io::Errno::AGAIN) => return,
                 Err(rustix::io::Errno::INTR) => continue,
                 _ => {
@@ -290,7 +324,7 @@ impl Warden {
                     self.control = -1;
                     return;
                 }
-            }
+            };
             let mut descriptors = [-1; MAX_DESCRIPTORS];
             let received = ancillary.drain().flat_map(|message| match message {
                 RecvAncillaryMessage::ScmRights(rights) => Some(rights),
@@ -302,9 +336,16 @@ impl Warden {
                 // SAFETY: a number.
                 unsafe { libc::fcntl(*slot, libc::F_SETFD, libc::FD_CLOEXEC) };
             }
+            if !is_whole || descriptors.iter().any(|&fd| fd >= most) {
+                refuse(&descriptors);
+                continue;
+            }
             match kind {
                 [ORDER_PROGRAM] => {
-                    if let Some(program) = Watched::start(&descriptors) {
+                    // What there is now was not left by this program.
+                    self.find_strangers();
+                    if let Some(program) = Watched::start(&descriptors, self.starts) {
+                        self.starts += 1;
                         self.programs.push(program);
                     }
                 }
@@ -316,6 +357,25 @@ impl Warden {
                 _ => {}
             }
         }
+    }
+}
+
+/// Descriptors from this number on are kept for the warden's own work: it has to remove directories
+/// however many servers there are.
+fn usable_descriptors() -> RawFd {
+    let limit = fork::descriptor_limit();
+    limit - (limit / 4).min(80)
+}
+
+/// Says that there are no more descriptors to be had, if the one to say it on has come through.
+fn refuse(descriptors: &[RawFd; MAX_DESCRIPTORS]) {
+    if let Some(&answer) = descriptors.get(ANSWER) {
+        let report = Report::NotStarted(libc::EMFILE);
+        fork::write_all(answer, &report.to_bytes());
+    }
+    for &fd in descriptors.iter().filter(|&&fd| fd >= 0) {
+        // SAFETY: it came with the order.
+        unsafe { libc::close(fd) };
     }
 }
 

@@ -12,6 +12,7 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::{Mutex, PoisonError};
 
 use nix::libc::{self, pid_t};
@@ -29,12 +30,15 @@ struct Warden {
     owner: Owner,
 }
 
-/// A process that was forked from the owner, or has other rights than it had, needs another warden.
+/// A process that was forked from the owner, or has other rights or another root directory than it
+/// had, needs another warden.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Owner {
     pid: u32,
     uid: u32,
     gid: u32,
+    /// Device and inode of the root directory, where it can be seen.
+    root: Option<(u64, u64)>,
 }
 
 impl Owner {
@@ -43,6 +47,9 @@ impl Owner {
             pid: std::process::id(),
             uid: rustix::process::geteuid().as_raw(),
             gid: rustix::process::getegid().as_raw(),
+            root: std::fs::metadata("/")
+                .ok()
+                .map(|root| (root.dev(), root.ino())),
         }
     }
 }
@@ -149,6 +156,8 @@ mod linux {
     const CONTROL: RawFd = 3;
     /// The variable that makes a process the warden.
     const VARIABLE: &CStr = c"PG_PROC_WARDEN";
+    /// What is executed: this program, also where its file was replaced.
+    const PROGRAM: &CStr = c"/proc/self/exe";
     /// What `ps` shows.
     const TITLE: &CStr = c"pg-proc: warden";
     /// Written by the warden before anything else.
@@ -166,12 +175,16 @@ mod linux {
             return Ok(None);
         };
         drop(its);
-        fork::reap(middle);
         let deadline = Deadline::after(PATIENCE);
         let mut greeting = [0];
         let has_come = deadline.poll(&mut [PollFd::new(&ours, PollFlags::IN)])
             && fork::read(ours.as_raw_fd(), &mut greeting) == 1
             && greeting == GREETING;
+        if !has_come {
+            // Another initializer of the program may wait for something for ever.
+            fork::kill_child(middle);
+        }
+        fork::reap(middle);
         Ok(has_come.then_some(ours))
     }
 
@@ -204,8 +217,7 @@ mod linux {
     #[cfg(target_pointer_width = "32")]
     type Header = libc::Elf32_Phdr;
 
-    /// `posix_spawn` copies no page tables. `/proc/self/exe` is this program even where its file
-    /// was replaced.
+    /// `posix_spawn` copies no page tables.
     fn spawn(control: &OwnedFd) -> Option<pid_t> {
         // The loader may need these to find the program's libraries.
         let kept = std::env::vars_os().filter_map(|(name, value)| {
@@ -239,7 +251,7 @@ mod linux {
             let mut pid = 0;
             let result = libc::posix_spawn(
                 &mut pid,
-                c"/proc/self/exe".as_ptr(),
+                PROGRAM.as_ptr(),
                 &actions,
                 &attributes,
                 arguments.as_ptr(),
@@ -265,12 +277,25 @@ mod linux {
             }
             // Of a program with more rights than its caller, the caller must not make a warden.
             if libc::getauxval(libc::AT_SECURE) != 0 || !is_ours(CONTROL) {
+                // If it was this crate all the same, `main` must not run a second time.
+                if was_executed_anew() {
+                    libc::_exit(1);
+                }
                 return;
             }
             libc::fcntl(CONTROL, libc::F_SETFD, libc::FD_CLOEXEC);
         }
         fork::write_all(CONTROL, GREETING);
         run_in_child(CONTROL, fork::descriptor_limit());
+    }
+
+    /// Whether this process was started through the name that [`spawn`] takes.
+    fn was_executed_anew() -> bool {
+        // SAFETY: the kernel hands every process the name that it was executed by.
+        unsafe {
+            let name = libc::getauxval(libc::AT_EXECFN) as *const libc::c_char;
+            !name.is_null() && CStr::from_ptr(name) == PROGRAM
+        }
     }
 
     /// Whether the other end of a socket is a process of the same user.
@@ -288,5 +313,21 @@ mod linux {
             );
             result == 0 && peer.uid == libc::geteuid() && peer.uid == libc::getuid()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Orders name paths. Those of a program that has confined itself must not lead out.
+    #[test]
+    fn another_root_directory_is_another_owner() {
+        let is_told_apart = fork::succeeds_in_forked_process(|| {
+            let before = Owner::current();
+            let may_change = rustix::process::chroot("/tmp").is_ok();
+            assert_eq!(Owner::current() != before, may_change);
+        });
+        assert!(is_told_apart);
     }
 }
