@@ -132,8 +132,9 @@ fn nobody_becomes_a_warden_by_a_variable_alone() {
     assert!(text.contains("PATH="), "{text}");
 }
 
-/// A static program has no loader. The loader as the program, as it is for a library in the process of another program: it cannot
-/// be executed anew, so the warden is forked, and gives back the memory that it does not need.
+/// A static program has no loader. The loader as the program, as it is for a library in the process
+/// of another program: it cannot be executed anew, so the warden is forked, and gives back the
+/// memory that it does not need.
 #[cfg(not(target_feature = "crt-static"))]
 #[test]
 fn a_program_that_cannot_be_executed_anew_is_forked() {

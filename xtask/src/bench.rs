@@ -9,9 +9,14 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::postgres::{self, Cache, Wanted};
 use crate::{memory, workspace};
 
+/// The groups of `pg-benches`, and all of them.
+const GROUPS: [&str; 8] = [
+    "parse", "edits", "access", "install", "proc", "temp", "flat", "all",
+];
+
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    #[arg(value_parser = ["parse", "edits", "install", "proc", "temp", "flat", "all"], default_value = "all")]
+    #[arg(value_parser = GROUPS, default_value = "all")]
     what: String,
     /// How often each is measured, in turns
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]

@@ -76,8 +76,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         .any(|(_, o)| matches!(o, Outcome::NoToolchain))
     {
         println!(
-            "To check these: `rustup target add TARGET`, or as root on Debian `apt-get install rustc-web cargo-web \
-             rust-web-src`"
+            "To check these: `rustup target add TARGET`, or as root on Debian `apt-get install \
+             rustc-web cargo-web rust-web-src`"
         );
     }
     let failed = outcomes.iter().any(|(_, o)| matches!(o, Outcome::Failed));

@@ -99,9 +99,9 @@ impl TempClusterBuilder {
 
     /// The superuser's password, which is then asked for.
     ///
-    /// The template has another one, which nobody knows once it is made: each clone is given its own
-    /// before its server starts, which takes some tens of milliseconds. Setup steps have to take the
-    /// password from what they are given.
+    /// The template has another one, which nobody knows once it is made: each clone is given its
+    /// own before its server starts, which takes some tens of milliseconds. Setup steps have to
+    /// take the password from what they are given.
     pub fn password(mut self, password: impl Into<String>) -> Self {
         self.init = self.init.password(password);
         self
@@ -226,8 +226,8 @@ impl TempClusterBuilder {
     }
 
     /// How long to wait for another process that makes the same template, or starts the same
-    /// [shared](Self::share) server; ten minutes unless said otherwise. That process may be stopped,
-    /// or its setup steps may hang.
+    /// [shared](Self::share) server; ten minutes unless said otherwise. That process may be
+    /// stopped, or its setup steps may hang.
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self

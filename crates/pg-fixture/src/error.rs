@@ -75,7 +75,8 @@ pub enum TempErrorKind {
     /// The template holds something that cannot be cloned, such as a tablespace outside of it.
     #[error("the template holds {0}, which cannot be cloned")]
     NotClonable(Utf8PathBuf),
-    /// The access rules or the user name maps would be rejected by the server, or cannot be written.
+    /// The access rules or the user name maps would be rejected by the server, or cannot be
+    /// written.
     #[error("the access rules cannot be used")]
     Access(#[source] Box<AccessError>),
     /// The server did not start.

@@ -42,7 +42,8 @@ impl TempClusterBuilder {
         }
         let password = self.init.superuser_password();
         if password.is_some() {
-            // One that is forgotten once the template is made. Until then it lets the setup steps in.
+            // One that is forgotten once the template is made. Until then it lets the setup steps
+            // in.
             options = options.password(format!("{}{}", random_name(), random_name()));
         }
         let recipe = Recipe {

@@ -18,12 +18,12 @@ pub enum Storage {
     /// In memory where that is possible and leaves enough room for others, else on disk.
     ///
     /// Memory is `/dev/shm`, on Linux, if twice the template and 256 MiB more are free there:
-    /// containers often have 64 MiB. Where it cannot be used or turns out to be full, the next place
-    /// is taken, as with [`Disk`](Self::Disk).
+    /// containers often have 64 MiB. Where it cannot be used or turns out to be full, the next
+    /// place is taken, as with [`Disk`](Self::Disk).
     #[default]
     Automatic,
-    /// In the directory for temporary files: `TMPDIR`; where that is not set, cannot be used or turns
-    /// out to be full, `/tmp`.
+    /// In the directory for temporary files: `TMPDIR`; where that is not set, cannot be used or
+    /// turns out to be full, `/tmp`.
     Disk,
     /// In a new directory below this one, which must exist and which the server's account must be
     /// able to enter.

@@ -174,8 +174,8 @@ impl ServerParameters {
         (!parameters.is_empty()).then_some(Self(parameters))
     }
 
-    /// Returns the parameter whose name is most similar to this one, by edit distance; none if half of
-    /// the letters differ. It helps after a typing error.
+    /// Returns the parameter whose name is most similar to this one, by edit distance; none if half
+    /// of the letters differ. It helps after a typing error.
     ///
     /// ```
     /// use pg_install::ServerParameters;

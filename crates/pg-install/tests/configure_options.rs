@@ -15,7 +15,8 @@ fn map(options: &ConfigureOptions) -> BTreeMap<&str, Option<&str>> {
 fn the_example_of_py_postgresql() {
     let options = ConfigureOptions::parse(
         "'--prefix=/src/build/pg90' '--enable-debug' '--with-libxml' '--enable-cassert' \
-         '--with-libedit-preferred' '--with-openssl' '--enable-integer-datetimes' '--enable-depend'",
+         '--with-libedit-preferred' '--with-openssl' '--enable-integer-datetimes' \
+         '--enable-depend'",
     );
     let expected = BTreeMap::from([
         ("enable_debug", None),
@@ -34,7 +35,8 @@ fn the_example_of_py_postgresql() {
 fn a_value_may_be_the_next_word() {
     let options = ConfigureOptions::parse(
         "'--prefix' '/opt/postgresql' '--enable-integer-datetimes' '--without-icu' \
-         '--with-system-tzdata=/usr/share/zoneinfo' 'LLVM_CONFIG=/usr/bin/llvm-config' 'CLANG=clang-16'",
+         '--with-system-tzdata=/usr/share/zoneinfo' 'LLVM_CONFIG=/usr/bin/llvm-config' \
+         'CLANG=clang-16'",
     );
     assert_eq!(options.value("prefix"), Some("/opt/postgresql"));
     assert_eq!(options.get("enable_integer_datetimes"), Some(None));

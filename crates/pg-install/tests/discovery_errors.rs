@@ -56,8 +56,9 @@ fn explicit_errors_end_the_search() {
     .unwrap_err();
     assert_eq!(
         plain(&error, &tree),
-        "failed to find PostgreSQL by way of PGINSTALLATION: failed to examine ROOT/broken/pg_config: \
-         failed to run ROOT/broken/pg_config: the program failed with exit status: 1"
+        "failed to find PostgreSQL by way of PGINSTALLATION: failed to examine \
+         ROOT/broken/pg_config: failed to run ROOT/broken/pg_config: the program failed with exit \
+         status: 1"
     );
 }
 
@@ -171,10 +172,14 @@ fn nothing_found_says_where_it_was_looked_for() {
         "{any:?}"
     );
     let text = plain(&error, &tree);
-    assert!(text.starts_with(
-        "failed to find PostgreSQL: no server matches the request >=16\n\
-         nothing at: PGINSTALLATION; PG_CONFIG; PATH: /usr/bin, /sbin; Debian: /usr/lib/postgresql/*/bin; Red Hat: "
-    ), "{text}");
+    assert!(
+        text.starts_with(
+            "failed to find PostgreSQL: no server matches the request >=16\nnothing at: \
+         PGINSTALLATION; PG_CONFIG; PATH: /usr/bin, /sbin; Debian: /usr/lib/postgresql/*/bin; Red \
+         Hat:"
+        ),
+        "{text}"
+    );
     for (source, pattern) in Discovery::places() {
         assert!(
             text.contains(pattern) && text.contains(&source.to_string()),

@@ -123,9 +123,9 @@ fn a_program_with_options_without_end() {
     let path = tree.script(
         "/bin/pg_config",
         &format!(
-            "[ $# = 0 ] && exit 1\n\
-             [ \"$1\" != --help ] && {{ echo run >> \"$0.log\"; exit; }}\n\
-             for a in {letters}; do for b in {letters}; do for c in {letters}; do echo \"--$a$b$c\"; done; done; done"
+            "[ $# = 0 ] && exit 1\n[ \"$1\" != --help ] && {{ echo run >> \"$0.log\"; exit; \
+             }}\nfor a in {letters}; do for b in {letters}; do for c in {letters}; do echo \
+             \"--$a$b$c\"; done; done; done"
         ),
     );
     let error = PgConfig::query_within(&path, Duration::from_secs(1)).unwrap_err();

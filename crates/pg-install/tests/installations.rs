@@ -268,8 +268,8 @@ fn a_pg_config_of_another_directory_is_not_believed() {
     let error = Installation::from_bin_directory(tree.at("/usr/bin")).unwrap_err();
     assert_eq!(
         plain(&error, &tree),
-        "failed to examine ROOT/usr/bin: the directory contains no postgres, and its pg_config describes \
-         /usr/lib/postgresql/16/bin"
+        "failed to examine ROOT/usr/bin: the directory contains no postgres, and its pg_config \
+         describes /usr/lib/postgresql/16/bin"
     );
     assert_eq!(error.hint().unwrap(), "use /usr/lib/postgresql/16/bin");
 

@@ -117,7 +117,8 @@ fn parameters_are_asked_for_once() {
         .unwrap_err();
     assert_eq!(
         plain(&error, &tree),
-        "failed to examine ROOT/other: failed to run ROOT/other/postgres --describe-config: the program printed \
-         unexpected output: failed to parse line 1 as a server parameter: the line does not have nine columns"
+        "failed to examine ROOT/other: failed to run ROOT/other/postgres --describe-config: the \
+         program printed unexpected output: failed to parse line 1 as a server parameter: the line \
+         does not have nine columns"
     );
 }

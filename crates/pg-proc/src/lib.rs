@@ -80,7 +80,7 @@ mod pid;
 mod postmaster;
 mod shared_memory_id;
 mod signal;
-mod stop_plan;
+
 #[allow(unsafe_code)]
 #[allow(
     clippy::unnecessary_cast,
@@ -116,6 +116,7 @@ pub use launch::ownership::Ownership;
 pub use launch::run::{Output, RunError, RunErrorKind};
 pub use launch::server::{DetachError, Server, ServerOptions};
 pub use launch::spawn_error::{SpawnError, SpawnErrorKind};
+pub use launch::stop_plan::StopPlan;
 pub use launch::tenancy::{Tenancy, Tenant};
 pub use maker::Maker;
 pub use pid::{Pid, PidError};
@@ -130,5 +131,4 @@ pub use postmaster::sockets::remove_dead_socket;
 pub use postmaster::wait_error::{WaitError, WaitErrorKind};
 pub use shared_memory_id::SharedMemoryId;
 pub use signal::{Signal, SignalError, SignalErrorKind};
-pub use stop_plan::StopPlan;
 pub use sys::{interface_addresses, tcp_listener};

@@ -1,4 +1,5 @@
-//! Processes and directories of tests, by what every Unix has. Compiled in CI, and run nowhere there.
+//! Processes and directories of tests, by what every Unix has. Compiled in CI, and run nowhere
+//! there.
 
 use std::process::Command;
 use std::time::{Duration, Instant};

@@ -68,7 +68,8 @@ impl Cache {
         if let Some(named) = given.map(Utf8Path::to_owned).or_else(named_directory) {
             return Self::open_at(named);
         }
-        // Another user may have made a directory of this name, which is then refused as not private.
+        // Another user may have made a directory of this name, which is then refused as not
+        // private.
         let temporary = storage::disks(None)
             .into_iter()
             .map(|directory| directory.join(format!("pg-cluster-{}", Account::current_uid())));

@@ -1,9 +1,9 @@
 //! The system identifier of a clone, in its control file and in its write-ahead log.
 //!
-//! `initdb` chooses it (`BootStrapXLOG` in src/backend/access/transam/xlog.c), and the server writes
-//! it in two places: the first field of `ControlFileData`, whose last field is a CRC-32C of all
-//! fields before it (src/include/catalog/pg_control.h), and the long header of the first page of
-//! each WAL segment (`XLogLongPageHeaderData` in src/include/access/xlog_internal.h), which no
+//! `initdb` chooses it (`BootStrapXLOG` in src/backend/access/transam/xlog.c), and the server
+//! writes it in two places: the first field of `ControlFileData`, whose last field is a CRC-32C of
+//! all fields before it (src/include/catalog/pg_control.h), and the long header of the first page
+//! of each WAL segment (`XLogLongPageHeaderData` in src/include/access/xlog_internal.h), which no
 //! checksum covers. At its start the server compares the two (`XLogReaderValidatePageHeader` in
 //! src/backend/access/transam/xlogreader.c). This holds for PostgreSQL 10 to 18.
 

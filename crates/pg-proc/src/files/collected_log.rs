@@ -46,8 +46,8 @@ pub struct CollectedLog {
 
 impl CollectedLog {
     /// Reads `current_logfiles`, the collector's own record (src/backend/postmaster/syslogger.c).
-    /// If the collector writes several forms, this is the file in plain text. None if the server has
-    /// no collector that writes files.
+    /// If the collector writes several forms, this is the file in plain text. None if the server
+    /// has no collector that writes files.
     pub fn find(data_directory: impl AsRef<Utf8Path>) -> Option<Self> {
         let data_directory = data_directory.as_ref();
         let mut record = String::new();

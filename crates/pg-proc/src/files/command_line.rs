@@ -4,8 +4,8 @@ use crate::files::postmaster_opts::PostmasterOpts;
 
 impl PostmasterOpts {
     /// The value that the arguments give to a setting: `-c name=value`, `--name=value`, and the
-    /// short options that stand for settings (`process_postgres_switches` and `PostmasterMain`). The
-    /// last one counts.
+    /// short options that stand for settings (`process_postgres_switches` and `PostmasterMain`).
+    /// The last one counts.
     ///
     /// ```
     /// let opts: pg_proc::PostmasterOpts = "/usr/bin/postgres \"-c\" \"work-mem=4MB\"\n".parse()?;

@@ -90,8 +90,8 @@ impl ConfigurationProblem {
     /// Reads what a log says about one of `pg_hba.conf` and `pg_ident.conf`.
     ///
     /// The server names the file and the line in every language (`tokenize_auth_file` and
-    /// `parse_hba_line` in src/backend/libpq/hba.c): in the context of the message or, where that is
-    /// not recognized in another language, in the line that follows. The final message about the
+    /// `parse_hba_line` in src/backend/libpq/hba.c): in the context of the message or, where that
+    /// is not recognized in another language, in the line that follows. The final message about the
     /// whole file, which names no line, is returned only if there is nothing else.
     pub fn read_access_rules(messages: &[ServerMessage], file: &Utf8Path) -> Vec<Self> {
         let number = |text: &str| -> Option<u32> {

@@ -10,9 +10,9 @@ use crate::fs::directory::Directory;
 
 /// The identity, the formats and the state of a cluster, from its control file.
 ///
-/// [`read`](Self::read) takes them from the file, whose first 20 bytes have kept their meaning since
-/// PostgreSQL 8.1 (src/include/catalog/pg_control.h). The output of `pg_controldata`, which can be
-/// parsed, has [`data_checksums`](Self::data_checksums) and all other entries as well.
+/// [`read`](Self::read) takes them from the file, whose first 20 bytes have kept their meaning
+/// since PostgreSQL 8.1 (src/include/catalog/pg_control.h). The output of `pg_controldata`, which
+/// can be parsed, has [`data_checksums`](Self::data_checksums) and all other entries as well.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]

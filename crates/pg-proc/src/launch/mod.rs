@@ -7,6 +7,7 @@ pub(crate) mod passage;
 pub(crate) mod run;
 pub(crate) mod server;
 pub(crate) mod spawn_error;
+pub(crate) mod stop_plan;
 pub(crate) mod supervised;
 pub(crate) mod tail;
 pub(crate) mod tenancy;

@@ -1,6 +1,6 @@
 //! What becomes of a server when its owner exits.
 
-use crate::stop_plan::StopPlan;
+use crate::launch::stop_plan::StopPlan;
 
 /// What becomes of a server when its owner, the process that started it, exits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,8 +9,8 @@ use crate::stop_plan::StopPlan;
     reason = "a server outlives its owner or does not"
 )]
 pub enum Ownership {
-    /// It is stopped by this plan, however the owner exits: by returning, panicking, `exit`, `abort`
-    /// or SIGKILL. SIGKILL follows the last step.
+    /// It is stopped by this plan, however the owner exits: by returning, panicking, `exit`,
+    /// `abort` or SIGKILL. SIGKILL follows the last step.
     Bound(StopPlan),
     /// It goes on running.
     Detached,

@@ -22,6 +22,7 @@ use crate::launch::log::{LogReader, Tail};
 use crate::launch::ownership::Ownership;
 use crate::launch::passage::{PATIENCE, Passage};
 use crate::launch::spawn_error::{SpawnError, SpawnErrorKind};
+use crate::launch::stop_plan::StopPlan;
 use crate::launch::supervised::Supervised;
 use crate::launch::tenancy::Tenancy;
 use crate::pid::Pid;
@@ -30,7 +31,6 @@ use crate::postmaster::handle::Postmaster;
 use crate::postmaster::wait;
 use crate::postmaster::wait_error::{WaitError, WaitErrorKind};
 use crate::signal::{Signal, SignalError, SignalErrorKind};
-use crate::stop_plan::StopPlan;
 use crate::sys::{self, Means, Orders, Sink, Vigil, command};
 
 /// How a server is to be started.

@@ -1,5 +1,7 @@
 //! Many edits of one document with one index of its names and one rewrite of its text.
 
+// Long, because a session is one algorithm over one index, and its parts cannot be read alone.
+
 use std::ops::Range;
 
 use memchr::{memchr, memchr_iter, memrchr};
