@@ -373,7 +373,14 @@ pub fn rows(
     Ok(rows.collect())
 }
 
-/// The messages of errors in a source file: what stands in `#[error("...")]`, the parts between the
+/// A source file in which no string goes on in the next line.
+pub fn joined(source: &str) -> String {
+    let mut lines = source.split("\\\n");
+    let first = lines.next().unwrap_or_default().to_owned();
+    lines.fold(first, |text, line| text + line.trim_start())
+}
+
+/// The messages of errors in a [joined] source file: what stands in `#[error("...")]`, the parts between the
 /// placeholders.
 pub fn messages(source: &str) -> impl Iterator<Item = Vec<&str>> {
     source.split("#[error(").skip(1).filter_map(|rest| {

@@ -446,7 +446,7 @@ fn a_missing_directory_of_statistics_is_named() {
             &[
                 "stats_temp_directory: ",
                 gone.as_str(),
-                "make the directory",
+                "create the directory",
             ],
         );
     }

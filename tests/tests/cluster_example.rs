@@ -68,7 +68,7 @@ fn the_program_does_what_it_says() {
     assert!(
         run(&["restart", &data, &sockets, "listen_addresses="], true).starts_with("restarted ")
     );
-    assert!(run(&["stop", &data], true).contains("(Fast)"));
+    assert!(run(&["stop", &data], true).contains("fast shutdown"));
     assert!(run(&["stop", &data], true).starts_with("no server was running"));
     assert!(run(&["status", &data], true).starts_with("Stopped"));
     assert!(run(&["remove", &data], true).starts_with("removed "));

@@ -138,7 +138,7 @@ fn a_configuration_file_that_is_a_mount_point_is_named() {
     let error = cluster.settings().set("work_mem", "7MB").unwrap_err();
     assert_says(
         &report(&error),
-        &["mount point of its own", "mount its directory"],
+        &["is a mount point", "mount its directory"],
     );
 }
 
@@ -184,7 +184,7 @@ fn a_root_that_is_not_quite_root_is_told_why() {
         match kind {
             "none" => assert_says(&text, &["CAP_CHOWN, CAP_SETGID, CAP_SETUID", "--cap-add"]),
             "setuid" => assert_says(&text, &["without CAP_CHOWN, CAP_SETGID", "--cap-add"]),
-            "fake" => assert_says(&text, &["only seems to be root", "without fakeroot"]),
+            "fake" => assert_says(&text, &["only appears to be root", "without fakeroot"]),
             _ => assert_says(&text, &["user namespace", "--map-current-user"]),
         }
         assert!(!cluster.data_directory().exists());

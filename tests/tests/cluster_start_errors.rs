@@ -29,7 +29,7 @@ fn before_anything_is_started() {
     assert_eq!(error.kind().to_string(), "the directory is not initialized");
     assert_eq!(
         error.hint().unwrap(),
-        "`Cluster::init` makes a data directory"
+        "`Cluster::init` creates a data directory"
     );
 
     let cluster = room.cluster(&server());
@@ -404,7 +404,7 @@ fn too_slow_a_start_leaves_no_server() {
     assert!(error.is_timeout(), "{error:?}");
     assert_eq!(
         error.hint().unwrap(),
-        "`StartOptions::timeout` gives it more time"
+        "`StartOptions::timeout` gives the server more time"
     );
     cluster.start(&room.start_options()).unwrap();
 }

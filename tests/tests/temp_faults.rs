@@ -184,7 +184,9 @@ fn storage_that_is_read_only_is_passed_over() {
         // To mount takes root, and `cargo xtask test` runs this as root, too.
         return;
     }
-    let room = room();
+    // Not in memory, which is closed below.
+    let room = tempfile::tempdir_in("/var/tmp").unwrap();
+    let room = Utf8Path::from_path(room.path()).unwrap();
     let closed = room.join("closed");
     std::fs::create_dir(&closed).unwrap();
     let script = r#"set -e

@@ -10,9 +10,12 @@ use pg_proc::{
     AccountError, DetachError, GuardError, LockError, RunError, SharedMemoryError, SignalError,
     SocketPathError, SpawnError,
 };
-use pgconf_parse::{SyntaxError, ValueError};
+use pgconf_parse::hba::EditError as AccessEditError;
+use pgconf_parse::{EditError, SyntaxError, ValueError};
 
-use crate::{ClusterError, ControlError, InitError, RemoveError, SettingsError, StartError};
+use crate::{
+    AccessError, ClusterError, ControlError, InitError, RemoveError, SettingsError, StartError,
+};
 
 /// Prints an error with its causes on one line and, if one of them has a hint, the hint below it.
 /// It takes any error, and recognizes those of these crates anywhere among the causes.
@@ -68,10 +71,10 @@ fn hint<'e>(error: &'e (dyn Error + 'static)) -> Option<Cow<'e, str>> {
         };
     }
     hint_of_one_of!(
-        ClusterError StartError InitError ControlError SettingsError RemoveError
+        ClusterError StartError InitError ControlError AccessError SettingsError RemoveError
         DiscoveryError InstallationError MissingProgramError ParseRequestError
         SpawnError RunError DetachError SignalError SharedMemoryError AccountError LockError
-        GuardError SocketPathError SyntaxError ValueError
+        GuardError SocketPathError SyntaxError ValueError EditError AccessEditError
     )
 }
 

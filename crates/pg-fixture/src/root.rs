@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::os::unix::fs::{
     DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown,
 };
@@ -253,9 +253,8 @@ fn has_marker(path: &Utf8Path, user: u32) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error),
     }
-    let mut text = Vec::new();
-    fs::File::open(&marker)?.take(200).read_to_end(&mut text)?;
-    Ok(text == MARKER_TEXT)
+    let file = pg_proc::open_regular_file(&marker)?;
+    Ok(pg_proc::read_all(&file, 200)? == MARKER_TEXT)
 }
 
 #[cfg(test)]

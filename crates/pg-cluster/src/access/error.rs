@@ -168,7 +168,7 @@ impl AccessError {
                 }
                 _ => error.hint(),
             },
-            AccessErrorKind::Edit(error) => error.hint().map(Cow::from),
+            AccessErrorKind::Edit(error) => error.hint(),
             AccessErrorKind::ForeignLink(_) => Some(
                 "if the path is meant to lead there, give the link to the owner of the file".into(),
             ),

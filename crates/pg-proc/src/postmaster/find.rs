@@ -6,6 +6,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use thiserror::Error;
 
 use crate::files::pid_file::{PidFile, PidFileError, ServerKind};
+use crate::fs::regular_file::{open_regular_file, read_all};
 use crate::pid::Pid;
 use crate::postmaster::handle::Postmaster;
 use crate::sys::{
@@ -269,9 +270,9 @@ fn segments(path: &Utf8Path, directory: DirectoryId, means: Means) -> Vec<Segmen
 /// Since PostgreSQL 13 the key of the shared memory is the inode of the data directory
 /// (`PGSharedMemoryCreate`).
 fn is_keyed_by_inode(path: &Utf8Path) -> bool {
-    std::fs::read_to_string(path.join("PG_VERSION"))
-        .ok()
-        .and_then(|text| text.trim().parse::<u32>().ok())
+    let text = open_regular_file(path.join("PG_VERSION")).and_then(|file| read_all(&file, 64));
+    text.ok()
+        .and_then(|text| String::from_utf8(text).ok()?.trim().parse::<u32>().ok())
         .is_some_and(|major| major >= 13)
 }
 

@@ -1,5 +1,6 @@
 //! Errors in changing a file.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// A change failed. The document is unchanged.
@@ -40,10 +41,10 @@ impl EditError {
 
     /// Advice, where there is any.
     #[must_use]
-    pub fn hint(&self) -> Option<&'static str> {
+    pub fn hint(&self) -> Option<Cow<'_, str>> {
         match self.kind {
             EditErrorKind::NoSuchLine { .. } => {
-                Some("name the first line of a rule, as the server's views do")
+                Some("name the first line of a rule, as the server's views do".into())
             }
             _ => None,
         }
