@@ -89,6 +89,10 @@ mod signal;
 mod sys;
 pub mod wire;
 
+#[cfg(test)]
+#[path = "../texts/mod.rs"]
+mod texts;
+
 pub use camino::{Utf8Path, Utf8PathBuf};
 
 pub use account::{Account, AccountError, AccountErrorKind};

@@ -58,9 +58,9 @@ pub enum ControlState {
 #[derive(Debug, thiserror::Error)]
 #[error("failed to read the control data{}", in_directory(.data_directory.as_deref()))]
 pub struct ControlDataError {
-    data_directory: Option<Utf8PathBuf>,
+    pub(crate) data_directory: Option<Utf8PathBuf>,
     #[source]
-    kind: ControlDataErrorKind,
+    pub(crate) kind: ControlDataErrorKind,
 }
 
 /// Why the control data of a cluster could not be read.

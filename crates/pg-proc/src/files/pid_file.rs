@@ -173,9 +173,9 @@ impl PidFile {
 #[derive(Debug, Error)]
 #[error("failed to read {}", .path.as_ref().map_or("a lock file", |path| path.as_str()))]
 pub struct PidFileError {
-    path: Option<Utf8PathBuf>,
+    pub(crate) path: Option<Utf8PathBuf>,
     #[source]
-    kind: PidFileErrorKind,
+    pub(crate) kind: PidFileErrorKind,
 }
 
 impl PidFileError {

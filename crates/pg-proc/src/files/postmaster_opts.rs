@@ -70,9 +70,9 @@ impl FromStr for PostmasterOpts {
 #[derive(Debug, Error)]
 #[error("failed to read {}", .path.as_ref().map_or("a command line", |path| path.as_str()))]
 pub struct PostmasterOptsError {
-    path: Option<Utf8PathBuf>,
+    pub(crate) path: Option<Utf8PathBuf>,
     #[source]
-    kind: PostmasterOptsErrorKind,
+    pub(crate) kind: PostmasterOptsErrorKind,
 }
 
 impl PostmasterOptsError {

@@ -25,9 +25,9 @@ const MOST_LINKS: u32 = 40;
 #[derive(Debug, thiserror::Error)]
 #[error("the link {link} was made by user {maker}, who does not own {leads_to}")]
 pub struct ForeignLink {
-    link: Utf8PathBuf,
-    leads_to: Utf8PathBuf,
-    maker: u32,
+    pub(crate) link: Utf8PathBuf,
+    pub(crate) leads_to: Utf8PathBuf,
+    pub(crate) maker: u32,
 }
 
 impl ForeignLink {

@@ -205,12 +205,12 @@ impl Exchange<'_> {
 #[derive(thiserror::Error)]
 #[error("failed to run {program}")]
 pub struct RunError {
-    program: Utf8PathBuf,
-    arguments: Vec<OsString>,
+    pub(crate) program: Utf8PathBuf,
+    pub(crate) arguments: Vec<OsString>,
     #[source]
-    kind: RunErrorKind,
-    stdout: Vec<u8>,
-    stderr: Vec<u8>,
+    pub(crate) kind: RunErrorKind,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: Vec<u8>,
 }
 
 /// Why a program could not be run, or failed.

@@ -416,7 +416,7 @@ impl Drop for Server {
 #[derive(Debug, Error)]
 #[error("server process {pid} cannot be detached: its log is kept in the memory of this process")]
 pub struct DetachError {
-    pid: Pid,
+    pub(crate) pid: Pid,
 }
 
 impl DetachError {

@@ -91,9 +91,9 @@ pub fn release_shared_memory(
 #[derive(Debug, Error)]
 #[error("failed to release the shared memory of {data_directory}")]
 pub struct SharedMemoryError {
-    data_directory: Utf8PathBuf,
+    pub(crate) data_directory: Utf8PathBuf,
     #[source]
-    kind: SharedMemoryErrorKind,
+    pub(crate) kind: SharedMemoryErrorKind,
 }
 
 impl SharedMemoryError {

@@ -13,10 +13,10 @@ use crate::signal::SignalErrorKind;
 #[derive(Debug, Error)]
 #[error("failed to wait for server process {pid} after {waited:.1?}")]
 pub struct WaitError {
-    pid: Pid,
-    waited: Duration,
+    pub(crate) pid: Pid,
+    pub(crate) waited: Duration,
     #[source]
-    kind: WaitErrorKind,
+    pub(crate) kind: WaitErrorKind,
 }
 
 impl WaitError {
