@@ -4,17 +4,16 @@ mod proc_fixture;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::process::ExitStatusExt;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use camino::Utf8Path;
 use pg_proc::{
-    Command, Deadline, DirectoryLock, FindError, Found, GuardOptions, Orphans, Ownership, Pid,
-    PidFile, Postmaster, SharedMemoryErrorKind, SharedMemoryId, Signal, SpawnErrorKind,
-    StaleReason, Status, release_shared_memory,
+    Command, DirectoryLock, Found, GuardOptions, Orphans, Ownership, Pid, PidFile, Postmaster,
+    SharedMemoryErrorKind, SharedMemoryId, Signal, SpawnErrorKind, release_shared_memory,
 };
-use proc_fixture::{Cluster, account, bin_directories, patience, wait_removed};
+use proc_fixture::{
+    Cluster, account, bin_directories, busy, patience, wait_removed, wait_until_busy,
+};
 
 /// How often a server is killed and started again; `PG_TESTS_CRASHES` changes it.
 fn rounds() -> usize {
@@ -23,11 +22,6 @@ fn rounds() -> usize {
         .and_then(|n| n.parse().ok())
         .unwrap_or(50)
 }
-
-/// A backend that computes and does not look whether its postmaster still lives.
-// In the select list the series is produced row by row; in FROM it would be written out first, and
-// fill the disk.
-const BUSY: &str = "SELECT count(*) FROM (SELECT generate_series(1, 1000000000000)) AS series";
 
 #[test]
 fn starts_at_once_after_a_kill() {
@@ -52,72 +46,6 @@ fn starts_at_once_after_a_kill() {
         let before = std::mem::replace(&mut server, cluster.start());
         assert!(before.wait_gone(patience()).is_ok());
     }
-}
-
-/// A client that waits for its query until the server is killed.
-fn busy(cluster: &Cluster) -> JoinHandle<postgres::Error> {
-    let mut client = cluster.connect();
-    std::thread::spawn(move || client.batch_execute(BUSY).expect_err("killed"))
-}
-
-fn wait_until_busy(cluster: &Cluster, backends: i64) {
-    let mut client = cluster.connect();
-    let count = "SELECT count(*) FROM pg_stat_activity WHERE query = $1 AND state = 'active'";
-    while client
-        .query_one(count, &[&BUSY])
-        .expect("activity")
-        .get::<_, i64>(0)
-        < backends
-    {}
-}
-
-/// The postmaster is killed by somebody else, and nobody sees to its children: a detached server's
-/// warden does not.
-#[test]
-fn children_that_were_left_alone() {
-    let cluster = Cluster::new();
-    let detached = cluster.options().ownership(Ownership::Detached);
-    let server = cluster.command().spawn_server(&detached).expect("spawn");
-    server.wait_ready(patience()).expect("ready");
-    let find = |found: Result<Found, FindError>| match found {
-        Ok(Found::Running(found)) => found,
-        other => panic!("{other:?}"),
-    };
-    let found = find(Postmaster::find(&cluster.data));
-    let portable = find(Postmaster::find_portably(&cluster.data));
-    let client = busy(&cluster);
-    wait_until_busy(&cluster, 1);
-
-    found.send(Signal::Kill).expect("signal");
-    // The busy one is left, whichever way it is seen.
-    let soon = || Deadline::after(Duration::from_millis(200));
-    found.wait_gone(soon()).expect_err("a backend");
-    portable.wait_gone(soon()).expect_err("a backend");
-    match Postmaster::find(&cluster.data) {
-        Ok(Found::Stale(stale)) => assert!(matches!(stale.reason, StaleReason::Gone)),
-        other => panic!("{other:?}"),
-    }
-    let in_use = release_shared_memory(&cluster.data).expect_err("in use");
-    assert!(
-        matches!(in_use.kind(), SharedMemoryErrorKind::InUse { .. }),
-        "{in_use}"
-    );
-
-    let orphans = Orphans::find(&cluster.data).expect("orphans");
-    assert!(!orphans.is_empty());
-    orphans.kill(patience()).expect("killed");
-    client.join().expect("no panic");
-    found.wait_gone(patience()).expect("gone");
-    portable.wait_gone(patience()).expect("gone");
-    let status = server
-        .wait_gone(patience())
-        .expect("gone")
-        .expect("its end was seen");
-    assert_eq!(status.signal(), Some(Signal::Kill.as_raw()));
-    assert_eq!(
-        cluster.start().postmaster().wait_ready(patience()).ok(),
-        Some(Status::Ready)
-    );
 }
 
 /// PostgreSQL lets two through that find the same stale file.

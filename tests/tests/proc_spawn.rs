@@ -350,20 +350,6 @@ fn a_failed_start_ends_the_wait() {
 }
 
 #[test]
-fn a_server_ends_when_the_warden_is_killed() {
-    let cluster = Cluster::new();
-    let server = cluster.start();
-    let [process, warden] = Process::open_with_parent(server.pid())
-        .try_into()
-        .ok()
-        .expect("two");
-    warden.kill();
-    process.wait_gone();
-    server.wait_gone(patience()).expect("gone");
-    assert_eq!(server.exit_status(), None);
-}
-
-#[test]
 fn plans_escalate() {
     let cluster = Cluster::new();
     // A smart shutdown waits for this client for ever.

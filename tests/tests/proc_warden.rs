@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command as StdCommand, Stdio};
 
 use camino::Utf8Path;
-use pg_proc::{Command, GuardOptions, Pid, ServerOptions};
+use pg_proc::{Command, Pid, ServerOptions};
 
 use proc_fixture::{Cluster, Process, patience};
 
@@ -64,38 +64,6 @@ fn the_warden_holds_none_of_the_callers_memory() {
     assert!(resident(std::process::id()) > 64 << 10);
     assert!(resident(warden) < 4 << 10);
     drop((server, ballast));
-}
-
-/// A killed warden is replaced at the next order, and what it guarded is removed all the same.
-#[test]
-fn a_killed_warden_is_replaced() {
-    let room = tempfile::tempdir().expect("a directory");
-    let room = Utf8Path::from_path(room.path()).expect("UTF-8");
-    let guarded = room.join("guarded");
-    fs::create_dir_all(guarded.join("below")).expect("mkdir");
-    let guard = GuardOptions::new().remove(&guarded).guard().expect("guard");
-
-    let cluster = Cluster::new();
-    let server = cluster.start();
-    let [process, warden] = Process::open_with_parent(server.pid())
-        .try_into()
-        .ok()
-        .expect("two");
-    warden.kill();
-    process.wait_gone();
-    server.wait_gone(patience()).expect("gone");
-
-    let output = Command::new("/bin/echo")
-        .arg("still")
-        .run(patience())
-        .expect("echo");
-    assert_eq!(output.stdout, b"still\n");
-    drop(guard);
-    assert!(!guarded.exists());
-    cluster
-        .start()
-        .wait_gone(std::time::Duration::ZERO)
-        .expect_err("a server");
 }
 
 /// A program that needs no warden any more has none after a second, and gets another when it does.

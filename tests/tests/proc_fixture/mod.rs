@@ -264,3 +264,25 @@ fn template(bin: &Utf8Path) -> Utf8PathBuf {
     }
     template
 }
+
+/// A backend that computes and does not look whether its postmaster still lives.
+// In the select list the series is produced row by row; in FROM it would be written out first, and
+// fill the disk.
+const BUSY: &str = "SELECT count(*) FROM (SELECT generate_series(1, 1000000000000)) AS series";
+
+/// A client that waits for its query until the server is killed.
+pub(crate) fn busy(cluster: &Cluster) -> std::thread::JoinHandle<postgres::Error> {
+    let mut client = cluster.connect();
+    std::thread::spawn(move || client.batch_execute(BUSY).expect_err("killed"))
+}
+
+pub(crate) fn wait_until_busy(cluster: &Cluster, backends: i64) {
+    let mut client = cluster.connect();
+    let count = "SELECT count(*) FROM pg_stat_activity WHERE query = $1 AND state = 'active'";
+    while client
+        .query_one(count, &[&BUSY])
+        .expect("activity")
+        .get::<_, i64>(0)
+        < backends
+    {}
+}
