@@ -380,8 +380,8 @@ pub fn joined(source: &str) -> String {
     lines.fold(first, |text, line| text + line.trim_start())
 }
 
-/// The messages of errors in a [joined] source file: what stands in `#[error("...")]`, the parts between the
-/// placeholders.
+/// The messages of errors in a [joined] source file: what stands in `#[error("...")]`, the parts
+/// between the placeholders.
 pub fn messages(source: &str) -> impl Iterator<Item = Vec<&str>> {
     source.split("#[error(").skip(1).filter_map(|rest| {
         let text = rest.trim_start().strip_prefix('"')?.split('"').next()?;

@@ -9,8 +9,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use camino::Utf8Path;
-use pg_cluster::{Cluster, Installation, Ownership, StartErrorKind, StartWait, StopPlan};
-use pg_tests::{Mount, Orphan, Room, can_mount, copy, init_options, refused, server, servers};
+use pg_cluster::{Cluster, Installation, StartErrorKind, StartWait, StopPlan};
+use pg_tests::{Mount, Room, can_mount, copy, init_options, refused, server, servers};
 
 #[test]
 fn before_anything_is_started() {
@@ -264,37 +264,6 @@ fn reasons_do_not_depend_on_the_language() {
             matches!(error.kind(), StartErrorKind::Recovery(_)),
             "{error:?}"
         );
-    }
-}
-
-/// No huge pages for a terabyte, and a backend of a dead postmaster that holds the segment.
-#[test]
-fn shared_memory_cannot_be_had() {
-    for installation in servers() {
-        let room = Room::new();
-        let cluster = room.cluster(&installation);
-        let greedy = [("shared_buffers", "1TB"), ("huge_pages", "on")];
-        let error = refused(&cluster, &room.start_options().settings(greedy));
-        assert!(
-            matches!(error.kind(), StartErrorKind::SharedMemory(message)
-                if message.contains("shared memory")),
-            "{error:?}"
-        );
-
-        let detached = room.start_options().ownership(Ownership::Detached);
-        cluster.start(&detached).unwrap();
-        let orphan = Orphan::leave_by(&cluster);
-        let impatient = room.start_options().timeout(Duration::from_secs(2));
-        let error = refused(&cluster, &impatient);
-        assert!(
-            matches!(error.kind(), StartErrorKind::SharedMemory(_)),
-            "{error:?}"
-        );
-        assert!(error.hint().unwrap().contains("`Cluster::kill`"));
-        // The backend is not all that may be left: see the guide.
-        drop(orphan);
-        assert_eq!(cluster.kill().unwrap(), None);
-        cluster.start(&room.start_options()).unwrap();
     }
 }
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use camino::Utf8Path;
 use pg_proc::{
-    Command, DirectoryLock, Found, GuardOptions, Orphans, Ownership, Pid, PidFile, Postmaster,
-    SharedMemoryErrorKind, SharedMemoryId, Signal, SpawnErrorKind, release_shared_memory,
+    Command, DirectoryLock, Found, GuardOptions, Orphans, Pid, PidFile, Postmaster,
+    SharedMemoryErrorKind, SharedMemoryId, SpawnErrorKind, release_shared_memory,
 };
 use proc_fixture::{
     Cluster, account, bin_directories, busy, patience, wait_removed, wait_until_busy,
@@ -79,42 +79,6 @@ fn of_those_who_start_at_once_one_stays() {
             );
         }
         server.wait_ready(patience()).expect("ready");
-    }
-}
-
-/// The kernel frees a killed process's memory, which takes a while, before it lets go of what it
-/// shared.
-#[test]
-fn one_that_is_on_its_way_out_counts() {
-    let cluster = Cluster::new();
-    let detached = cluster.options().ownership(Ownership::Detached);
-    let server = cluster.command().spawn_server(&detached).expect("spawn");
-    server.wait_ready(patience()).expect("ready");
-    let mut client = cluster.connect();
-    client
-        .batch_execute("SELECT length(set_config('my.memory', repeat('x', 300000000), false))")
-        .expect("memory");
-    let backend: i32 = client
-        .query_one("SELECT pg_backend_pid()", &[])
-        .expect("pid")
-        .get(0);
-    let backend = rustix::process::Pid::from_raw(backend).expect("pid");
-    let signal = |signal| rustix::process::kill_process(backend, signal).expect("signal");
-    signal(rustix::process::Signal::STOP);
-    server.send(Signal::Kill).expect("signal");
-    server
-        .wait_gone(Duration::from_millis(100))
-        .expect_err("a backend");
-    signal(rustix::process::Signal::KILL);
-    loop {
-        let listed = !Orphans::find(&cluster.data)
-            .expect("orphans")
-            .pids()
-            .is_empty();
-        if release_shared_memory(&cluster.data).is_ok() {
-            break;
-        }
-        assert!(listed, "it was attached, and was not found");
     }
 }
 

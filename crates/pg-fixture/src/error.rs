@@ -40,7 +40,8 @@ pub enum TempErrorKind {
     /// The directory of the template cache belongs to somebody else or can be written by others:
     /// what is in it cannot be trusted.
     #[error(
-        "the template cache {path} is not private: its owner is user {owner} and its mode {mode:04o}"
+        "the template cache {path} is not private: its owner is user {owner} and its mode \
+         {mode:04o}"
     )]
     NotPrivate {
         /// The directory.

@@ -71,9 +71,10 @@ fn only_options_of_autoconf_take_the_next_word() {
 
 #[test]
 fn quoting_is_that_of_a_shell() {
-    let options = ConfigureOptions::parse(
-        r#" '--with-extra-version= (Debian 15.18-0+deb12u1)' 'CFLAGS=-O2 -DX='\''y'\''' --a="b \"c\" \x" --d\ e=f '' "#,
-    );
+    let options = ConfigureOptions::parse(concat!(
+        r" '--with-extra-version= (Debian 15.18-0+deb12u1)' 'CFLAGS=-O2 -DX='\''y'\''' ",
+        r#"--a="b \"c\" \x" --d\ e=f '' "#
+    ));
     assert_eq!(
         options.value("with_extra_version"),
         Some(" (Debian 15.18-0+deb12u1)")
@@ -118,7 +119,8 @@ fn meson_builds_have_none() {
 
 #[test]
 fn keys_of_pg_config_are_found_in_any_spelling() {
-    let output = b"INCLUDEDIR-SERVER = /a\nnonsense\nCONFIGURE =  '--x=y'\nLDFLAGS_EX = \nEQ = a = b\nEQ = c = d\r\n";
+    let output = b"INCLUDEDIR-SERVER = /a\nnonsense\nCONFIGURE =  '--x=y'\nLDFLAGS_EX = \n\
+                   EQ = a = b\nEQ = c = d\r\n";
     let config = PgConfig::from_bytes(output);
     for key in [
         "INCLUDEDIR-SERVER",
@@ -139,7 +141,8 @@ proptest! {
     /// autoconf's own quoting: single quotes around, `'\''` for a single quote inside.
     #[test]
     fn what_autoconf_quotes_is_read_back(words in prop::collection::vec("\\PC*", 0..6)) {
-        let quoted: Vec<_> = words.iter().map(|word| format!("'{}'", word.replace('\'', r"'\''"))).collect();
+        let quoted = words.iter().map(|word| format!("'{}'", word.replace('\'', r"'\''")));
+        let quoted: Vec<_> = quoted.collect();
         let options = ConfigureOptions::parse(&quoted.join(" "));
         prop_assert_eq!(options.words(), words);
     }

@@ -320,7 +320,8 @@ fn development_packages_are_recognised_and_passed_over() {
     );
     let error = find(&discovery, "17").unwrap_err();
     assert!(plain(&error, &tree).contains(
-        "PATH: /usr/bin: PostgreSQL 17.2 (Debian 17.2-1) without a server, in /usr/lib/postgresql/17/bin\n"
+        "PATH: /usr/bin: PostgreSQL 17.2 (Debian 17.2-1) without a server, in \
+         /usr/lib/postgresql/17/bin\n"
     ));
 }
 

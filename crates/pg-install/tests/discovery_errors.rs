@@ -161,13 +161,15 @@ fn nothing_found_says_where_it_was_looked_for() {
     assert!(error.is_critical());
     assert_eq!(
         error.hint().unwrap(),
-        "install the package postgresql-16, with apt, or set PGINSTALLATION to a directory that holds bin/postgres"
+        "install the package postgresql-16, with apt, or set PGINSTALLATION to a directory \
+         that holds bin/postgres"
     );
     // Each release of the distribution has one major version, and not this one.
     let any = find(&tree.discovery(&[("PATH", "/usr/bin:/sbin")]), "any").unwrap_err();
     assert!(
         any.hint().unwrap().starts_with(
-            "install the package postgresql of the distribution, or postgresql-16 of the PostgreSQL project's repository, with apt"
+            "install the package postgresql of the distribution, or postgresql-16 of the \
+             PostgreSQL project's repository, with apt"
         ),
         "{any:?}"
     );
@@ -324,7 +326,8 @@ fn other_programs_are_not_taken_for_pg_config_and_not_run() {
     // Under another name it is run, and refused for what its help says.
     tree.script(
         "/pg/bin/client",
-        "case $1 in --help) echo --version;; --version) echo psql \\(PostgreSQL\\) 16.3;; *) exit 2;; esac",
+        "case $1 in --help) echo --version;; --version) echo psql \\(PostgreSQL\\) 16.3;; \
+         *) exit 2;; esac",
     );
     assert!(find(&tree.discovery(&[("PG_CONFIG", "/pg/bin/client")]), "any").is_err());
 }

@@ -67,8 +67,9 @@ fn every_directory_has_an_accessor() {
 
 #[test]
 fn all_programs_of_py_postgresql_are_known() {
-    let names = "pg_config psql initdb pg_resetxlog pg_controldata clusterdb pg_ctl pg_dump pg_dumpall postgres \
-                 postmaster reindexdb vacuumdb ipcclean createdb ecpg createuser createlang droplang dropuser pg_restore";
+    let names = "pg_config psql initdb pg_resetxlog pg_controldata clusterdb pg_ctl pg_dump \
+                 pg_dumpall postgres postmaster reindexdb vacuumdb ipcclean createdb ecpg createuser \
+                 createlang droplang dropuser pg_restore";
     for name in names.split_whitespace() {
         assert_eq!(name.parse().map(Program::name), Ok(name));
     }
@@ -200,7 +201,8 @@ fn a_missing_program_is_explained() {
             .require(Program::Postgres)
             .map_err(|error| chain(&error))
             .unwrap_err(),
-        "failed to find postgres of PostgreSQL 16.3: the bin directory of the installation is not known"
+        "failed to find postgres of PostgreSQL 16.3: the bin directory of the installation is not \
+         known"
     );
 }
 
@@ -390,7 +392,8 @@ fn pg_config_and_server_are_compared() {
     let error = installation.verify().unwrap_err();
     assert_eq!(
         plain(&error, &tree),
-        "failed to examine ROOT/bin: pg_config reports version 16.3 (Debian 16.3-1), but postgres reports 16.2"
+        "failed to examine ROOT/bin: pg_config reports version 16.3 (Debian 16.3-1), but \
+         postgres reports 16.2"
     );
 }
 

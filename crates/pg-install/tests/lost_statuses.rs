@@ -70,9 +70,8 @@ fn discover(tree: &Tree) {
         find(&discovery, "any").unwrap();
 
         let error = PgConfig::query(tree.at("/failing/pg_config")).unwrap_err();
-        let (ProgramErrorKind::StatusLost { stderr, .. } | ProgramErrorKind::Failed { stderr, .. }) =
-            error.kind()
-        else {
+        use ProgramErrorKind::{Failed, StatusLost};
+        let (StatusLost { stderr, .. } | Failed { stderr, .. }) = error.kind() else {
             panic!("{error:?}")
         };
         assert_eq!(&**stderr, "no");

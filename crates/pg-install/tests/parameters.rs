@@ -7,7 +7,8 @@ use pg_install::{Installation, ParameterContext, ParameterKind, ServerParameters
 use tree::{Tree, plain};
 
 const DESCRIBED: &str = "\
-work_mem\tuser\tResource Usage / Memory\tINTEGER\t0\t64\t2147483647\tSets the memory.\tMore about it.
+work_mem\tuser\tResource Usage / Memory\tINTEGER\t0\t64\t2147483647\tSets the memory.\t\
+More about it.
 DateStyle\tuser\tClient Connection Defaults\tSTRING\tISO, MDY\t\t\tSets the format.\t
 wal_level\tpostmaster\tWrite-Ahead Log / Settings\tENUM\treplica\t\t\tSets the level.\t
 seq_page_cost\tuser\tQuery Tuning\tREAL\t0\t0\t1.79769e+308\tSets the cost.\t

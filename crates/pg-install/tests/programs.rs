@@ -21,7 +21,8 @@ fn a_program_that_is_not_there() {
     assert!(matches!(error.kind(), ProgramErrorKind::Spawn(_)));
     assert_eq!(
         plain(&error, &tree),
-        "failed to run ROOT/bin/pg_config: the program cannot be started: No such file or directory (os error 2)"
+        "failed to run ROOT/bin/pg_config: the program cannot be started: No such file or \
+         directory (os error 2)"
     );
 }
 

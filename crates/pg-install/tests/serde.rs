@@ -74,8 +74,9 @@ fn names_and_parameters_are_written_and_read() {
     assert_eq!(
         parameters,
         json!([{
-            "name": "log_connections", "context": "superuser-backend", "group": "Logging", "kind": "boolean",
-            "boot_value": null, "minimum": null, "maximum": null, "description": "Logs.", "details": null
+            "name": "log_connections", "context": "superuser-backend", "group": "Logging",
+            "kind": "boolean", "boot_value": null, "minimum": null, "maximum": null,
+            "description": "Logs.", "details": null
         }])
     );
 }

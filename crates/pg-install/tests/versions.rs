@@ -283,7 +283,12 @@ fn version() -> impl Strategy<Value = Version> {
 proptest! {
     #[test]
     fn any_text_is_parsed_or_rejected(text in any::<String>()) {
-        for text in [text.as_str(), &format!("PostgreSQL {text}"), &format!("16{text}"), &format!("9.6{text}")] {
+        for text in [
+            text.as_str(),
+            &format!("PostgreSQL {text}"),
+            &format!("16{text}"),
+            &format!("9.6{text}"),
+        ] {
             if let Ok(version) = text.parse::<Version>() {
                 let again = parse(&version.to_string());
                 prop_assert_eq!(&again, &version);
@@ -306,7 +311,10 @@ proptest! {
     }
 
     #[test]
-    fn order_agrees_with_the_numbers_and_puts_tests_before_releases(a in version(), b in version()) {
+    fn order_agrees_with_the_numbers_and_puts_tests_before_releases(
+        a in version(),
+        b in version(),
+    ) {
         if a < b {
             prop_assert!(a.num() <= b.num());
             prop_assert!(a.major_version() <= b.major_version());
@@ -324,7 +332,9 @@ proptest! {
     #[test]
     fn order_is_transitive(mut versions in prop::collection::vec(version(), 3)) {
         versions.sort();
-        prop_assert!(versions[0] <= versions[1] && versions[1] <= versions[2] && versions[0] <= versions[2]);
+        prop_assert!(versions[0] <= versions[1]);
+        prop_assert!(versions[1] <= versions[2]);
+        prop_assert!(versions[0] <= versions[2]);
     }
 
     #[test]

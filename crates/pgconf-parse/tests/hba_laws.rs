@@ -183,9 +183,13 @@ proptest! {
         major in select(vec![10_u16, 13, 15, 18]),
     ) {
         let mut document = Document::parse_for(source.clone(), major);
-        let rule = NewRule::local(Name::of(names[0].clone()), Name::members_of(names[1].clone()), Method::Peer)
-            .database(Name::of(names[2].clone()))
-            .option("map", names[3].clone());
+        let rule = NewRule::local(
+            Name::of(names[0].clone()),
+            Name::members_of(names[1].clone()),
+            Method::Peer,
+        )
+        .database(Name::of(names[2].clone()))
+        .option("map", names[3].clone());
         let place = match line_of(&document, at) {
             None => Place::End,
             Some(line) if after => Place::After(line),
@@ -201,9 +205,11 @@ proptest! {
                 let rules = document.rules(&Server::new(major));
                 let found = rules.rows().nth(index).unwrap().rule();
                 let found = found.unwrap_or_else(|| panic!("{inserted}"));
-                let databases: Vec<_> = found.databases().map(|name| name.text().to_vec()).collect();
+                let databases = found.databases().map(|name| name.text().to_vec());
+                let databases: Vec<_> = databases.collect();
                 prop_assert_eq!(databases, [names[0].clone(), names[2].clone()]);
-                prop_assert_eq!(found.users().next().unwrap().members_of(), Some(names[1].as_slice()));
+                let user = found.users().next().unwrap();
+                prop_assert_eq!(user.members_of(), Some(names[1].as_slice()));
                 prop_assert_eq!(found.map(), Some(names[3].as_slice()));
                 // All other bytes are where they were, in the same order.
                 let text = document.as_bytes();
@@ -341,7 +347,10 @@ proptest! {
         for (_, users) in mappings.users(b"m", &user) {
             if let ident::Users::Named(name) = users {
                 let decision = mappings.decide(b"m", &user, &name, &Facts::new().member_of(["r"]));
-                broken |= !matches!(decision, ident::Decision::Allowed(_) | ident::Decision::DependsOn(..));
+                broken |= !matches!(
+                    decision,
+                    ident::Decision::Allowed(_) | ident::Decision::DependsOn(..)
+                );
             }
         }
         prop_assert!(!broken);

@@ -26,7 +26,9 @@ use std::io::Write;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use pgconf_parse::hba::{Attempt, Decision, Document, Fact, NewRule, Row, Rule, Rules, Shadow};
+use pgconf_parse::hba::{
+    Attempt, Decision, Document, Fact, NewRule, Row, Rule, RuleName, Rules, Shadow,
+};
 use serde_json::{Value as Json, json};
 
 use crate::arguments::{self, Arguments};
@@ -84,13 +86,14 @@ fn shown(row: &Row<'_>) -> Json {
         let options = options.map(|(name, value)| [name.as_bytes(), b"=", value].concat());
         options.map(|option| bytes(&option)).collect::<Vec<_>>()
     });
+    let name = |name: RuleName<'_>| bytes(name.text());
     json!({
         "rule_number": row.number(),
         "file_name": bytes(row.file().as_os_str().as_bytes()),
         "line_number": row.line(),
         "type": rule.map(|rule| rule.connection().name()),
-        "database": rule.map(|rule| rule.databases().map(|name| bytes(name.text())).collect::<Vec<_>>()),
-        "user_name": rule.map(|rule| rule.users().map(|name| bytes(name.text())).collect::<Vec<_>>()),
+        "database": rule.map(|rule| rule.databases().map(name).collect::<Vec<_>>()),
+        "user_name": rule.map(|rule| rule.users().map(name).collect::<Vec<_>>()),
         "address": columns.0.map(|address| bytes(&address)),
         "netmask": columns.1,
         "auth_method": rule.map(|rule| rule.method().name()),

@@ -91,7 +91,9 @@ impl Attempt {
 /// ```
 /// use pgconf_parse::hba::Facts;
 ///
-/// let facts = Facts::new().member_of(["admins"]).host_name("db.example.com", ["10.0.0.7".parse()?]);
+/// let facts = Facts::new()
+///     .member_of(["admins"])
+///     .host_name("db.example.com", ["10.0.0.7".parse()?]);
 /// # Ok::<(), std::net::AddrParseError>(())
 /// ```
 #[derive(Clone, Debug, Default)]
@@ -241,10 +243,15 @@ impl Rules {
     ///     &Server::default(),
     /// );
     /// let attempt = Attempt::host(Ipv4Addr::new(10, 0, 0, 7), "app", "bob");
-    /// let Decision::DependsOn(rule, fact) = rules.decide(&attempt, &Facts::new()) else { panic!() };
+    /// let Decision::DependsOn(rule, fact) = rules.decide(&attempt, &Facts::new()) else {
+    ///     panic!("the server has to look up the role");
+    /// };
     /// assert_eq!((rule.line(), fact), (2, Fact::Membership(b"staff".to_vec())));
     ///
-    /// let Decision::Rule(rule) = rules.decide(&attempt, &Facts::new().member_of(["guests"])) else { panic!() };
+    /// let facts = Facts::new().member_of(["guests"]);
+    /// let Decision::Rule(rule) = rules.decide(&attempt, &facts) else {
+    ///     panic!("the role is known");
+    /// };
     /// assert_eq!(rule.line(), 3);
     /// ```
     #[must_use]

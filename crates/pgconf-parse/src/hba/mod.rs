@@ -11,8 +11,12 @@
 //! ```
 //! use pgconf_parse::hba::{Attempt, Decision, Facts, Method, Rules, Server};
 //!
-//! let rules = Rules::parse("local all postgres peer\nhost all all samenet md5\n", &Server::new(15));
-//! let Decision::Rule(rule) = rules.decide(&Attempt::local("app", "postgres"), &Facts::new()) else {
+//! let rules = Rules::parse(
+//!     "local all postgres peer\nhost all all samenet md5\n",
+//!     &Server::new(15),
+//! );
+//! let Decision::Rule(rule) = rules.decide(&Attempt::local("app", "postgres"), &Facts::new())
+//! else {
 //!     panic!("a rule for the superuser");
 //! };
 //! assert_eq!((rule.line(), rule.method()), (1, Method::Peer));

@@ -15,9 +15,14 @@ use crate::hba::text;
 /// ```
 /// use pgconf_parse::hba::{ConnectionType, Method, Name, NewRule};
 ///
-/// let rule = NewRule::host(Name::of("my app"), Name::members_of("staff"), "10.0.0.0/8", Method::ScramSha256)
-///     .connection(ConnectionType::HostSsl)
-///     .option("clientcert", "verify-ca");
+/// let rule = NewRule::host(
+///     Name::of("my app"),
+///     Name::members_of("staff"),
+///     "10.0.0.0/8",
+///     Method::ScramSha256,
+/// )
+/// .connection(ConnectionType::HostSsl)
+/// .option("clientcert", "verify-ca");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewRule {

@@ -22,13 +22,19 @@ use crate::loader::{FileSystem, Loader};
 /// use pgconf_parse::hba::{Method, Rules, Server};
 ///
 /// let files = BTreeMap::from([
-///     (PathBuf::from("/data/pg_hba.conf"), b"local @dbs all peer\nhost all all all md6\n".to_vec()),
+///     (
+///         PathBuf::from("/data/pg_hba.conf"),
+///         b"local @dbs all peer\nhost all all all md6\n".to_vec(),
+///     ),
 ///     (PathBuf::from("/data/dbs"), b"app, test\n".to_vec()),
 /// ]);
 /// let rules = Rules::load(&files, Path::new("/data/pg_hba.conf"), &Server::default())?;
 /// let rule = rules.rules().next().unwrap();
 /// assert_eq!((rule.line(), rule.method()), (1, Method::Peer));
-/// assert_eq!(rule.databases().map(|name| name.text()).collect::<Vec<_>>(), [b"app".as_slice(), b"test"]);
+/// assert_eq!(
+///     rule.databases().map(|name| name.text()).collect::<Vec<_>>(),
+///     [b"app".as_slice(), b"test"]
+/// );
 ///
 /// assert!(!rules.is_accepted());
 /// let error = rules.rows().find_map(|row| row.error()).unwrap();

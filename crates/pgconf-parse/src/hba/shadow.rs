@@ -51,7 +51,10 @@ impl Rules {
     /// ```
     /// use pgconf_parse::hba::{Rules, Server, Shadow};
     ///
-    /// let rules = Rules::parse("host all all 10.0.0.0/8 md5\nhostssl app bob 10.1.0.0/16 reject\n", &Server::default());
+    /// let rules = Rules::parse(
+    ///     "host all all 10.0.0.0/8 md5\nhostssl app bob 10.1.0.0/16 reject\n",
+    ///     &Server::default(),
+    /// );
     /// let shadowed = rules.shadowed();
     /// assert_eq!(shadowed[0].rule().line(), 2);
     /// assert!(matches!(shadowed[0].reason(), Shadow::Covered(by) if by.line() == 1));

@@ -84,7 +84,10 @@ impl Mappings {
     /// use pgconf_parse::hba::Server;
     /// use pgconf_parse::ident::{Mappings, Users};
     ///
-    /// let mappings = Mappings::parse("m root postgres\nm /^(.*)$ \\1\nm root +staff\n", &Server::default());
+    /// let mappings = Mappings::parse(
+    ///     "m root postgres\nm /^(.*)$ \\1\nm root +staff\n",
+    ///     &Server::default(),
+    /// );
     /// let users: Vec<Users> = mappings.users(b"m", b"root").map(|(_, users)| users).collect();
     /// assert_eq!(users, [
     ///     Users::Named(b"postgres".to_vec()),

@@ -17,7 +17,11 @@ use crate::ident::mappings::Mappings;
 /// use pgconf_parse::ident::{DatabaseUser, Document, NewMapping, SystemUser};
 ///
 /// let mut doc = Document::parse("admins    root    postgres    # us\n");
-/// let mapping = NewMapping::new("admins", SystemUser::regex("^(.*)@example$"), DatabaseUser::of("\\1"));
+/// let mapping = NewMapping::new(
+///     "admins",
+///     SystemUser::regex("^(.*)@example$"),
+///     DatabaseUser::of("\\1"),
+/// );
 /// doc.insert(Place::End, &mapping)?;
 /// doc.replace(1, &NewMapping::new("admins", SystemUser::of("a b"), DatabaseUser::of("all")))?;
 /// assert_eq!(doc.to_string(), "\

@@ -14,7 +14,10 @@ use crate::loader::{FileSystem, Loader};
 /// use pgconf_parse::hba::Server;
 /// use pgconf_parse::ident::Mappings;
 ///
-/// let mappings = Mappings::parse("# comment\nadmins root postgres\nadmins /^(.*)@example\\.com$ \\1\n", &Server::default());
+/// let mappings = Mappings::parse(
+///     "# comment\nadmins root postgres\nadmins /^(.*)@example\\.com$ \\1\n",
+///     &Server::default(),
+/// );
 /// let second = mappings.mappings().nth(1).unwrap();
 /// assert_eq!(second.map(), b"admins");
 /// assert_eq!(second.database_user(), br"\1");
