@@ -68,8 +68,8 @@ fn every_directory_has_an_accessor() {
 #[test]
 fn all_programs_of_py_postgresql_are_known() {
     let names = "pg_config psql initdb pg_resetxlog pg_controldata clusterdb pg_ctl pg_dump \
-                 pg_dumpall postgres postmaster reindexdb vacuumdb ipcclean createdb ecpg createuser \
-                 createlang droplang dropuser pg_restore";
+                 pg_dumpall postgres postmaster reindexdb vacuumdb ipcclean createdb ecpg \
+                 createuser createlang droplang dropuser pg_restore";
     for name in names.split_whitespace() {
         assert_eq!(name.parse().map(Program::name), Ok(name));
     }
