@@ -237,7 +237,10 @@ fn of_many_processes_that_start_one_wins() {
         .iter()
         .filter(|outcome| outcome.starts_with("won "));
     assert_eq!(won.count(), 1, "{outcomes:?}");
-    assert_eq!(postmasters_in(cluster.data_directory()), [pid]);
+    // Without the right to look at processes of other accounts there is nothing to be seen.
+    if std::env::var_os("PG_TESTS_CONFINED").is_none() {
+        assert_eq!(postmasters_in(cluster.data_directory()), [pid]);
+    }
     assert_eq!(ask(&mut connect(&cluster), "SELECT 1"), "1");
     for (mut starter, _) in starters {
         tell(&mut starter);

@@ -275,6 +275,11 @@ impl Watched {
         !self.may_reap
     }
 
+    /// Whether it was detached from the beginning.
+    pub(super) fn is_detached(&self) -> bool {
+        self.order.bound == 0
+    }
+
     /// When what it has left behind is to be killed, if it has ended and was bound.
     pub(super) fn left_until(&self) -> Option<i64> {
         (self.child_ended && self.order.bound != 0).then_some(self.left_until)

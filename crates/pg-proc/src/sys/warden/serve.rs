@@ -50,6 +50,8 @@ struct Stranger {
     /// How many programs had been started when it was seen first: none that was started later can
     /// have left it.
     starts: u64,
+    /// Left by a detached server: it is not ended with other programs.
+    is_spared: bool,
 }
 
 /// Serves until nothing is left to watch, and for a while after that. Async-signal-safe, and never
@@ -141,9 +143,14 @@ impl Warden {
     /// Waits for children that have ended. A program whose process ID the owner may still have to
     /// make a handle of is not waited for yet.
     fn collect_ended(&mut self) {
+        let (mut has_detached_ended, mut has_bound_ended) = (false, false);
         if self.may_have_ended {
             for program in self.programs.as_mut_slice() {
-                self.has_strangers |= program.collect();
+                if program.collect() {
+                    self.has_strangers = true;
+                    has_detached_ended |= program.is_detached();
+                    has_bound_ended |= !program.is_detached();
+                }
             }
             for guard in self.guards.as_mut_slice() {
                 guard.collect();
@@ -151,7 +158,8 @@ impl Warden {
         }
         // A process that a running program has left may have ended, too.
         if self.has_strangers || self.may_have_ended {
-            self.find_strangers();
+            // What a detached server leaves when it crashes is not this process's to end.
+            self.find_strangers(has_detached_ended && !has_bound_ended);
         }
     }
 
@@ -160,7 +168,7 @@ impl Warden {
         // What is left cannot be told apart by program, except for the time: it is killed when the
         // last of the ended programs that may have left it has had its time.
         let programs = self.programs.as_slice();
-        for stranger in self.strangers.as_slice() {
+        for stranger in self.strangers.as_slice().iter().filter(|s| !s.is_spared) {
             let ended = programs
                 .iter()
                 .filter(|program| program.may_have_left(stranger.starts))
@@ -172,7 +180,9 @@ impl Warden {
         }
         let strangers = self.strangers.as_slice();
         self.programs.retain(|program| {
-            let is_any_left = strangers.iter().any(|s| program.may_have_left(s.starts));
+            let is_any_left = strangers
+                .iter()
+                .any(|s| !s.is_spared && program.may_have_left(s.starts));
             program.goes_on(is_any_left)
         });
     }
@@ -180,7 +190,7 @@ impl Warden {
     /// Reads from `/proc` which children there are. Finds none on kernels without
     /// `CONFIG_PROC_CHILDREN`: backends notice by themselves that their postmaster is gone.
     #[cfg(all(target_os = "linux", not(pg_portable)))]
-    fn find_strangers(&mut self) {
+    fn find_strangers(&mut self, is_spared: bool) {
         let path = c"/proc/thread-self/children";
         // SAFETY: a constant path; the descriptor is closed below.
         let fd = unsafe { libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
@@ -209,7 +219,11 @@ impl Warden {
                 let is_new = !before.any(|stranger| stranger.pid == pid);
                 if pid > 1 && is_new && !self.is_known(pid) && !is_collected(pid) {
                     let starts = self.starts;
-                    self.strangers.push(Stranger { pid, starts });
+                    self.strangers.push(Stranger {
+                        pid,
+                        starts,
+                        is_spared,
+                    });
                 }
                 pid = 0;
             }
@@ -220,7 +234,7 @@ impl Warden {
     }
 
     #[cfg(not(all(target_os = "linux", not(pg_portable))))]
-    fn find_strangers(&mut self) {
+    fn find_strangers(&mut self, _is_spared: bool) {
         self.has_strangers = false;
         self.collect_unknown();
     }
@@ -343,7 +357,8 @@ impl Warden {
             match kind {
                 [ORDER_PROGRAM] => {
                     // What there is now was not left by this program.
-                    self.find_strangers();
+                    self.may_have_ended = true;
+                    self.collect_ended();
                     if let Some(program) = Watched::start(&descriptors, self.starts) {
                         self.starts += 1;
                         self.programs.push(program);
