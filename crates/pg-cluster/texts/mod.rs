@@ -124,7 +124,7 @@ impl Causes {
 fn every_error_reads_as_it_did() {
     let causes = Causes::new();
     let mut texts = Vec::new();
-    let sections = [clusters, starts, stops, inits, settings];
+    let sections = [clusters, starts, stops, inits, settings, access];
     for section in sections {
         section(&causes, &mut texts);
     }
@@ -448,5 +448,37 @@ fn settings(causes: &Causes, texts: &mut Vec<String>) {
     ] {
         let name = "wrok_mem".to_owned();
         texts.push(format!("{}\n", SettingProblem { name, kind }));
+    }
+}
+
+fn access(causes: &Causes, texts: &mut Vec<String>) {
+    use AccessErrorKind as K;
+    let path = || Utf8PathBuf::from("/data/pg_hba.conf");
+    let read = conf::hba::Rules::read("/nowhere/pg_hba.conf", &conf::hba::Server::new(18));
+    let edit = conf::hba::Document::parse("").remove(7);
+    let message = "end-of-line before authentication method".to_owned();
+    let reload = ControlErrorKind::NotRunning;
+    for kind in [
+        K::Read(denied()),
+        K::Load(read.expect_err("no file")),
+        K::ForeignLink("/etc/passwd".into()),
+        K::Lock(causes.lock()),
+        K::Lock(causes.busy()),
+        K::Edit(edit.map(|_| ()).expect_err("no line")),
+        K::Write(denied()),
+        K::Write(io::ErrorKind::ResourceBusy.into()),
+        K::Rejected(vec![AccessProblem::new(path(), Some(2), message)]),
+        K::OtherFile("/data/other.conf".into()),
+        K::Query("connection reset".into()),
+        K::Answer("2 columns".to_owned()),
+        K::Reload(ControlError::new("reload", "/data".into(), reload)),
+        K::NotRestored {
+            failure: Box::new(K::Answer("2 columns".to_owned())),
+            error: denied(),
+        },
+        K::Interfaces(denied()),
+    ] {
+        let error = AccessError::new("change", path(), kind);
+        texts.push(shown(&error, error.hint()));
     }
 }

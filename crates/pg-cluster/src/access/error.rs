@@ -63,7 +63,7 @@ pub enum AccessErrorKind {
     #[error("the server accepts the file, but did not reload it")]
     Reload(#[source] ControlError),
     /// The server was not asked or rejected the file, and the old content could not be restored.
-    #[error("the old content could not be restored after this failure: {failure}")]
+    #[error("the old content could not be restored once this had failed: {failure}")]
     NotRestored {
         /// The reason to restore the old content.
         failure: Box<AccessErrorKind>,
@@ -86,7 +86,7 @@ pub struct AccessProblem {
 }
 
 impl AccessProblem {
-    pub(super) fn new(file: Utf8PathBuf, line: Option<usize>, message: String) -> Self {
+    pub(crate) fn new(file: Utf8PathBuf, line: Option<usize>, message: String) -> Self {
         Self {
             file,
             line,
@@ -132,7 +132,7 @@ impl fmt::Display for AccessProblem {
 }
 
 impl AccessError {
-    pub(super) fn new(operation: &'static str, path: Utf8PathBuf, kind: AccessErrorKind) -> Self {
+    pub(crate) fn new(operation: &'static str, path: Utf8PathBuf, kind: AccessErrorKind) -> Self {
         Self {
             operation,
             path,
