@@ -53,6 +53,7 @@ fn every_kind() -> Vec<TempErrorKind> {
     let start = cluster.start(&StartOptions::new());
     let device = Cluster::new(installation.clone(), "/dev/null").expect("an account");
     let stop = device.stop(&StopPlan::fast());
+    let access = cluster.hba().rules().expect_err("no directory");
     let database = |error: SqlError| K::Database("app".to_owned(), error.into());
     vec![
         K::Installation(nothing.expect_err("nothing is there")),
@@ -78,6 +79,7 @@ fn every_kind() -> Vec<TempErrorKind> {
         K::Password("ERROR:  no such role".into()),
         K::Setup("v1".to_owned(), "no such migration".into()),
         K::NotClonable("/data/pg_tblspc/1".into()),
+        K::Access(Box::new(access)),
         K::Start(start.expect_err("no directory")),
         K::Stop(stop.expect_err("a device")),
     ]
