@@ -40,7 +40,7 @@ struct Warden {
 #[derive(Clone, Copy)]
 #[cfg_attr(
     not(all(target_os = "linux", not(pg_portable))),
-    expect(
+    allow(
         dead_code,
         reason = "only Linux has the list of them, and makes this process their parent"
     )
