@@ -90,6 +90,11 @@ fn ended(command: &mut Command) -> Result<(), Loss> {
 /// Something else is mounted where `/proc` would be.
 pub(crate) fn no_proc(rng: &mut Rng, scene: &Scene) -> Result<(), Loss> {
     let cluster = scene.cluster()?;
+    let program = cluster.daemon_path().map(fs::read).transpose()?;
+    if program.is_some_and(|bytes| bytes.windows(7).any(|window| window == b"$ORIGIN")) {
+        println!("NOT RUN: the loader finds this server's libraries by /proc");
+        return Ok(());
+    }
     let sockets = scene.room.directory("s");
     let ownership = ownership(rng);
     scene.fault();
