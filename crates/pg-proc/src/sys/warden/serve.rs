@@ -38,13 +38,6 @@ struct Warden {
 
 /// A process that lost its parent.
 #[derive(Clone, Copy)]
-#[cfg_attr(
-    not(all(target_os = "linux", not(pg_portable))),
-    expect(
-        dead_code,
-        reason = "only Linux has the list of them, and makes this process their parent"
-    )
-)]
 struct Stranger {
     pid: pid_t,
     /// How many programs had been started when it was seen first: none that was started later can
