@@ -66,6 +66,7 @@ fn a_server_without_its_lock_file_is_found() {
 }
 
 /// An emulator, valgrind or the dynamic loader runs the server: the kernel sees their program.
+#[cfg(not(target_feature = "crt-static"))]
 #[test]
 fn a_server_under_an_emulator_is_found() {
     let cluster = Cluster::new();
