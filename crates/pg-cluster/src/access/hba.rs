@@ -49,7 +49,7 @@ use crate::locked_file::lossy;
 #[derive(Debug)]
 pub struct Hba<'c>(RuleFile<'c>);
 
-/// The answer to the question who decides on an attempt to connect.
+/// The decision on an attempt to connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AccessDecision {
@@ -198,7 +198,7 @@ impl Hba<'_> {
     ///
     /// # Errors
     ///
-    /// Fails with what the closure returns, if the server would reject the changed file, or if the
+    /// Fails with the error of the closure, if the server would reject the changed file, or if the
     /// file cannot be read or replaced. The file is then as it was.
     pub fn edit(
         &self,
@@ -241,8 +241,8 @@ impl Hba<'_> {
     ///
     /// # Errors
     ///
-    /// Fails if the server rejects the file: it keeps the rules that it has, and is not told to
-    /// reload. Fails as well if there is no server or it cannot be asked.
+    /// Fails if the server rejects the file: it keeps the rules that it has, and is not sent
+    /// a reload request. Fails as well if there is no server or it cannot be asked.
     pub fn reload<E>(&self, query: impl FnMut(&str) -> Result<Rows, E>) -> Result<(), AccessError>
     where
         E: Into<Box<dyn Error + Send + Sync>>,
@@ -289,8 +289,8 @@ fn rejections(rules: &Rules, path: &Utf8Path) -> Vec<AccessProblem> {
     problems
 }
 
-/// All roles that a user is a member of, directly or by way of others. Source:
-/// `is_member_of_role_nosuper` in acl.c, which follows grants whatever they let inherit.
+/// All roles that a user is a member of, directly or through other roles. Source:
+/// `is_member_of_role_nosuper` in acl.c, which follows grants with and without `INHERIT`.
 fn memberships(grants: &Rows, user: &[u8]) -> Vec<String> {
     let mut roles: Vec<String> = Vec::new();
     let mut next = vec![user.to_vec()];

@@ -15,13 +15,13 @@ use crate::locked_file::lossy;
 
 /// The user name maps in a cluster's `pg_ident.conf`, obtained from [`Cluster::ident`].
 ///
-/// The path is that of the setting `ident_file`: see [`Cluster::ident_file`]. Everything that is
-/// said of [`Hba`](crate::Hba) holds, with two differences: an empty file is valid, and a server
+/// The path is that of the setting `ident_file`: see [`Cluster::ident_file`]. The documentation of
+/// [`Hba`](crate::Hba) applies, with two differences: an empty file is valid, and a server
 /// starts with a file that it rejects, without any mapping.
 #[derive(Debug)]
 pub struct Ident<'c>(RuleFile<'c>);
 
-/// The answer to the question whether a system user may connect as a database user.
+/// The decision whether a system user may connect as a database user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MappingDecision {

@@ -17,7 +17,7 @@ use crate::settings::Readable;
 /// The rows of an answer, as text.
 pub(super) type Rows = Vec<Vec<Option<String>>>;
 
-/// A query of the caller's, with its error boxed.
+/// The caller's query, with its error boxed.
 pub(super) type Ask<'a> = dyn FnMut(&str) -> Result<Rows, AccessErrorKind> + 'a;
 
 /// One of the two files of a cluster.
@@ -33,7 +33,7 @@ pub(super) struct RuleFile<'c> {
     pub(super) problems: Problems,
 }
 
-/// Reads the file through a loader and returns what the server would reject it for.
+/// Reads the file through a loader and returns the lines that the server would reject.
 type Problems = fn(&dyn Loader, &Path, &Server) -> Result<Vec<AccessProblem>, ReadError>;
 
 impl RuleFile<'_> {
@@ -55,7 +55,7 @@ impl RuleFile<'_> {
         }
     }
 
-    /// Replaces the file by what `change` makes of it. With `ask`, has the running server judge and
+    /// Replaces the file by the result of `change`. With `ask`, has the running server judge and
     /// reload it. Returns whether the content has changed.
     pub(super) fn edit(
         &self,
@@ -149,7 +149,7 @@ impl RuleFile<'_> {
     }
 }
 
-/// Makes one error of the caller's.
+/// Boxes the error of the caller's query.
 pub(super) fn boxed<E: Into<Box<dyn Error + Send + Sync>>>(
     mut query: impl FnMut(&str) -> Result<Rows, E>,
 ) -> impl FnMut(&str) -> Result<Rows, AccessErrorKind> {
