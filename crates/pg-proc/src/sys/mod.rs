@@ -29,7 +29,7 @@ pub(crate) use linux::{
     children, cpu_ticks, is_single_user, is_suspended, limit_of_root, orphans, postmaster_in,
     titles_of_children,
 };
-pub use listener::tcp_listener;
+pub(crate) use listener::tcp_listener;
 #[cfg(not(all(target_os = "linux", not(pg_portable))))]
 pub(crate) use portable::{
     DirectoryEvents, is_single_user, is_suspended, limit_of_root, orphans, postmaster_in,
