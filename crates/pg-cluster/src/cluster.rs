@@ -11,6 +11,7 @@ use pg_proc::{Account, AccountError, CollectedLog, Command, DirectoryGuard, Serv
 use pgconf_parse::{AutoConf, ResolveError, Resolver};
 
 use crate::StartOptions;
+use crate::settings::Readable;
 use crate::start::{TAIL, Taken, Turn};
 
 /// A data directory and the installation whose programs serve it.
@@ -126,7 +127,7 @@ impl Cluster {
         let read = Resolver::new()
             .major(installation.major_version().first())
             .auto_conf(AutoConf::Ignored)
-            .read(config_file.as_std_path())
+            .load(&Readable::by(None), config_file.as_std_path())
             .map_err(|error| {
                 ClusterError::new(&config_file, ClusterErrorKind::ConfigFile(error))
             })?;

@@ -115,7 +115,7 @@ pub use fs::directory_lock::{DirectoryLock, LockError, LockErrorKind, TryLock, a
 pub use fs::entry::Entry;
 pub use fs::guard::{DirectoryGuard, GuardError, GuardErrorKind, GuardOptions};
 pub use fs::locked_file::{FileError, FileErrorKind, LockedFile};
-pub use fs::regular_file::{open_regular_file, read_all, read_tail};
+pub use fs::regular_file::{open_any_file, open_regular_file, read_all, read_tail};
 pub use fs::replacement::Replacement;
 pub use fs::walk::ForeignLink;
 pub use launch::command::Command;

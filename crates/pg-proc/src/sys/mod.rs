@@ -20,6 +20,8 @@ mod shared_memory;
 mod warden;
 
 #[cfg(all(target_os = "linux", not(pg_portable)))]
+pub(crate) use borrowed::with_rights_of;
+#[cfg(all(target_os = "linux", not(pg_portable)))]
 pub(crate) use events::DirectoryEvents;
 #[cfg(test)]
 pub(crate) use fork::succeeds_in_forked_process;
@@ -35,7 +37,7 @@ pub(crate) use own_thread::spawn_with;
 #[cfg(not(all(target_os = "linux", not(pg_portable))))]
 pub(crate) use portable::{
     DirectoryEvents, is_single_user, is_suspended, limit_of_root, orphans, postmaster_in,
-    titles_of_children,
+    titles_of_children, with_rights_of,
 };
 pub(crate) use process::{DirectoryId, Evidence, Identity, Means, Process, identify};
 pub(crate) use segments::{MadeFor, Segment, segments_by_key, segments_for};
