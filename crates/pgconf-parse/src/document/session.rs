@@ -290,12 +290,15 @@ impl<'d> EditSession<'d> {
         };
         if let Some(live) = &mut self.live {
             let is_it = is_named(document, &self.groups, &self.texts, name);
-            let mut entry = live.names.get(name, &is_it).unwrap_or(NONE);
-            if entry != NONE && entry as usize >= entries.len() {
+            let is_group = |number: &u32| *number as usize >= entries.len();
+            let new = (entries.len() + this) as u32;
+            let before = live
+                .names
+                .update(name, is_it, |before| before.filter(is_group).unwrap_or(new));
+            let mut entry = before.unwrap_or(NONE);
+            if before.is_some_and(|number| is_group(&number)) {
                 return entry as usize - entries.len();
             }
-            live.names
-                .insert(name, (entries.len() + this) as u32, is_it);
             while let Some(found) = entries.get(entry as usize) {
                 let row = self.rows.len() as u32;
                 self.rows.push(Row::live(document, found, group.first));
@@ -361,6 +364,7 @@ impl<'d> EditSession<'d> {
             let name = &self.texts[known.name.clone()];
             names.insert(name, (entries.len() + group) as u32, is_it(name));
         }
+        self.rows.reserve(entries.len());
         self.live = Some(Live { names, previous });
     }
 
@@ -622,6 +626,7 @@ fn for_each_name<'d>(source: &'d [u8], mut then: impl FnMut(&'d [u8], usize, usi
 }
 
 /// Refuses names and values that no file can express.
+#[inline]
 pub(crate) fn check(name: &[u8], value: &Value) -> Result<(), EditError> {
     let kind = match SettingName::check(name) {
         Err(problem) => EditErrorKind::Name(problem),
