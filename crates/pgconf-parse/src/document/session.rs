@@ -428,21 +428,32 @@ impl<'d> EditSession<'d> {
     /// The one to be brought to life: see [`commented::depth`].
     fn best_commented_out(&self, group: usize) -> Option<usize> {
         self.rows_of(group)
-            .filter(|&row| self.rows[row].line.kind == Kind::Comment)
+            .filter(|&row| self.is_commented_out(row))
             .max_by_key(|&row| self.rows[row].depth)
     }
 
     /// How many `#` the last live line of a setting gets, all others being commented out.
     fn depth_for(&self, group: usize, last: usize) -> usize {
-        let spans = &self.rows[last].line.spans;
-        let between = &self.text(last)[spans.name.1..spans.value.0];
         let mut is_above = true;
         let others = self.rows_of(group).filter_map(|row| {
             is_above &= row != last;
-            let found = &self.rows[row];
-            (found.line.kind == Kind::Comment).then_some((found.depth, is_above))
+            let depth = self.rows[row].depth;
+            self.is_commented_out(row).then_some((depth, is_above))
         });
-        commented::depth(memchr(b'=', between).is_some(), others)
+        commented::depth(self.has_equals(last), others)
+    }
+
+    /// Whether the line is such a comment as [`commented::find`] finds. What was commented out by
+    /// this session may read like prose.
+    fn is_commented_out(&self, row: usize) -> bool {
+        let found = &self.rows[row];
+        found.line.kind == Kind::Comment && (found.depth > 1 || self.has_equals(row))
+    }
+
+    fn has_equals(&self, row: usize) -> bool {
+        let spans = &self.rows[row].line.spans;
+        let between = &self.text(row)[spans.name.1..spans.value.0];
+        memchr(b'=', between).is_some()
     }
 
     /// Adds a line at the end.
