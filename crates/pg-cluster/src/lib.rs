@@ -53,6 +53,7 @@ mod files;
 mod init;
 mod listening;
 mod locked_file;
+mod log;
 mod parts;
 mod remove;
 mod report;
@@ -89,6 +90,7 @@ pub use crate::init::{
     DataChecksums, DirectoryAccess, Durability, InitError, InitErrorKind, InitOptions, Locale,
     LocaleCategory, LocaleProvider,
 };
+pub use crate::log::{LogError, LogErrorKind, LogExcerpt, LogMark};
 pub use crate::remove::{RemoveError, RemoveErrorKind};
 pub use crate::report::Report;
 pub use crate::running::Running;

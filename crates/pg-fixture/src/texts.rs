@@ -11,6 +11,7 @@ use pg_install::{Discovery, Installation, Program, Request};
 use pg_proc::{Account, Deadline, DirectoryLock, GuardOptions};
 
 use crate::error::{TempError, TempErrorKind};
+use crate::log::{StatementsError, StatementsErrorKind};
 use crate::sql::SqlError;
 
 /// An error, its reason, and what is advised: as far as this crate says it, and not those below.
@@ -85,11 +86,24 @@ fn every_kind() -> Vec<TempErrorKind> {
     ]
 }
 
+/// The errors of listing statements, as [`shown`] does.
+fn statements() -> Vec<String> {
+    use StatementsErrorKind as K;
+    let kinds = [K::NotLogged, K::Missed(4096)];
+    let text = |kind| {
+        let error = StatementsError::new("/dev/shm/pgt-0".into(), kind);
+        let hint = error.hint().unwrap_or_default();
+        format!("{error}\n  because {}\n  hint: {hint}\n", error.kind())
+    };
+    kinds.into_iter().map(text).collect()
+}
+
 #[test]
 fn every_error_reads_as_it_did() {
     let texts: Vec<String> = every_kind()
         .into_iter()
         .map(|kind| shown(&TempError::from(kind)))
+        .chain(statements())
         .collect();
     let text = texts.join("\n");
     if std::env::var_os("PG_UPDATE_TEXTS").is_some() {
