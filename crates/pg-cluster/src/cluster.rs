@@ -11,6 +11,7 @@ use pg_proc::{Account, AccountError, CollectedLog, Command, DirectoryGuard, Serv
 use pgconf_parse::{AutoConf, ResolveError, Resolver};
 
 use crate::StartOptions;
+use crate::log::StartNumber;
 use crate::settings::Readable;
 use crate::start::{TAIL, Taken, Turn};
 
@@ -64,6 +65,8 @@ pub(crate) struct OwnServer {
     pub(crate) options: StartOptions,
     /// The collected log of the server before.
     pub(crate) collected_before: Option<CollectedLog>,
+    /// Tells places in its log from those in the logs of other starts.
+    pub(crate) number: StartNumber,
 }
 
 impl OwnServer {
