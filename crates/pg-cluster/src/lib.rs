@@ -55,6 +55,7 @@ mod listening;
 mod locked_file;
 mod parts;
 mod remove;
+mod replication;
 mod report;
 mod running;
 mod settings;
@@ -71,8 +72,8 @@ pub use pgconf_parse as conf;
 
 pub use pg_install::{Discovery, Installation, MajorVersion, Program, Request, Version};
 pub use pg_proc::{
-    Account, ConfigurationProblem, ControlData, ControlState, Log, Ownership, Pid, ServerMessage,
-    Severity, Signal, StopPlan,
+    Account, BackupProgress, ConfigurationProblem, ControlData, ControlState, Log, Lsn, Ownership,
+    Pid, ReplicationProblem, ReplicationProblemKind, ServerMessage, Severity, Signal, StopPlan,
 };
 
 pub use camino::{Utf8Path, Utf8PathBuf};
@@ -90,6 +91,10 @@ pub use crate::init::{
     LocaleCategory, LocaleProvider,
 };
 pub use crate::remove::{RemoveError, RemoveErrorKind};
+pub use crate::replication::{
+    BackupCompression, BaseBackupOptions, ReplicationError, ReplicationErrorKind, ReplicationRole,
+    RewindOptions,
+};
 pub use crate::report::Report;
 pub use crate::running::Running;
 pub use crate::settings::{

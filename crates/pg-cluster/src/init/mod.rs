@@ -9,6 +9,7 @@ mod error;
 mod options;
 mod superuser;
 
+use std::ffi::OsString;
 use std::fs::Permissions;
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
@@ -64,47 +65,49 @@ impl Cluster {
         self.installation()
             .require(Program::Initdb)
             .map_err(|error| failed(InitErrorKind::MissingProgram(error)))?;
+        let wal: Vec<&Utf8Path> = options.wal_directory.as_deref().into_iter().collect();
+        self.make_directory(&wal, None, |target| {
+            self.run_initdb(options, target)?;
+            superuser::rename(self, options, target)
+        })
+        .map_err(failed)
+    }
+
+    /// Makes the data directory: has it filled in its subdirectory, and puts it in place when that
+    /// is done. If it fails, nothing is left there and in the directories outside.
+    ///
+    /// The files are in the subdirectory itself, or in the one of this name in it.
+    pub(crate) fn make_directory(
+        &self,
+        outside: &[&Utf8Path],
+        files: Option<&str>,
+        fill: impl FnOnce(&Target<'_>) -> Result<(), InitErrorKind>,
+    ) -> Result<(), InitErrorKind> {
         if let Some(account) = self.account() {
-            account
-                .require_usable()
-                .map_err(|error| failed(InitErrorKind::Account(error)))?;
+            account.require_usable().map_err(InitErrorKind::Account)?;
         }
         let mut target =
             Target::prepare(self.data_directory(), self.account()).map_err(|kind| {
                 let missing = parts::of_half_a_cluster(self);
-                failed(match kind {
+                match kind {
                     InitErrorKind::AlreadyInitialized if !missing.is_empty() => {
                         InitErrorKind::Incomplete(missing)
                     }
                     kind => kind,
-                })
-            })?;
-        let wal = options.wal_directory.as_deref();
-        let wal = wal
-            .map(|path| WalDirectory::prepare(path, self.account()))
-            .transpose()
-            .and_then(|wal| {
-                // The guard of a temporary cluster removes everything, and would not wait for a
-                // process that holds back another guard.
-                if !self.is_guarded() {
-                    target.guard(wal.as_ref())?;
                 }
-                Ok(wal)
-            })
-            .map_err(|kind| {
-                target.undo();
-                failed(kind)
             })?;
-        self.run_initdb(options, &target)
-            .and_then(|()| superuser::rename(self, options, &target))
-            .and_then(|()| target.finish().map_err(InitErrorKind::Directory))
-            .map_err(|kind| {
-                if let Some(wal) = &wal {
-                    wal.undo();
-                }
-                target.undo();
-                failed(kind)
+        let outcome = outside
+            .iter()
+            .try_for_each(|path| target.use_outside(path, self.account()))
+            // The guard of a temporary cluster removes everything, and would not wait for a
+            // process that holds back another guard.
+            .and_then(|()| match self.is_guarded() {
+                true => Ok(()),
+                false => target.guard(),
             })
+            .and_then(|()| fill(&target))
+            .and_then(|()| target.finish(files).map_err(InitErrorKind::Directory));
+        outcome.inspect_err(|_| target.undo())
     }
 
     fn run_initdb(&self, options: &InitOptions, target: &Target<'_>) -> Result<(), InitErrorKind> {
@@ -123,12 +126,12 @@ impl Cluster {
                 .arg("--pwfile=/dev/stdin")
                 .input(format!("{password}\n"));
         }
-        target.run(command, options)
+        target.run(command, options.timeout)
     }
 }
 
 /// The data directory while it is made, locked against other processes that make it too.
-struct Target<'a> {
+pub(crate) struct Target<'a> {
     directory: &'a Utf8Path,
     /// The directory, and its parents that did not exist before. The account owns the directory and
     /// could make any path in it lead elsewhere, so root acts only through this handle.
@@ -137,6 +140,10 @@ struct Target<'a> {
     guard: Option<DirectoryGuard>,
     /// The user and the group that owned the directory before.
     owner: (u32, u32),
+    /// Directories elsewhere that are filled too.
+    outside: Vec<Outside>,
+    /// What was moved to its place already.
+    moved: Vec<OsString>,
     _lock: DirectoryLock,
 }
 
@@ -150,6 +157,8 @@ impl<'a> Target<'a> {
             made,
             guard: None,
             owner: (found.uid(), found.gid()),
+            outside: Vec::new(),
+            moved: Vec::new(),
             _lock: lock,
         };
         target.require_empty()?;
@@ -171,14 +180,23 @@ impl<'a> Target<'a> {
         give(self.held(), account)
     }
 
-    /// Starts the guard that removes the files of `initdb` if this process is killed. It removes
+    fn use_outside(
+        &mut self,
+        path: &Utf8Path,
+        account: Option<&Account>,
+    ) -> Result<(), InitErrorKind> {
+        self.outside.push(Outside::prepare(path, account)?);
+        Ok(())
+    }
+
+    /// Starts the guard that removes the unfinished files if this process is killed. It removes
     /// the subdirectory last: once that is gone, nothing more is removed, and another process may
     /// begin. For the same reason the data directory itself stays, empty.
-    fn guard(&mut self, wal: Option<&WalDirectory>) -> Result<(), InitErrorKind> {
+    fn guard(&mut self) -> Result<(), InitErrorKind> {
         let mut options = GuardOptions::new();
-        if let Some(wal) = wal.filter(|wal| wal.empty) {
-            let path = wal.path.clone();
-            options = match wal.made.is_new() {
+        for outside in self.outside.iter().filter(|outside| outside.empty) {
+            let path = outside.path.clone();
+            options = match outside.made.is_new() {
                 true => options.remove(path),
                 false => options.empty(path),
             };
@@ -210,22 +228,35 @@ impl<'a> Target<'a> {
     }
 
     /// Runs a program that works in the subdirectory and holds the guard back.
-    fn run(&self, mut command: Command, options: &InitOptions) -> Result<(), InitErrorKind> {
-        if let Some(guard) = &self.guard {
-            command = command.guarded_by(guard);
-        }
-        command
-            .run(options.timeout)
-            .map_err(InitErrorKind::Program)?;
+    fn run(&self, command: Command, timeout: Duration) -> Result<(), InitErrorKind> {
+        let command = self.hold_guard(command);
+        command.run(timeout).map_err(InitErrorKind::Program)?;
         Ok(())
     }
 
-    fn stage(&self) -> Utf8PathBuf {
+    /// Has a program that works in the subdirectory hold the guard back.
+    pub(crate) fn hold_guard(&self, command: Command) -> Command {
+        match &self.guard {
+            Some(guard) => command.guarded_by(guard),
+            None => command,
+        }
+    }
+
+    /// The path of the subdirectory in which the files are made.
+    pub(crate) fn stage(&self) -> Utf8PathBuf {
         self.directory.join(STAGE)
     }
 
-    fn finish(&mut self) -> io::Result<()> {
-        let stage = self.held().subdirectory(STAGE)?;
+    /// The same, held open.
+    pub(crate) fn held_stage(&self) -> io::Result<Directory> {
+        self.held().subdirectory(STAGE)
+    }
+
+    fn finish(&mut self, files: Option<&str>) -> io::Result<()> {
+        let stage = match files {
+            Some(name) => self.held_stage()?.subdirectory(name)?,
+            None => self.held_stage()?,
+        };
         // From now on the subdirectory marks the other files as unfinished, and is removed last.
         if let Some(guard) = self.guard.take() {
             guard.release();
@@ -233,6 +264,7 @@ impl<'a> Target<'a> {
         for name in stage.names()? {
             if name != "PG_VERSION" {
                 stage.move_to(&name, self.held())?;
+                self.moved.push(name);
             }
         }
         let directory = self.held().as_file();
@@ -247,6 +279,9 @@ impl<'a> Target<'a> {
 
     /// Restores the directory. A failure here must not hide the error before.
     fn undo(&mut self) {
+        for outside in &self.outside {
+            outside.undo();
+        }
         if let Some(guard) = self.guard.take() {
             guard.release();
         }
@@ -268,7 +303,8 @@ impl<'a> Target<'a> {
     /// Removes the files that were moved up, and then the subdirectory that marks them.
     fn clear(&self) -> io::Result<()> {
         for name in self.held().names()? {
-            if name.to_str().is_some_and(layout::is_made_by_initdb) {
+            let is_ours = name.to_str().is_some_and(layout::is_made_by_base_backup);
+            if is_ours || self.moved.contains(&name) {
                 self.held().remove(&name)?;
             }
         }
@@ -334,19 +370,20 @@ fn is_early(begun: Instant) -> bool {
     begun.elapsed() < LOCK_PATIENCE
 }
 
-/// A directory for the write-ahead log that `initdb` may have filled before it failed.
-struct WalDirectory {
+/// A directory elsewhere, for the write-ahead log or a tablespace, which a program may have filled
+/// before it failed.
+struct Outside {
     path: Utf8PathBuf,
     made: MadeDirectory,
-    /// If it is not empty, `initdb` refuses it, and its files are not removed.
+    /// If it is not empty, the program refuses it, and its files are not removed.
     empty: bool,
 }
 
-impl WalDirectory {
+impl Outside {
     fn prepare(path: &Utf8Path, account: Option<&Account>) -> Result<Self, InitErrorKind> {
         if !path.is_absolute() {
             return Err(InitErrorKind::Option(
-                "the path of the WAL directory is not absolute",
+                "the path of the directory for the WAL or a tablespace is not absolute",
             ));
         }
         let adopt = || {

@@ -54,7 +54,7 @@ pub(super) fn rename(
         ])
         .args(["-c", "lc_messages=C", "template1"])
         .input(script);
-    target.run(command, options)
+    target.run(command, options.timeout)
 }
 
 /// A string constant that does not depend on `standard_conforming_strings`.

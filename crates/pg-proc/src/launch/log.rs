@@ -151,7 +151,7 @@ struct Kept {
 
 impl Kept {
     fn take_what_is_there(&mut self) -> bool {
-        self.tail.take_from(&self.stream)
+        self.tail.take_from(&self.stream, |_| {})
     }
 }
 
