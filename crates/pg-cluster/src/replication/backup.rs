@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use pg_install::{MajorVersion, Program, Version};
-use pg_proc::BackupProgress;
+use pg_proc::{BackupProgress, ConnectionInfo};
 
 use super::follow::{Follow, PASSFILE};
 use super::{ReplicationError, ReplicationErrorKind};
-use crate::{Cluster, ConnectionInfo, Durability, InitError, InitErrorKind};
+use crate::init::hold_guard;
+use crate::{Cluster, Durability, InitError, InitErrorKind};
 
 /// In the subdirectory in which the data directory is made: the files themselves, beside the
 /// passfile.
@@ -170,6 +171,13 @@ impl BaseBackupOptions {
         if let Some(problem) = self.follow(upstream).problem() {
             return Err(InitErrorKind::Option(problem));
         }
+        let is_relative = |(theirs, ours): &(Utf8PathBuf, Utf8PathBuf)| {
+            !theirs.is_absolute() || !ours.is_absolute()
+        };
+        if self.tablespaces.iter().any(is_relative) {
+            let problem = "the path of the directory of a tablespace is not absolute";
+            return Err(InitErrorKind::Option(problem));
+        }
         if self
             .kilobytes_per_second
             .is_some_and(|rate| !RATES.contains(&rate))
@@ -314,12 +322,12 @@ impl Cluster {
             .map(|(_, ours)| ours.as_path())
             .collect();
         let follow = options.follow(upstream);
-        self.make_directory(&outside, Some(FILES), |target| {
-            let held = target.held_stage().map_err(InitErrorKind::Directory)?;
+        self.make_directory(&outside, |new| {
+            let held = new.open_stage().map_err(InitErrorKind::Directory)?;
             follow
                 .write_passfile(&held)
                 .map_err(InitErrorKind::Directory)?;
-            let stage = target.stage();
+            let stage = new.stage();
             let conninfo = follow.conninfo(&stage, CONNECT_TIMEOUT);
             let command = command.args(options.arguments(&conninfo, &stage.join(FILES)));
             let report = |line: &str| {
@@ -329,8 +337,7 @@ impl Cluster {
                     call(progress);
                 }
             };
-            target
-                .hold_guard(command)
+            hold_guard(command, new)
                 .run_watched(options.timeout, report)
                 .map_err(InitErrorKind::BaseBackup)?;
             // A newer `pg_basebackup` copies older servers.
@@ -342,9 +349,12 @@ impl Cluster {
                 }
                 _ => {}
             }
-            held.subdirectory(FILES)
-                .and_then(|files| follow.write(&files, self.data_directory(), version.major()))
-                .map_err(InitErrorKind::Directory)
+            let mut finish = || {
+                let files = held.subdirectory(FILES)?;
+                follow.write(&files, self.data_directory(), version.major())?;
+                new.finish_from(&files)
+            };
+            finish().map_err(InitErrorKind::Directory)
         })
         .map_err(failed)
     }

@@ -8,10 +8,8 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, fchown};
 
 use camino::Utf8Path;
-use pg_proc::Directory;
+use pg_proc::{ConnectionInfo, Directory};
 use pgconf_parse::{Document, EditError, Removal};
-
-use crate::ConnectionInfo;
 
 /// The file with the password, below the data directory. libpq ignores one that others can read.
 pub(super) const PASSFILE: &str = "pg_passfile";

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use camino::Utf8PathBuf;
 use pg_install::Program;
-use pg_proc::{ControlState, Directory, StopPlan};
+use pg_proc::{ConnectionInfo, ControlState, Directory, StopPlan};
 
 use super::follow::{AUTO_CONF, Follow, RECOVERY_CONF, STANDBY_SIGNAL, read, write};
 use super::{ReplicationError, ReplicationErrorKind};
-use crate::{Cluster, ConnectionInfo};
+use crate::Cluster;
 
 /// What `pg_rewind` would replace with the files of the other server.
 const OWN_FILES: [&str; 4] = ["postgresql.conf", AUTO_CONF, "pg_hba.conf", "pg_ident.conf"];

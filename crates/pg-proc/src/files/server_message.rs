@@ -113,6 +113,20 @@ impl ServerMessage {
         self.message.contains(words) || parts.into_iter().flatten().any(|part| part.contains(words))
     }
 
+    /// Returns whether the message is about shared memory that cannot be used: its DETAIL names the
+    /// failed system call, or the segment, in every language.
+    pub fn is_about_shared_memory(&self) -> bool {
+        const SIGNS: [&str; 6] = [
+            "shmget(",
+            "shmat(",
+            "shmctl(",
+            "anonymous shared memory",
+            "shared memory segment",
+            "/PostgreSQL.",
+        ];
+        SIGNS.iter().any(|sign| self.contains(sign))
+    }
+
     /// What `initdb` and `pg_basebackup` say of the files they have made once they have failed
     /// (`cleanup_directories_atexit` in both), and lines of progress.
     fn is_closing(&self) -> bool {

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use camino::Utf8PathBuf;
@@ -12,6 +12,7 @@ use rustix::event::{PollFd, PollFlags};
 use crate::fs::regular_file;
 use crate::launch::tail::BoundedTail;
 use crate::maker::Maker;
+use crate::sys;
 
 /// Where a server's standard output and standard error go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,8 +33,9 @@ pub enum Log {
     /// reader. PostgreSQL ignores SIGPIPE, but programs that it runs may not, so a server with such
     /// a log cannot be [detached](crate::Server::detach).
     ///
-    /// A forked copy of the owner that outlives it, as in a daemon, has no such thread and keeps
-    /// the pipe open: the server blocks once the pipe is full (64 KiB on Linux). Use a file there.
+    /// The same holds if a forked copy of the owner outlives it, as in a daemon: nothing more is
+    /// kept. Before Linux 5.9, and on other systems, the copy keeps the pipe open, and the server
+    /// blocks once the pipe is full (64 KiB on Linux). Use a file there.
     Tail(usize),
 }
 
@@ -79,33 +81,59 @@ impl LogReader {
 
 /// The end of a stream, kept in memory by a thread of its own.
 ///
-/// A process that was forked has no such thread, and reads nothing: what is in the stream is for
-/// the thread of the process that made this. It knows what was read until it was forked.
+/// That thread alone has the reading end, where the system allows it: it is closed when the process
+/// exits, whatever copies of the process live on. In a forked process there is no such thread, and
+/// nothing is read. It knows what was read until it was forked.
 #[derive(Debug)]
 pub(crate) struct Tail {
-    kept: Arc<Mutex<Kept>>,
-    /// Dropped to end the thread while the other end of the stream is still open.
-    stop: Option<OwnedFd>,
+    shared: Arc<Shared>,
+    /// A byte asks the thread for all that is there, or to end.
+    commands: OwnedFd,
     thread: Option<JoinHandle<()>>,
     maker: Maker,
 }
 
+#[derive(Debug)]
+struct Shared {
+    kept: Mutex<Kept>,
+    /// Notified whenever an answer is given, and when the thread ends.
+    answered: Condvar,
+}
+
+#[derive(Debug)]
+struct Kept {
+    tail: BoundedTail,
+    answers: u64,
+    has_ended: bool,
+}
+
+const READ: u8 = b'r';
+const END: u8 = b'e';
+
 impl Tail {
     pub(crate) fn drain(stream: OwnedFd, limit: usize) -> io::Result<Self> {
-        let (stopped, stop) = crate::sys::pipe()?;
-        crate::sys::set_nonblocking(&stream)?;
-        let watched = stream.try_clone()?;
-        let kept = Arc::new(Mutex::new(Kept {
-            stream,
-            tail: BoundedTail::new(limit),
-        }));
-        let shared = Arc::clone(&kept);
-        let thread = std::thread::Builder::new()
-            .name("pg-proc log".to_owned())
-            .spawn(move || drain(&watched, &stopped, &shared))?;
+        let (orders, commands) = sys::pipe()?;
+        sys::set_nonblocking(&stream)?;
+        let shared = Arc::new(Shared {
+            kept: Mutex::new(Kept {
+                tail: BoundedTail::new(limit),
+                answers: 0,
+                has_ended: false,
+            }),
+            answered: Condvar::new(),
+        });
+        let of_thread = Arc::clone(&shared);
+        let thread = sys::spawn_with("pg-proc log", [stream, orders], move |descriptors| {
+            let [stream, orders] = descriptors;
+            drain(&stream, &orders, &of_thread);
+            let mut kept = of_thread.lock();
+            kept.has_ended = true;
+            drop(kept);
+            of_thread.answered.notify_all();
+        })?;
         Ok(Self {
-            kept,
-            stop: Some(stop),
+            shared,
+            commands,
             thread: Some(thread),
             maker: Maker::this_process(),
         })
@@ -114,24 +142,34 @@ impl Tail {
     /// With all that was written before this call, whether or not the thread has come to it: a
     /// server that has just ended has said why.
     fn last(&self, limit: usize) -> Vec<u8> {
-        if self.maker.is_this_process() {
-            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-            kept.take_what_is_there();
-            return kept.tail.last(limit);
+        if !self.maker.is_this_process() {
+            // The thread may have held the lock when this process was forked.
+            let kept = self.shared.kept.try_lock();
+            return kept.map_or_else(|_| Vec::new(), |kept| kept.tail.last(limit));
         }
-        // The thread may have held the lock when this process was forked.
-        match self.kept.try_lock() {
-            Ok(kept) => kept.tail.last(limit),
-            Err(_) => Vec::new(),
+        let mut kept = self.shared.lock();
+        let before = kept.answers;
+        // A thread that reads from now on reads all of it.
+        let is_asked = !kept.has_ended && sys::write(&self.commands, &[READ]).is_ok();
+        while is_asked && !kept.has_ended && kept.answers == before {
+            let waited = self.shared.answered.wait(kept);
+            kept = waited.unwrap_or_else(PoisonError::into_inner);
         }
+        kept.tail.last(limit)
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Tail {
     fn drop(&mut self) {
-        drop(self.stop.take());
         match self.thread.take() {
             Some(thread) if self.maker.is_this_process() => {
+                let _ = sys::write(&self.commands, &[END]);
                 // It cannot have panicked; if it has, there is nothing to mend.
                 let _ = thread.join();
             }
@@ -141,38 +179,29 @@ impl Drop for Tail {
     }
 }
 
-/// What was read, and where more comes from: read under one lock, so that the bytes stay in their
-/// order.
-#[derive(Debug)]
-struct Kept {
-    stream: OwnedFd,
-    tail: BoundedTail,
-}
-
-impl Kept {
-    fn take_what_is_there(&mut self) -> bool {
-        self.tail.take_from(&self.stream, |_| {})
-    }
-}
-
-fn drain(stream: &OwnedFd, stopped: &OwnedFd, kept: &Mutex<Kept>) {
+fn drain(stream: &OwnedFd, orders: &OwnedFd, shared: &Shared) {
     loop {
         let mut fds = [
             PollFd::from_borrowed_fd(stream.as_fd(), PollFlags::IN),
-            PollFd::from_borrowed_fd(stopped.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(orders.as_fd(), PollFlags::IN),
         ];
         match rustix::event::poll(&mut fds, None) {
             Err(rustix::io::Errno::INTR) => continue,
             Err(_) => return,
             Ok(_) => {}
         }
-        let [stream_ready, stop_asked] = fds.map(|fd| !fd.revents().is_empty());
-        let goes_on = stream_ready
-            && kept
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take_what_is_there();
-        if !goes_on && (stream_ready || stop_asked) {
+        let [_, is_ordered] = fds.map(|fd| !fd.revents().is_empty());
+        let mut order = [0; 64];
+        let orders = match is_ordered {
+            true => rustix::io::read(orders, &mut order).unwrap_or(0),
+            false => 0,
+        };
+        let mut kept = shared.lock();
+        let goes_on = kept.tail.take_from(stream, |_| {});
+        kept.answers += 1;
+        drop(kept);
+        shared.answered.notify_all();
+        if !goes_on || order[..orders].contains(&END) || (is_ordered && orders == 0) {
             return;
         }
     }
