@@ -106,8 +106,10 @@ pub use files::control_data::{
     ControlData, ControlDataError, ControlDataErrorKind, ControlState, ParseControlStateError,
 };
 pub use files::layout;
+pub use files::lsn::{Lsn, ParseLsnError};
 pub use files::pid_file::{PidFile, PidFileError, PidFileErrorKind, ServerKind, Status};
 pub use files::postmaster_opts::{PostmasterOpts, PostmasterOptsError, PostmasterOptsErrorKind};
+pub use files::replication_problem::{BackupProgress, ReplicationProblem, ReplicationProblemKind};
 pub use files::server_message::{ServerMessage, Severity};
 pub use files::socket::{MAX_SOCKET_PATH, SocketPath, SocketPathError};
 pub use fs::directory::{Directory, MadeDirectory};
