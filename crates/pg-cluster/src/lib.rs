@@ -46,13 +46,11 @@
 
 mod access;
 mod cluster;
-mod connection;
 mod control;
 mod control_error;
 mod files;
 mod init;
 mod listening;
-mod locked_file;
 mod log;
 mod parts;
 mod remove;
@@ -72,18 +70,17 @@ pub use pgconf_parse as conf;
 
 pub use pg_install::{Discovery, Installation, MajorVersion, Program, Request, Version};
 pub use pg_proc::{
-    Account, ConfigurationProblem, ControlData, ControlState, Log, Ownership, Pid, ServerMessage,
-    Severity, Signal, StopPlan,
+    Account, ConfigurationProblem, ConnectionInfo, ControlData, ControlState, FileErrorKind, Host,
+    Log, Ownership, Pid, ServerMessage, Severity, Signal, StopPlan, TakenAddress,
 };
 
 pub use camino::{Utf8Path, Utf8PathBuf};
 
 pub use crate::access::{
-    AccessDecision, AccessError, AccessErrorKind, AccessLine, AccessProblem, AccessRule, Hba,
-    Ident, MappingDecision,
+    AccessDecision, AccessDocument, AccessError, AccessErrorKind, AccessFile, AccessLine,
+    AccessProblem, AccessRule, Hba, Ident, MappingDecision,
 };
 pub use crate::cluster::{Cluster, ClusterError, ClusterErrorKind};
-pub use crate::connection::{ConnectionInfo, Host};
 pub use crate::control::Reloaded;
 pub use crate::control_error::{ControlError, ControlErrorKind};
 pub use crate::init::{
@@ -98,9 +95,7 @@ pub use crate::settings::{
     SettingCheck, SettingHistory, SettingOrigin, SettingProblem, SettingProblemKind, Settings,
     SettingsError, SettingsErrorKind, Shadowed, Validation, Written,
 };
-pub use crate::start::{
-    StartError, StartErrorKind, StartOptions, StartWait, Started, TakenAddress,
-};
+pub use crate::start::{StartError, StartErrorKind, StartOptions, StartWait, Started};
 pub use crate::state::{Readiness, State};
 pub use crate::stop::Stopped;
 

@@ -48,6 +48,7 @@ mod storage;
 mod temp_cluster;
 mod template;
 #[cfg(test)]
+#[path = "../texts/mod.rs"]
 mod texts;
 mod tuning;
 

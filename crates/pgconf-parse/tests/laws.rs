@@ -442,6 +442,20 @@ fn is(found: &Said, name: &str) -> bool {
         .is_ok_and(|(found, _)| found.eq_ignore_ascii_case(name.as_bytes()))
 }
 
+/// A line that was commented out without an equals sign reads like prose, in the same session too.
+#[test]
+fn prose_is_not_revived() {
+    let mut document = Document::parse("port 5\nport=5\n");
+    let edited = document.edit(|session| {
+        session.remove("port", Removal::CommentOut);
+        session.set("port", 6)?;
+        session.remove("port", Removal::Delete);
+        session.set("port", 7)
+    });
+    assert_eq!(edited.unwrap().action, Action::Appended);
+    assert_eq!(document.to_string(), "#port 5\nport = 7\n");
+}
+
 /// After an edit the document knows of itself what parsing its text anew would find.
 fn assert_index_is_true(document: &Document) -> Result<(), TestCaseError> {
     let anew = Document::parse(document.to_bytes());

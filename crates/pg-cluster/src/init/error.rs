@@ -5,7 +5,7 @@ use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use pg_install::{MajorVersion, MissingProgramError, Version};
-use pg_proc::{AccountError, GuardError, LockError, RunError};
+use pg_proc::{AccountError, GuardError, LockError, NewDataDirectoryErrorKind, RunError};
 
 use crate::parts;
 
@@ -66,6 +66,19 @@ pub enum InitErrorKind {
     /// The process that removes unfinished work if this process is killed could not be started.
     #[error("the directory cannot be guarded")]
     Guard(#[source] GuardError),
+}
+
+impl From<NewDataDirectoryErrorKind> for InitErrorKind {
+    fn from(kind: NewDataDirectoryErrorKind) -> Self {
+        use NewDataDirectoryErrorKind as New;
+        match kind {
+            New::AlreadyInitialized => Self::AlreadyInitialized,
+            New::NotEmpty(name) => Self::NotEmpty(name),
+            New::Busy => Self::Busy,
+            New::Lock(error) => Self::Lock(error),
+            New::Directory(error) => Self::Directory(error),
+        }
+    }
 }
 
 impl InitError {

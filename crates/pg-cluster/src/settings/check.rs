@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use camino::Utf8Path;
 use pg_install::{ParameterContext, Program};
-use pg_proc::ConfigurationProblem;
+use pg_proc::{ConfigurationProblem, Output, RunError};
 
 use super::{SettingsError, SettingsErrorKind, preload};
 use crate::Cluster;
@@ -79,7 +79,7 @@ impl fmt::Display for SettingProblemKind {
 }
 
 /// The program takes some 15 ms on a machine in good order.
-pub(super) const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(super) fn check(
     cluster: &Cluster,
@@ -108,7 +108,7 @@ pub(super) fn check(
     // Only the server knows units, ranges and all other rules.
     let assignment = format!("{name}={value}");
     let verdict_of_server =
-        ask(cluster, &["-c", "config_file=/dev/null", "-c", &assignment]).map_err(failed)?;
+        judge(cluster, &["config_file=/dev/null", &assignment]).map_err(failed)?;
     let Some(complaint) = verdict_of_server else {
         return Ok(SettingCheck {
             problem: None,
@@ -146,7 +146,7 @@ pub(super) fn read_by_server(
     path: &Utf8Path,
 ) -> Result<Vec<ConfigurationProblem>, SettingsError> {
     let config_file = format!("config_file={staged}");
-    let verdict = ask(cluster, &["-c", &config_file])
+    let verdict = judge(cluster, &[&config_file])
         .map_err(|kind| SettingsError::new(path.to_owned(), kind))?;
     let problems = |complaint: &str| {
         ConfigurationProblem::read_all_or_whole(&complaint.replace(staged.as_str(), path.as_str()))
@@ -158,32 +158,40 @@ pub(super) fn read_by_server(
     }
 }
 
-/// Runs `postgres -C`, which reads a whole configuration, and returns what it reports in English;
-/// none if it accepts the configuration.
-fn ask(cluster: &Cluster, settings: &[&str]) -> Result<Option<String>, SettingsErrorKind> {
+/// Has the server judge a whole configuration; none if it accepts the configuration.
+fn judge(cluster: &Cluster, settings: &[&str]) -> Result<Option<String>, SettingsErrorKind> {
     // Any directory will do: the cluster need not exist yet.
     let directory = match cluster.data_directory().is_dir() {
         true => cluster.data_directory(),
         false => Utf8Path::new("/"),
     };
-    let asked = cluster
-        .english_command(Program::Postgres)
-        .map_err(|error| SettingsErrorKind::Installation(Box::new(error)))?
-        .args([
-            "-D",
-            directory.as_str(),
-            "-C",
-            "port",
-            "-c",
-            "lc_messages=C",
-        ])
-        .args(settings)
-        .run(TIMEOUT);
-    match asked {
+    match ask(cluster, directory, "port", settings)? {
         Ok(_) => Ok(None),
         Err(error) if error.status().is_some() => {
             Ok(Some(String::from_utf8_lossy(error.stderr()).into_owned()))
         }
         Err(error) => Err(SettingsErrorKind::Program(error)),
     }
+}
+
+/// Runs `postgres -C`, which reads a whole configuration and prints one setting.
+pub(super) fn ask(
+    cluster: &Cluster,
+    data_directory: &Utf8Path,
+    name: &str,
+    settings: &[&str],
+) -> Result<Result<Output, RunError>, SettingsErrorKind> {
+    let command = cluster
+        .english_command(Program::Postgres)
+        .map_err(|error| SettingsErrorKind::Installation(Box::new(error)))?
+        .args([
+            "-D",
+            data_directory.as_str(),
+            "-C",
+            name,
+            "-c",
+            "lc_messages=C",
+        ])
+        .args(settings.iter().flat_map(|setting| ["-c", setting]));
+    Ok(command.run(TIMEOUT))
 }

@@ -10,9 +10,10 @@ mod readable;
 use std::collections::{BTreeMap, BTreeSet};
 
 use camino::{Utf8Path, Utf8PathBuf};
+use pg_proc::FileErrorKind;
 use pgconf_parse::{
-    AutoConf, Configuration, Document, EditError, EditSession, FileSystem, Loader as _, Removal,
-    Resolver, SettingName, Value,
+    Assignment, AutoConf, Configuration, Document, EditError, EditSession, FileSystem, Loader as _,
+    Removal, Resolver, SettingName, Value,
 };
 
 pub use self::check::{SettingCheck, SettingProblem, SettingProblemKind};
@@ -79,10 +80,7 @@ impl<'c> Settings<'c> {
     ///
     /// If the file cannot be read.
     pub fn get(&self, name: &str) -> Result<Option<String>, SettingsError> {
-        let document = self.document()?;
-        Ok(document
-            .get(name)
-            .map(|assignment| assignment.value_lossy().into_owned()))
+        Ok(value_in(&self.document()?, name))
     }
 
     /// The values of several settings, by the names as given. Settings that the file does not set
@@ -96,15 +94,11 @@ impl<'c> Settings<'c> {
         names: impl IntoIterator<Item = N>,
     ) -> Result<BTreeMap<String, String>, SettingsError> {
         let document = self.document()?;
-        let value = |name: &str| {
-            document
-                .get(name)
-                .map(|found| found.value_lossy().into_owned())
+        let value = |name: N| {
+            let name = name.as_ref();
+            Some((name.to_owned(), value_in(&document, name)?))
         };
-        Ok(names
-            .into_iter()
-            .filter_map(|name| Some((name.as_ref().to_owned(), value(name.as_ref())?)))
-            .collect())
+        Ok(names.into_iter().filter_map(value).collect())
     }
 
     /// Returns whether the file sets this setting.
@@ -123,24 +117,13 @@ impl<'c> Settings<'c> {
     /// If the file cannot be read.
     pub fn iter(&self) -> Result<impl Iterator<Item = (String, String)> + use<>, SettingsError> {
         let document = self.document()?;
-        // The names of directives are not names of settings.
-        let last: BTreeMap<SettingName, usize> = document
-            .assignments()
-            .filter_map(|assignment| {
-                Some((SettingName::new(assignment.name()).ok()?, assignment.line()))
-            })
-            .collect();
-        let settings: Vec<(String, String)> = document
-            .assignments()
-            .filter(|found| {
-                SettingName::new(found.name())
-                    .is_ok_and(|name| last.get(&name) == Some(&found.line()))
-            })
+        let mut settings: Vec<Assignment<'_>> = document.settings().into_values().collect();
+        settings.sort_by_key(Assignment::line);
+        let settings: Vec<(String, String)> = settings
+            .iter()
             .map(|found| {
-                (
-                    found.name_lossy().into_owned(),
-                    found.value_lossy().into_owned(),
-                )
+                let (name, value) = (found.name_lossy(), found.value_lossy());
+                (name.into_owned(), value.into_owned())
             })
             .collect();
         Ok(settings.into_iter())
@@ -222,14 +205,8 @@ impl<'c> Settings<'c> {
         &self,
         change: impl FnOnce(&mut EditSession<'_>) -> Result<(), EditError>,
     ) -> Result<Written, SettingsError> {
-        let path = self.path();
-        edit::edit(
-            self.cluster,
-            &path,
-            self.validation,
-            BTreeSet::new(),
-            change,
-        )
+        let names = BTreeSet::new();
+        edit::edit(self.cluster, &self.path(), self.validation, names, change)
     }
 
     /// All files as the server would read them at its start, with includes, and
@@ -265,12 +242,17 @@ impl<'c> Settings<'c> {
     }
 }
 
+fn value_in(document: &Document, name: &str) -> Option<String> {
+    let found = document.get(name)?;
+    Some(found.value_lossy().into_owned())
+}
+
 /// One file, with the limits of the resolver.
 fn read_document(path: &Utf8Path) -> Result<Document, SettingsErrorKind> {
     let content = FileSystem::new().load(path.as_std_path());
     content
         .map(Document::parse)
-        .map_err(|error| SettingsErrorKind::Read(error.into()))
+        .map_err(|error| SettingsErrorKind::File(FileErrorKind::Read(error.into())))
 }
 
 fn read_effective(cluster: &Cluster, path: &Utf8Path) -> Result<Configuration, SettingsError> {

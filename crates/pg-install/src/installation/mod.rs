@@ -4,6 +4,7 @@ mod directory;
 pub(crate) mod error;
 mod finder;
 pub(crate) mod layout;
+mod library;
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};

@@ -111,6 +111,20 @@ impl ServerMessage {
         self.message.contains(words) || parts.into_iter().flatten().any(|part| part.contains(words))
     }
 
+    /// Returns whether the message is about shared memory that cannot be used: its DETAIL names the
+    /// failed system call, or the segment, in every language.
+    pub fn is_about_shared_memory(&self) -> bool {
+        const SIGNS: [&str; 6] = [
+            "shmget(",
+            "shmat(",
+            "shmctl(",
+            "anonymous shared memory",
+            "shared memory segment",
+            "/PostgreSQL.",
+        ];
+        SIGNS.iter().any(|sign| self.contains(sign))
+    }
+
     /// What `initdb` says of the files it has made once it has failed (`cleanup_directories_atexit`
     /// in src/bin/initdb/initdb.c).
     fn is_closing(&self) -> bool {

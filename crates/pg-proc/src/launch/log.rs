@@ -15,7 +15,7 @@ use crate::fs::regular_file;
 use crate::launch::tail::BoundedTail;
 use crate::maker::Maker;
 use crate::postmaster::watcher::Watcher;
-use crate::sys::Means;
+use crate::sys::{self, Means};
 
 /// Where a server's standard output and standard error go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,8 +36,9 @@ pub enum Log {
     /// reader. PostgreSQL ignores SIGPIPE, but programs that it runs may not, so a server with such
     /// a log cannot be [detached](crate::Server::detach).
     ///
-    /// A forked copy of the owner that outlives it, as in a daemon, has no such thread and keeps
-    /// the pipe open: the server blocks once the pipe is full (64 KiB on Linux). Use a file there.
+    /// The same holds if a forked copy of the owner outlives it, as in a daemon: nothing more is
+    /// kept. Before Linux 5.9, and on other systems, the copy keeps the pipe open, and the server
+    /// blocks once the pipe is full (64 KiB on Linux). Use a file there.
     Tail(usize),
 }
 
@@ -199,37 +200,59 @@ fn length_since(file: &File, offset: u64) -> io::Result<(u64, u64)> {
 
 /// The end of a stream, kept in memory by a thread of its own.
 ///
-/// A process that was forked has no such thread, and reads nothing: what is in the stream is for
-/// the thread of the process that made this. It knows what was read until it was forked.
+/// That thread alone has the reading end, where the system allows it: it is closed when the process
+/// exits, whatever copies of the process live on. In a forked process there is no such thread, and
+/// nothing is read. It knows what was read until it was forked.
 #[derive(Debug)]
 pub(crate) struct Tail {
-    kept: Arc<Shared>,
-    /// Dropped to end the thread while the other end of the stream is still open.
-    stop: Option<OwnedFd>,
+    shared: Arc<Shared>,
+    /// A byte asks the thread for all that is there, or to end.
+    commands: OwnedFd,
     thread: Option<JoinHandle<()>>,
     maker: Maker,
 }
 
+#[derive(Debug)]
+struct Shared {
+    kept: Mutex<Kept>,
+    /// Notified whenever the thread has read, which answers what was asked, and when it ends.
+    answered: Condvar,
+}
+
+#[derive(Debug)]
+struct Kept {
+    tail: BoundedTail,
+    answers: u64,
+    has_ended: bool,
+}
+
+const READ: u8 = b'r';
+const END: u8 = b'e';
+
 impl Tail {
     pub(crate) fn drain(stream: OwnedFd, limit: usize) -> io::Result<Self> {
-        let (stopped, stop) = crate::sys::pipe()?;
-        crate::sys::set_nonblocking(&stream)?;
-        let watched = stream.try_clone()?;
-        let kept = Arc::new(Shared {
+        let (orders, commands) = sys::pipe()?;
+        sys::set_nonblocking(&stream)?;
+        let shared = Arc::new(Shared {
             kept: Mutex::new(Kept {
-                stream,
                 tail: BoundedTail::new(limit),
-                is_over: false,
+                answers: 0,
+                has_ended: false,
             }),
-            changed: Condvar::new(),
+            answered: Condvar::new(),
         });
-        let shared = Arc::clone(&kept);
-        let thread = std::thread::Builder::new()
-            .name("pg-proc log".to_owned())
-            .spawn(move || drain(&watched, &stopped, &shared))?;
+        let of_thread = Arc::clone(&shared);
+        let thread = sys::spawn_with("pg-proc log", [stream, orders], move |descriptors| {
+            let [stream, orders] = descriptors;
+            drain(&stream, &orders, &of_thread);
+            let mut kept = of_thread.lock();
+            kept.has_ended = true;
+            drop(kept);
+            of_thread.answered.notify_all();
+        })?;
         Ok(Self {
-            kept,
-            stop: Some(stop),
+            shared,
+            commands,
             thread: Some(thread),
             maker: Maker::this_process(),
         })
@@ -246,58 +269,71 @@ impl Tail {
     }
 
     fn since(&self, position: u64, limit: usize) -> LogPart {
-        let (position, bytes) = self
-            .look(|tail| tail.since(position, limit))
-            .unwrap_or((position, Vec::new()));
+        let part = self.look(|tail| tail.since(position, limit));
+        let (position, bytes) = part.unwrap_or((position, Vec::new()));
         LogPart { position, bytes }
-    }
-
-    /// None in a process that was forked while the lock was held.
-    fn look<T>(&self, look: impl FnOnce(&BoundedTail) -> T) -> Option<T> {
-        if self.maker.is_this_process() {
-            let mut kept = self.kept.lock();
-            self.kept.take_what_is_there(&mut kept);
-            return Some(look(&kept.tail));
-        }
-        // The thread may have held the lock when this process was forked.
-        let kept = self.kept.kept.try_lock().ok()?;
-        Some(look(&kept.tail))
     }
 
     /// Waits until more than this many bytes were read; false if there are none to come.
     fn wait(&self, position: u64, deadline: Deadline) -> bool {
-        if !self.maker.is_this_process() {
-            return self.total() > position;
+        if self.total() > position {
+            return true;
         }
-        let mut kept = self.kept.lock();
+        if !self.maker.is_this_process() {
+            return false;
+        }
+        let mut kept = self.shared.lock();
         loop {
-            self.kept.take_what_is_there(&mut kept);
             if kept.tail.total() > position {
                 return true;
             }
-            if kept.is_over || deadline.is_over() {
+            if kept.has_ended || deadline.is_over() {
                 return false;
             }
+            // The thread notifies whenever it has read.
             kept = match deadline.remaining() {
-                None => self
-                    .kept
-                    .changed
-                    .wait(kept)
-                    .unwrap_or_else(PoisonError::into_inner),
+                None => {
+                    let waited = self.shared.answered.wait(kept);
+                    waited.unwrap_or_else(PoisonError::into_inner)
+                }
                 Some(left) => {
-                    let waited = self.kept.changed.wait_timeout(kept, left);
+                    let waited = self.shared.answered.wait_timeout(kept, left);
                     waited.unwrap_or_else(PoisonError::into_inner).0
                 }
             };
         }
     }
+
+    /// None in a process that was forked while the lock was held.
+    fn look<T>(&self, look: impl FnOnce(&BoundedTail) -> T) -> Option<T> {
+        if !self.maker.is_this_process() {
+            // The thread may have held the lock when this process was forked.
+            let kept = self.shared.kept.try_lock();
+            return kept.ok().map(|kept| look(&kept.tail));
+        }
+        let mut kept = self.shared.lock();
+        let before = kept.answers;
+        // A thread that reads from now on reads all of it.
+        let is_asked = !kept.has_ended && sys::write(&self.commands, &[READ]).is_ok();
+        while is_asked && !kept.has_ended && kept.answers == before {
+            let waited = self.shared.answered.wait(kept);
+            kept = waited.unwrap_or_else(PoisonError::into_inner);
+        }
+        Some(look(&kept.tail))
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Drop for Tail {
     fn drop(&mut self) {
-        drop(self.stop.take());
         match self.thread.take() {
             Some(thread) if self.maker.is_this_process() => {
+                let _ = sys::write(&self.commands, &[END]);
                 // It cannot have panicked; if it has, there is nothing to mend.
                 let _ = thread.join();
             }
@@ -307,57 +343,29 @@ impl Drop for Tail {
     }
 }
 
-/// What was read, and where more comes from: read under one lock, so that the bytes stay in their
-/// order.
-#[derive(Debug)]
-struct Kept {
-    stream: OwnedFd,
-    tail: BoundedTail,
-    /// No process holds the other end any more.
-    is_over: bool,
-}
-
-#[derive(Debug)]
-struct Shared {
-    kept: Mutex<Kept>,
-    /// More was read, or nothing more can be.
-    changed: Condvar,
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn take_what_is_there(&self, kept: &mut Kept) {
-        let before = kept.tail.total();
-        let Kept { stream, tail, .. } = &mut *kept;
-        let goes_on = tail.take_from(stream);
-        kept.is_over |= !goes_on;
-        if kept.is_over || kept.tail.total() != before {
-            self.changed.notify_all();
-        }
-    }
-}
-
-fn drain(stream: &OwnedFd, stopped: &OwnedFd, shared: &Shared) {
+fn drain(stream: &OwnedFd, orders: &OwnedFd, shared: &Shared) {
     loop {
         let mut fds = [
             PollFd::from_borrowed_fd(stream.as_fd(), PollFlags::IN),
-            PollFd::from_borrowed_fd(stopped.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(orders.as_fd(), PollFlags::IN),
         ];
         match rustix::event::poll(&mut fds, None) {
             Err(rustix::io::Errno::INTR) => continue,
             Err(_) => return,
             Ok(_) => {}
         }
-        let [stream_ready, stop_asked] = fds.map(|fd| !fd.revents().is_empty());
-        let goes_on = stream_ready && {
-            let mut kept = shared.lock();
-            shared.take_what_is_there(&mut kept);
-            !kept.is_over
+        let [_, is_ordered] = fds.map(|fd| !fd.revents().is_empty());
+        let mut order = [0; 64];
+        let orders = match is_ordered {
+            true => rustix::io::read(orders, &mut order).unwrap_or(0),
+            false => 0,
         };
-        if !goes_on && (stream_ready || stop_asked) {
+        let mut kept = shared.lock();
+        let goes_on = kept.tail.take_from(stream);
+        kept.answers += 1;
+        drop(kept);
+        shared.answered.notify_all();
+        if !goes_on || order[..orders].contains(&END) || (is_ordered && orders == 0) {
             return;
         }
     }

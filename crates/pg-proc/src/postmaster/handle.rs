@@ -83,6 +83,27 @@ impl Postmaster {
         sys::titles_of_children(self.pid())
     }
 
+    /// The child processes that a shutdown waits for, with their titles: clients, WAL senders, the
+    /// archiver. Known on Linux only.
+    pub fn holders_of_shutdown(&self) -> Vec<(Pid, String)> {
+        // These exit as soon as the postmaster signals them (`PostmasterStateMachine` in
+        // src/backend/postmaster/postmaster.c).
+        const OBEDIENT: [&str; 9] = [
+            "background writer",
+            "bgwriter",
+            "writer process",
+            "walwriter",
+            "wal writer",
+            "autovacuum launcher",
+            "stats collector",
+            "logger",
+            "launcher",
+        ];
+        let mut holders = self.child_titles();
+        holders.retain(|(_, title)| !OBEDIENT.iter().any(|name| title.contains(name)));
+        holders
+    }
+
     /// What its lock file says; none as long as it has not written one, or after it has removed it.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ mod interfaces;
 #[cfg(all(target_os = "linux", not(pg_portable)))]
 mod linux;
 mod listener;
+mod own_thread;
 mod portable;
 mod process;
 mod segments;
@@ -29,7 +30,8 @@ pub(crate) use linux::{
     children, cpu_ticks, is_single_user, is_suspended, limit_of_root, orphans, postmaster_in,
     titles_of_children,
 };
-pub use listener::tcp_listener;
+pub(crate) use listener::tcp_listener;
+pub(crate) use own_thread::spawn_with;
 #[cfg(not(all(target_os = "linux", not(pg_portable))))]
 pub(crate) use portable::{
     DirectoryEvents, is_single_user, is_suspended, limit_of_root, orphans, postmaster_in,

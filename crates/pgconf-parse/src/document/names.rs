@@ -37,17 +37,28 @@ impl Names {
         number: u32,
         is_it: impl Fn(u32) -> bool,
     ) -> Option<u32> {
+        self.update(name, is_it, |_| number)
+    }
+
+    /// Gives the name the number that `new` makes of the one that it has, which is returned.
+    pub(crate) fn update(
+        &mut self,
+        name: &[u8],
+        is_it: impl Fn(u32) -> bool,
+        new: impl FnOnce(Option<u32>) -> u32,
+    ) -> Option<u32> {
         let hash = self.hash(name);
         let slot = self.slot(hash, is_it);
-        let before = std::mem::replace(&mut self.slots[slot], (number, (hash >> 32) as u32)).0;
-        if before != NONE {
-            return Some(before);
+        let number = self.slots[slot].0;
+        let before = (number != NONE).then_some(number);
+        self.slots[slot] = (new(before), (hash >> 32) as u32);
+        if before.is_none() {
+            self.used += 1;
+            if self.used * 2 > self.slots.len() {
+                self.grow();
+            }
         }
-        self.used += 1;
-        if self.used * 2 > self.slots.len() {
-            self.grow();
-        }
-        None
+        before
     }
 
     fn grow(&mut self) {
@@ -80,14 +91,19 @@ impl Names {
             let product = u128::from(state ^ word) * u128::from(ODD);
             (product as u64) ^ (product >> 64) as u64
         };
-        let words = name.chunks_exact(8);
-        let rest = words.remainder();
-        let rest = rest.iter().fold(0, |word, &b| word << 8 | u64::from(b));
-        let state = words.fold(self.seed ^ name.len() as u64, |state, word| {
-            // The chunks have that length.
-            let word = word.try_into().map_or(0, u64::from_le_bytes);
-            mix(state, word | LOWER)
-        });
+        let mut state = self.seed ^ name.len() as u64;
+        let rest = match name.last_chunk() {
+            Some(last) => {
+                for word in name[..name.len() - 1].chunks_exact(8) {
+                    // The chunks have that length.
+                    let word = word.try_into().map_or(0, u64::from_le_bytes);
+                    state = mix(state, word | LOWER);
+                }
+                // It may overlap the word before.
+                u64::from_le_bytes(*last)
+            }
+            None => name.iter().fold(0, |word, &b| word << 8 | u64::from(b)),
+        };
         mix(mix(state, rest | LOWER), self.seed)
     }
 }

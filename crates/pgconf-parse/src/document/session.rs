@@ -290,12 +290,15 @@ impl<'d> EditSession<'d> {
         };
         if let Some(live) = &mut self.live {
             let is_it = is_named(document, &self.groups, &self.texts, name);
-            let mut entry = live.names.get(name, &is_it).unwrap_or(NONE);
-            if entry != NONE && entry as usize >= entries.len() {
+            let is_group = |number: &u32| *number as usize >= entries.len();
+            let new = (entries.len() + this) as u32;
+            let before = live
+                .names
+                .update(name, is_it, |before| before.filter(is_group).unwrap_or(new));
+            let mut entry = before.unwrap_or(NONE);
+            if before.is_some_and(|number| is_group(&number)) {
                 return entry as usize - entries.len();
             }
-            live.names
-                .insert(name, (entries.len() + this) as u32, is_it);
             while let Some(found) = entries.get(entry as usize) {
                 let row = self.rows.len() as u32;
                 self.rows.push(Row::live(document, found, group.first));
@@ -361,6 +364,7 @@ impl<'d> EditSession<'d> {
             let name = &self.texts[known.name.clone()];
             names.insert(name, (entries.len() + group) as u32, is_it(name));
         }
+        self.rows.reserve(entries.len());
         self.live = Some(Live { names, previous });
     }
 
@@ -424,21 +428,32 @@ impl<'d> EditSession<'d> {
     /// The one to be brought to life: see [`commented::depth`].
     fn best_commented_out(&self, group: usize) -> Option<usize> {
         self.rows_of(group)
-            .filter(|&row| self.rows[row].line.kind == Kind::Comment)
+            .filter(|&row| self.is_commented_out(row))
             .max_by_key(|&row| self.rows[row].depth)
     }
 
     /// How many `#` the last live line of a setting gets, all others being commented out.
     fn depth_for(&self, group: usize, last: usize) -> usize {
-        let spans = &self.rows[last].line.spans;
-        let between = &self.text(last)[spans.name.1..spans.value.0];
         let mut is_above = true;
         let others = self.rows_of(group).filter_map(|row| {
             is_above &= row != last;
-            let found = &self.rows[row];
-            (found.line.kind == Kind::Comment).then_some((found.depth, is_above))
+            let depth = self.rows[row].depth;
+            self.is_commented_out(row).then_some((depth, is_above))
         });
-        commented::depth(memchr(b'=', between).is_some(), others)
+        commented::depth(self.has_equals(last), others)
+    }
+
+    /// Whether the line is such a comment as [`commented::find`] finds. What was commented out by
+    /// this session may read like prose.
+    fn is_commented_out(&self, row: usize) -> bool {
+        let found = &self.rows[row];
+        found.line.kind == Kind::Comment && (found.depth > 1 || self.has_equals(row))
+    }
+
+    fn has_equals(&self, row: usize) -> bool {
+        let spans = &self.rows[row].line.spans;
+        let between = &self.text(row)[spans.name.1..spans.value.0];
+        memchr(b'=', between).is_some()
     }
 
     /// Adds a line at the end.
@@ -622,6 +637,7 @@ fn for_each_name<'d>(source: &'d [u8], mut then: impl FnMut(&'d [u8], usize, usi
 }
 
 /// Refuses names and values that no file can express.
+#[inline]
 pub(crate) fn check(name: &[u8], value: &Value) -> Result<(), EditError> {
     let kind = match SettingName::check(name) {
         Err(problem) => EditErrorKind::Name(problem),

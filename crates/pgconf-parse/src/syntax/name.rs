@@ -126,7 +126,8 @@ impl Ord for SettingName {
 pub(crate) fn same_name(a: &[u8], b: &[u8]) -> bool {
     // Names differ in their lengths or last bytes more often than in their first.
     let last = |name: &[u8]| name.last().map(u8::to_ascii_lowercase);
-    a.len() == b.len() && last(a) == last(b) && a.eq_ignore_ascii_case(b)
+    // Equal names are mostly spelled alike.
+    a.len() == b.len() && last(a) == last(b) && (a == b || a.eq_ignore_ascii_case(b))
 }
 
 /// The three names that make the server read other files.

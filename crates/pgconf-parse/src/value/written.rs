@@ -42,6 +42,26 @@ impl Value {
         self.is_nan
     }
 
+    /// From a number of at most 64 bits. The standard library would allocate its text.
+    fn from_integer(number: i128) -> Self {
+        let mut text = [0; 20];
+        let mut start = text.len();
+        let mut rest = number.unsigned_abs() as u64;
+        loop {
+            start -= 1;
+            text[start] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        if number < 0 {
+            start -= 1;
+            text[start] = b'-';
+        }
+        Self::new(&text[start..])
+    }
+
     fn new(text: impl Into<Bytes>) -> Self {
         Self {
             text: text.into(),
@@ -139,7 +159,7 @@ macro_rules! from_number {
     ($($number:ty),*) => {
         $(impl From<$number> for Value {
             fn from(value: $number) -> Self {
-                Self::from(value.to_string())
+                Self::from_integer(value as i128)
             }
         })*
     };

@@ -4,15 +4,16 @@ use std::fmt;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::files::pid_file::PidFile;
+
 /// The address of a server and, optionally, the user, the password and the database to connect
 /// with.
 ///
-/// [`Cluster::connection_info`](crate::Cluster::connection_info) returns one. It can be written in
-/// the three forms that clients take. Each form is quoted, so that libpq and the Rust clients read
-/// exactly the given values.
+/// It can be written in the three forms that clients take. Each form is quoted, so that libpq and
+/// the Rust clients read exactly the given values.
 ///
 /// ```
-/// use pg_cluster::ConnectionInfo;
+/// use pg_proc::ConnectionInfo;
 ///
 /// let info = ConnectionInfo::socket("/tmp/it's here", 5433)
 ///     .with_user("o'neil")
@@ -54,6 +55,37 @@ impl ConnectionInfo {
     /// A TCP address.
     pub fn tcp(host: impl Into<String>, port: u16) -> Self {
         Self::new(Host::Tcp(host.into()), port)
+    }
+
+    /// The TCP address at which a server is reached that listens on `address`: the loopback address
+    /// for one that listens on all.
+    pub fn listening(address: &str, port: u16) -> Self {
+        let host = match address {
+            "*" | "0.0.0.0" => "127.0.0.1",
+            "::" => "::1",
+            host => host,
+        };
+        Self::tcp(host, port)
+    }
+
+    /// The address of the server that has written this lock file. A Unix socket is preferred to
+    /// TCP. None if the server does not listen, or not yet.
+    pub fn of_server(file: &PidFile, data_directory: &Utf8Path) -> Option<Self> {
+        let given = |path: &&Utf8PathBuf| !path.as_str().is_empty();
+        match file.socket_directory.as_ref().filter(given) {
+            Some(directory) => {
+                let directory = absolute_socket_directory(directory, data_directory);
+                Some(Self::socket(directory, file.port?))
+            }
+            None => Self::tcp_of_server(file),
+        }
+    }
+
+    /// As [`of_server`](Self::of_server), for TCP only.
+    pub fn tcp_of_server(file: &PidFile) -> Option<Self> {
+        let address = file.listen_address.as_deref();
+        let address = address.filter(|address| !address.is_empty())?;
+        Some(Self::listening(address, file.port?))
     }
 
     fn new(host: Host, port: u16) -> Self {
@@ -218,6 +250,16 @@ impl fmt::Debug for ConnectionInfo {
             .field("password", &self.password.as_ref().map(|_| "..."))
             .field("database", &self.database)
             .finish()
+    }
+}
+
+/// A socket directory by its absolute path. A server resolves a relative one against its data
+/// directory, where it works. A name that starts with `@` is an abstract socket, not a path
+/// (src/common/ip.c).
+pub fn absolute_socket_directory(path: &Utf8Path, data_directory: &Utf8Path) -> Utf8PathBuf {
+    match path.as_str().starts_with('@') {
+        true => path.to_owned(),
+        false => data_directory.join(path),
     }
 }
 

@@ -1,5 +1,6 @@
-//! What people get to read: every kind of error once, with its causes and what is advised, in
-//! `texts.txt`. After a change of a text, `PG_UPDATE_TEXTS=1 cargo test` writes that file anew.
+//! Every kind of error once: see [`harness`].
+
+mod harness;
 
 use std::error::Error as _;
 use std::io;
@@ -10,26 +11,18 @@ use pg_cluster::{Cluster, InitOptions, StartOptions, StopPlan};
 use pg_install::{Discovery, Installation, Program, Request};
 use pg_proc::{Account, Deadline, DirectoryLock, GuardOptions};
 
+use self::harness::{compare, shown_where};
 use crate::error::{TempError, TempErrorKind};
 use crate::log::{StatementsError, StatementsErrorKind};
 use crate::sql::SqlError;
 
-/// An error, its reason, and what is advised: as far as this crate says it, and not those below.
+/// An error, its reason, and advice: as far as this crate has them, and not those below.
 fn shown(error: &TempError) -> String {
-    let mut text = format!("{error}\n");
-    let (mut above, mut next) = (error.to_string(), error.source());
-    while let Some(cause) = next {
-        let said = cause.to_string();
-        assert!(!above.contains(&said), "said twice: {above}: {said}");
-        if cause.is::<TempErrorKind>() || cause.is::<SqlError>() {
-            text += &format!("  because {said}\n");
-        }
-        (above, next) = (said, cause.source());
-    }
-    match error.hint() {
-        Some(hint) if error.kind().source().is_none() => text + &format!("  hint: {hint}\n"),
-        _ => text,
-    }
+    let has_cause = error.kind().source().is_some();
+    let hint = error.hint().filter(|_| !has_cause);
+    shown_where(error, hint, |cause| {
+        cause.is::<TempErrorKind>() || cause.is::<SqlError>()
+    })
 }
 
 fn every_kind() -> Vec<TempErrorKind> {
@@ -106,10 +99,6 @@ fn every_error_reads_as_it_did() {
         .chain(statements())
         .collect();
     let text = texts.join("\n");
-    if std::env::var_os("PG_UPDATE_TEXTS").is_some() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/texts.txt");
-        std::fs::write(path, &text).expect("a writable checkout");
-        return;
-    }
-    assert_eq!(text, include_str!("texts.txt"));
+    let expected = include_str!("texts.txt");
+    compare(&text, env!("CARGO_MANIFEST_DIR"), expected);
 }
