@@ -44,6 +44,10 @@ pub struct TempClusterBuilder {
     pub(crate) system_identifier: SystemIdentifier,
     pub(crate) logs_statements: bool,
     pub(crate) on_panic: OnPanic,
+    pub(crate) preloaded: Vec<String>,
+    pub(crate) extensions: Vec<String>,
+    #[cfg(feature = "tls")]
+    pub(crate) has_tls: bool,
 }
 
 impl TempClusterBuilder {
@@ -70,6 +74,10 @@ impl TempClusterBuilder {
             system_identifier: SystemIdentifier::Own,
             logs_statements: false,
             on_panic: OnPanic::PrintLog,
+            preloaded: Vec::new(),
+            extensions: Vec::new(),
+            #[cfg(feature = "tls")]
+            has_tls: false,
         }
     }
 

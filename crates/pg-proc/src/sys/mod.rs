@@ -7,6 +7,7 @@ mod borrowed;
 mod events;
 #[cfg(all(target_os = "linux", not(pg_portable)))]
 mod executable;
+pub(crate) mod foreground;
 mod fork;
 mod interfaces;
 #[cfg(all(target_os = "linux", not(pg_portable)))]
@@ -16,6 +17,8 @@ mod own_thread;
 mod portable;
 mod process;
 mod segments;
+#[cfg(all(target_os = "linux", not(pg_portable)))]
+mod servers;
 mod shared_memory;
 mod warden;
 
@@ -41,6 +44,8 @@ pub(crate) use portable::{
 };
 pub(crate) use process::{DirectoryId, Evidence, Identity, Means, Process, identify};
 pub(crate) use segments::{MadeFor, Segment, segments_by_key, segments_for};
+#[cfg(all(target_os = "linux", not(pg_portable)))]
+pub(crate) use servers::servers;
 pub(crate) use shared_memory::{DirectoryOf, Refusal, release};
 pub(crate) use warden::errand::{Errand, Place, Removal, guard};
 pub(crate) use warden::order::{LaunchError, Launched, Orders, Program, Sink, launch, send, write};
