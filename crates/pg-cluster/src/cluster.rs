@@ -11,6 +11,7 @@ use pg_proc::{Account, AccountError, CollectedLog, Command, DirectoryGuard, Serv
 use pgconf_parse::{AutoConf, ResolveError, Resolver};
 
 use crate::StartOptions;
+use crate::log::StartNumber;
 use crate::start::{TAIL, Taken, Turn};
 
 /// A data directory and the installation whose programs serve it.
@@ -63,6 +64,8 @@ pub(crate) struct OwnServer {
     pub(crate) options: StartOptions,
     /// The collected log of the server before.
     pub(crate) collected_before: Option<CollectedLog>,
+    /// Tells places in its log from those in the logs of other starts.
+    pub(crate) number: StartNumber,
 }
 
 impl OwnServer {

@@ -51,6 +51,7 @@ mod control_error;
 mod files;
 mod init;
 mod listening;
+mod log;
 mod parts;
 mod remove;
 mod replication;
@@ -88,6 +89,7 @@ pub use crate::init::{
     DataChecksums, DirectoryAccess, Durability, InitError, InitErrorKind, InitOptions, Locale,
     LocaleCategory, LocaleProvider,
 };
+pub use crate::log::{LogError, LogErrorKind, LogExcerpt, LogMark};
 pub use crate::remove::{RemoveError, RemoveErrorKind};
 pub use crate::replication::{
     BackupCompression, BaseBackupOptions, ReplicationError, ReplicationErrorKind, ReplicationRole,

@@ -116,6 +116,7 @@ fn every_error_reads_as_it_did() {
         clusters,
         starts,
         stops,
+        logs,
         inits,
         settings,
         access,
@@ -159,6 +160,28 @@ fn steady(text: &str, causes: &Causes) -> String {
         line + "\n"
     };
     text.lines().map(line).collect()
+}
+
+fn logs(causes: &Causes, texts: &mut Vec<String>) {
+    use LogErrorKind as K;
+    let cluster = Cluster::new(causes.installation.clone(), "/data").expect("an account");
+    let timed_out = |missed| K::TimedOut {
+        waited: Duration::from_secs(10),
+        examined: 7,
+        missed,
+    };
+    for kind in [
+        K::NotStarted,
+        K::NotKept,
+        K::Collected("/data/log/postgresql.log".into()),
+        K::Read(denied()),
+        timed_out(0),
+        timed_out(4096),
+        K::Exited { examined: 7 },
+    ] {
+        let error = cluster.log_error(kind);
+        texts.push(shown(&error, error.hint()));
+    }
 }
 
 fn clusters(causes: &Causes, texts: &mut Vec<String>) {

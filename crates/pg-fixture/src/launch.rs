@@ -10,6 +10,7 @@ use pg_proc::{GuardOptions, Log, Ownership, StopPlan, Tenancy, Tenant};
 
 use crate::access;
 use crate::error::{TempErrorKind, at};
+use crate::log::LogUse;
 use crate::plan::{Plan, no_storage};
 use crate::root::{Root, SocketDirectory};
 use crate::shared::{LOG, Place, USERS};
@@ -134,6 +135,7 @@ impl Plan<'_> {
             // Whatever the caller wants of it is wanted of one that has started.
             keep: Keep::Never,
             owner: Owner::Value,
+            log_use: LogUse::default(),
         };
         let mut prepared = Prepared {
             plan: self,
@@ -158,9 +160,11 @@ impl Plan<'_> {
             Listen::Loopback => options.listen_addresses(["127.0.0.1"]),
         };
         let version = self.recipe.installation.version();
-        let options = options.settings(tuning::settings(version, &builder.settings));
-        match &builder.log {
-            Some(log) => options.log(log.clone()),
+        let options = options
+            .settings(tuning::settings(version, &builder.settings))
+            .settings(builder.log_settings().iter().copied());
+        match builder.log_destination(temp.cluster.data_directory()) {
+            Some(log) => options.log(log),
             None => options,
         }
     }
@@ -217,6 +221,10 @@ impl Prepared<'_> {
         let mut temp = self.temp;
         temp.info = info;
         temp.keep = plan.builder.keep;
+        temp.log_use = LogUse {
+            has_statements: plan.builder.logs_statements,
+            on_panic: plan.builder.on_panic,
+        };
         if plan.builder.is_detached() {
             temp.owner = Owner::Caller;
         }

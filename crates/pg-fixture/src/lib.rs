@@ -38,6 +38,7 @@ mod access;
 mod builder;
 mod error;
 mod launch;
+mod log;
 mod plan;
 mod reaper;
 mod root;
@@ -55,6 +56,7 @@ pub use pg_cluster as cluster;
 
 pub use crate::builder::TempClusterBuilder;
 pub use crate::error::{TempError, TempErrorKind};
+pub use crate::log::{OnPanic, Statement, StatementsError, StatementsErrorKind};
 pub use crate::shared::SharedCluster;
 pub use crate::storage::Storage;
 pub use crate::temp_cluster::{Keep, Listen, SystemIdentifier, TempCluster};

@@ -84,7 +84,7 @@ impl TempClusterBuilder {
         if self.is_detached() && matches!(self.log, Some(Log::Tail(_))) {
             return refuse("the log of a detached server cannot be kept in this process's memory");
         }
-        Ok(())
+        self.check_log()
     }
 
     pub(crate) fn is_detached(&self) -> bool {

@@ -13,6 +13,7 @@ use pg_proc::{Account, Deadline, DirectoryLock, GuardOptions};
 
 use self::harness::{compare, shown_where};
 use crate::error::{TempError, TempErrorKind};
+use crate::log::{StatementsError, StatementsErrorKind};
 use crate::sql::SqlError;
 
 /// An error, its reason, and advice: as far as this crate has them, and not those below.
@@ -78,11 +79,24 @@ fn every_kind() -> Vec<TempErrorKind> {
     ]
 }
 
+/// The errors of listing statements, as [`shown`] does.
+fn statements() -> Vec<String> {
+    use StatementsErrorKind as K;
+    let kinds = [K::NotLogged, K::Missed(4096)];
+    let text = |kind| {
+        let error = StatementsError::new("/dev/shm/pgt-0".into(), kind);
+        let hint = error.hint().unwrap_or_default();
+        format!("{error}\n  because {}\n  hint: {hint}\n", error.kind())
+    };
+    kinds.into_iter().map(text).collect()
+}
+
 #[test]
 fn every_error_reads_as_it_did() {
     let texts: Vec<String> = every_kind()
         .into_iter()
         .map(|kind| shown(&TempError::from(kind)))
+        .chain(statements())
         .collect();
     let text = texts.join("\n");
     let expected = include_str!("texts.txt");

@@ -121,7 +121,7 @@ pub use fs::regular_file::{open_regular_file, read_all, read_tail};
 pub use fs::replacement::Replacement;
 pub use fs::walk::ForeignLink;
 pub use launch::command::Command;
-pub use launch::log::Log;
+pub use launch::log::{Log, LogPart};
 pub use launch::ownership::Ownership;
 pub use launch::run::{Output, RunError, RunErrorKind};
 pub use launch::server::{DetachError, Server, ServerOptions};

@@ -19,7 +19,7 @@ use crate::settings::Readable;
 /// The rows of an answer, as text.
 pub(super) type Rows = Vec<Vec<Option<String>>>;
 
-/// A query of the caller's, with its error boxed.
+/// The caller's query, with its error boxed.
 type Ask<'a> = dyn FnMut(&str) -> Result<Rows, AccessErrorKind> + 'a;
 
 /// A `pg_hba.conf` or `pg_ident.conf` of a cluster: see [`Hba`](crate::Hba) and
@@ -157,7 +157,7 @@ impl<D: AccessDocument> AccessFile<'_, D> {
     ///
     /// # Errors
     ///
-    /// Fails with what the closure returns, if the server would reject the changed file, or if the
+    /// Fails with the error of the closure, if the server would reject the changed file, or if the
     /// file cannot be read or replaced. The file is then as it was.
     pub fn edit(
         &self,
@@ -330,7 +330,7 @@ impl<D: AccessDocument> AccessFile<'_, D> {
     }
 }
 
-/// Makes one error of the caller's.
+/// Boxes the error of the caller's query.
 pub(super) fn boxed<E: Into<Box<dyn Error + Send + Sync>>>(
     mut query: impl FnMut(&str) -> Result<Rows, E>,
 ) -> impl FnMut(&str) -> Result<Rows, AccessErrorKind> {

@@ -43,7 +43,7 @@ use crate::Cluster;
 /// ```
 pub type Hba<'c> = AccessFile<'c, Document>;
 
-/// The answer to the question who decides on an attempt to connect.
+/// The decision on an attempt to connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AccessDecision {

@@ -17,7 +17,7 @@ use crate::Cluster;
 /// `pg_ident_file_mappings`, only the parser judges.
 pub type Ident<'c> = AccessFile<'c, Document>;
 
-/// The answer to the question whether a system user may connect as a database user.
+/// The decision whether a system user may connect as a database user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MappingDecision {

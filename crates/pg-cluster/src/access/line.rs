@@ -35,7 +35,7 @@ impl AccessLine {
         self.line
     }
 
-    /// The text of the line. What is not UTF-8 is replaced.
+    /// The text of the line. Bytes that are not UTF-8 are replaced.
     pub fn text(&self) -> &str {
         &self.text
     }

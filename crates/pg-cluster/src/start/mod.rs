@@ -22,6 +22,7 @@ pub(crate) use self::turn::{Taken, Turn};
 use crate::Cluster;
 use crate::cluster::OwnServer;
 use crate::listening::Listening;
+use crate::log::StartNumber;
 use crate::state::Occupant;
 
 /// The outcome of [`Cluster::start`].
@@ -122,6 +123,7 @@ impl Cluster {
             collected_before: CollectedLog::find(self.data_directory()),
             process: self.spawn(options, &listening, left).map_err(failed)?,
             options: options.clone(),
+            number: StartNumber::next(),
         });
         let pid = server.process.pid();
         self.set_server(Some(Arc::clone(&server)));

@@ -1,7 +1,8 @@
 //! Where the output of a server goes, and reading its end.
 
-use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -9,10 +10,12 @@ use std::thread::JoinHandle;
 use camino::Utf8PathBuf;
 use rustix::event::{PollFd, PollFlags};
 
+use crate::deadline::Deadline;
 use crate::fs::regular_file;
 use crate::launch::tail::BoundedTail;
 use crate::maker::Maker;
-use crate::sys;
+use crate::postmaster::watcher::Watcher;
+use crate::sys::{self, Means};
 
 /// Where a server's standard output and standard error go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +42,25 @@ pub enum Log {
     Tail(usize),
 }
 
+/// A part of a server's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LogPart {
+    /// The position of the first of the bytes: how many bytes the server had written since its
+    /// start. Greater than the position that was asked for if the bytes between are not kept any
+    /// more.
+    pub position: u64,
+    /// The bytes, which may begin and end within a line.
+    pub bytes: Vec<u8>,
+}
+
+impl LogPart {
+    /// The position after the last of the bytes.
+    pub fn end(&self) -> u64 {
+        self.position + self.bytes.len() as u64
+    }
+}
+
 /// Reading end of a server's log, of this start only.
 #[derive(Debug)]
 pub(crate) enum LogReader {
@@ -63,20 +85,117 @@ impl LogReader {
                 offset,
                 owner,
             } => {
-                let file = match regular_file::open_regular_file(path) {
-                    // A terminal or a pipe has given away what was written.
-                    Err(e) if e.kind() == io::ErrorKind::InvalidInput => return Ok(Vec::new()),
-                    other => other?,
+                let Some(file) = open_own(path, *owner)? else {
+                    return Ok(Vec::new());
                 };
-                // The account may have put a link there to what only the caller may read.
-                let found = file.metadata()?.uid();
-                if owner.is_some_and(|owner| owner != found) {
-                    return Err(io::ErrorKind::PermissionDenied.into());
-                }
                 regular_file::read_tail(file, *offset, limit)
             }
         }
     }
+
+    /// Whether what the server writes can be read.
+    pub(crate) fn is_kept(&self) -> bool {
+        !matches!(self, Self::None)
+    }
+
+    /// How many bytes this start has written.
+    pub(crate) fn end(&self) -> io::Result<u64> {
+        match self {
+            Self::None => Ok(0),
+            Self::Memory(tail) => Ok(tail.total()),
+            Self::File {
+                path,
+                offset,
+                owner,
+            } => match open_own(path, *owner)? {
+                Some(file) => Ok(length_since(&file, *offset)?.1),
+                None => Ok(0),
+            },
+        }
+    }
+
+    /// At most `limit` bytes from this position on.
+    pub(crate) fn since(&self, position: u64, limit: usize) -> io::Result<LogPart> {
+        let nothing = LogPart {
+            position,
+            bytes: Vec::new(),
+        };
+        match self {
+            Self::None => Ok(nothing),
+            Self::Memory(tail) => Ok(tail.since(position, limit)),
+            Self::File {
+                path,
+                offset,
+                owner,
+            } => {
+                let Some(mut file) = open_own(path, *owner)? else {
+                    return Ok(nothing);
+                };
+                let (begin, length) = length_since(&file, *offset)?;
+                let position = position.min(length);
+                file.seek(SeekFrom::Start(begin + position))?;
+                let mut bytes = Vec::new();
+                let limit = u64::try_from(limit).unwrap_or(u64::MAX);
+                file.take(limit).read_to_end(&mut bytes)?;
+                Ok(LogPart { position, bytes })
+            }
+        }
+    }
+
+    /// Waits until there is more than this many bytes, and returns whether there is; false as soon
+    /// as `has_ended`, of which `end` reports the change, and nothing more can come.
+    pub(crate) fn wait(
+        &self,
+        position: u64,
+        deadline: Deadline,
+        end: Option<BorrowedFd<'_>>,
+        has_ended: impl Fn() -> bool,
+    ) -> io::Result<bool> {
+        match self {
+            Self::None => Ok(false),
+            Self::Memory(tail) => Ok(tail.wait(position, deadline)),
+            Self::File { path, .. } => {
+                let mut watcher = None;
+                loop {
+                    // Asked first: what it has written before its end counts.
+                    let ended = has_ended();
+                    if self.end()? > position {
+                        return Ok(true);
+                    }
+                    if ended || deadline.is_over() {
+                        return Ok(false);
+                    }
+                    match &watcher {
+                        // Once more, now that nothing can be missed.
+                        None => watcher = Some(Watcher::of_directory(path, Means::Native)),
+                        Some(watcher) => watcher.pause(end, true, deadline.remaining()),
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Opens the log; none if it is a terminal or a pipe, which has given away what was written.
+fn open_own(path: &Utf8PathBuf, owner: Option<u32>) -> io::Result<Option<File>> {
+    let file = match regular_file::open_regular_file(path) {
+        Err(e) if e.kind() == io::ErrorKind::InvalidInput => return Ok(None),
+        other => other?,
+    };
+    // The account may have put a link there to what only the caller may read.
+    let found = file.metadata()?.uid();
+    if owner.is_some_and(|owner| owner != found) {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
+    Ok(Some(file))
+}
+
+/// Where what this start has written begins in the file, and how much that is. A file that is
+/// shorter than it was at the start was begun anew.
+fn length_since(file: &File, offset: u64) -> io::Result<(u64, u64)> {
+    let length = file.metadata()?.len();
+    let begin = if length < offset { 0 } else { offset };
+    Ok((begin, length - begin))
 }
 
 /// The end of a stream, kept in memory by a thread of its own.
@@ -142,10 +261,26 @@ impl Tail {
     /// With all that was written before this call, whether or not the thread has come to it: a
     /// server that has just ended has said why.
     fn last(&self, limit: usize) -> Vec<u8> {
+        self.look(|tail| tail.last(limit)).unwrap_or_default()
+    }
+
+    fn total(&self) -> u64 {
+        self.look(BoundedTail::total).unwrap_or_default()
+    }
+
+    fn since(&self, position: u64, limit: usize) -> LogPart {
+        let (position, bytes) = self
+            .look(|tail| tail.since(position, limit))
+            .unwrap_or((position, Vec::new()));
+        LogPart { position, bytes }
+    }
+
+    /// None in a process that was forked while the lock was held.
+    fn look<T>(&self, look: impl FnOnce(&BoundedTail) -> T) -> Option<T> {
         if !self.maker.is_this_process() {
             // The thread may have held the lock when this process was forked.
-            let kept = self.shared.kept.try_lock();
-            return kept.map_or_else(|_| Vec::new(), |kept| kept.tail.last(limit));
+            let kept = self.shared.kept.try_lock().ok()?;
+            return Some(look(&kept.tail));
         }
         let mut kept = self.shared.lock();
         let before = kept.answers;
@@ -155,7 +290,29 @@ impl Tail {
             let waited = self.shared.answered.wait(kept);
             kept = waited.unwrap_or_else(PoisonError::into_inner);
         }
-        kept.tail.last(limit)
+        Some(look(&kept.tail))
+    }
+
+    /// Waits until more than this many bytes were read; false if there are none to come.
+    fn wait(&self, position: u64, deadline: Deadline) -> bool {
+        if self.total() > position || !self.maker.is_this_process() {
+            return self.total() > position;
+        }
+        let mut kept = self.shared.lock();
+        while kept.tail.total() <= position && !kept.has_ended && !deadline.is_over() {
+            // The thread notifies of whatever it reads.
+            kept = match deadline.remaining() {
+                None => {
+                    let waited = self.shared.answered.wait(kept);
+                    waited.unwrap_or_else(PoisonError::into_inner)
+                }
+                Some(left) => {
+                    let waited = self.shared.answered.wait_timeout(kept, left);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+        kept.tail.total() > position
     }
 }
 
