@@ -46,6 +46,10 @@ pub struct TempClusterBuilder {
     pub(crate) logs_statements: bool,
     pub(crate) on_panic: OnPanic,
     pub(crate) replication: Option<Replication>,
+    pub(crate) preloaded: Vec<String>,
+    pub(crate) extensions: Vec<String>,
+    #[cfg(feature = "tls")]
+    pub(crate) has_tls: bool,
 }
 
 impl TempClusterBuilder {
@@ -73,6 +77,10 @@ impl TempClusterBuilder {
             logs_statements: false,
             on_panic: OnPanic::PrintLog,
             replication: None,
+            preloaded: Vec::new(),
+            extensions: Vec::new(),
+            #[cfg(feature = "tls")]
+            has_tls: false,
         }
     }
 

@@ -32,11 +32,15 @@
 //!
 //! # Features
 //!
-//! `serde`: the feature of the same name in the crates below. Nothing is enabled by default.
+//! * `serde`: the feature of the same name in the crates below.
+//! * `tls`: servers that speak TLS, by `TempClusterBuilder::tls`.
+//!
+//! Nothing is enabled by default.
 
 mod access;
 mod builder;
 mod error;
+mod extension;
 mod launch;
 mod log;
 mod plan;
@@ -51,6 +55,8 @@ mod template;
 #[cfg(test)]
 #[path = "../texts/mod.rs"]
 mod texts;
+#[cfg(feature = "tls")]
+mod tls;
 mod tuning;
 
 pub use pg_cluster as cluster;

@@ -69,6 +69,8 @@ pub struct TempCluster {
     pub(crate) keep: Keep,
     pub(crate) owner: Owner,
     pub(crate) log_use: LogUse,
+    #[cfg(feature = "tls")]
+    pub(crate) root_certificate: Option<Utf8PathBuf>,
 }
 
 /// To whom server and files belong.

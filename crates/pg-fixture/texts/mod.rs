@@ -80,6 +80,17 @@ fn every_kind() -> Vec<TempErrorKind> {
         database(SqlError::Authentication(10)),
         K::Password("ERROR:  no such role".into()),
         K::Setup("v1".to_owned(), "no such migration".into()),
+        K::NoTls("/usr/lib/postgresql/16/bin".into()),
+        K::Certificate("no randomness".into()),
+        K::NoExtension {
+            name: "pg_trgm".to_owned(),
+            directory: "/usr/share/postgresql/16/extension".into(),
+        },
+        K::NoLibrary {
+            name: "pg_cron".to_owned(),
+            directory: "/usr/lib/postgresql/16/lib".into(),
+        },
+        K::Extension("postgis".to_owned(), "ERROR:  no".into()),
         K::NotClonable("/data/pg_tblspc/1".into()),
         K::Access(Box::new(access)),
         K::Start(start.expect_err("no directory")),
