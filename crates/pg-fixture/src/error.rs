@@ -8,6 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use pg_install::{DiscoveryError, MissingProgramError};
 use pg_proc::{AccountError, GuardError, LockError};
 
+use crate::replicas::ReplicaError;
 use pg_cluster::{AccessError, ClusterError, ControlError, InitError, StartError};
 
 /// A temporary cluster could not be made.
@@ -108,6 +109,9 @@ pub enum TempErrorKind {
     /// The server did not start.
     #[error("the server did not start")]
     Start(#[source] StartError),
+    /// A standby did not become one, or does not follow.
+    #[error("the standbys cannot be used")]
+    Replica(#[source] Box<ReplicaError>),
     /// The server of the template did not stop after the setup.
     #[error("the template's server did not stop")]
     Stop(#[source] ControlError),
@@ -130,6 +134,7 @@ impl TempError {
             TempErrorKind::Access(error) => error.hint(),
             TempErrorKind::Start(error) => error.hint(),
             TempErrorKind::Stop(error) => error.hint(),
+            TempErrorKind::Replica(error) => error.hint(),
             TempErrorKind::NotPrivate { .. } => Some(
                 format!(
                     "remove it, or name another directory in {}",
