@@ -2,6 +2,7 @@
 //! and the server is launched.
 
 use std::io;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use camino::Utf8Path;
@@ -134,6 +135,7 @@ impl Plan<'_> {
             // Whatever the caller wants of it is wanted of one that has started.
             keep: Keep::Never,
             owner: Owner::Value,
+            databases: Mutex::default(),
         };
         let mut prepared = Prepared {
             plan: self,
@@ -174,7 +176,9 @@ impl Prepared<'_> {
         let tenancy = tenancy.map_err(at(&fifo))?;
         self.tenant = Tenant::enter(&fifo).map_err(at(&fifo))?;
         let log = self.temp.cluster.data_directory().join(LOG);
-        self.options = self.options.clone().log(Log::File(log)).tenancy(tenancy);
+        let settings = tuning::of_shared(&self.plan.builder.settings);
+        let options = self.options.clone().settings(settings);
+        self.options = options.log(Log::File(log)).tenancy(tenancy);
         Ok(())
     }
 

@@ -36,11 +36,14 @@
 
 mod access;
 mod builder;
+mod databases;
 mod error;
+mod future;
 mod launch;
 mod plan;
 mod reaper;
 mod root;
+mod setup;
 mod shared;
 mod sql;
 mod storage;
@@ -53,7 +56,9 @@ mod tuning;
 pub use pg_cluster as cluster;
 
 pub use crate::builder::TempClusterBuilder;
+pub use crate::databases::Database;
 pub use crate::error::{TempError, TempErrorKind};
+pub use crate::setup::SetupKey;
 pub use crate::shared::SharedCluster;
 pub use crate::storage::Storage;
 pub use crate::temp_cluster::{Keep, Listen, SystemIdentifier, TempCluster};

@@ -54,6 +54,11 @@ impl TempClusterBuilder {
             database: self.database.as_deref().unwrap_or("postgres"),
             settings: &self.settings,
             setups: &self.setups,
+            setup_keys: self
+                .setups
+                .iter()
+                .map(|setup| setup.key.read())
+                .collect::<Result<_, _>>()?,
             access: [self.hba.as_deref(), self.ident.as_deref()],
         };
         let cache = Cache::open(self.cache.as_deref())?;

@@ -1,10 +1,13 @@
 //! Temporary clusters.
 
+use std::sync::{Arc, Mutex};
+
 use camino::{Utf8Path, Utf8PathBuf};
 
 use pg_cluster::{Cluster, ConnectionInfo, Signal, StopPlan};
 
 use crate::builder::TempClusterBuilder;
+use crate::databases::Databases;
 use crate::error::TempError;
 use crate::root::Root;
 #[cfg(doc)]
@@ -67,6 +70,8 @@ pub struct TempCluster {
     pub(crate) info: ConnectionInfo,
     pub(crate) keep: Keep,
     pub(crate) owner: Owner,
+    /// Prepared when the first one is wanted.
+    pub(crate) databases: Mutex<Option<Arc<Databases>>>,
 }
 
 /// To whom server and files belong.
