@@ -2,6 +2,7 @@
 //! and the server is launched.
 
 use std::io;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use camino::Utf8Path;
@@ -151,6 +152,7 @@ impl Plan<'_> {
             log_use: LogUse::default(),
             #[cfg(feature = "tls")]
             root_certificate: None,
+            databases: Mutex::default(),
         };
         #[cfg(feature = "tls")]
         let temp = self.equip(temp)?;
@@ -209,7 +211,9 @@ impl Prepared<'_> {
         let tenancy = tenancy.map_err(at(&fifo))?;
         self.tenant = Tenant::enter(&fifo).map_err(at(&fifo))?;
         let log = self.temp.cluster.data_directory().join(LOG);
-        self.options = self.options.clone().log(Log::File(log)).tenancy(tenancy);
+        let settings = tuning::of_shared(&self.plan.builder.settings);
+        let options = self.options.clone().settings(settings);
+        self.options = options.log(Log::File(log)).tenancy(tenancy);
         Ok(())
     }
 

@@ -78,6 +78,11 @@ fn every_kind() -> Vec<TempErrorKind> {
             message: "could not create directory".to_owned(),
         }),
         database(SqlError::Authentication(10)),
+        K::InUse {
+            database: "app".to_owned(),
+            by: "process 4711 (psql)".to_owned(),
+            refusal: "source database \"app\" is being accessed by other users".into(),
+        },
         K::Password("ERROR:  no such role".into()),
         K::Setup("v1".to_owned(), "no such migration".into()),
         K::NoTls("/usr/lib/postgresql/16/bin".into()),
