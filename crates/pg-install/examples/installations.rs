@@ -1,6 +1,6 @@
 //! Lists the PostgreSQL installations of this machine.
 //!
-//! `installations` prints a table for people, `installations --json` an object a line, and
+//! `installations` prints a readable list, `installations --json` one JSON object per line, and
 //! `installations --explain` every place that was searched.
 #![allow(
     clippy::print_stdout,
@@ -15,7 +15,7 @@ use pg_install::{DiscoveredInstallation, Discovery};
 fn main() -> ExitCode {
     let argument = std::env::args().nth(1);
     let print: fn(&DiscoveredInstallation) = match argument.as_deref() {
-        None => print_for_people,
+        None => print_text,
         Some("--json") => print_json,
         Some("--explain") => {
             println!("{}", Discovery::new().explain());
@@ -49,18 +49,18 @@ fn main() -> ExitCode {
     code
 }
 
-fn print_for_people(found: &DiscoveredInstallation) {
+fn print_text(found: &DiscoveredInstallation) {
     let installation = found.installation();
     let bin = installation.bindir().map_or("?", |path| path.as_str());
     println!("{}  {bin}", installation.version());
-    println!("  found by way of {} at {}", found.source(), found.path());
+    println!("  found via {} at {}", found.source(), found.path());
     println!(
         "  SSL: {} ({:?})",
         installation.ssl(),
         installation.ssl_evidence()
     );
     if !installation.is_server() {
-        println!("  no server: only what clients or development need is installed");
+        println!("  no server: only packages for clients or for development are installed");
     }
     let missing = missing(found).join(", ");
     if !missing.is_empty() {
