@@ -10,12 +10,15 @@ use pg_proc::{GuardOptions, Log, Ownership, StopPlan, Tenancy, Tenant};
 
 use crate::access;
 use crate::error::{TempErrorKind, at};
+use crate::log::LogUse;
 use crate::plan::{Plan, no_storage};
 use crate::root::{Root, SocketDirectory};
 use crate::shared::{LOG, Place, USERS};
 use crate::storage::is_to_blame;
 use crate::temp_cluster::{Keep, Listen, Owner, PORT, TempCluster};
 use crate::template::{CloneError, Cloning, Template};
+#[cfg(feature = "tls")]
+use crate::tls;
 use crate::tuning;
 
 /// How often another port is tried when another process took the free one before the server did.
@@ -104,7 +107,7 @@ impl Plan<'_> {
             && builder.setups.is_empty()
             && builder.init.additional_arguments().is_empty()
             && self.recipe.password.is_none()
-            && tuning::leaves_databases_alone(&builder.settings);
+            && tuning::leaves_databases_alone(&self.recipe.settings);
         if may_be_early {
             Timing::Early
         } else {
@@ -134,7 +137,12 @@ impl Plan<'_> {
             // Whatever the caller wants of it is wanted of one that has started.
             keep: Keep::Never,
             owner: Owner::Value,
+            log_use: LogUse::default(),
+            #[cfg(feature = "tls")]
+            root_certificate: None,
         };
+        #[cfg(feature = "tls")]
+        let temp = self.equip(temp)?;
         let mut prepared = Prepared {
             plan: self,
             options: self.start_options(&temp),
@@ -147,6 +155,15 @@ impl Plan<'_> {
         Ok(prepared)
     }
 
+    #[cfg(feature = "tls")]
+    fn equip(&self, mut temp: TempCluster) -> Result<TempCluster, TempErrorKind> {
+        if self.builder.has_tls {
+            let path = tls::equip(temp.path(), self.recipe.account.as_ref())?;
+            temp.root_certificate = Some(path);
+        }
+        Ok(temp)
+    }
+
     fn start_options(&self, temp: &TempCluster) -> StartOptions {
         let builder = self.builder;
         let ownership = builder.ownership.clone();
@@ -157,10 +174,17 @@ impl Plan<'_> {
             Listen::SocketOnly => options.port(PORT).listen_addresses::<&str>([]),
             Listen::Loopback => options.listen_addresses(["127.0.0.1"]),
         };
+        #[cfg(feature = "tls")]
+        let options = match &temp.root_certificate {
+            Some(path) => tls::configure(options, path),
+            None => options,
+        };
         let version = self.recipe.installation.version();
-        let options = options.settings(tuning::settings(version, &builder.settings));
-        match &builder.log {
-            Some(log) => options.log(log.clone()),
+        let options = options
+            .settings(tuning::settings(version, &self.recipe.settings))
+            .settings(builder.log_settings().iter().copied());
+        match builder.log_destination(temp.cluster.data_directory()) {
+            Some(log) => options.log(log),
             None => options,
         }
     }
@@ -217,6 +241,10 @@ impl Prepared<'_> {
         let mut temp = self.temp;
         temp.info = info;
         temp.keep = plan.builder.keep;
+        temp.log_use = LogUse {
+            has_statements: plan.builder.logs_statements,
+            on_panic: plan.builder.on_panic,
+        };
         if plan.builder.is_detached() {
             temp.owner = Owner::Caller;
         }
@@ -236,7 +264,15 @@ impl Prepared<'_> {
             }
             Listen::Loopback => {
                 let port = start_on_free_port(&temp.cluster, &self.options)?;
-                ConnectionInfo::tcp("127.0.0.1", port)
+                #[cfg(feature = "tls")]
+                let host = if plan.builder.has_tls {
+                    tls::HOST
+                } else {
+                    "127.0.0.1"
+                };
+                #[cfg(not(feature = "tls"))]
+                let host = "127.0.0.1";
+                ConnectionInfo::tcp(host, port)
             }
         };
         let info = plan.recipe.connection(address);

@@ -2,7 +2,8 @@
 //! programs and build options.
 //!
 //! The crate runs `pg_config` and `postgres --version`. It does not start servers, does not access
-//! data directories and does not write files. It supports Unix only.
+//! data directories, and writes files only if the caller creates an [`Overlay`]. It supports Unix
+//! only.
 //!
 //! ```no_run
 //! use pg_install::{Discovery, Program, Request};
@@ -21,6 +22,7 @@
 //!   [`DiscoveredInstallation`] is an installation and the place where it was found.
 //! * [`Installation`] describes an installation. It is read from a `pg_config`, from a `bin`
 //!   directory, or from data in the form of [`PgConfig`].
+//! * [`Overlay`] is a copy of an installation for extensions under test.
 //! * [`Version`] and [`MajorVersion`] are PostgreSQL's version numbers, of both numbering schemes.
 //! * [`ServerParameters`] are the parameters of a server, as `postgres --describe-config` prints
 //!   them.
@@ -64,6 +66,7 @@ mod discovery;
 mod installation;
 mod major;
 mod name;
+mod overlay;
 mod package;
 mod parameter;
 mod pg_config;
@@ -89,6 +92,8 @@ pub use installation::error::{
 pub use installation::{Installation, InstallationDirectory, Origin};
 pub use major::{MajorVersion, PgVersionFileError, PgVersionFileErrorKind};
 pub use name::ParseNameError;
+pub use overlay::Overlay;
+pub use overlay::error::{OverlayError, OverlayErrorKind};
 pub use parameter::{
     ParameterContext, ParameterKind, ParseParametersError, ServerParameter, ServerParameters,
 };

@@ -106,7 +106,7 @@ pub use crate::include::configuration::{
     Configuration, Event, LocatedAssignment, Problem, ProblemKind, SettingExplanation, SourceFile,
 };
 pub use crate::include::resolver::{AutoConf, ResolveError, Resolver};
-pub use crate::loader::{FileSystem, LoadError, Loader};
+pub use crate::loader::{Edited, FileSystem, LoadError, Loader};
 #[cfg(feature = "serde")]
 pub use crate::serde::de::DeserializeError;
 #[cfg(feature = "serde")]

@@ -160,6 +160,44 @@ fn is_null_device(found: &Metadata) -> bool {
         && fs::metadata("/dev/null").is_ok_and(|null| null.rdev() == found.rdev())
 }
 
+/// The files of another loader, with one of them changed: for checking an edit before it is
+/// written.
+#[derive(Clone, Copy, Debug)]
+pub struct Edited<'a, L> {
+    files: L,
+    path: &'a Path,
+    content: &'a [u8],
+}
+
+impl<'a, L: Loader> Edited<'a, L> {
+    /// These files, in which the one at `path` has this content.
+    #[must_use]
+    pub fn new(files: L, path: &'a Path, content: &'a [u8]) -> Self {
+        Self {
+            files,
+            path,
+            content,
+        }
+    }
+}
+
+impl<L: Loader> Loader for Edited<'_, L> {
+    fn load(&self, file: &Path) -> Result<Vec<u8>, LoadError> {
+        match file == self.path {
+            true => Ok(self.content.to_vec()),
+            false => self.files.load(file),
+        }
+    }
+
+    fn list(&self, directory: &Path) -> io::Result<Vec<OsString>> {
+        self.files.list(directory)
+    }
+
+    fn is_directory(&self, path: &Path) -> io::Result<bool> {
+        self.files.is_directory(path)
+    }
+}
+
 /// Files in memory, by path. A directory exists if it contains a file. For tests, and for trying
 /// an edit before it is written.
 impl Loader for BTreeMap<PathBuf, Vec<u8>> {

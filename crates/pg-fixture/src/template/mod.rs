@@ -37,7 +37,7 @@ pub(crate) use self::cache::{
 };
 pub(crate) use self::key::Key;
 use self::manifest::Manifest;
-pub(crate) use self::recipe::{Made, Recipe, Setup};
+pub(crate) use self::recipe::{Extension, Made, Recipe, Setup};
 pub(crate) use self::unpack::{CloneError, Cloning};
 
 /// A template that was found in the cache and is held open.

@@ -1,5 +1,6 @@
 //! The text of a file with an index of its assignments.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt;
 use std::ops::Range;
@@ -10,7 +11,7 @@ use memchr::memchr;
 use crate::document::commented;
 use crate::syntax::assignment::{Assignment, Scanner, Statement};
 use crate::syntax::error::{CheckError, SyntaxError};
-use crate::syntax::name::same_name;
+use crate::syntax::name::{SettingName, same_name};
 use crate::syntax::scan::Line;
 
 /// The text of a configuration file, with an index of its assignments.
@@ -182,6 +183,15 @@ impl Document {
         &self,
     ) -> impl DoubleEndedIterator<Item = Assignment<'_>> + ExactSizeIterator {
         self.entries.iter().map(|entry| self.view(entry))
+    }
+
+    /// The assignment that counts for each setting: the last one of that name. Directives are not
+    /// settings.
+    #[must_use]
+    pub fn settings(&self) -> BTreeMap<SettingName, Assignment<'_>> {
+        self.assignments()
+            .filter_map(|found| Some((SettingName::new(found.name()).ok()?, found)))
+            .collect()
     }
 
     /// Iterates over assignments and errors in the order of their lines.
