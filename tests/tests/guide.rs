@@ -5,12 +5,13 @@ use pg_tests::{joined, messages};
 const GUIDE: &str = include_str!("../../docs/guide.md");
 
 /// Files whose every message the guide explains.
-const EXPLAINED: [&str; 6] = [
+const EXPLAINED: [&str; 7] = [
     include_str!("../../crates/pg-cluster/src/init/error.rs"),
     include_str!("../../crates/pg-cluster/src/remove.rs"),
     include_str!("../../crates/pg-cluster/src/settings/error.rs"),
     include_str!("../../crates/pg-cluster/src/start/error.rs"),
     include_str!("../../crates/pg-cluster/src/control_error.rs"),
+    include_str!("../../crates/pg-cluster/src/replication/error.rs"),
     include_str!("../../crates/pg-fixture/src/error.rs"),
 ];
 

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use crate::workspace;
 
 /// Directories of the packages whose tests start servers.
-const SERVER_TESTS: [&str; 2] = ["tests", "crates/pg-cluster"];
+const SERVER_TESTS: [&str; 3] = ["tests", "crates/pg-cluster", "crates/pgcluster"];
 
 /// Tests in these packages that need files of the checkout and no server: another account has
 /// nothing to add to them.

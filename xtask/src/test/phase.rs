@@ -67,6 +67,9 @@ impl<'a> Phase<'a> {
             command.args(files.iter().flat_map(|name| ["--test", name]));
         }
         command.args(["--workspace", "--all-features", "--no-fail-fast"]);
+        for (name, path) in &executables.programs {
+            command.env(format!("CARGO_BIN_EXE_{name}"), path);
+        }
         if nextest {
             let words = self.filter.iter();
             let sets: Vec<_> = words

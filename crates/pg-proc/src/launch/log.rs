@@ -215,7 +215,7 @@ pub(crate) struct Tail {
 #[derive(Debug)]
 struct Shared {
     kept: Mutex<Kept>,
-    /// Notified whenever the thread has read, which answers what was asked, and when it ends.
+    /// Notified whenever an answer is given, and when the thread ends.
     answered: Condvar,
 }
 
@@ -269,28 +269,38 @@ impl Tail {
     }
 
     fn since(&self, position: u64, limit: usize) -> LogPart {
-        let part = self.look(|tail| tail.since(position, limit));
-        let (position, bytes) = part.unwrap_or((position, Vec::new()));
+        let (position, bytes) = self
+            .look(|tail| tail.since(position, limit))
+            .unwrap_or((position, Vec::new()));
         LogPart { position, bytes }
+    }
+
+    /// None in a process that was forked while the lock was held.
+    fn look<T>(&self, look: impl FnOnce(&BoundedTail) -> T) -> Option<T> {
+        if !self.maker.is_this_process() {
+            // The thread may have held the lock when this process was forked.
+            let kept = self.shared.kept.try_lock().ok()?;
+            return Some(look(&kept.tail));
+        }
+        let mut kept = self.shared.lock();
+        let before = kept.answers;
+        // A thread that reads from now on reads all of it.
+        let is_asked = !kept.has_ended && sys::write(&self.commands, &[READ]).is_ok();
+        while is_asked && !kept.has_ended && kept.answers == before {
+            let waited = self.shared.answered.wait(kept);
+            kept = waited.unwrap_or_else(PoisonError::into_inner);
+        }
+        Some(look(&kept.tail))
     }
 
     /// Waits until more than this many bytes were read; false if there are none to come.
     fn wait(&self, position: u64, deadline: Deadline) -> bool {
-        if self.total() > position {
-            return true;
-        }
-        if !self.maker.is_this_process() {
-            return false;
+        if self.total() > position || !self.maker.is_this_process() {
+            return self.total() > position;
         }
         let mut kept = self.shared.lock();
-        loop {
-            if kept.tail.total() > position {
-                return true;
-            }
-            if kept.has_ended || deadline.is_over() {
-                return false;
-            }
-            // The thread notifies whenever it has read.
+        while kept.tail.total() <= position && !kept.has_ended && !deadline.is_over() {
+            // The thread notifies of whatever it reads.
             kept = match deadline.remaining() {
                 None => {
                     let waited = self.shared.answered.wait(kept);
@@ -302,24 +312,7 @@ impl Tail {
                 }
             };
         }
-    }
-
-    /// None in a process that was forked while the lock was held.
-    fn look<T>(&self, look: impl FnOnce(&BoundedTail) -> T) -> Option<T> {
-        if !self.maker.is_this_process() {
-            // The thread may have held the lock when this process was forked.
-            let kept = self.shared.kept.try_lock();
-            return kept.ok().map(|kept| look(&kept.tail));
-        }
-        let mut kept = self.shared.lock();
-        let before = kept.answers;
-        // A thread that reads from now on reads all of it.
-        let is_asked = !kept.has_ended && sys::write(&self.commands, &[READ]).is_ok();
-        while is_asked && !kept.has_ended && kept.answers == before {
-            let waited = self.shared.answered.wait(kept);
-            kept = waited.unwrap_or_else(PoisonError::into_inner);
-        }
-        Some(look(&kept.tail))
+        kept.tail.total() > position
     }
 }
 
@@ -361,7 +354,7 @@ fn drain(stream: &OwnedFd, orders: &OwnedFd, shared: &Shared) {
             false => 0,
         };
         let mut kept = shared.lock();
-        let goes_on = kept.tail.take_from(stream);
+        let goes_on = kept.tail.take_from(stream, |_| {});
         kept.answers += 1;
         drop(kept);
         shared.answered.notify_all();

@@ -216,22 +216,28 @@ impl ConnectionInfo {
     /// backslashes are escaped with a backslash (PostgreSQL manual, "Keyword/Value Connection
     /// Strings").
     pub fn keywords(&self) -> String {
-        let mut string = String::new();
-        for (_, keyword, value) in self.parameters() {
-            if !string.is_empty() {
-                string.push(' ');
-            }
-            string.push_str(keyword);
-            string.push_str("='");
-            for character in value.chars() {
-                if matches!(character, '\'' | '\\') {
-                    string.push('\\');
-                }
-                string.push(character);
-            }
-            string.push('\'');
-        }
-        string
+        let parameters = self
+            .parameters()
+            .map(|(_, keyword, value)| (keyword, value));
+        keyword_string(parameters)
+    }
+
+    /// The [keyword string](Self::keywords) without the password, and with these keywords and their
+    /// values after it.
+    pub fn keywords_with(&self, more: &[(&'static str, &str)]) -> String {
+        let own = self
+            .parameters()
+            .map(|(_, keyword, value)| (keyword, value));
+        let own = own.filter(|(keyword, _)| *keyword != "password");
+        let more = more
+            .iter()
+            .map(|&(keyword, value)| (keyword, value.to_owned()));
+        keyword_string(own.chain(more))
+    }
+
+    /// The password, if one is set.
+    pub fn password(&self) -> Option<&str> {
+        self.password.as_deref()
     }
 
     /// libpq's environment variables with their values, for programs such as `psql`: `PGHOST` and
@@ -284,6 +290,25 @@ impl fmt::Debug for ConnectionInfo {
             .field("root_certificate", &self.root_certificate)
             .finish()
     }
+}
+
+fn keyword_string(parameters: impl Iterator<Item = (&'static str, String)>) -> String {
+    let mut string = String::new();
+    for (keyword, value) in parameters {
+        if !string.is_empty() {
+            string.push(' ');
+        }
+        string.push_str(keyword);
+        string.push_str("='");
+        for character in value.chars() {
+            if matches!(character, '\'' | '\\') {
+                string.push('\\');
+            }
+            string.push(character);
+        }
+        string.push('\'');
+    }
+    string
 }
 
 /// A socket directory by its absolute path. A server resolves a relative one against its data

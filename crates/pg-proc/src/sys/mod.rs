@@ -7,6 +7,7 @@ mod borrowed;
 mod events;
 #[cfg(all(target_os = "linux", not(pg_portable)))]
 mod executable;
+pub(crate) mod foreground;
 mod fork;
 mod interfaces;
 #[cfg(all(target_os = "linux", not(pg_portable)))]
@@ -16,9 +17,13 @@ mod own_thread;
 mod portable;
 mod process;
 mod segments;
+#[cfg(all(target_os = "linux", not(pg_portable)))]
+mod servers;
 mod shared_memory;
 mod warden;
 
+#[cfg(all(target_os = "linux", not(pg_portable)))]
+pub(crate) use borrowed::with_rights_of;
 #[cfg(all(target_os = "linux", not(pg_portable)))]
 pub(crate) use events::DirectoryEvents;
 #[cfg(test)]
@@ -35,10 +40,12 @@ pub(crate) use own_thread::spawn_with;
 #[cfg(not(all(target_os = "linux", not(pg_portable))))]
 pub(crate) use portable::{
     DirectoryEvents, is_single_user, is_suspended, limit_of_root, orphans, postmaster_in,
-    titles_of_children,
+    titles_of_children, with_rights_of,
 };
 pub(crate) use process::{DirectoryId, Evidence, Identity, Means, Process, identify};
 pub(crate) use segments::{MadeFor, Segment, segments_by_key, segments_for};
+#[cfg(all(target_os = "linux", not(pg_portable)))]
+pub(crate) use servers::servers;
 pub(crate) use shared_memory::{DirectoryOf, Refusal, release};
 pub(crate) use warden::errand::{Errand, Place, Removal, guard};
 pub(crate) use warden::order::{LaunchError, Launched, Orders, Program, Sink, launch, send, write};
