@@ -8,6 +8,7 @@ mod cross;
 mod demo;
 mod fuzz;
 mod memory;
+mod oracle;
 mod postgres;
 mod sample;
 mod test;
@@ -36,6 +37,8 @@ enum Command {
     Demo(demo::Args),
     /// Feed parsers with whatever breaks them, by libFuzzer
     Fuzz(fuzz::Args),
+    /// Record again what real servers read in `pg_hba.conf` and `pg_ident.conf`
+    Oracle(oracle::Args),
     /// Fetch PostgreSQL servers for tests, and say where they are
     Postgres(postgres::Args),
     /// Run the tests of the sample project, with `cargo test` and with nextest
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Command::Cross(args) => cross::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
+        Command::Oracle(args) => oracle::run(&args),
         Command::Postgres(args) => postgres::run(args),
         Command::Sample(args) => sample::run(&args),
         Command::Test(args) => test::run(args),

@@ -32,14 +32,20 @@
 //!
 //! # Features
 //!
-//! `serde`: the feature of the same name in the crates below. Nothing is enabled by default.
+//! * `serde`: the feature of the same name in the crates below.
+//! * `tls`: servers that speak TLS, by `TempClusterBuilder::tls`.
+//!
+//! Nothing is enabled by default.
 
 mod access;
 mod builder;
 mod error;
+mod extension;
 mod launch;
+mod log;
 mod plan;
 mod reaper;
+mod replicas;
 mod root;
 mod shared;
 mod sql;
@@ -47,13 +53,18 @@ mod storage;
 mod temp_cluster;
 mod template;
 #[cfg(test)]
+#[path = "../texts/mod.rs"]
 mod texts;
+#[cfg(feature = "tls")]
+mod tls;
 mod tuning;
 
 pub use pg_cluster as cluster;
 
 pub use crate::builder::TempClusterBuilder;
 pub use crate::error::{TempError, TempErrorKind};
+pub use crate::log::{OnPanic, Statement, StatementsError, StatementsErrorKind};
+pub use crate::replicas::{Replica, ReplicaError, ReplicaErrorKind, ReplicaSet, ReplicaSetBuilder};
 pub use crate::shared::SharedCluster;
 pub use crate::storage::Storage;
 pub use crate::temp_cluster::{Keep, Listen, SystemIdentifier, TempCluster};

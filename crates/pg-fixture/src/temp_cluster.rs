@@ -6,6 +6,7 @@ use pg_cluster::{Cluster, ConnectionInfo, Signal, StopPlan};
 
 use crate::builder::TempClusterBuilder;
 use crate::error::TempError;
+use crate::log::LogUse;
 use crate::root::Root;
 #[cfg(doc)]
 use crate::storage::Storage;
@@ -67,6 +68,9 @@ pub struct TempCluster {
     pub(crate) info: ConnectionInfo,
     pub(crate) keep: Keep,
     pub(crate) owner: Owner,
+    pub(crate) log_use: LogUse,
+    #[cfg(feature = "tls")]
+    pub(crate) root_certificate: Option<Utf8PathBuf>,
 }
 
 /// To whom server and files belong.
@@ -219,6 +223,7 @@ impl Drop for TempCluster {
             Owner::Caller => return self.give_away(),
             Owner::Users => return,
         }
+        self.explain_panic();
         let is_kept = match self.keep {
             Keep::Never => false,
             Keep::OnPanic => std::thread::panicking(),

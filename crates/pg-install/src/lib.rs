@@ -1,7 +1,7 @@
 //! Finds the PostgreSQL installations of a machine, identifies them, and explains what is missing.
 //!
-//! The crate runs `pg_config` and `postgres --version`. It starts no server, touches no data
-//! directory and writes nothing. Unix only.
+//! The crate runs `pg_config` and `postgres --version`. It starts no server and touches no data
+//! directory. It writes nothing but an [`Overlay`], where the caller wants one. Unix only.
 //!
 //! ```no_run
 //! use pg_install::{Discovery, Program, Request};
@@ -20,6 +20,7 @@
 //!   installation and what led to it.
 //! * [`Installation`] knows version, directories, programs and how it was built, from a
 //!   `pg_config`, a `bin` directory, or any data in the form of [`PgConfig`].
+//! * [`Overlay`] is a copy of an installation for extensions under test.
 //! * [`Version`] and [`MajorVersion`] are PostgreSQL's numbers, of both schemes.
 //! * [`ServerParameters`] are what a server's own executable says about its parameters.
 //!
@@ -62,6 +63,7 @@ mod discovery;
 mod installation;
 mod major;
 mod name;
+mod overlay;
 mod package;
 mod parameter;
 mod pg_config;
@@ -87,6 +89,8 @@ pub use installation::error::{
 pub use installation::{Installation, InstallationDirectory, Origin};
 pub use major::{MajorVersion, PgVersionFileError, PgVersionFileErrorKind};
 pub use name::ParseNameError;
+pub use overlay::Overlay;
+pub use overlay::error::{OverlayError, OverlayErrorKind};
 pub use parameter::{
     ParameterContext, ParameterKind, ParseParametersError, ServerParameter, ServerParameters,
 };

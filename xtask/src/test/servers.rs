@@ -22,6 +22,18 @@ pub(crate) struct Selection {
     no_installed: bool,
 }
 
+impl Selection {
+    /// Every server that is packaged or installed.
+    pub(crate) fn all() -> Self {
+        Self {
+            majors: Vec::new(),
+            all: true,
+            no_fetch: false,
+            no_installed: false,
+        }
+    }
+}
+
 pub(crate) struct Chosen {
     /// Newest first.
     pub(crate) servers: Vec<Server>,

@@ -8,7 +8,14 @@ use super::{Finding, Tree};
 /// all of them; `lib.rs`, which re-exports from everywhere, is not checked.
 const WINGS: [(&str, &[&str]); 1] = [(
     "crates/pg-proc/src/",
-    &["sys", "fs", "files", "postmaster", "launch"],
+    &[
+        "sys",
+        "fs",
+        "files",
+        "data_directory",
+        "postmaster",
+        "launch",
+    ],
 )];
 
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {

@@ -108,7 +108,7 @@ pub(crate) fn derive(bin: &Utf8Path) -> Vec<(InstallationDirectory, Utf8PathBuf)
 }
 
 /// Applies `..` to the path as written, as PostgreSQL does (`canonicalize_path`).
-fn resolve(bin: &Utf8Path, relative: &str) -> Utf8PathBuf {
+pub(crate) fn resolve(bin: &Utf8Path, relative: &str) -> Utf8PathBuf {
     let mut path = bin.to_owned();
     for part in relative.split('/') {
         if part == ".." {

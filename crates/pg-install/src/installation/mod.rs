@@ -3,7 +3,8 @@
 mod directory;
 pub(crate) mod error;
 mod finder;
-mod layout;
+pub(crate) mod layout;
+mod library;
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -40,15 +41,15 @@ use crate::version::Version;
 /// ```
 #[derive(Clone)]
 pub struct Installation {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
-struct Inner {
+pub(crate) struct Inner {
     config: PgConfig,
     origin: Origin,
     version: Version,
     configure: ConfigureOptions,
-    finder: Finder,
+    pub(crate) finder: Finder,
     programs: OnceLock<Vec<Option<Utf8PathBuf>>>,
     ssl: OnceLock<SslEvidence>,
     parameters: OnceLock<ServerParameters>,

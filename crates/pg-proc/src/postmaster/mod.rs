@@ -1,5 +1,6 @@
 //! Who a postmaster is, what it does, and when it has gone.
 
+pub(crate) mod connection_info;
 pub(crate) mod find;
 pub(crate) mod handle;
 pub(crate) mod orphans;

@@ -330,9 +330,34 @@ impl Title {
     }
 }
 
-/// Whether the process is stopped by a signal or a debugger (`T` and `t` in proc_pid_stat(5)).
+/// Whether the process is stopped by a signal or a debugger (`T` and `t` in proc_pid_stat(5)), or
+/// frozen.
 pub(crate) fn is_suspended(pid: Pid) -> bool {
-    Stat::read(pid).is_some_and(|stat| matches!(stat.state, b'T' | b't'))
+    Stat::read(pid).is_some_and(|stat| matches!(stat.state, b'T' | b't')) || is_frozen(pid)
+}
+
+/// By the freezer of its control group, which `docker pause` uses, of version 2 or 1 (cgroups(7)).
+fn is_frozen(pid: Pid) -> bool {
+    let says = |file: String, line: &str| {
+        fs::read_to_string(file).is_ok_and(|text| text.lines().any(|found| found == line))
+    };
+    let groups = fs::read_to_string(proc_path(pid, "cgroup")).unwrap_or_default();
+    groups.lines().any(|line| {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (Some(controllers), Some(group)) = (fields.next(), fields.next()) else {
+            return false;
+        };
+        // Both versions at once have version 2 in a directory of its own.
+        let mut second = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].into_iter();
+        match controllers {
+            "" => second.any(|root| says(format!("{root}{group}/cgroup.events"), "frozen 1")),
+            "freezer" => says(
+                format!("/sys/fs/cgroup/freezer{group}/freezer.state"),
+                "FROZEN",
+            ),
+            _ => false,
+        }
+    })
 }
 
 /// The children of a process with their command lines, which servers replace by what they do.

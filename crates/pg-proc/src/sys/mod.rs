@@ -13,6 +13,7 @@ mod interfaces;
 #[cfg(all(target_os = "linux", not(pg_portable)))]
 mod linux;
 mod listener;
+mod own_thread;
 mod portable;
 mod process;
 mod segments;
@@ -21,6 +22,8 @@ mod servers;
 mod shared_memory;
 mod warden;
 
+#[cfg(all(target_os = "linux", not(pg_portable)))]
+pub(crate) use borrowed::with_rights_of;
 #[cfg(all(target_os = "linux", not(pg_portable)))]
 pub(crate) use events::DirectoryEvents;
 #[cfg(test)]
@@ -32,11 +35,12 @@ pub(crate) use linux::{
     children, cpu_ticks, is_single_user, is_suspended, limit_of_root, orphans, postmaster_in,
     titles_of_children,
 };
-pub use listener::tcp_listener;
+pub(crate) use listener::tcp_listener;
+pub(crate) use own_thread::spawn_with;
 #[cfg(not(all(target_os = "linux", not(pg_portable))))]
 pub(crate) use portable::{
     DirectoryEvents, is_single_user, is_suspended, limit_of_root, orphans, postmaster_in,
-    titles_of_children,
+    titles_of_children, with_rights_of,
 };
 pub(crate) use process::{DirectoryId, Evidence, Identity, Means, Process, identify};
 pub(crate) use segments::{MadeFor, Segment, segments_by_key, segments_for};

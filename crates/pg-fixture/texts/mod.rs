@@ -1,5 +1,6 @@
-//! What people get to read: every kind of error once, with its causes and what is advised, in
-//! `texts.txt`. After a change of a text, `PG_UPDATE_TEXTS=1 cargo test` writes that file anew.
+//! Every kind of error once: see [`harness`].
+
+mod harness;
 
 use std::error::Error as _;
 use std::io;
@@ -10,25 +11,26 @@ use pg_cluster::{Cluster, InitOptions, StartOptions, StopPlan};
 use pg_install::{Discovery, Installation, Program, Request};
 use pg_proc::{Account, Deadline, DirectoryLock, GuardOptions};
 
+use self::harness::{compare, shown_where};
 use crate::error::{TempError, TempErrorKind};
+use crate::log::{StatementsError, StatementsErrorKind};
+use crate::replicas::{ReplicaError, ReplicaErrorKind};
 use crate::sql::SqlError;
 
-/// An error, its reason, and what is advised: as far as this crate says it, and not those below.
+/// An error, its reason, and advice: as far as this crate has them, and not those below.
 fn shown(error: &TempError) -> String {
-    let mut text = format!("{error}\n");
-    let (mut above, mut next) = (error.to_string(), error.source());
-    while let Some(cause) = next {
-        let said = cause.to_string();
-        assert!(!above.contains(&said), "said twice: {above}: {said}");
-        if cause.is::<TempErrorKind>() || cause.is::<SqlError>() {
-            text += &format!("  because {said}\n");
-        }
-        (above, next) = (said, cause.source());
-    }
-    match error.hint() {
-        Some(hint) if error.kind().source().is_none() => text + &format!("  hint: {hint}\n"),
-        _ => text,
-    }
+    let has_cause = error.kind().source().is_some();
+    let hint = error.hint().filter(|_| !has_cause);
+    let hint = hint.or_else(|| match error.kind() {
+        TempErrorKind::Replica(error) => error.hint(),
+        _ => None,
+    });
+    shown_where(error, hint, |cause| {
+        cause.is::<TempErrorKind>()
+            || cause.is::<SqlError>()
+            || cause.is::<ReplicaError>()
+            || cause.is::<ReplicaErrorKind>()
+    })
 }
 
 fn every_kind() -> Vec<TempErrorKind> {
@@ -78,11 +80,52 @@ fn every_kind() -> Vec<TempErrorKind> {
         database(SqlError::Authentication(10)),
         K::Password("ERROR:  no such role".into()),
         K::Setup("v1".to_owned(), "no such migration".into()),
+        K::NoTls("/usr/lib/postgresql/16/bin".into()),
+        K::Certificate("no randomness".into()),
+        K::NoExtension {
+            name: "pg_trgm".to_owned(),
+            directory: "/usr/share/postgresql/16/extension".into(),
+        },
+        K::NoLibrary {
+            name: "pg_cron".to_owned(),
+            directory: "/usr/lib/postgresql/16/lib".into(),
+        },
+        K::Extension("postgis".to_owned(), "ERROR:  no".into()),
         K::NotClonable("/data/pg_tblspc/1".into()),
         K::Access(Box::new(access)),
         K::Start(start.expect_err("no directory")),
         K::Stop(stop.expect_err("a device")),
+        replica(ReplicaErrorKind::NotStreaming(Duration::from_secs(60))),
+        replica(ReplicaErrorKind::Disconnected),
+        replica(ReplicaErrorKind::Unreachable(
+            io::ErrorKind::ConnectionRefused.into(),
+        )),
+        replica(ReplicaErrorKind::Refused {
+            code: "58P01".to_owned(),
+            message: "requested WAL segment 000000010000000000000001 has already been removed"
+                .to_owned(),
+        }),
+        replica(ReplicaErrorKind::SystemIdentifier { own: 1, other: 2 }),
+        replica(ReplicaErrorKind::Sql("no such function".into())),
+        replica(ReplicaErrorKind::NotAStandby),
+        replica(ReplicaErrorKind::Primary),
     ]
+}
+
+fn replica(kind: ReplicaErrorKind) -> TempErrorKind {
+    TempErrorKind::Replica(Box::new(ReplicaError::new("wait for", "standby1", kind)))
+}
+
+/// The errors of listing statements, as [`shown`] does.
+fn statements() -> Vec<String> {
+    use StatementsErrorKind as K;
+    let kinds = [K::NotLogged, K::Missed(4096)];
+    let text = |kind| {
+        let error = StatementsError::new("/dev/shm/pgt-0".into(), kind);
+        let hint = error.hint().unwrap_or_default();
+        format!("{error}\n  because {}\n  hint: {hint}\n", error.kind())
+    };
+    kinds.into_iter().map(text).collect()
 }
 
 #[test]
@@ -90,12 +133,9 @@ fn every_error_reads_as_it_did() {
     let texts: Vec<String> = every_kind()
         .into_iter()
         .map(|kind| shown(&TempError::from(kind)))
+        .chain(statements())
         .collect();
     let text = texts.join("\n");
-    if std::env::var_os("PG_UPDATE_TEXTS").is_some() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/texts.txt");
-        std::fs::write(path, &text).expect("a writable checkout");
-        return;
-    }
-    assert_eq!(text, include_str!("texts.txt"));
+    let expected = include_str!("texts.txt");
+    compare(&text, env!("CARGO_MANIFEST_DIR"), expected);
 }

@@ -1,6 +1,6 @@
 //! The address of a server as text.
 
-use pg_cluster::ConnectionInfo;
+use pg_proc::ConnectionInfo;
 
 #[test]
 fn ipv6_is_bracketed_and_its_zone_encoded() {
