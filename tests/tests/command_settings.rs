@@ -27,8 +27,8 @@ fn settings_are_shown_changed_and_explained() {
     assert_eq!(got["wal_buffers"]["origin"], "default");
     assert_says(&out(&["get", &data]), &["NAME", "shared_buffers", "99MB"]);
 
-    let line = format!("include_if_exists = 'extra.conf'\n");
-    fs::write(&file, fs::read_to_string(&file).unwrap() + &line).unwrap();
+    let line = "include_if_exists = 'extra.conf'\n";
+    fs::write(&file, fs::read_to_string(&file).unwrap() + line).unwrap();
     fs::write(format!("{data}/extra.conf"), "work_mem = 6MB\n").unwrap();
     pg_tests::give_to_servers(format!("{data}/extra.conf").as_str().into());
     let shadowed = json(&["set", &data, "work_mem=7MB"]);

@@ -14,6 +14,7 @@ use std::process::{Child, Command, Stdio};
 use camino::Utf8PathBuf;
 use command_fixture::{cluster, out, pgcluster};
 use pg_tests::{Room, assert_says};
+use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 /// A program that has a pseudo-terminal for its own.
@@ -26,6 +27,8 @@ struct Terminal {
 impl Terminal {
     fn of(command: &Command) -> Self {
         let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        // A program that held this side would keep the terminal from going.
+        fcntl_setfd(&terminal, FdFlags::CLOEXEC).unwrap();
         grantpt(&terminal).unwrap();
         unlockpt(&terminal).unwrap();
         let name = ptsname(&terminal, Vec::new()).unwrap();
