@@ -2,6 +2,7 @@
 //! and the server is launched.
 
 use std::io;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use camino::Utf8Path;
@@ -15,7 +16,7 @@ use crate::plan::{Plan, no_storage};
 use crate::root::{Root, SocketDirectory};
 use crate::shared::{LOG, Place, USERS};
 use crate::storage::is_to_blame;
-use crate::temp_cluster::{Keep, Listen, Owner, PORT, TempCluster};
+use crate::temp_cluster::{Keep, Listen, Owner, PORT, SystemIdentifier, TempCluster};
 use crate::template::{CloneError, Cloning, Template};
 use crate::tuning;
 
@@ -66,6 +67,27 @@ impl Plan<'_> {
                 Failure::Damaged => at(self.cache.path())(io::ErrorKind::InvalidData.into()),
                 Failure::Other(kind) => *kind,
             })
+    }
+
+    /// Starts a server with the state of a snapshot, which has rules and passwords of its own, and
+    /// databases that a server may look at early.
+    pub(crate) fn launch_branch(
+        &self,
+        state: &Template,
+        family: &Arc<()>,
+    ) -> Result<TempCluster, TempErrorKind> {
+        let account = self.recipe.account.as_ref();
+        let storage = &self.builder.storage;
+        storage.first_that_will_do(state.size(), account, |storage| {
+            let mut prepared = self.prepare(storage, None)?;
+            let data = prepared.temp.cluster.data_directory();
+            Cloning::begin(state, data, account, SystemIdentifier::OfTemplate)
+                .and_then(|cloning| cloning.databases())
+                .map_err(|error| error.of_snapshot(data))?;
+            prepared.temp.family = Arc::clone(family);
+            let info = prepared.start()?;
+            Ok(prepared.finish(info).temp)
+        })
     }
 
     fn launch_from(&self, template: &Template, place: Option<&Place>) -> Result<Launched, Failure> {
@@ -136,6 +158,10 @@ impl Plan<'_> {
             keep: Keep::Never,
             owner: Owner::Value,
             log_use: LogUse::default(),
+            start_options: StartOptions::new(),
+            builder: Arc::new(self.builder.for_branches(&self.recipe.installation)),
+            family: Arc::new(()),
+            turn: Mutex::new(()),
         };
         let mut prepared = Prepared {
             plan: self,
@@ -218,20 +244,26 @@ impl Prepared<'_> {
                 self.start()?
             }
         };
-        let mut temp = self.temp;
+        Ok(Some(self.finish(info)))
+    }
+
+    /// The server runs at this address.
+    fn finish(self, info: ConnectionInfo) -> Launched {
+        let (mut temp, builder) = (self.temp, self.plan.builder);
+        temp.start_options = self.options.port(info.port());
         temp.info = info;
-        temp.keep = plan.builder.keep;
+        temp.keep = builder.keep;
         temp.log_use = LogUse {
-            has_statements: plan.builder.logs_statements,
-            on_panic: plan.builder.on_panic,
+            has_statements: builder.logs_statements,
+            on_panic: builder.on_panic,
         };
-        if plan.builder.is_detached() {
+        if builder.is_detached() {
             temp.owner = Owner::Caller;
         }
-        Ok(Some(Launched {
+        Launched {
             temp,
             tenant: self.tenant,
-        }))
+        }
     }
 
     fn start(&self) -> Result<ConnectionInfo, TempErrorKind> {

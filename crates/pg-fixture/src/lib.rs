@@ -38,11 +38,14 @@ mod access;
 mod builder;
 mod error;
 mod launch;
+mod life;
 mod log;
 mod plan;
+mod pool;
 mod reaper;
 mod root;
 mod shared;
+mod snapshot;
 mod sql;
 mod storage;
 mod temp_cluster;
@@ -56,8 +59,11 @@ pub use pg_cluster as cluster;
 
 pub use crate::builder::TempClusterBuilder;
 pub use crate::error::{TempError, TempErrorKind};
+pub use crate::life::Frozen;
 pub use crate::log::{OnPanic, Statement, StatementsError, StatementsErrorKind};
+pub use crate::pool::TempPool;
 pub use crate::shared::SharedCluster;
+pub use crate::snapshot::Snapshot;
 pub use crate::storage::Storage;
 pub use crate::temp_cluster::{Keep, Listen, SystemIdentifier, TempCluster};
 

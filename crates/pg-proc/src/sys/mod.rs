@@ -27,15 +27,15 @@ pub(crate) use fork::{above_standard, pipe, set_nonblocking};
 pub use interfaces::interface_addresses;
 #[cfg(all(target_os = "linux", not(pg_portable)))]
 pub(crate) use linux::{
-    children, cpu_ticks, is_single_user, is_suspended, limit_of_root, orphans, postmaster_in,
-    titles_of_children,
+    children, cpu_ticks, is_single_user, is_suspended, limit_of_root, open_children, orphans,
+    postmaster_in, titles_of_children,
 };
 pub(crate) use listener::tcp_listener;
 pub(crate) use own_thread::spawn_with;
 #[cfg(not(all(target_os = "linux", not(pg_portable))))]
 pub(crate) use portable::{
-    DirectoryEvents, is_single_user, is_suspended, limit_of_root, orphans, postmaster_in,
-    titles_of_children,
+    DirectoryEvents, is_single_user, is_suspended, limit_of_root, open_children, orphans,
+    postmaster_in, titles_of_children,
 };
 pub(crate) use process::{DirectoryId, Evidence, Identity, Means, Process, identify};
 pub(crate) use segments::{MadeFor, Segment, segments_by_key, segments_for};
