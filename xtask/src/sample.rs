@@ -1,4 +1,4 @@
-//! `cargo xtask sample`: the sample project's tests, as its users run them, and how long they take.
+//! `cargo xtask sample`: runs and times the tests of the sample project as a user would run them.
 
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
@@ -11,8 +11,8 @@ use crate::workspace;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Directory of the server's programs [default: of a server of this machine, fetched if there
-    /// is none]
+    /// Directory of the server's programs [default: that of an installed server, or of one that is
+    /// fetched]
     #[arg(long)]
     bindir: Option<Utf8PathBuf>,
 }
@@ -27,7 +27,7 @@ const WAYS: [(&str, &str); 3] = [
     ),
 ];
 
-/// With `cargo test`, many tests in one process; with nextest, a process for each.
+/// Runs the tests with `cargo test`, in one process, and with nextest, in a process for each.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let bindir = match &args.bindir {
         Some(directory) => directory.clone(),
@@ -60,7 +60,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 
 fn time(runner: &[&str], bindir: &Utf8Path, arguments: &[&str]) -> Result<Duration> {
     let manifest = workspace::root().join("tests/sample/Cargo.toml");
-    // One target directory: what both need is built once.
+    // With one target directory, shared dependencies are built once.
     let target = workspace::root().join("target");
     let mut cargo: Command = workspace::cargo();
     cargo

@@ -23,13 +23,12 @@ const PROCESSES: [usize; 5] = [0, 100, 400, 1_000, 3_000];
 /// Clusters that are alive, the measured one included.
 const CLUSTERS: [usize; 4] = [1, 50, 100, 200];
 /// Gigabytes that the calling process has touched.
-const GIGABYTES: [usize; 3] = [0, 1, 4];
+const GIGABYTES: [usize; 4] = [0, 1, 4, 8];
 /// What a cluster takes of the machine's memory, in bytes.
 const OF_CLUSTER: usize = 48 << 20;
 /// What is left to others.
 const RESERVE: usize = 2 << 30;
 
-const MEMORY: &str = "`SELECT 1` with memory touched by the caller";
 const PAGES: &str = "writing each page of 1 GB once";
 const REMOVE: &str = "remove a running cluster";
 const HELPERS: &str = "helper processes, ten clusters";
@@ -41,7 +40,7 @@ pub(crate) fn measure(sheet: &mut Sheet, plan: &Plan) {
     let rounds = plan.rounds.min(10);
     processes(sheet, rounds, &ground, &pack);
     clusters(sheet, rounds, &ground, &pack);
-    memory(sheet, rounds.min(5), &ground);
+    memory(sheet, rounds.min(5), &ground, &pack);
     pages(sheet, rounds.min(5), &ground);
     remove(sheet, rounds, &ground, &pack);
     helpers(sheet, &ground);
@@ -75,20 +74,18 @@ fn clusters(sheet: &mut Sheet, rounds: usize, ground: &Ground, pack: &Pack) {
     }
 }
 
-fn memory(sheet: &mut Sheet, rounds: usize, ground: &Ground) {
+/// The warden has ended between two rounds. The first cluster starts it, the second is measured.
+fn memory(sheet: &mut Sheet, rounds: usize, ground: &Ground, pack: &Pack) {
     sheet.rounds(rounds, |sheet| {
         for gigabytes in GIGABYTES {
-            let name = format!("`TempCluster`, {gigabytes} GB");
-            let who = match gigabytes {
-                0 => Who::Ours(&name),
-                _ => Who::Beside(&name),
-            };
+            let what = format!("`SELECT 1`, {gigabytes} GB touched by the caller");
             if available() < (gigabytes << 30) + RESERVE {
-                sheet.not_run(MEMORY, who, "not enough memory");
+                sheet.not_run(&what, OURS, "not enough memory");
                 continue;
             }
             let touched = vec![1_u8; gigabytes << 30];
-            sheet.note(MEMORY, who, ground.ours().create);
+            ground.ours();
+            both(sheet, &what, ground, pack);
             drop(black_box(touched));
         }
     });

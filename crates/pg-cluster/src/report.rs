@@ -6,9 +6,10 @@ use std::fmt;
 use std::iter;
 
 use pg_install::{DiscoveryError, InstallationError, MissingProgramError, ParseRequestError};
+use pg_proc::data_directory::{NewDataDirectoryError, RemovalError};
 use pg_proc::{
-    AccountError, DetachError, GuardError, LockError, RunError, SharedMemoryError, SignalError,
-    SocketPathError, SpawnError,
+    AccountError, DetachError, FileError, GuardError, LockError, RunError, SharedMemoryError,
+    SignalError, SocketPathError, SpawnError,
 };
 use pgconf_parse::hba::EditError as AccessEditError;
 use pgconf_parse::{EditError, SyntaxError, ValueError};
@@ -74,7 +75,8 @@ fn hint<'e>(error: &'e (dyn Error + 'static)) -> Option<Cow<'e, str>> {
         ClusterError StartError InitError ControlError AccessError SettingsError RemoveError
         DiscoveryError InstallationError MissingProgramError ParseRequestError
         SpawnError RunError DetachError SignalError SharedMemoryError AccountError LockError
-        GuardError SocketPathError SyntaxError ValueError EditError AccessEditError
+        GuardError FileError RemovalError NewDataDirectoryError SocketPathError SyntaxError
+        ValueError EditError AccessEditError
     )
 }
 

@@ -8,6 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use pg_install::{DiscoveryError, MissingProgramError};
 use pg_proc::{AccountError, GuardError, LockError, RunError};
 
+use crate::replicas::ReplicaError;
 use crate::sql::SqlError;
 use pg_cluster::{AccessError, ClusterError, ControlError, InitError, StartError};
 
@@ -82,6 +83,31 @@ pub enum TempErrorKind {
     /// The superuser of a clone could not be given its password.
     #[error("the password could not be set")]
     Password(#[source] Box<dyn Error + Send + Sync>),
+    /// The server of this installation was built without TLS.
+    #[error("the server in {0} was built without TLS")]
+    NoTls(Utf8PathBuf),
+    /// The certificates for TLS could not be made.
+    #[error("the certificates could not be made")]
+    Certificate(#[source] Box<dyn Error + Send + Sync>),
+    /// The installation does not have the extension.
+    #[error("the extension {name} is not in {directory}")]
+    NoExtension {
+        /// The name.
+        name: String,
+        /// Where the server looks for it.
+        directory: Utf8PathBuf,
+    },
+    /// The installation does not have the library that is to be preloaded.
+    #[error("the library {name} is not in {directory}")]
+    NoLibrary {
+        /// The name.
+        name: String,
+        /// Where the server looks for it.
+        directory: Utf8PathBuf,
+    },
+    /// The extension of this name could not be created, with what the server said.
+    #[error("the extension {0} could not be created")]
+    Extension(String, #[source] Box<dyn Error + Send + Sync>),
     /// The setup step of this key failed, with what it returned.
     #[error("the setup step {0:?} failed")]
     Setup(String, #[source] Box<dyn Error + Send + Sync>),
@@ -95,6 +121,9 @@ pub enum TempErrorKind {
     /// The server did not start.
     #[error("the server did not start")]
     Start(#[source] StartError),
+    /// A standby did not become one, or does not follow.
+    #[error("the standbys cannot be used")]
+    Replica(#[source] Box<ReplicaError>),
     /// The server of the template did not stop after the setup.
     #[error("the template's server did not stop")]
     Stop(#[source] ControlError),
@@ -117,6 +146,7 @@ impl TempError {
             TempErrorKind::Access(error) => error.hint(),
             TempErrorKind::Start(error) => error.hint(),
             TempErrorKind::Stop(error) => error.hint(),
+            TempErrorKind::Replica(error) => error.hint(),
             TempErrorKind::NotPrivate { .. } => Some(
                 format!(
                     "remove it, or name another directory in {}",
@@ -124,6 +154,12 @@ impl TempError {
                 )
                 .into(),
             ),
+            TempErrorKind::NoTls(_) => {
+                Some("use another installation: `TempClusterBuilder::installation`".into())
+            }
+            TempErrorKind::NoExtension { .. } | TempErrorKind::NoLibrary { .. } => {
+                Some("install its package, or add its files by `Installation::overlay`".into())
+            }
             TempErrorKind::InUse { .. } => Some("close the connections to the database".into()),
             TempErrorKind::Database(_, error) => {
                 let error = error.downcast_ref::<SqlError>()?;

@@ -32,16 +32,22 @@
 //!
 //! # Features
 //!
-//! `serde`: the feature of the same name in the crates below. Nothing is enabled by default.
+//! * `serde`: the feature of the same name in the crates below.
+//! * `tls`: servers that speak TLS, by `TempClusterBuilder::tls`.
+//!
+//! Nothing is enabled by default.
 
 mod access;
 mod builder;
 mod databases;
 mod error;
+mod extension;
 mod future;
 mod launch;
+mod log;
 mod plan;
 mod reaper;
+mod replicas;
 mod root;
 mod setup;
 mod shared;
@@ -50,7 +56,10 @@ mod storage;
 mod temp_cluster;
 mod template;
 #[cfg(test)]
+#[path = "../texts/mod.rs"]
 mod texts;
+#[cfg(feature = "tls")]
+mod tls;
 mod tuning;
 
 pub use pg_cluster as cluster;
@@ -58,6 +67,8 @@ pub use pg_cluster as cluster;
 pub use crate::builder::TempClusterBuilder;
 pub use crate::databases::Database;
 pub use crate::error::{TempError, TempErrorKind};
+pub use crate::log::{OnPanic, Statement, StatementsError, StatementsErrorKind};
+pub use crate::replicas::{Replica, ReplicaError, ReplicaErrorKind, ReplicaSet, ReplicaSetBuilder};
 pub use crate::setup::SetupKey;
 pub use crate::shared::SharedCluster;
 pub use crate::storage::Storage;

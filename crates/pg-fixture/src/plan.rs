@@ -29,6 +29,8 @@ impl TempClusterBuilder {
     pub(crate) fn plan(&self) -> Result<Plan<'_>, TempErrorKind> {
         self.check()?;
         let installation = self.find_installation()?;
+        #[cfg(feature = "tls")]
+        self.check_tls(&installation)?;
         let account = Account::for_data_directory(Utf8Path::new("/nonexistent"))
             .map_err(TempErrorKind::Account)?;
         let mut options = self.init.clone();
@@ -47,12 +49,13 @@ impl TempClusterBuilder {
             options = options.password(format!("{}{}", random_name(), random_name()));
         }
         let recipe = Recipe {
+            settings: self.settings_with_preloads(&installation)?,
+            extensions: self.find_extensions(&installation)?,
             installation,
             account,
             options,
             password,
             database: self.database.as_deref().unwrap_or("postgres"),
-            settings: &self.settings,
             setups: &self.setups,
             setup_keys: self
                 .setups
@@ -89,7 +92,7 @@ impl TempClusterBuilder {
         if self.is_detached() && matches!(self.log, Some(Log::Tail(_))) {
             return refuse("the log of a detached server cannot be kept in this process's memory");
         }
-        Ok(())
+        self.check_log()
     }
 
     pub(crate) fn is_detached(&self) -> bool {

@@ -9,6 +9,7 @@ use pg_cluster::{Cluster, ConnectionInfo, Signal, StopPlan};
 use crate::builder::TempClusterBuilder;
 use crate::databases::Databases;
 use crate::error::TempError;
+use crate::log::LogUse;
 use crate::root::Root;
 #[cfg(doc)]
 use crate::storage::Storage;
@@ -70,6 +71,9 @@ pub struct TempCluster {
     pub(crate) info: ConnectionInfo,
     pub(crate) keep: Keep,
     pub(crate) owner: Owner,
+    pub(crate) log_use: LogUse,
+    #[cfg(feature = "tls")]
+    pub(crate) root_certificate: Option<Utf8PathBuf>,
     /// Prepared when the first one is wanted.
     pub(crate) databases: Mutex<Option<Arc<Databases>>>,
 }
@@ -224,6 +228,7 @@ impl Drop for TempCluster {
             Owner::Caller => return self.give_away(),
             Owner::Users => return,
         }
+        self.explain_panic();
         let is_kept = match self.keep {
             Keep::Never => false,
             Keep::OnPanic => std::thread::panicking(),

@@ -71,9 +71,13 @@ impl Key {
         line("database", recipe.database);
         let setups = recipe.setup_keys.iter().map(String::as_str);
         let mut keys = server.into_iter().chain(setups).peekable();
-        if keys.peek().is_some() {
+        for extension in &recipe.extensions {
+            line("extension", &extension.name);
+            line("files", &extension.files);
+        }
+        if keys.peek().is_some() || !recipe.extensions.is_empty() {
             // The setup steps run under them, and may depend on them (as on a preloaded library).
-            for (name, value) in recipe.settings {
+            for (name, value) in &recipe.settings {
                 line(name, value);
             }
         }

@@ -35,6 +35,14 @@ impl fmt::Debug for Setup {
     }
 }
 
+/// An extension of the template's database.
+#[derive(Debug)]
+pub(crate) struct Extension {
+    pub(crate) name: String,
+    /// Tells whether its files have changed.
+    pub(crate) files: String,
+}
+
 /// How a template is made.
 #[derive(Debug)]
 pub(crate) struct Recipe<'a> {
@@ -45,7 +53,8 @@ pub(crate) struct Recipe<'a> {
     /// What each clone's superuser is to have as password. The template must not: it is on disk.
     pub(crate) password: Option<&'a str>,
     pub(crate) database: &'a str,
-    pub(crate) settings: &'a [(String, String)],
+    pub(crate) settings: Vec<(String, String)>,
+    pub(crate) extensions: Vec<Extension>,
     pub(crate) setups: &'a [Setup],
     /// The key of each, as it was read before the steps run.
     pub(crate) setup_keys: Vec<String>,
@@ -89,8 +98,14 @@ impl Recipe<'_> {
         // `initdb` makes the others.
         if !matches!(self.database, "postgres" | "template1") {
             let statement = format!("CREATE DATABASE {}", identifier(self.database));
-            run_single_user(&made.cluster, "postgres", &statement)
+            run_single_user(&made.cluster, &[], "postgres", &statement)
                 .map_err(|cause| TempErrorKind::Database(self.database.to_owned(), cause))?;
+        }
+        for Extension { name, .. } in &self.extensions {
+            let quoted = identifier(name);
+            let statement = format!("CREATE EXTENSION IF NOT EXISTS {quoted} CASCADE");
+            run_single_user(&made.cluster, &self.settings, self.database, &statement)
+                .map_err(|cause| TempErrorKind::Extension(name.clone(), cause))?;
         }
         if !self.setups.is_empty() {
             self.set_up(&made)?;
@@ -115,7 +130,7 @@ impl Recipe<'_> {
         };
         let role = identifier(self.options.superuser());
         let statement = format!("ALTER ROLE {role} PASSWORD {}", literal(password));
-        run_single_user(cluster, "template1", &statement).map_err(TempErrorKind::Password)
+        run_single_user(cluster, &[], "template1", &statement).map_err(TempErrorKind::Password)
     }
 
     fn set_up(&self, made: &Made) -> Result<(), TempErrorKind> {
@@ -125,7 +140,10 @@ impl Recipe<'_> {
             .map(|root| Root::guard([root], GuardOptions::new()))
             .transpose()?;
         let options = StartOptions::new()
-            .settings(tuning::settings(self.installation.version(), self.settings))
+            .settings(tuning::settings(
+                self.installation.version(),
+                &self.settings,
+            ))
             .listen_addresses::<&str>([])
             .socket_directory(sockets.path())
             .port(PORT)
@@ -169,11 +187,18 @@ impl Recipe<'_> {
 
 /// Runs a statement without a line break by a single-user server, which asks for no password
 /// and listens nowhere. The statement is in no log: it may hold a password.
-fn run_single_user(cluster: &Cluster, database: &str, statement: &str) -> Outcome {
+fn run_single_user(
+    cluster: &Cluster,
+    settings: &[(String, String)],
+    database: &str,
+    statement: &str,
+) -> Outcome {
+    let setting = |(name, value): &(String, String)| ["-c".to_owned(), format!("{name}={value}")];
     let output = cluster
         .command(Program::Postgres)?
         .env("LC_ALL", "C")
         .args(["--single", "-F", "-D", cluster.data_directory().as_str()])
+        .args(settings.iter().flat_map(setting))
         .args(["-c", "lc_messages=C", "-c", "logging_collector=off"])
         .args(["-c", "log_statement=none", "-c", "log_duration=off"])
         .args(["-c", "log_min_duration_statement=-1"])

@@ -122,46 +122,64 @@ pub(crate) fn parse(text: &[u8]) -> Option<IpAddr> {
 /// Source: `inet_aton`. One to four numbers, decimal, octal or hexadecimal. The last number has all
 /// bytes that are left.
 fn parse_v4(text: &[u8]) -> Option<Ipv4Addr> {
-    let mut address = 0_u32;
-    let mut parts = text.split(|&byte| byte == b'.').peekable();
-    let mut bytes = 0;
-    while let Some(part) = parts.next() {
-        let value = number(part)?;
-        if parts.peek().is_none() {
-            let most = u32::MAX.checked_shr(8 * bytes).unwrap_or(0);
-            return (value <= most).then(|| Ipv4Addr::from_bits(address | value));
+    let mut address = 0;
+    let mut rest = text;
+    for bytes in 0..4 {
+        let (value, length) = number(rest)?;
+        match rest.get(length) {
+            None => {
+                let most = u32::MAX >> (8 * bytes);
+                return (value <= most).then(|| Ipv4Addr::from_bits(address | value));
+            }
+            Some(b'.') if value <= 255 => address |= value << (24 - 8 * bytes),
+            Some(_) => return None,
         }
-        if bytes == 3 {
-            return None;
-        }
-        address |= u32::from(u8::try_from(value).ok()?) << (24 - 8 * bytes);
-        bytes += 1;
+        rest = &rest[length + 1..];
     }
     None
 }
 
-fn number(text: &[u8]) -> Option<u32> {
-    let (digits, radix) = match text {
-        [b'0', b'x' | b'X', digits @ ..] if !digits.is_empty() => (digits, 16),
-        [b'0', digits @ ..] if !digits.is_empty() => (digits, 8),
-        [] => return None,
-        digits => (digits, 10),
-    };
-    digits.iter().try_fold(0_u32, |number, &byte| {
-        let digit = char::from(byte).to_digit(radix)?;
-        number.checked_mul(radix)?.checked_add(digit)
-    })
+/// The number at the beginning of a text, and its length.
+fn number(text: &[u8]) -> Option<(u32, usize)> {
+    match text {
+        [b'0', b'x' | b'X', digits @ ..] if digits.first().is_some_and(u8::is_ascii_hexdigit) => {
+            let (value, length) = numeral::<16>(digits)?;
+            Some((value, length + 2))
+        }
+        [b'0', ..] => numeral::<8>(text),
+        _ => numeral::<10>(text),
+    }
+}
+
+/// The number without a sign or a prefix at the beginning of a text, and its length.
+#[inline]
+fn numeral<const RADIX: u32>(text: &[u8]) -> Option<(u32, usize)> {
+    let mut value = 0_u64;
+    let mut length = 0;
+    for &byte in text {
+        let Some(digit) = char::from(byte).to_digit(RADIX) else {
+            break;
+        };
+        value = (value * u64::from(RADIX) + u64::from(digit)).min(u64::from(u32::MAX) + 1);
+        length += 1;
+    }
+    let value = u32::try_from(value).ok()?;
+    (length > 0).then_some((value, length))
 }
 
 /// The mask of that many ones. Source: `pg_sockaddr_cidr_mask` in ip.c.
 pub(crate) fn cidr_mask(bits: &[u8], of: IpAddr) -> Option<IpAddr> {
-    let text = std::str::from_utf8(bits).ok()?;
     // As strtol does.
-    let text = text.trim_start_matches([' ', '\t', '\n', '\u{b}', '\u{c}', '\r']);
-    let bits: u32 = match text.strip_prefix('-') {
-        Some(rest) => (rest.parse::<u32>() == Ok(0) && !rest.starts_with('+')).then_some(0)?,
-        None => text.parse().ok()?,
+    let blanks = b" \t\n\x0b\x0c\r";
+    let blank = bits.iter().take_while(|byte| blanks.contains(byte)).count();
+    let (is_negative, digits) = match &bits[blank..] {
+        [b'-', digits @ ..] => (true, digits),
+        [b'+', digits @ ..] | digits => (false, digits),
     };
+    let (bits, length) = numeral::<10>(digits)?;
+    if length < digits.len() || is_negative && bits != 0 {
+        return None;
+    }
     match of {
         IpAddr::V4(_) if bits <= 32 => {
             Some(Ipv4Addr::from_bits(u32::MAX.checked_shl(32 - bits).unwrap_or(0)).into())

@@ -1,9 +1,9 @@
-//! The option `ldapurl`, as OpenLDAP's `ldap_url_parse` takes it apart.
+//! The option `ldapurl`, as OpenLDAP's `ldap_url_parse` splits it.
 
 use crate::hba::options::{Key, Rejection};
 
-/// OpenLDAP counts its errors from 1; the server shows them as though they were results of an
-/// operation, hence the odd words.
+/// OpenLDAP numbers its errors from 1. The server shows them with the messages for results of
+/// operations.
 #[derive(Clone, Copy)]
 enum Flaw {
     Scheme,

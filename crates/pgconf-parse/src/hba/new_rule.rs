@@ -258,7 +258,7 @@ impl NewRule {
     }
 }
 
-/// The fields of a line with the numbers of their columns: what is the address, and what the mask.
+/// The fields of a line with the numbers of their columns. A mask has a column of its own.
 pub(crate) fn columns(line: &[u8]) -> impl Iterator<Item = (usize, text::Field)> {
     let mut next = 0;
     let mut is_local = false;
@@ -278,7 +278,7 @@ pub(crate) fn columns(line: &[u8]) -> impl Iterator<Item = (usize, text::Field)>
     })
 }
 
-/// Where the columns of a line begin; that of the first option, if there are several.
+/// The beginnings of the columns of a line. Of several options only the first has a column.
 pub(crate) fn columns_of(line: &[u8]) -> Vec<(usize, usize)> {
     let mut starts: Vec<_> = columns(line)
         .map(|(column, field)| (column, field.span.start))

@@ -89,7 +89,7 @@ struct Known {
     name: Key,
     since: u16,
     methods: &'static [Method],
-    /// As the message has them.
+    /// The methods, as the server's message lists them.
     listed: &'static str,
     kind: Kind,
 }
@@ -99,7 +99,7 @@ enum Kind {
     Text,
     /// `1` or anything else.
     Flag,
-    /// With rules of its own.
+    /// The option has rules of its own.
     Special,
 }
 
@@ -506,7 +506,7 @@ impl Options {
     }
 }
 
-/// These are not in the view, although the line is nothing to the server.
+/// The view does not show these errors, although the server rejects the line.
 fn invalid_value(name: &str, value: &[u8]) -> Rejection {
     let words = format!("invalid value for {name}:");
     Rejection::only_logged(Rejection::quoting(&words, value).logged)
@@ -518,7 +518,7 @@ fn missing(method: &str, option: &str) -> Rejection {
     ))
 }
 
-/// Source: `SplitGUCList`. Where bytes are not text, what counts are commas and quotes.
+/// Source: `SplitGUCList`. Bytes that are not UTF-8 are replaced: only commas and quotes matter.
 fn radius_list(value: &[u8]) -> Option<Vec<String>> {
     split_guc_list(&String::from_utf8_lossy(value)).ok()
 }

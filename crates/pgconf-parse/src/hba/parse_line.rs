@@ -1,13 +1,21 @@
 //! One line of `pg_hba.conf`: `parse_hba_line` in hba.c.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::ops::Range;
 
 use crate::hba::address::{self, Network};
 use crate::hba::method::{ConnectionType, Method};
 use crate::hba::options::{Options, Rejection};
 use crate::hba::regex::Regex;
 use crate::hba::server::{Server, Ssl};
-use crate::hba::tokenize::{TokenLine, Tokenized};
+use crate::hba::tokenize::{LinePlace, Sources, Token, TokenLine};
+
+/// A line with a rule or an error.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) place: LinePlace,
+    pub(super) parsed: Parsed,
+}
 
 /// The result of parsing a line.
 #[derive(Clone, Debug)]
@@ -22,15 +30,42 @@ pub(super) struct Failure {
     pub(super) at: u32,
 }
 
-/// A rule. Fields and tokens are numbers.
+impl Failure {
+    #[cold]
+    fn at(token: Token, rejection: Rejection) -> Box<Self> {
+        Box::new(Self {
+            rejection,
+            at: token.at,
+        })
+    }
+
+    #[cold]
+    fn several(tokens: &[Token], what: &str) -> Box<Self> {
+        let message = format!("multiple values specified for {what}");
+        Self::at(tokens[1], Rejection::new(message))
+    }
+}
+
+/// A rule. Its names are kept with those of all rules: first the databases, then the users.
 #[derive(Clone, Debug)]
 pub(super) struct Data {
+    databases: u32,
+    users: u32,
+    end: u32,
     pub(super) connection: ConnectionType,
-    pub(super) databases: u32,
-    pub(super) users: u32,
-    pub(super) address: AddressData,
     pub(super) method: Method,
+    pub(super) address: AddressData,
     pub(super) options: Option<Box<Options>>,
+}
+
+impl Data {
+    pub(super) fn databases(&self) -> Range<u32> {
+        self.databases..self.users
+    }
+
+    pub(super) fn users(&self) -> Range<u32> {
+        self.users..self.end
+    }
 }
 
 /// Small, because there is one for each rule.
@@ -42,143 +77,175 @@ pub(super) enum AddressData {
     SameNet,
     V4 { address: Ipv4Addr, mask: Ipv4Addr },
     V6(Box<Network>),
-    Host(u32),
+    Host(Box<Token>),
+}
+
+/// The names of all rules.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Names {
+    pub(super) tokens: Vec<Token>,
+    /// The regular expressions, each with the number of its name.
+    pub(super) regexes: Vec<(u32, Regex)>,
+}
+
+impl Names {
+    fn count(&self) -> u32 {
+        self.tokens.len() as u32
+    }
+
+    /// Drops what a rejected line left.
+    fn truncate(&mut self, count: u32) {
+        self.tokens.truncate(count as usize);
+        let kept = self.regexes.partition_point(|(name, _)| *name < count);
+        self.regexes.truncate(kept);
+    }
+
+    /// Source: `regcomp_auth_token`, since PostgreSQL 16.
+    fn add(
+        &mut self,
+        names: &[Token],
+        sources: &Sources,
+        server: &Server,
+    ) -> Result<(), Box<Failure>> {
+        for &name in names {
+            if server.major >= 16 {
+                if let Some(pattern) = sources.token_text(name).strip_prefix(b"/") {
+                    let regex = Regex::new(pattern)
+                        .map_err(|reason| Failure::at(name, invalid_regex(pattern, reason)))?;
+                    self.regexes.push((self.count(), regex));
+                }
+            }
+            self.tokens.push(name);
+        }
+        Ok(())
+    }
 }
 
 /// The fields of a line, read one after the other.
-struct Fields<'a> {
-    tokens: &'a Tokenized,
-    line: &'a TokenLine,
-    next: u32,
+struct Fields<'a, I> {
+    sources: &'a Sources,
+    fields: I,
+    end: u32,
 }
 
-impl Fields<'_> {
-    /// The number of the next field.
-    fn next(&mut self) -> Option<u32> {
-        let field = self.line.fields.start + self.next;
-        self.next += 1;
-        (field < self.line.fields.end).then_some(field)
+impl<'a, I: Iterator<Item = &'a [Token]>> Fields<'a, I> {
+    #[inline]
+    fn expect(&mut self, what: &str) -> Result<&'a [Token], Box<Failure>> {
+        match self.fields.next() {
+            Some(field) => Ok(field),
+            None => Err(self.ends_before(what)),
+        }
     }
 
-    fn expect(&mut self, what: &str) -> Result<u32, Failure> {
-        self.next().ok_or_else(|| Failure {
+    #[cold]
+    fn ends_before(&self, what: &str) -> Box<Failure> {
+        Box::new(Failure {
             rejection: Rejection::new(format!("end-of-line before {what}")),
-            at: self.line.span.end,
+            at: self.end,
         })
     }
 
-    /// The number of the only token of a field.
-    fn one(&self, field: u32, what: &str) -> Result<u32, Failure> {
-        let range = self.tokens.found.field(field);
-        if range.len() > 1 {
-            let message = format!("multiple values specified for {what}");
-            return Err(self.failure(range.start + 1, Rejection::new(message)));
+    /// The only token of the next field.
+    #[inline]
+    fn expect_one(&mut self, before: &str, what: &str) -> Result<Token, Box<Failure>> {
+        match self.expect(before)? {
+            [only] => Ok(*only),
+            several => Err(Failure::several(several, what)),
         }
-        Ok(range.start)
-    }
-
-    fn failure(&self, token: u32, rejection: Rejection) -> Failure {
-        Failure {
-            rejection,
-            at: self.tokens.found.tokens[token as usize].at,
-        }
-    }
-
-    fn text(&self, token: u32) -> &[u8] {
-        self.tokens
-            .token_text(self.tokens.found.tokens[token as usize])
     }
 }
 
 /// Parses a line into a rule or an error.
 pub(super) fn parse_line(
-    tokens: &Tokenized,
-    line: &TokenLine,
+    sources: &Sources,
+    line: TokenLine<'_>,
     server: &Server,
-    regexes: &mut Vec<(u32, Regex)>,
-) -> Parsed {
-    if let Some(error) = &line.error {
-        return Parsed::Error(Box::new(Failure {
-            rejection: Rejection::new(error.message.clone()),
-            at: error.at,
-        }));
-    }
+    names: &mut Names,
+) -> Entry {
     let mut fields = Fields {
-        tokens,
-        line,
-        next: 0,
+        sources,
+        fields: line.fields(),
+        end: line.place.span.end,
     };
-    let mut warning = None;
-    match parse_hba_line(&mut fields, server, regexes, &mut warning) {
-        Ok(data) => Parsed::Rule(data, warning),
-        Err(mut failure) => {
-            // The view still shows an earlier message.
-            if let (None, Some(warning)) = (&failure.rejection.shown, warning) {
-                failure.rejection.shown = warning.rejection.shown;
+    let parsed = match line.error {
+        Some(error) => Parsed::Error(Box::new(Failure {
+            rejection: Rejection::new(error.message),
+            at: error.at,
+        })),
+        None => {
+            let count = names.count();
+            let mut warning = None;
+            match parse_hba_line(&mut fields, server, names, &mut warning) {
+                Ok(data) => Parsed::Rule(data, warning),
+                Err(mut failure) => {
+                    names.truncate(count);
+                    // The view still shows an earlier message.
+                    if let (None, Some(warning)) = (&failure.rejection.shown, warning) {
+                        failure.rejection.shown = warning.rejection.shown;
+                    }
+                    Parsed::Error(failure)
+                }
             }
-            Parsed::Error(Box::new(failure))
         }
+    };
+    Entry {
+        place: line.place,
+        parsed,
     }
 }
 
 /// Source: `parse_hba_line`.
-fn parse_hba_line(
-    fields: &mut Fields<'_>,
+fn parse_hba_line<'a, I: Iterator<Item = &'a [Token]>>(
+    fields: &mut Fields<'a, I>,
     server: &Server,
-    regexes: &mut Vec<(u32, Regex)>,
+    names: &mut Names,
     warning: &mut Option<Box<Failure>>,
-) -> Result<Data, Failure> {
-    let field = fields.expect("connection type")?;
-    let token = fields.one(field, "connection type")?;
-    let text = fields.text(token);
-    let connection = ConnectionType::find(text, server.major).ok_or_else(|| {
-        fields.failure(token, Rejection::quoting("invalid connection type", text))
-    })?;
+) -> Result<Data, Box<Failure>> {
+    let sources = fields.sources;
+    let token = fields.expect_one("connection type", "connection type")?;
+    let text = sources.token_text(token);
+    let connection = ConnectionType::find(text, server.major)
+        .ok_or_else(|| Failure::at(token, Rejection::quoting("invalid connection type", text)))?;
     if let Some(message) = cannot_match(connection, server) {
-        *warning = Some(Box::new(fields.failure(token, Rejection::new(message))));
+        *warning = Some(Failure::at(token, Rejection::new(message)));
     }
-    let databases = fields.expect("database specification")?;
-    compile(fields, databases, server, regexes)?;
-    let users = fields.expect("role specification")?;
-    compile(fields, users, server, regexes)?;
+    let databases = names.count();
+    names.add(fields.expect("database specification")?, sources, server)?;
+    let users = names.count();
+    names.add(fields.expect("role specification")?, sources, server)?;
     let address = if connection == ConnectionType::Local {
         AddressData::None
     } else {
         parse_address(fields)?
     };
 
-    let field = fields.expect("authentication method")?;
-    let token = fields.one(field, "authentication type")?;
-    let method = parse_method(fields, token, connection, server)?;
+    let token = fields.expect_one("authentication method", "authentication type")?;
+    let method = parse_method(sources.token_text(token), connection, server)
+        .map_err(|rejection| Failure::at(token, rejection))?;
     let mut options = Options::new(method);
-    while let Some(field) = fields.next() {
-        for token in fields.tokens.found.field(field) {
-            let text = fields.text(token);
+    for field in &mut fields.fields {
+        for &token in field {
+            let text = sources.token_text(token);
             let Some(equals) = memchr::memchr(b'=', text) else {
                 let words = b"authentication option not in name=value format: ".as_slice();
-                let rejection = Rejection::new([words, text].concat());
-                return Err(fields.failure(token, rejection));
+                return Err(Failure::at(token, Rejection::new([words, text].concat())));
             };
+            let (name, value) = (&text[..equals], &text[equals + 1..]);
             options
-                .add(
-                    &text[..equals],
-                    &text[equals + 1..],
-                    connection,
-                    method,
-                    server,
-                )
-                .map_err(|rejection| fields.failure(token, rejection))?;
+                .add(name, value, connection, method, server)
+                .map_err(|rejection| Failure::at(token, rejection))?;
         }
     }
     options
         .finish(method, server)
-        .map_err(|rejection| fields.failure(token, rejection))?;
+        .map_err(|rejection| Failure::at(token, rejection))?;
     Ok(Data {
-        connection,
         databases,
         users,
-        address,
+        end: names.count(),
+        connection,
         method,
+        address,
         options: (!options.is_empty()).then(|| Box::new(options)),
     })
 }
@@ -199,54 +266,31 @@ pub(crate) fn cannot_match(connection: ConnectionType, server: &Server) -> Optio
     }
 }
 
-/// Source: `regcomp_auth_token`, since PostgreSQL 16.
-fn compile(
-    fields: &Fields<'_>,
-    field: u32,
-    server: &Server,
-    regexes: &mut Vec<(u32, Regex)>,
-) -> Result<(), Failure> {
-    if server.major < 16 {
-        return Ok(());
-    }
-    for token in fields.tokens.found.field(field) {
-        if let Some(pattern) = fields.text(token).strip_prefix(b"/") {
-            match Regex::new(pattern) {
-                Ok(regex) => regexes.push((token, regex)),
-                Err(reason) => {
-                    return Err(fields.failure(token, invalid_regex(pattern, reason)));
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
 pub(crate) fn invalid_regex(pattern: &[u8], reason: &str) -> Rejection {
     let words = b"invalid regular expression \"".as_slice();
     Rejection::new([words, pattern, b"\": ", reason.as_bytes()].concat())
 }
 
-fn parse_address(fields: &mut Fields<'_>) -> Result<AddressData, Failure> {
-    let field = fields.expect("IP address specification")?;
-    let token = fields.one(field, "host address")?;
-    let quoted = fields.tokens.found.tokens[token as usize].quoted;
-    let tokens = fields.tokens;
-    let text = tokens.token_text(tokens.found.tokens[token as usize]);
+fn parse_address<'a, I: Iterator<Item = &'a [Token]>>(
+    fields: &mut Fields<'a, I>,
+) -> Result<AddressData, Box<Failure>> {
+    let token = fields.expect_one("IP address specification", "host address")?;
+    let text = fields.sources.token_text(token);
     match text {
-        b"all" if !quoted => return Ok(AddressData::All),
-        b"samehost" if !quoted => return Ok(AddressData::SameHost),
-        b"samenet" if !quoted => return Ok(AddressData::SameNet),
+        b"all" if !token.quoted => return Ok(AddressData::All),
+        b"samehost" if !token.quoted => return Ok(AddressData::SameHost),
+        b"samenet" if !token.quoted => return Ok(AddressData::SameNet),
         _ => {}
     }
-    let slash = memchr::memchr(b'/', text);
+    // Short texts are searched faster without memchr.
+    let slash = text.iter().position(|&byte| byte == b'/');
     let found = address::parse(&text[..slash.unwrap_or(text.len())]);
-    let reject = |words: &str| Err(fields.failure(token, Rejection::quoting(words, text)));
+    let reject = |words: &str| Err(Failure::at(token, Rejection::quoting(words, text)));
     let (ip, mask) = match (found, slash) {
         (None, Some(_)) => {
             return reject("specifying both host name and CIDR mask is invalid:");
         }
-        (None, None) => return Ok(AddressData::Host(token)),
+        (None, None) => return Ok(AddressData::Host(Box::new(token))),
         (Some(ip), Some(slash)) => match address::cidr_mask(&text[slash + 1..], ip) {
             Some(mask) => (ip, mask),
             None => return reject("invalid CIDR mask in address"),
@@ -258,32 +302,34 @@ fn parse_address(fields: &mut Fields<'_>) -> Result<AddressData, Failure> {
             (IpAddr::V4(address), IpAddr::V4(mask)) => AddressData::V4 { address, mask },
             _ => AddressData::V6(Box::new(network)),
         }),
-        None => Err(fields.failure(token, Rejection::new("IP address and mask do not match"))),
+        None => {
+            let rejection = Rejection::new("IP address and mask do not match");
+            Err(Failure::at(token, rejection))
+        }
     }
 }
 
-fn parse_mask(fields: &mut Fields<'_>) -> Result<IpAddr, Failure> {
-    let field = fields.expect("netmask specification")?;
-    let token = fields.one(field, "netmask")?;
-    let text = fields.text(token);
+fn parse_mask<'a, I: Iterator<Item = &'a [Token]>>(
+    fields: &mut Fields<'a, I>,
+) -> Result<IpAddr, Box<Failure>> {
+    let token = fields.expect_one("netmask specification", "netmask")?;
+    let text = fields.sources.token_text(token);
     address::parse(text).ok_or_else(|| {
         // In the words of the GNU C library.
         let words = b"invalid IP mask \"".as_slice();
         let rejection = [words, text, b"\": Name or service not known"].concat();
-        fields.failure(token, Rejection::new(rejection))
+        Failure::at(token, Rejection::new(rejection))
     })
 }
 
 fn parse_method(
-    fields: &Fields<'_>,
-    token: u32,
+    text: &[u8],
     connection: ConnectionType,
     server: &Server,
-) -> Result<Method, Failure> {
-    let text = fields.text(token);
+) -> Result<Method, Rejection> {
     let words = "invalid authentication method";
     let is_local = connection == ConnectionType::Local;
-    let rejection = match Method::find(text, server.major) {
+    Err(match Method::find(text, server.major) {
         None => Rejection::quoting(words, text),
         Some(method) if !method.is_built_in(server) => {
             Rejection::new(format!("{words} \"{method}\": not supported by this build"))
@@ -299,6 +345,5 @@ fn parse_method(
             Rejection::new("cert authentication is only supported on hostssl connections")
         }
         Some(method) => return Ok(method),
-    };
-    Err(fields.failure(token, rejection))
+    })
 }

@@ -2,16 +2,17 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 use std::path::Path;
 
 use crate::hba::address::{self, Address, Network};
 use crate::hba::method::{ConnectionType, Method};
 use crate::hba::options::Key;
-use crate::hba::parse_line::{AddressData, Data, Failure, Parsed, parse_line};
+use crate::hba::parse_line::{AddressData, Data, Entry, Failure, Names, Parsed, parse_line};
 use crate::hba::read_error::ReadError;
 use crate::hba::regex::Regex;
 use crate::hba::server::Server;
-use crate::hba::tokenize::{self, TokenLine, Tokenized};
+use crate::hba::tokenize::{LinePlace, Sources, Token, TokenLine};
 use crate::loader::{FileSystem, Loader};
 
 /// The rules that a server reads in a `pg_hba.conf`.
@@ -44,9 +45,9 @@ use crate::loader::{FileSystem, Loader};
 /// ```
 #[derive(Clone, Debug)]
 pub struct Rules {
-    pub(crate) tokens: Tokenized,
-    parsed: Vec<Parsed>,
-    regexes: Vec<(u32, Regex)>,
+    sources: Sources,
+    entries: Vec<Entry>,
+    names: Names,
     pub(crate) server: Server,
 }
 
@@ -71,28 +72,36 @@ impl Rules {
     ///
     /// Fails if `file` cannot be loaded.
     pub fn load(loader: &dyn Loader, file: &Path, server: &Server) -> Result<Self, ReadError> {
-        let tokens = Tokenized::load(loader, file, server.major)?;
-        Ok(Self::new(tokens, server))
+        let mut rules = Self::new(server);
+        rules.sources = Sources::load(loader, file, server.major, &mut |sources, line| {
+            let entry = parse_line(sources, line, server, &mut rules.names);
+            rules.entries.push(entry);
+        })?;
+        Ok(rules)
     }
 
     /// Reads the text of one file. Names of lists keep their `@`. Directives to include files are
     /// errors, as before PostgreSQL 16. Only the first 4 GiB are read.
     #[must_use]
     pub fn parse(source: impl Into<Vec<u8>>, server: &Server) -> Self {
-        let tokens = Tokenized::read(None, Path::new(""), source.into(), server.major);
-        Self::new(tokens, server)
+        let source = source.into();
+        let mut rules = Self::new(server);
+        // An estimate that avoids copies while the vectors grow.
+        rules.entries.reserve(source.len() / 64);
+        rules.names.tokens.reserve(source.len() / 32);
+        let add = &mut |sources: &Sources, line: TokenLine<'_>| {
+            let entry = parse_line(sources, line, server, &mut rules.names);
+            rules.entries.push(entry);
+        };
+        rules.sources = Sources::read(None, Path::new(""), source, server.major, add);
+        rules
     }
 
-    fn new(tokens: Tokenized, server: &Server) -> Self {
-        let mut regexes = Vec::new();
-        let lines = &tokens.found.lines;
-        let parsed = lines
-            .iter()
-            .map(|line| parse_line(&tokens, line, server, &mut regexes));
+    fn new(server: &Server) -> Self {
         Self {
-            parsed: parsed.collect(),
-            tokens,
-            regexes,
+            sources: Sources::default(),
+            entries: Vec::new(),
+            names: Names::default(),
             server: server.clone(),
         }
     }
@@ -106,7 +115,7 @@ impl Rules {
     /// All lines with a rule or an error, in the order in which the server reads them.
     pub fn rows(&self) -> impl Iterator<Item = Row<'_>> {
         let mut number = 0;
-        (0..self.parsed.len()).map(move |index| {
+        (0..self.entries.len()).map(move |index| {
             let row = Row {
                 rules: self,
                 index,
@@ -134,25 +143,22 @@ impl Rules {
     /// Source: `load_hba` in hba.c.
     #[must_use]
     pub fn is_accepted(&self) -> bool {
-        let all_valid = self
-            .parsed
-            .iter()
-            .all(|parsed| matches!(parsed, Parsed::Rule(..)));
-        all_valid && !self.parsed.is_empty()
+        let mut entries = self.entries.iter();
+        let all_valid = entries.all(|entry| matches!(entry.parsed, Parsed::Rule(..)));
+        all_valid && !self.entries.is_empty()
     }
 
     /// The files that were read, in the order in which they were opened.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
-        self.tokens.files.iter().map(|file| file.path.as_path())
+        self.sources.files.iter().map(|file| file.path.as_path())
     }
 
-    fn line(&self, index: usize) -> &TokenLine {
-        &self.tokens.found.lines[index]
+    fn place(&self, index: usize) -> &LinePlace {
+        &self.entries[index].place
     }
 
-    fn names(&self, field: u32) -> impl Iterator<Item = RuleName<'_>> + Clone {
-        let range = self.tokens.found.field(field);
-        range.map(|token| RuleName { rules: self, token })
+    fn names(&self, range: Range<u32>) -> impl Iterator<Item = RuleName<'_>> + Clone {
+        range.map(|name| RuleName { rules: self, name })
     }
 }
 
@@ -181,20 +187,20 @@ impl<'a> Row<'a> {
     /// The file.
     #[must_use]
     pub fn file(&self) -> &'a Path {
-        let line = self.rules.line(self.index);
-        &self.rules.tokens.files[line.file as usize].path
+        let place = self.rules.place(self.index);
+        &self.rules.sources.files[place.file as usize].path
     }
 
     /// The number of the first line, counted from 1, as the server counts.
     #[must_use]
     pub fn line(&self) -> usize {
-        self.rules.line(self.index).number as usize
+        self.rules.place(self.index).number as usize
     }
 
     /// The rule, if the line has one.
     #[must_use]
     pub fn rule(&self) -> Option<Rule<'a>> {
-        match &self.rules.parsed[self.index] {
+        match &self.rules.entries[self.index].parsed {
             Parsed::Rule(data, _) => Some(Rule { row: *self, data }),
             Parsed::Error(_) => None,
         }
@@ -203,7 +209,7 @@ impl<'a> Row<'a> {
     /// The error, if there is one. A line can have both: a rule for TLS on a server without TLS.
     #[must_use]
     pub fn error(&self) -> Option<RuleError<'a>> {
-        let failure = match &self.rules.parsed[self.index] {
+        let failure = match &self.rules.entries[self.index].parsed {
             Parsed::Rule(_, failure) => failure.as_deref()?,
             Parsed::Error(failure) => failure,
         };
@@ -266,8 +272,9 @@ impl<'a> RuleError<'a> {
     }
 
     fn position(&self) -> (usize, usize) {
-        let line = self.row.rules.line(self.row.index);
-        self.row.rules.tokens.position(line.file, self.failure.at)
+        let place = self.row.rules.place(self.row.index);
+        let sources = &self.row.rules.sources;
+        sources.position(place.file, self.failure.at)
     }
 
     /// Advice, in the words of the server's hint where the server has one.
@@ -352,9 +359,8 @@ impl<'a> Rule<'a> {
     /// The text in the file, from the first token to the end of the line.
     #[must_use]
     pub fn text(&self) -> &'a [u8] {
-        let line = self.rules().line(self.row.index);
-        let content = &self.rules().tokens.files[line.file as usize].content;
-        &content[line.span.start as usize..line.span.end as usize]
+        let rules = self.rules();
+        rules.sources.line_text(rules.place(self.row.index))
     }
 
     /// The connections that the rule is for.
@@ -365,12 +371,12 @@ impl<'a> Rule<'a> {
 
     /// The databases that the rule is for.
     pub fn databases(&self) -> impl Iterator<Item = RuleName<'a>> + Clone {
-        self.rules().names(self.data.databases)
+        self.rules().names(self.data.databases())
     }
 
     /// The users that the rule is for.
     pub fn users(&self) -> impl Iterator<Item = RuleName<'a>> + Clone {
-        self.rules().names(self.data.users)
+        self.rules().names(self.data.users())
     }
 
     /// The addresses that the rule is for. None for Unix sockets.
@@ -385,13 +391,9 @@ impl<'a> Rule<'a> {
                 Network::new((*address).into(), (*mask).into()).map(Address::Network)
             }
             AddressData::V6(network) => Some(Address::Network(**network)),
-            AddressData::Host(token) => Some(Address::Host(
-                RuleName {
-                    rules: self.rules(),
-                    token: *token,
-                }
-                .text(),
-            )),
+            AddressData::Host(token) => {
+                Some(Address::Host(self.rules().sources.token_text(**token)))
+            }
         }
     }
 
@@ -450,18 +452,18 @@ impl fmt::Debug for Rule<'_> {
 #[derive(Clone, Copy)]
 pub struct RuleName<'a> {
     rules: &'a Rules,
-    token: u32,
+    name: u32,
 }
 
 impl<'a> RuleName<'a> {
-    fn token(&self) -> tokenize::Token {
-        self.rules.tokens.found.tokens[self.token as usize]
+    fn token(&self) -> Token {
+        self.rules.names.tokens[self.name as usize]
     }
 
     /// The name without its quotes.
     #[must_use]
     pub fn text(&self) -> &'a [u8] {
-        self.rules.tokens.token_text(self.token())
+        self.rules.sources.token_text(self.token())
     }
 
     /// Returns whether the name begins with a quote. Then keywords and `+` have no special meaning.
@@ -491,8 +493,8 @@ impl<'a> RuleName<'a> {
     }
 
     pub(crate) fn compiled(&self) -> Option<&'a Regex> {
-        let regexes = &self.rules.regexes;
-        let found = regexes.binary_search_by_key(&self.token, |(token, _)| *token);
+        let regexes = &self.rules.names.regexes;
+        let found = regexes.binary_search_by_key(&self.name, |(name, _)| *name);
         found.ok().map(|n| &regexes[n].1)
     }
 }

@@ -68,30 +68,35 @@ impl Token {
 }
 
 /// Returns the next token of the line: `next_token`. `None` at the end or before a comment.
+#[inline]
 pub(crate) fn next_token(line: &[u8], at: &mut usize) -> Option<Token> {
-    let rest = &line[*at..];
+    let rest = after_separators(&line[*at..]);
+    let start = line.len() - rest.len();
     // Nearly every token has no quotes and is one run of bytes.
-    let start = *at + separators(rest)?;
-    let plain = run_of_plain(&line[start..]);
-    let end = start + plain;
-    let token = if line.get(end) == Some(&b'"') {
-        let mut input = LocatingSlice::new(&line[start..]);
-        let has_ended = token.parse_next(&mut input);
-        debug_assert!(has_ended.is_ok(), "any bytes are a token");
-        start..start + input.current_token_start()
-    } else {
-        start..end
-    };
-    *at = token.end;
-    if token.is_empty() {
-        return None;
+    let rest = after_plain(rest);
+    let mut end = line.len() - rest.len();
+    let mut next = rest.first();
+    let has_quotes = next == Some(&b'"');
+    let quoted = has_quotes && end == start;
+    if has_quotes {
+        end = start + length_of_quoted(&line[start..]);
+        next = line.get(end);
     }
-    Some(Token {
-        quoted: line[token.start] == b'"',
-        has_quotes: token.end != end,
-        comma: line.get(token.end) == Some(&b','),
-        span: token,
+    *at = end;
+    (start < end).then_some(Token {
+        span: start..end,
+        quoted,
+        has_quotes,
+        comma: next == Some(&b','),
     })
+}
+
+#[cold]
+fn length_of_quoted(text: &[u8]) -> usize {
+    let mut input = LocatingSlice::new(text);
+    let has_ended = token.parse_next(&mut input);
+    debug_assert!(has_ended.is_ok(), "any bytes are a token");
+    input.current_token_start()
 }
 
 /// `token = { plain | quoted }`
@@ -157,24 +162,50 @@ pub(crate) fn is_too_long(token: &Token, line: &[u8], longest: usize) -> bool {
     false
 }
 
-/// The number of separators before the next token. None if no other byte follows.
-fn separators(text: &[u8]) -> Option<usize> {
-    // There are often many spaces between columns.
-    let mut at = 0;
-    while text
-        .get(at..at + 8)
-        .is_some_and(|eight| eight == b"        ")
-    {
-        at += 8;
+#[inline]
+fn after_separators(mut text: &[u8]) -> &[u8] {
+    const SPACES: u64 = u64::from_le_bytes([b' '; 8]);
+    loop {
+        // There are often many spaces between columns.
+        while let Some((eight, rest)) = text.split_first_chunk() {
+            let others = u64::from_le_bytes(*eight) ^ SPACES;
+            if others != 0 {
+                text = &text[others.trailing_zeros() as usize / 8..];
+                break;
+            }
+            text = rest;
+        }
+        match text {
+            [first, rest @ ..] if is_separator(*first) => text = rest,
+            _ => return text,
+        }
     }
-    let more = text[at..].iter().position(|&byte| !is_separator(byte))?;
-    Some(at + more)
 }
 
-fn run_of_plain(text: &[u8]) -> usize {
-    text.iter()
-        .position(|&byte| !IS_PLAIN[usize::from(byte)])
-        .unwrap_or(text.len())
+#[inline]
+fn after_plain(mut text: &[u8]) -> &[u8] {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    // All bytes that end a run are less than a hyphen, and few others are.
+    while let Some((eight, rest)) = text.split_first_chunk() {
+        let eight = u64::from_le_bytes(*eight);
+        let less = eight.wrapping_sub(ONES * u64::from(b'-')) & !eight & (ONES << 7);
+        if less == 0 {
+            text = rest;
+            continue;
+        }
+        text = &text[less.trailing_zeros() as usize / 8..];
+        match text {
+            [first, rest @ ..] if IS_PLAIN[usize::from(*first)] => text = rest,
+            _ => return text,
+        }
+    }
+    while let [first, rest @ ..] = text {
+        if !IS_PLAIN[usize::from(*first)] {
+            break;
+        }
+        text = rest;
+    }
+    text
 }
 
 static IS_PLAIN: [bool; 256] = {
@@ -217,6 +248,9 @@ impl Line<'_> {
     /// The place in the file of a byte of the text.
     pub(crate) fn offset(&self, at: usize) -> usize {
         let parts = &self.parts.0;
+        if parts.is_empty() {
+            return self.span.start + at;
+        }
         match parts.partition_point(|&(start, _)| start <= at) {
             0 => self.span.start + at,
             n => parts[n - 1].1 + (at - parts[n - 1].0),

@@ -26,36 +26,18 @@ const MAX_LIST_DEPTH: usize = 100;
 /// DIFFERENCE: the server has neither this limit nor a limit on the number of bytes.
 const MAX_FILES: usize = 10_000;
 
-/// Everything that was read for one set of rules.
+/// The texts that tokens are in.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Tokenized {
+pub(crate) struct Sources {
     pub(crate) files: Vec<File>,
     /// The texts of all tokens that differ from the text in the file.
-    pub(crate) text: Vec<u8>,
-    pub(crate) found: Found,
+    copies: Vec<u8>,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct File {
     pub(crate) path: PathBuf,
     pub(crate) content: Arc<Vec<u8>>,
-}
-
-/// Lines made of fields made of tokens.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Found {
-    pub(crate) tokens: Vec<Token>,
-    /// Where each field ends among the tokens.
-    fields: Vec<u32>,
-    pub(crate) lines: Vec<TokenLine>,
-}
-
-impl Found {
-    /// The tokens of a field.
-    pub(crate) fn field(&self, field: u32) -> Range<u32> {
-        let before = field.checked_sub(1);
-        before.map_or(0, |before| self.fields[before as usize])..self.fields[field as usize]
-    }
 }
 
 /// A token without its quotes.
@@ -72,14 +54,34 @@ pub(crate) struct Token {
 }
 
 /// A line with tokens or an error: `TokenizedAuthLine`.
+#[derive(Debug)]
+pub(crate) struct TokenLine<'a> {
+    pub(crate) place: LinePlace,
+    tokens: &'a [Token],
+    /// Where each field ends among the tokens.
+    ends: &'a [usize],
+    pub(crate) error: Option<Box<TokenError>>,
+}
+
+impl<'a> TokenLine<'a> {
+    pub(crate) fn fields(&self) -> impl Iterator<Item = &'a [Token]> + use<'a> {
+        let tokens = self.tokens;
+        let mut start = 0;
+        self.ends.iter().map(move |&end| {
+            let field = &tokens[start..end];
+            start = end;
+            field
+        })
+    }
+}
+
+/// The place of a line.
 #[derive(Clone, Debug)]
-pub(crate) struct TokenLine {
+pub(crate) struct LinePlace {
     pub(crate) file: u32,
     pub(crate) number: u32,
     /// From its first token to the end of its text.
     pub(crate) span: Range<u32>,
-    pub(crate) fields: Range<u32>,
-    pub(crate) error: Option<Box<TokenError>>,
 }
 
 /// An error in splitting a line into tokens.
@@ -89,19 +91,24 @@ pub(crate) struct TokenError {
     pub(crate) at: u32,
 }
 
-impl Tokenized {
+/// Takes each line as soon as it is read, so that tokens need not be kept.
+type Sink<'s> = dyn FnMut(&Sources, TokenLine<'_>) + 's;
+
+impl Sources {
+    #[inline]
     pub(crate) fn token_text(&self, token: Token) -> &[u8] {
         let text = if token.is_copied {
-            &self.text
+            &self.copies
         } else {
             self.files[usize::from(token.file)].content.as_slice()
         };
         &text[token.start as usize..(token.start + token.length) as usize]
     }
 
-    pub(crate) fn field(&self, field: u32) -> &[Token] {
-        let range = self.found.field(field);
-        &self.found.tokens[range.start as usize..range.end as usize]
+    /// The text of a line, from its first token.
+    pub(crate) fn line_text(&self, line: &LinePlace) -> &[u8] {
+        let content = &self.files[line.file as usize].content;
+        &content[line.span.start as usize..line.span.end as usize]
     }
 
     /// Line and column, both counted from 1, of an offset into a file.
@@ -113,11 +120,16 @@ impl Tokenized {
     }
 
     /// Reads a file and what it includes.
-    pub(crate) fn load(loader: &dyn Loader, path: &Path, major: u16) -> Result<Self, ReadError> {
+    pub(crate) fn load(
+        loader: &dyn Loader,
+        path: &Path,
+        major: u16,
+        sink: &mut Sink<'_>,
+    ) -> Result<Self, ReadError> {
         let content = loader
             .load(path)
             .map_err(|error| ReadError::new(path, error))?;
-        Ok(Self::read(Some(loader), path, content, major))
+        Ok(Self::read(Some(loader), path, content, major, sink))
     }
 
     /// Reads one file, and the files that it includes if there is a loader.
@@ -126,26 +138,20 @@ impl Tokenized {
         path: &Path,
         mut content: Vec<u8>,
         major: u16,
+        sink: &mut Sink<'_>,
     ) -> Self {
         // Places are kept in 32 bits.
         content.truncate(u32::MAX as usize);
         let mut reading = Reading {
             loader,
             major,
+            longest_token: scan::longest_token(major).unwrap_or(usize::MAX),
             read: 1,
             bytes: content.len(),
             all: Self::default(),
         };
-        // An estimate that avoids copies while the vectors grow.
-        let size = content.len();
-        let mut found = Found {
-            tokens: Vec::with_capacity(size / 16),
-            fields: Vec::with_capacity(size / 16),
-            lines: Vec::with_capacity(size / 64),
-        };
         let file = reading.add(path.as_os_str().as_bytes(), content);
-        reading.tokenize_auth_file(file, 0, &mut found);
-        reading.all.found = found;
+        reading.tokenize_auth_file(file, 0, sink);
         reading.all
     }
 }
@@ -154,9 +160,10 @@ impl Tokenized {
 struct Reading<'l> {
     loader: Option<&'l dyn Loader>,
     major: u16,
+    longest_token: usize,
     read: usize,
     bytes: usize,
-    all: Tokenized,
+    all: Sources,
 }
 
 /// The fields of the line that is being read.
@@ -192,16 +199,12 @@ impl Reading<'_> {
             .to_vec()
     }
 
-    fn tokenize_auth_file(&mut self, file: u32, depth: usize, into: &mut Found) {
+    fn tokenize_auth_file(&mut self, file: u32, depth: usize, sink: &mut Sink<'_>) {
         let content = Arc::clone(&self.all.files[file as usize].content);
         let mut current = Current::default();
         for line in Lines::new(&content, self.major) {
-            if line.is_boring() {
-                continue;
-            }
             current.tokens.clear();
             current.ends.clear();
-            current.error = None;
             self.tokenize_line(file, &line, depth, &mut current);
             if current.ends.is_empty() && current.error.is_none() {
                 continue;
@@ -210,80 +213,102 @@ impl Reading<'_> {
                 && self.loader.is_some()
                 && current.ends.len() == 2
                 && current.error.is_none()
-                && self.include(file, &line, depth, &mut current, into)
+                && self.include(file, &line, depth, &mut current, sink)
             {
                 continue;
             }
-            emit(file, &line, &mut current, into);
+            let begin = current.tokens.first().map(|token| token.at);
+            let begin = begin.unwrap_or(line.span.start as u32);
+            let end = line.end() as u32;
+            let line = TokenLine {
+                place: LinePlace {
+                    file,
+                    number: line.number as u32,
+                    span: begin..end.max(begin),
+                },
+                tokens: &current.tokens,
+                ends: &current.ends,
+                error: current.error.take(),
+            };
+            sink(&self.all, line);
         }
     }
 
+    /// Source: also `next_field_expand`.
     fn tokenize_line(&mut self, file: u32, line: &Line<'_>, depth: usize, current: &mut Current) {
         if line.is_too_long {
             current.error = Some(error("authentication file line too long", line.span.start));
+            return;
         }
+        let text: &[u8] = &line.text;
+        let is_joined = matches!(line.text, Cow::Owned(_));
         let mut at = 0;
-        while at < line.text.len() && current.error.is_none() {
-            self.next_field_expand(file, line, &mut at, depth, current);
-        }
-    }
-
-    fn next_field_expand(
-        &mut self,
-        file: u32,
-        line: &Line<'_>,
-        at: &mut usize,
-        depth: usize,
-        current: &mut Current,
-    ) {
-        let start = current.tokens.len();
-        loop {
-            let Some(token) = scan::next_token(&line.text, at) else {
-                // Only a comment is left.
-                *at = line.text.len();
-                break;
-            };
+        let mut end = 0;
+        while let Some(token) = scan::next_token(text, &mut at) {
             let place = line.offset(token.span.start);
-            let longest = scan::longest_token(self.major);
-            if longest.is_some_and(|longest| {
-                token.span.len() >= longest && scan::is_too_long(&token, &line.text, longest)
-            }) {
-                *at = line.text.len();
+            if token.span.len() >= self.longest_token
+                && scan::is_too_long(&token, text, self.longest_token)
+            {
                 current.error = Some(error("authentication file token too long", place));
                 break;
             }
-            let text = token.text(&line.text);
-            if self.loader.is_some() && !token.quoted && text.len() > 1 && text[0] == b'@' {
-                self.tokenize_expand_file(file, &text[1..], place, depth + 1, current);
+            if is_joined || token.has_quotes || text[token.span.start] == b'@' {
+                let has_comma = token.comma;
+                self.unusual_token(file, token.quoted, &token.text(text), place, depth, current);
+                if current.error.is_some() {
+                    break;
+                }
+                if has_comma {
+                    continue;
+                }
             } else {
-                let is_copied = token.has_quotes || matches!(line.text, Cow::Owned(_));
-                let start = if is_copied {
-                    self.copy(&text)
-                } else {
-                    place as u32
-                };
                 current.tokens.push(Token {
-                    start,
-                    length: text.len() as u32,
+                    start: place as u32,
+                    length: token.span.len() as u32,
                     at: place as u32,
                     file: file as u16,
-                    is_copied,
-                    quoted: token.quoted,
+                    is_copied: false,
+                    quoted: false,
                 });
+                if token.comma {
+                    continue;
+                }
             }
-            if !token.comma || current.error.is_some() {
-                break;
+            if current.tokens.len() > end {
+                end = current.tokens.len();
+                current.ends.push(end);
             }
         }
-        if current.tokens.len() > start {
+        // A comma may be the last token but for a comment.
+        if current.tokens.len() > end {
             current.ends.push(current.tokens.len());
         }
     }
 
-    fn copy(&mut self, text: &[u8]) -> u32 {
-        let start = self.all.text.len() as u32;
-        self.all.text.extend_from_slice(text);
-        start
+    /// Adds a token that names a list, or whose text is not in the file as it is.
+    #[cold]
+    fn unusual_token(
+        &mut self,
+        file: u32,
+        quoted: bool,
+        text: &[u8],
+        place: usize,
+        depth: usize,
+        current: &mut Current,
+    ) {
+        if self.loader.is_some() && !quoted && text.len() > 1 && text[0] == b'@' {
+            self.tokenize_expand_file(file, &text[1..], place, depth + 1, current);
+            return;
+        }
+        current.tokens.push(Token {
+            start: self.all.copies.len() as u32,
+            length: text.len() as u32,
+            at: place as u32,
+            file: file as u16,
+            is_copied: true,
+            quoted,
+        });
+        self.all.copies.extend_from_slice(text);
     }
 
     /// Source: `tokenize_expand_file`, `tokenize_inc_file` before PostgreSQL 16.
@@ -312,25 +337,20 @@ impl Reading<'_> {
                 return;
             }
         };
-        let mut list = Found::default();
-        self.tokenize_auth_file(file, depth, &mut list);
-        for line in &list.lines {
-            if let Some(inner) = &line.error {
-                current.error = Some(Box::new(TokenError {
-                    message: inner.message.clone(),
+        let Current { tokens, error, .. } = current;
+        self.tokenize_auth_file(file, depth, &mut |_, line| match (&error, line.error) {
+            (Some(_), _) => {}
+            (None, Some(inner)) => {
+                *error = Some(Box::new(TokenError {
                     at: place as u32,
-                }));
-                break;
-            }
-            for field in line.fields.clone() {
-                let field = list.field(field);
-                let tokens = &list.tokens[field.start as usize..field.end as usize];
-                current.tokens.extend(tokens.iter().map(|token| Token {
-                    at: place as u32,
-                    ..*token
+                    ..*inner
                 }));
             }
-        }
+            (None, None) => tokens.extend(line.tokens.iter().map(|token| Token {
+                at: place as u32,
+                ..*token
+            })),
+        });
     }
 
     /// Follows `include`, `include_dir` or `include_if_exists`. Returns whether the line was such a
@@ -343,14 +363,14 @@ impl Reading<'_> {
         line: &Line<'_>,
         depth: usize,
         current: &mut Current,
-        into: &mut Found,
+        sink: &mut Sink<'_>,
     ) -> bool {
         let (first, second) = (current.tokens[0], current.tokens[current.ends[0]]);
         let name = self.all.token_text(second).to_vec();
         let error = match self.all.token_text(first) {
-            b"include" => self.tokenize_include_file(file, &name, depth + 1, false, into),
-            b"include_if_exists" => self.tokenize_include_file(file, &name, depth + 1, true, into),
-            b"include_dir" => self.include_dir(file, &name, depth + 1, into),
+            b"include" => self.tokenize_include_file(file, &name, depth + 1, false, sink),
+            b"include_if_exists" => self.tokenize_include_file(file, &name, depth + 1, true, sink),
+            b"include_dir" => self.include_dir(file, &name, depth + 1, sink),
             _ => return false,
         };
         match error {
@@ -370,12 +390,12 @@ impl Reading<'_> {
         file: u32,
         name: &[u8],
         depth: usize,
-        into: &mut Found,
+        sink: &mut Sink<'_>,
     ) -> Result<(), Vec<u8>> {
         let files = self.conf_files_in_dir(file, name)?;
         let mut messages: Vec<Vec<u8>> = Vec::new();
         for path in files {
-            match self.tokenize_located_file(&path, depth, false, into) {
+            match self.tokenize_located_file(&path, depth, false, sink) {
                 Err(message) => messages.push(message),
                 // The server keeps the message while it reads the next file.
                 Ok(()) => messages.extend(messages.last().cloned()),
@@ -394,10 +414,10 @@ impl Reading<'_> {
         name: &[u8],
         depth: usize,
         missing_ok: bool,
-        into: &mut Found,
+        sink: &mut Sink<'_>,
     ) -> Result<(), Vec<u8>> {
         let path = location::included(name, &self.path(outer), self.major);
-        self.tokenize_located_file(&path, depth, missing_ok, into)
+        self.tokenize_located_file(&path, depth, missing_ok, sink)
     }
 
     /// Reads the included file of this path.
@@ -406,11 +426,11 @@ impl Reading<'_> {
         path: &[u8],
         depth: usize,
         missing_ok: bool,
-        into: &mut Found,
+        sink: &mut Sink<'_>,
     ) -> Result<(), Vec<u8>> {
         match self.open_auth_file(path, depth) {
             Ok(file) => {
-                self.tokenize_auth_file(file, depth, into);
+                self.tokenize_auth_file(file, depth, sink);
                 Ok(())
             }
             Err(unopened) if missing_ok && unopened.is_missing => Ok(()),
@@ -503,26 +523,6 @@ fn unread(path: &[u8], error: &io::Error) -> Unopened {
         is_complete: true,
         is_missing: false,
     }
-}
-
-fn emit(file: u32, line: &Line<'_>, current: &mut Current, into: &mut Found) {
-    let first = into.fields.len() as u32;
-    let offset = into.tokens.len() as u32;
-    let ends = current.ends.iter();
-    into.fields.extend(ends.map(|&end| offset + end as u32));
-    let begin = current
-        .tokens
-        .first()
-        .map_or(line.span.start as u32, |token| token.at);
-    let end = line.end() as u32;
-    into.tokens.append(&mut current.tokens);
-    into.lines.push(TokenLine {
-        file,
-        number: line.number as u32,
-        span: begin..end.max(begin),
-        fields: first..into.fields.len() as u32,
-        error: current.error.take(),
-    });
 }
 
 fn error(message: &str, at: usize) -> Box<TokenError> {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 
 use crate::hba::regex::Regex;
-use crate::hba::tokenize::{Token, TokenLine, Tokenized};
+use crate::hba::tokenize::{LinePlace, Sources, Token, TokenLine};
 use crate::hba::{ReadError, Server};
 use crate::loader::{FileSystem, Loader};
 
@@ -25,14 +25,20 @@ use crate::loader::{FileSystem, Loader};
 /// ```
 #[derive(Clone, Debug)]
 pub struct Mappings {
-    tokens: Tokenized,
-    parsed: Vec<Parsed>,
+    sources: Sources,
+    entries: Vec<Entry>,
     pub(crate) server: Server,
 }
 
 #[derive(Clone, Debug)]
+struct Entry {
+    place: LinePlace,
+    parsed: Parsed,
+}
+
+#[derive(Clone, Debug)]
 enum Parsed {
-    Mapping(Box<Data>),
+    Mapping(Data),
     Error(Box<Failure>),
 }
 
@@ -47,8 +53,8 @@ struct Data {
     map: Token,
     system_user: Token,
     database_user: Token,
-    system_regex: Option<Regex>,
-    database_regex: Option<Regex>,
+    system_regex: Option<Box<Regex>>,
+    database_regex: Option<Box<Regex>>,
 }
 
 impl Mappings {
@@ -69,23 +75,31 @@ impl Mappings {
     ///
     /// Fails if `file` cannot be loaded.
     pub fn load(loader: &dyn Loader, file: &Path, server: &Server) -> Result<Self, ReadError> {
-        let tokens = Tokenized::load(loader, file, server.major)?;
-        Ok(Self::new(tokens, server))
+        let mut mappings = Self::new(server);
+        mappings.sources = Sources::load(loader, file, server.major, &mut |sources, line| {
+            mappings.entries.push(parse_line(sources, line, server));
+        })?;
+        Ok(mappings)
     }
 
     /// Reads the text of one file, without included files.
     #[must_use]
     pub fn parse(source: impl Into<Vec<u8>>, server: &Server) -> Self {
-        let tokens = Tokenized::read(None, Path::new(""), source.into(), server.major);
-        Self::new(tokens, server)
+        let source = source.into();
+        let mut mappings = Self::new(server);
+        // An estimate that avoids copies while the vector grows.
+        mappings.entries.reserve(source.len() / 32);
+        let add = &mut |sources: &Sources, line: TokenLine<'_>| {
+            mappings.entries.push(parse_line(sources, line, server));
+        };
+        mappings.sources = Sources::read(None, Path::new(""), source, server.major, add);
+        mappings
     }
 
-    fn new(tokens: Tokenized, server: &Server) -> Self {
-        let lines = &tokens.found.lines;
-        let parsed = lines.iter().map(|line| parse_line(&tokens, line, server));
+    fn new(server: &Server) -> Self {
         Self {
-            parsed: parsed.collect(),
-            tokens,
+            sources: Sources::default(),
+            entries: Vec::new(),
             server: server.clone(),
         }
     }
@@ -99,7 +113,7 @@ impl Mappings {
     /// All lines with a mapping or an error, in the order in which the server reads them.
     pub fn rows(&self) -> impl Iterator<Item = Row<'_>> {
         let mut number = 0;
-        (0..self.parsed.len()).map(move |index| {
+        (0..self.entries.len()).map(move |index| {
             let row = Row {
                 mappings: self,
                 index,
@@ -131,7 +145,7 @@ impl Mappings {
 
     /// The files that were read, in the order in which they were opened.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
-        self.tokens.files.iter().map(|file| file.path.as_path())
+        self.sources.files.iter().map(|file| file.path.as_path())
     }
 }
 
@@ -144,8 +158,8 @@ pub struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    fn token_line(&self) -> &'a TokenLine {
-        &self.mappings.tokens.found.lines[self.index]
+    fn place(&self) -> &'a LinePlace {
+        &self.mappings.entries[self.index].place
     }
 
     /// The number of the mapping, counted from 1 over all files. None for an error.
@@ -157,19 +171,19 @@ impl<'a> Row<'a> {
     /// The file.
     #[must_use]
     pub fn file(&self) -> &'a Path {
-        &self.mappings.tokens.files[self.token_line().file as usize].path
+        &self.mappings.sources.files[self.place().file as usize].path
     }
 
     /// The number of the first line, counted from 1, as the server counts.
     #[must_use]
     pub fn line(&self) -> usize {
-        self.token_line().number as usize
+        self.place().number as usize
     }
 
     /// The mapping, if the line has one.
     #[must_use]
     pub fn mapping(&self) -> Option<Mapping<'a>> {
-        match &self.mappings.parsed[self.index] {
+        match &self.mappings.entries[self.index].parsed {
             Parsed::Mapping(data) => Some(Mapping { row: *self, data }),
             Parsed::Error(_) => None,
         }
@@ -178,7 +192,7 @@ impl<'a> Row<'a> {
     /// The error, if the line has one.
     #[must_use]
     pub fn error(&self) -> Option<MappingError<'a>> {
-        match &self.mappings.parsed[self.index] {
+        match &self.mappings.entries[self.index].parsed {
             Parsed::Mapping(_) => None,
             Parsed::Error(failure) => Some(MappingError {
                 row: *self,
@@ -230,10 +244,8 @@ impl<'a> MappingError<'a> {
     }
 
     fn position(&self) -> (usize, usize) {
-        self.row
-            .mappings
-            .tokens
-            .position(self.row.token_line().file, self.failure.at)
+        let sources = &self.row.mappings.sources;
+        sources.position(self.row.place().file, self.failure.at)
     }
 }
 
@@ -266,7 +278,7 @@ pub struct Mapping<'a> {
 
 impl<'a> Mapping<'a> {
     fn text_of(&self, token: Token) -> &'a [u8] {
-        self.row.mappings.tokens.token_text(token)
+        self.row.mappings.sources.token_text(token)
     }
 
     /// The file.
@@ -284,9 +296,7 @@ impl<'a> Mapping<'a> {
     /// The text in the file, from the first token to the end of the line.
     #[must_use]
     pub fn text(&self) -> &'a [u8] {
-        let line = self.row.token_line();
-        let content = &self.row.mappings.tokens.files[line.file as usize].content;
-        &content[line.span.start as usize..line.span.end as usize]
+        self.row.mappings.sources.line_text(self.row.place())
     }
 
     /// The name of the map.
@@ -321,11 +331,11 @@ impl<'a> Mapping<'a> {
     }
 
     pub(crate) fn system_regex(&self) -> Option<&'a Regex> {
-        self.data.system_regex.as_ref()
+        self.data.system_regex.as_deref()
     }
 
     pub(crate) fn database_regex(&self) -> Option<&'a Regex> {
-        self.data.database_regex.as_ref()
+        self.data.database_regex.as_deref()
     }
 }
 
@@ -341,48 +351,49 @@ impl fmt::Debug for Mapping<'_> {
     }
 }
 
-fn parse_line(tokens: &Tokenized, line: &TokenLine, server: &Server) -> Parsed {
-    let result = match &line.error {
+fn parse_line(sources: &Sources, mut line: TokenLine<'_>, server: &Server) -> Entry {
+    let parsed = match line.error.take() {
         Some(error) => Err(Failure {
-            message: error.message.clone(),
+            message: error.message,
             at: error.at,
         }),
-        None => parse_ident_line(tokens, line, server),
+        None => parse_ident_line(sources, &line, server),
     };
-    match result {
-        Ok(data) => Parsed::Mapping(Box::new(data)),
-        Err(failure) => Parsed::Error(Box::new(failure)),
+    Entry {
+        place: line.place,
+        parsed: parsed.map_or_else(|failure| Parsed::Error(Box::new(failure)), Parsed::Mapping),
     }
 }
 
 /// Source: `parse_ident_line` in hba.c.
 fn parse_ident_line(
-    tokens: &Tokenized,
-    line: &TokenLine,
+    sources: &Sources,
+    line: &TokenLine<'_>,
     server: &Server,
 ) -> Result<Data, Failure> {
-    let mut fields = line.fields.clone();
-    let mut next = || {
-        let field = fields.next().ok_or_else(|| Failure {
+    let mut fields = line.fields();
+    let mut next = || match fields.next() {
+        Some([only]) => Ok(*only),
+        Some(several) => Err(Failure {
+            message: b"multiple values in ident field".to_vec(),
+            at: several[1].at,
+        }),
+        None => Err(Failure {
             // Before PostgreSQL 15 with the file and the line.
             message: b"missing entry at end of line".to_vec(),
-            at: line.span.end,
-        })?;
-        match tokens.field(field) {
-            [only] => Ok(*only),
-            several => Err(Failure {
-                message: b"multiple values in ident field".to_vec(),
-                at: several[1].at,
-            }),
-        }
+            at: line.place.span.end,
+        }),
     };
     let (map, system_user, database_user) = (next()?, next()?, next()?);
-    let compile = |token: Token| match tokens.token_text(token).strip_prefix(b"/") {
+    let compile = |token: Token| match sources.token_text(token).strip_prefix(b"/") {
         None => Ok(None),
-        Some(pattern) => Regex::new(pattern).map(Some).map_err(|reason| Failure {
-            message: crate::hba::invalid_regex(pattern, reason).logged,
-            at: token.at,
-        }),
+        Some(pattern) => match Regex::new(pattern) {
+            Ok(regex) => Ok(Some(Box::new(regex))),
+            Err(reason) => Err(Failure {
+                message: crate::hba::invalid_regex(pattern, reason).logged,
+                at: token.at,
+            }),
+        },
     };
     Ok(Data {
         map,

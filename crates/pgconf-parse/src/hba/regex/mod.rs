@@ -1,10 +1,10 @@
 //! PostgreSQL's regular expressions: checked as `src/backend/regex` does, evaluated where that is
 //! simple.
 //!
-//! Simple expressions become programs of a machine that tries all ways at once, so its time is
-//! bounded. Expressions with back references, lookaround, word boundaries or embedded options are
+//! Simple expressions are compiled to programs of a machine that follows all alternatives at once,
+//! so that matching takes a bounded time. Expressions with back references, lookaround, word boundaries or embedded options are
 //! not evaluated.
-//! Servers match names before they know the encoding of a database, hence byte by byte.
+//! Servers match byte by byte, because they match names before they know the encoding of a database.
 
 mod parser;
 

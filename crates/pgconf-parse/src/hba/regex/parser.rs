@@ -1,9 +1,9 @@
 //! The lexer of regc_lex.c and the parser of regcomp.c, with one token of lookahead as there, for
 //! that decides which of several errors is reported.
 
-// Long, because the lexer looks at the state of the parser, and neither can be read alone.
+// This module is long because the lexer depends on the state of the parser.
 
-/// How often at most something may be repeated: `DUPMAX`.
+/// The greatest number of repetitions: `DUPMAX`.
 const MAX_REPETITIONS: u32 = 255;
 
 #[derive(Clone, Debug)]
@@ -14,9 +14,9 @@ pub(super) enum Node {
     Sequence(Vec<Node>),
     Alternatives(Vec<Node>),
     Repeat(Box<Node>, u32, Option<u32>),
-    /// In parentheses that count, the first ones or others.
+    /// Within capturing parentheses, the first ones or others.
     Group(Box<Node>, bool),
-    /// What is not evaluated.
+    /// A construct that is not evaluated.
     Other,
 }
 
@@ -72,11 +72,11 @@ pub(super) struct Parser<'p> {
     next: Token,
     /// The first error.
     pub(super) error: Option<&'static str>,
-    /// Of each group, whether it is closed.
+    /// For each group, whether it is closed.
     pub(super) groups: Vec<bool>,
-    /// Nothing was met that is not evaluated.
+    /// All constructs so far can be evaluated.
     pub(super) is_plain: bool,
-    /// All quantifiers take as much as they can.
+    /// All quantifiers are greedy.
     pub(super) is_greedy: bool,
 }
 
@@ -144,7 +144,7 @@ impl Parser<'_> {
             while let Some(option @ (b'a'..=b'z' | b'A'..=b'Z')) = self.peek() {
                 self.at += 1;
                 match option {
-                    // DIFFERENCE: what follows is not checked.
+                    // DIFFERENCE: the rest of the expression is not checked.
                     b'b' | b'e' | b'q' | b'x' => is_checked = false,
                     b'c' | b'i' | b'm' | b'n' | b'p' | b's' | b't' | b'w' => {}
                     _ => {
@@ -205,7 +205,7 @@ impl Parser<'_> {
         }
     }
 
-    /// A question mark after a quantifier makes it take as little as it can.
+    /// A question mark after a quantifier makes it non-greedy.
     fn is_greedy(&mut self) -> bool {
         let is_lazy = self.peek() == Some(b'?');
         self.at += usize::from(is_lazy);
@@ -241,7 +241,7 @@ impl Parser<'_> {
         }
     }
 
-    /// What follows `(?`.
+    /// Reads the text after `(?`.
     fn lex_special(&mut self) -> Token {
         let kind = self.peek();
         self.at += usize::from(kind.is_some());
@@ -623,7 +623,7 @@ impl Parser<'_> {
         }
     }
 
-    /// What stands between `[:` and `:]`, or the like.
+    /// The name between `[:` and `:]`, or between the other pairs.
     fn name(&mut self) -> Vec<u8> {
         self.next();
         let mut name = Vec::new();
@@ -637,7 +637,7 @@ impl Parser<'_> {
         name
     }
 
-    /// DIFFERENCE: of the names of characters, such as `[.hyphen.]`, none is looked up.
+    /// DIFFERENCE: names of characters, such as `[.hyphen.]`, are not looked up.
     fn collating_element(&mut self) -> Option<u32> {
         let name = self.name();
         if self.error.is_some() {
@@ -657,7 +657,7 @@ impl Parser<'_> {
     }
 }
 
-/// Names of characters that are met; `cnames` in regc_locale.c has about a hundred.
+/// The names of characters that are known here. `cnames` in regc_locale.c has about a hundred.
 const CHARACTERS: [&[u8]; 6] = [
     b"hyphen",
     b"minus",
@@ -692,7 +692,7 @@ fn class_bytes(class: u8) -> [bool; 256] {
     named_class(name).unwrap_or([false; 256])
 }
 
-/// In the locale C, which is the one that these expressions are read in.
+/// Source: `cclasscvec` in the locale C. The server reads these expressions in that locale.
 fn named_class(name: &[u8]) -> Option<[bool; 256]> {
     let is: fn(u8) -> bool = match name {
         b"alnum" => |byte| byte.is_ascii_alphanumeric(),
