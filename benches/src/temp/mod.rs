@@ -1,6 +1,7 @@
 //! How long a temporary cluster takes, beside `initdb` with `pg_ctl`, beside other libraries, and
 //! beside the least that it takes.
 
+mod databases;
 mod flat;
 mod floor;
 mod lives;
@@ -39,6 +40,7 @@ pub(crate) fn measure(sheet: &mut Sheet, plan: &Plan) {
     large(sheet, plan.rounds.min(5), &ground);
     in_a_row(sheet, &ground);
     at_once(sheet, &ground);
+    databases::measure(sheet, plan.rounds, &ground);
 }
 
 fn lives(sheet: &mut Sheet, plan: &Plan, ground: &Ground) {
