@@ -34,6 +34,7 @@ pub(super) fn identify(evidence: &Evidence) -> Identity {
         Err(_) => Process::Number {
             pid,
             began: began(pid),
+            end: None,
         },
     };
     match look(evidence) {
@@ -263,7 +264,11 @@ impl Server {
         let process = match open_pidfd(pid) {
             Ok(fd) => Process::Descriptor { pid, fd },
             Err(Errno::SRCH) => return None,
-            Err(_) => Process::Number { pid, began },
+            Err(_) => Process::Number {
+                pid,
+                began,
+                end: None,
+            },
         };
         let status = Status::read(pid);
         let cwd = working_directory(pid, status.as_ref()).ok()?;
