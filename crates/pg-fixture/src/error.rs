@@ -6,8 +6,10 @@ use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use pg_install::{DiscoveryError, MissingProgramError};
-use pg_proc::{AccountError, GuardError, LockError};
+use pg_proc::{AccountError, GuardError, LockError, RunError};
 
+use crate::replicas::ReplicaError;
+use crate::sql::SqlError;
 use pg_cluster::{AccessError, ClusterError, ControlError, InitError, StartError};
 
 /// A temporary cluster could not be made.
@@ -67,6 +69,17 @@ pub enum TempErrorKind {
     /// The database of this name could not be created.
     #[error("the database {0} could not be created")]
     Database(String, #[source] Box<dyn Error + Send + Sync>),
+    /// A database that was to be copied or reset has sessions, which did not end within the limit.
+    #[error("the database {database} is in use by {by}")]
+    InUse {
+        /// The database.
+        database: String,
+        /// The processes that are connected to it.
+        by: String,
+        /// What the server said.
+        #[source]
+        refusal: Box<dyn Error + Send + Sync>,
+    },
     /// The superuser of a clone could not be given its password.
     #[error("the password could not be set")]
     Password(#[source] Box<dyn Error + Send + Sync>),
@@ -108,6 +121,9 @@ pub enum TempErrorKind {
     /// The server did not start.
     #[error("the server did not start")]
     Start(#[source] StartError),
+    /// A standby did not become one, or does not follow.
+    #[error("the standbys cannot be used")]
+    Replica(#[source] Box<ReplicaError>),
     /// The server of the template did not stop after the setup.
     #[error("the template's server did not stop")]
     Stop(#[source] ControlError),
@@ -130,6 +146,7 @@ impl TempError {
             TempErrorKind::Access(error) => error.hint(),
             TempErrorKind::Start(error) => error.hint(),
             TempErrorKind::Stop(error) => error.hint(),
+            TempErrorKind::Replica(error) => error.hint(),
             TempErrorKind::NotPrivate { .. } => Some(
                 format!(
                     "remove it, or name another directory in {}",
@@ -143,11 +160,31 @@ impl TempError {
             TempErrorKind::NoExtension { .. } | TempErrorKind::NoLibrary { .. } => {
                 Some("install its package, or add its files by `Installation::overlay`".into())
             }
+            TempErrorKind::InUse { .. } => Some("close the connections to the database".into()),
+            TempErrorKind::Database(_, error) => {
+                let error = error.downcast_ref::<SqlError>()?;
+                advice(error.code()?).map(Cow::Borrowed)
+            }
+            TempErrorKind::Setup(_, error) => error.downcast_ref::<RunError>()?.hint(),
             TempErrorKind::NotClonable(_) => {
                 Some("create tablespaces in the test, not in the setup step".into())
             }
             _ => None,
         }
+    }
+}
+
+/// What may help against a refusal of the server with this SQLSTATE.
+fn advice(code: &str) -> Option<&'static str> {
+    match code {
+        // ERRCODE_TOO_MANY_CONNECTIONS
+        "53300" => Some(
+            "close connections that are not needed, or set max_connections with \
+             `TempClusterBuilder::setting`",
+        ),
+        // ERRCODE_DISK_FULL
+        "53100" => Some("make room, or name another place with `TempClusterBuilder::storage`"),
+        _ => None,
     }
 }
 

@@ -39,13 +39,17 @@
 
 mod access;
 mod builder;
+mod databases;
 mod error;
 mod extension;
+mod future;
 mod launch;
 mod log;
 mod plan;
 mod reaper;
+mod replicas;
 mod root;
+mod setup;
 mod shared;
 mod sql;
 mod storage;
@@ -61,8 +65,11 @@ mod tuning;
 pub use pg_cluster as cluster;
 
 pub use crate::builder::TempClusterBuilder;
+pub use crate::databases::Database;
 pub use crate::error::{TempError, TempErrorKind};
 pub use crate::log::{OnPanic, Statement, StatementsError, StatementsErrorKind};
+pub use crate::replicas::{Replica, ReplicaError, ReplicaErrorKind, ReplicaSet, ReplicaSetBuilder};
+pub use crate::setup::SetupKey;
 pub use crate::shared::SharedCluster;
 pub use crate::storage::Storage;
 pub use crate::temp_cluster::{Keep, Listen, SystemIdentifier, TempCluster};

@@ -57,6 +57,11 @@ impl TempClusterBuilder {
             password,
             database: self.database.as_deref().unwrap_or("postgres"),
             setups: &self.setups,
+            setup_keys: self
+                .setups
+                .iter()
+                .map(|setup| setup.key.read())
+                .collect::<Result<_, _>>()?,
             access: [self.hba.as_deref(), self.ident.as_deref()],
         };
         let cache = Cache::open(self.cache.as_deref())?;

@@ -1,10 +1,13 @@
 //! Temporary clusters.
 
+use std::sync::{Arc, Mutex};
+
 use camino::{Utf8Path, Utf8PathBuf};
 
 use pg_cluster::{Cluster, ConnectionInfo, Signal, StopPlan};
 
 use crate::builder::TempClusterBuilder;
+use crate::databases::Databases;
 use crate::error::TempError;
 use crate::log::LogUse;
 use crate::root::Root;
@@ -71,6 +74,8 @@ pub struct TempCluster {
     pub(crate) log_use: LogUse,
     #[cfg(feature = "tls")]
     pub(crate) root_certificate: Option<Utf8PathBuf>,
+    /// Prepared when the first one is wanted.
+    pub(crate) databases: Mutex<Option<Arc<Databases>>>,
 }
 
 /// To whom server and files belong.

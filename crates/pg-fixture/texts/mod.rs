@@ -14,14 +14,22 @@ use pg_proc::{Account, Deadline, DirectoryLock, GuardOptions};
 use self::harness::{compare, shown_where};
 use crate::error::{TempError, TempErrorKind};
 use crate::log::{StatementsError, StatementsErrorKind};
+use crate::replicas::{ReplicaError, ReplicaErrorKind};
 use crate::sql::SqlError;
 
 /// An error, its reason, and advice: as far as this crate has them, and not those below.
 fn shown(error: &TempError) -> String {
     let has_cause = error.kind().source().is_some();
     let hint = error.hint().filter(|_| !has_cause);
+    let hint = hint.or_else(|| match error.kind() {
+        TempErrorKind::Replica(error) => error.hint(),
+        _ => None,
+    });
     shown_where(error, hint, |cause| {
-        cause.is::<TempErrorKind>() || cause.is::<SqlError>()
+        cause.is::<TempErrorKind>()
+            || cause.is::<SqlError>()
+            || cause.is::<ReplicaError>()
+            || cause.is::<ReplicaErrorKind>()
     })
 }
 
@@ -70,6 +78,11 @@ fn every_kind() -> Vec<TempErrorKind> {
             message: "could not create directory".to_owned(),
         }),
         database(SqlError::Authentication(10)),
+        K::InUse {
+            database: "app".to_owned(),
+            by: "process 4711 (psql)".to_owned(),
+            refusal: "source database \"app\" is being accessed by other users".into(),
+        },
         K::Password("ERROR:  no such role".into()),
         K::Setup("v1".to_owned(), "no such migration".into()),
         K::NoTls("/usr/lib/postgresql/16/bin".into()),
@@ -87,7 +100,25 @@ fn every_kind() -> Vec<TempErrorKind> {
         K::Access(Box::new(access)),
         K::Start(start.expect_err("no directory")),
         K::Stop(stop.expect_err("a device")),
+        replica(ReplicaErrorKind::NotStreaming(Duration::from_secs(60))),
+        replica(ReplicaErrorKind::Disconnected),
+        replica(ReplicaErrorKind::Unreachable(
+            io::ErrorKind::ConnectionRefused.into(),
+        )),
+        replica(ReplicaErrorKind::Refused {
+            code: "58P01".to_owned(),
+            message: "requested WAL segment 000000010000000000000001 has already been removed"
+                .to_owned(),
+        }),
+        replica(ReplicaErrorKind::SystemIdentifier { own: 1, other: 2 }),
+        replica(ReplicaErrorKind::Sql("no such function".into())),
+        replica(ReplicaErrorKind::NotAStandby),
+        replica(ReplicaErrorKind::Primary),
     ]
+}
+
+fn replica(kind: ReplicaErrorKind) -> TempErrorKind {
+    TempErrorKind::Replica(Box::new(ReplicaError::new("wait for", "standby1", kind)))
 }
 
 /// The errors of listing statements, as [`shown`] does.

@@ -62,7 +62,18 @@ impl Failure {
         }
     }
 
-    fn hint(&self) -> Option<String> {
+    /// The error or the first of its causes of this type.
+    pub(crate) fn downcast_ref<E: Error + 'static>(&self) -> Option<&E> {
+        self.causes().find_map(|error| error.downcast_ref())
+    }
+
+    /// The error with its causes.
+    pub(crate) fn message(&self) -> String {
+        let messages: Vec<String> = self.causes().map(ToString::to_string).collect();
+        messages.join(": ")
+    }
+
+    pub(crate) fn hint(&self) -> Option<String> {
         let known = || {
             let of_temporary = self.causes().find_map(|error| {
                 let hint = error.downcast_ref::<TempError>()?.hint()?;
@@ -81,9 +92,7 @@ impl Failure {
 
     /// The end of the log of a server that did not start.
     fn log(&self) -> Option<String> {
-        let error = self
-            .causes()
-            .find_map(|error| error.downcast_ref::<StartError>())?;
+        let error = self.downcast_ref::<StartError>()?;
         let log = error.log().to_string();
         (!log.trim().is_empty()).then_some(log)
     }
@@ -91,11 +100,10 @@ impl Failure {
     /// Prints the error with its causes, the hint and the log. There is nobody to tell if that
     /// fails.
     pub(crate) fn print(&self, form: Form) -> ExitCode {
-        let messages: Vec<String> = self.causes().map(ToString::to_string).collect();
         let text = match form {
             Form::Json => {
                 let object = json!({
-                    "error": messages.join(": "),
+                    "error": self.message(),
                     "hint": self.hint(),
                     "log": self.log(),
                     "exit_status": self.code,
@@ -103,7 +111,7 @@ impl Failure {
                 format!("{object}\n")
             }
             Form::Text => {
-                let mut text = format!("{} {}\n", paint(RED, "error:"), messages.join(": "));
+                let mut text = format!("{} {}\n", paint(RED, "error:"), self.message());
                 if let Some(hint) = self.hint() {
                     text.push_str(&format!("{} {hint}\n", paint(BOLD, "hint:")));
                 }

@@ -6,6 +6,7 @@ mod commands;
 mod connection;
 mod facts;
 mod failure;
+mod machine;
 mod progress;
 mod table;
 mod target;

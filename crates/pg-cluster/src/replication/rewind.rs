@@ -78,7 +78,8 @@ impl Cluster {
     ///
     /// A server that runs is stopped first, and one that crashed recovers first. The user has to be
     /// a superuser of the new primary, or to have the rights that the manual lists for `pg_rewind`.
-    /// The new primary needs `full_page_writes`. A password is kept as
+    /// The new primary needs `full_page_writes` and, before PostgreSQL 16, a checkpoint since its
+    /// promotion, which this asks for if there is a `psql` and the user may. A password is kept as
     /// [`init_standby_of`](Self::init_standby_of) keeps it.
     ///
     /// DIFFERENCE: `pg_rewind` replaces `postgresql.conf`, `pg_hba.conf` and their like by the
@@ -141,12 +142,11 @@ impl Cluster {
             own.extend(content.map(|content| (name, content)));
         }
         follow.write_passfile(&held).map_err(at(""))?;
+        let conninfo = follow.conninfo(self.data_directory(), "10");
+        self.checkpoint_source(&conninfo, options.timeout);
         program
             .arg(format!("--target-pgdata={}", self.data_directory()))
-            .arg(format!(
-                "--source-server={}",
-                follow.conninfo(self.data_directory(), "10")
-            ))
+            .arg(format!("--source-server={conninfo}"))
             .run(options.timeout)
             .map_err(ReplicationErrorKind::Program)?;
         for (name, content) in own {
@@ -156,6 +156,21 @@ impl Cluster {
         follow
             .write(&held, self.data_directory(), major)
             .map_err(at(""))
+    }
+
+    /// Up to PostgreSQL 15 `pg_rewind` takes the timeline of the new primary from its control file,
+    /// which has the one before until the first checkpoint after the promotion: then it would find
+    /// that no rewind is required. A user who may not run `CHECKPOINT` has to see to that.
+    fn checkpoint_source(&self, conninfo: &str, timeout: Duration) {
+        if self.installation().version().major() >= 16 {
+            return;
+        }
+        if let Ok(psql) = self.english_command(Program::Psql) {
+            let _ = psql
+                .args(["--no-psqlrc", "--no-password", "--command=CHECKPOINT"])
+                .arg(format!("--dbname={conninfo}"))
+                .run(timeout);
+        }
     }
 
     /// Has a server that crashed recover, and shut down: `pg_rewind` refuses it otherwise, and up
@@ -172,11 +187,16 @@ impl Cluster {
         if is_clean || has(STANDBY_SIGNAL) || has(RECOVERY_CONF) {
             return Ok(());
         }
+        let hints = match control.wal_log_hints {
+            Some(true) => "wal_log_hints=on",
+            _ => "wal_log_hints=off",
+        };
         self.english_command(Program::Postgres)
             .map_err(ReplicationErrorKind::MissingProgram)?
             .args(["--single", "-F", "-D", self.data_directory().as_str()])
             .args(["-c", "lc_messages=C", "-c", "logging_collector=off"])
-            .args(["-c", "synchronous_standby_names=", "template1"])
+            // It may have been set for that start only, and the control file goes by the last one.
+            .args(["-c", hints, "-c", "synchronous_standby_names=", "template1"])
             .run(timeout)
             .map_err(ReplicationErrorKind::Program)?;
         Ok(())

@@ -35,6 +35,7 @@ use pg_proc::Directory;
 pub(crate) use self::cache::{
     CACHE_VARIABLE, Cache, Entry, lock_private, private_subdirectory, read, replace,
 };
+pub(crate) use self::identity::Identity;
 pub(crate) use self::key::Key;
 use self::manifest::Manifest;
 pub(crate) use self::recipe::{Extension, Made, Recipe, Setup};

@@ -1,8 +1,11 @@
 //! The commands, one file for each.
 
 pub(crate) mod completions;
+pub(crate) mod doctor;
+pub(crate) mod hba;
 pub(crate) mod init;
 pub(crate) mod installations;
+pub(crate) mod list;
 pub(crate) mod man;
 pub(crate) mod program;
 pub(crate) mod promote;
@@ -10,6 +13,7 @@ pub(crate) mod reload;
 pub(crate) mod remove;
 pub(crate) mod restart;
 pub(crate) mod run;
+pub(crate) mod settings;
 pub(crate) mod shell;
 pub(crate) mod start;
 pub(crate) mod status;
@@ -41,6 +45,15 @@ pub(crate) fn run(matches: &ArgMatches, form: Form) -> Result<Answer> {
         Command::Status(args) => status::run(args),
         Command::Remove(args) => remove::run(args),
         Command::Shell(args) => shell::run(args),
+        Command::Get(args) => settings::get::run(args),
+        Command::Set(args) => settings::set::run(args),
+        Command::Unset(args) => settings::unset::run(args),
+        Command::Explain(args) => settings::explain::run(args),
+        Command::Check(args) => settings::check::run(args),
+        Command::Diff(args) => settings::diff::run(args),
+        Command::Hba(args) => hba::run(args),
+        Command::List(args) => list::run(args),
+        Command::Doctor(args) => doctor::run(args),
         Command::Installations(args) => installations::run(args),
         Command::Completions(args) => Ok(completions::run(args)),
         Command::Man(args) => man::run(args),

@@ -71,7 +71,7 @@ mod tests {
         let directory = std::env::temp_dir().join(format!("fingerprint-{}", std::process::id()));
         let directory = Utf8PathBuf::from_path_buf(directory).unwrap();
         fs::create_dir_all(directory.join("sub")).unwrap();
-        let print = || of(&[directory.clone()]).unwrap();
+        let print = || of(std::slice::from_ref(&directory)).unwrap();
         fs::write(directory.join("sub/a"), "12").unwrap();
         let first = print();
         assert_eq!(first, print());
