@@ -57,7 +57,7 @@ pub(crate) const ALL: [Scenario; 33] = [
     of("kill-temp", "SIGKILL of owners of temporary clusters", temps::owners),
     of("kill-build", "SIGKILL of who builds a template", temps::builders),
     of("kill-shared", "SIGKILL of users of a shared server", temps::shared),
-    of("kill-database", "SIGKILL of users that acquire, drop and reset databases", databases::users),
+    of("kill-database", "SIGKILL of users of databases", databases::users),
     of("many-databases", "several who take and release databases", databases::many),
     of("kill-owner", "SIGKILL, abort and exit of a server's owner", crashes::owners),
     of("kill-server", "SIGKILL of a server, of its children, of the warden", crashes::servers),
