@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use super::rng::Rng;
 use super::scene::{Loss, Scene};
-use super::{crashes, disks, hostile, identity, kills, planted, rivals, temps, worlds};
+use super::{crashes, disks, hostile, identity, kills, planted, replicas, rivals, temps, worlds};
 
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
@@ -48,7 +48,7 @@ impl Scenario {
 }
 
 #[rustfmt::skip]
-pub(crate) const ALL: [Scenario; 31] = [
+pub(crate) const ALL: [Scenario; 34] = [
     of("kill-init", "SIGKILL during `init`", kills::init),
     of("kill-settings", "SIGKILL of a writer of settings", kills::settings),
     of("kill-start", "SIGKILL of who starts a server", kills::start),
@@ -59,6 +59,9 @@ pub(crate) const ALL: [Scenario; 31] = [
     of("kill-shared", "SIGKILL of users of a shared server", temps::shared),
     of("kill-owner", "SIGKILL, abort and exit of a server's owner", crashes::owners),
     of("kill-server", "SIGKILL of a server, of its children, of the warden", crashes::servers),
+    of("failover", "SIGKILL of primaries, standbys and their processes, and cut networks", replicas::failovers),
+    of("kill-backup", "SIGKILL during a base backup", replicas::backups),
+    of("kill-rewind", "SIGKILL during a rewind", replicas::rewinds),
     of("late-start", "a start that is given too little time", crashes::impatience),
     of("full-disk-init", "`init` on a full disk", disks::init).on_a_disk(),
     of("full-disk-settings", "settings on a full disk", disks::settings).on_a_disk(),
