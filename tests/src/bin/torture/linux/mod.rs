@@ -8,6 +8,7 @@ mod identity;
 mod keeper;
 mod kills;
 mod planted;
+mod replicas;
 mod rivals;
 mod rng;
 mod run;
