@@ -79,6 +79,10 @@ impl Ground {
         &self.storage
     }
 
+    pub(crate) fn builder(&self) -> TempClusterBuilder {
+        self.builder.clone()
+    }
+
     pub(crate) fn start(&self) -> TempCluster {
         self.builder.start().unwrap()
     }

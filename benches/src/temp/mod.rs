@@ -1,6 +1,7 @@
 //! The cost of a temporary cluster, compared with `initdb` and `pg_ctl`, with other libraries, and
 //! with the lower bound.
 
+mod databases;
 mod flat;
 mod floor;
 mod lives;
@@ -39,6 +40,7 @@ pub(crate) fn measure(sheet: &mut Sheet, plan: &Plan) {
     large(sheet, plan.rounds.min(5), &ground);
     in_a_row(sheet, &ground);
     at_once(sheet, &ground);
+    databases::measure(sheet, plan.rounds, &ground);
 }
 
 fn lives(sheet: &mut Sheet, plan: &Plan, ground: &Ground) {

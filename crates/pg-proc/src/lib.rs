@@ -138,6 +138,7 @@ pub use postmaster::shared_memory::{
     Released, SharedMemoryError, SharedMemoryErrorKind, release_shared_memory,
 };
 pub use postmaster::sockets::{TakenAddress, bystander_of_socket, remove_dead_socket};
+pub use postmaster::suspend::{SuspendError, SuspendErrorKind, Suspended};
 pub use postmaster::wait_error::{WaitError, WaitErrorKind};
 pub use shared_memory_id::SharedMemoryId;
 pub use signal::{Signal, SignalError, SignalErrorKind};

@@ -261,6 +261,20 @@ fn signals(texts: &mut Vec<String>) {
         let error = SignalError::new(pid(), signal, kind);
         texts.push(shown(&error, error.hint()));
     }
+    use SuspendErrorKind as S;
+    let timed_out = S::TimedOut {
+        running: pid(),
+        waited: Duration::from_secs(5),
+    };
+    for kind in [
+        S::Exited,
+        S::NotPermitted,
+        S::NoChildren,
+        timed_out,
+        S::System(refused()),
+    ] {
+        texts.push(shown(&SuspendError::new(pid(), kind), None));
+    }
 }
 
 fn waits(texts: &mut Vec<String>) {

@@ -47,8 +47,8 @@ pub use interfaces::interface_addresses;
 pub(crate) use kqueue::DirectoryEvents;
 #[cfg(all(target_os = "linux", not(pg_portable)))]
 pub(crate) use linux::{
-    children, cpu_ticks, is_single_user, is_suspended, limit_of_root, orphans, postmaster_in,
-    titles_of_children,
+    children, cpu_ticks, is_single_user, is_suspended, limit_of_root, open_children, orphans,
+    postmaster_in, titles_of_children,
 };
 pub(crate) use listener::tcp_listener;
 pub(crate) use own_thread::spawn_with;
@@ -56,8 +56,8 @@ pub(crate) use own_thread::spawn_with;
 pub(crate) use portable::DirectoryEvents;
 #[cfg(not(all(target_os = "linux", not(pg_portable))))]
 pub(crate) use portable::{
-    is_single_user, is_suspended, limit_of_root, orphans, postmaster_in, titles_of_children,
-    with_rights_of,
+    is_single_user, is_suspended, limit_of_root, open_children, orphans, postmaster_in,
+    titles_of_children, with_rights_of,
 };
 pub(crate) use process::{DirectoryId, Evidence, Identity, Means, Process, identify};
 pub(crate) use segments::{MadeFor, Segment, segments_by_key, segments_for};

@@ -136,6 +136,12 @@ pub(crate) fn titles_of_children(_parent: Pid) -> Vec<(Pid, String)> {
     Vec::new()
 }
 
+/// The children of a process cannot be listed portably.
+#[cfg(not(all(target_os = "linux", not(pg_portable))))]
+pub(crate) fn open_children(_parent: Pid) -> Vec<Process> {
+    Vec::new()
+}
+
 /// This cannot be determined beforehand.
 #[cfg(not(all(target_os = "linux", not(pg_portable))))]
 pub(crate) fn limit_of_root(_uid: u32, _gid: u32) -> Option<crate::account::AccountErrorKind> {
