@@ -42,11 +42,11 @@ fuzz_target!(|value: &[u8]| {
     // Arbitrary names.
     let names: Vec<&str> = value.split('\0').collect();
     assert_eq!(
-        split_guc_list(&join_guc_list(&names)).expect("what was joined"),
+        split_guc_list(&join_guc_list(&names)).expect("a joined list"),
         names
     );
     assert_eq!(
-        split_identifiers(&join_guc_list(&names)).expect("what was joined"),
+        split_identifiers(&join_guc_list(&names)).expect("a joined list"),
         names
     );
 });

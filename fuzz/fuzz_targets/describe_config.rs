@@ -28,7 +28,7 @@ fuzz_target!(|output: &[u8]| {
             parameter.name().to_ascii_uppercase(),
             parameter.name().to_ascii_lowercase(),
         ] {
-            let found = parameters.get(&name).expect("a name that is listed");
+            let found = parameters.get(&name).expect("a listed name");
             assert!(found.name().eq_ignore_ascii_case(&name));
         }
     }

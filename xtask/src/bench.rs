@@ -9,8 +9,8 @@ use crate::postgres::{self, Cache, Wanted};
 use crate::{memory, workspace};
 
 /// The groups of `pg-benches`, and `all`.
-const GROUPS: [&str; 8] = [
-    "parse", "edits", "access", "install", "proc", "temp", "flat", "all",
+const GROUPS: [&str; 9] = [
+    "parse", "edits", "access", "install", "proc", "temp", "flat", "replicas", "all",
 ];
 
 #[derive(clap::Args)]

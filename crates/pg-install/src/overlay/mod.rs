@@ -161,7 +161,7 @@ impl Overlay {
     /// written.
     #[expect(
         clippy::should_implement_trait,
-        reason = "an overlay and its files are not summands"
+        reason = "the function adds files and is not an operator"
     )]
     pub fn add<P: AsRef<Utf8Path>>(
         self,

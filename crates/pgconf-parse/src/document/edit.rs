@@ -16,7 +16,7 @@ use crate::value::written::Value;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Change {
-    /// How the document was changed.
+    /// The kind of change.
     pub action: Action,
     /// The line number of the assignment after the change, counted from 1.
     pub line: usize,
