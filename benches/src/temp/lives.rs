@@ -80,6 +80,10 @@ impl Ground {
         &self.storage
     }
 
+    pub(crate) fn builder(&self) -> &TempClusterBuilder {
+        &self.builder
+    }
+
     pub(crate) fn start(&self) -> TempCluster {
         self.builder.start().unwrap()
     }
@@ -260,7 +264,7 @@ fn give(path: &Utf8Path) {
     }
 }
 
-fn copy(from: &Utf8Path, to: &Utf8Path) {
+pub(crate) fn copy(from: &Utf8Path, to: &Utf8Path) {
     fs::create_dir(to).unwrap();
     own(to, 0o700);
     for entry in from.read_dir_utf8().unwrap() {
