@@ -19,6 +19,7 @@ mod install;
 mod machine;
 mod parse;
 mod proc;
+mod replicas;
 mod sheet;
 mod table;
 mod temp;
@@ -32,7 +33,7 @@ use sheet::Sheet;
 /// A group of rows, and what measures it.
 type Group = (&'static str, fn(&mut Sheet, &Plan));
 
-const GROUPS: [Group; 7] = [
+const GROUPS: [Group; 8] = [
     ("parse", parse::measure),
     ("edits", edits::measure),
     ("access", access::measure),
@@ -40,6 +41,7 @@ const GROUPS: [Group; 7] = [
     ("proc", proc::measure),
     ("temp", temp::measure),
     ("flat", temp::measure_flat),
+    ("replicas", replicas::measure),
 ];
 
 /// How to measure.

@@ -1,4 +1,4 @@
-//! `cargo xtask sample`: the sample project's tests, as its users run them.
+//! `cargo xtask sample`: runs the tests of the sample project as a user would.
 
 use std::process::{Command, ExitCode};
 
@@ -10,20 +10,20 @@ use crate::workspace;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Directory of the server's programs [default: of a server of this machine, fetched if there
-    /// is none]
+    /// Directory of the server's programs [default: that of an installed server, or of one that is
+    /// fetched]
     #[arg(long)]
     bindir: Option<Utf8PathBuf>,
 }
 
-/// With `cargo test`, many tests in one process; with nextest, a process for each.
+/// Runs the tests with `cargo test`, in one process, and with nextest, in a process for each.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let manifest = workspace::root().join("tests/sample/Cargo.toml");
     let bindir = match &args.bindir {
         Some(directory) => directory.clone(),
         None => postgres::one(Wanted::Any)?.bin,
     };
-    // One target directory: what both need is built once.
+    // With one target directory, shared dependencies are built once.
     let target = workspace::root().join("target");
     let runners: &[&[&str]] = if workspace::has_nextest() {
         &[&["test"], &["nextest", "run"]]

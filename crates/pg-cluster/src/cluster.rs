@@ -12,6 +12,7 @@ use pgconf_parse::{AutoConf, ResolveError, Resolver};
 
 use crate::StartOptions;
 use crate::log::StartNumber;
+use crate::settings::Readable;
 use crate::start::{TAIL, Taken, Turn};
 
 /// A data directory and the installation whose programs serve it.
@@ -129,7 +130,7 @@ impl Cluster {
         let read = Resolver::new()
             .major(installation.major_version().first())
             .auto_conf(AutoConf::Ignored)
-            .read(config_file.as_std_path())
+            .load(&Readable::by(None), config_file.as_std_path())
             .map_err(|error| {
                 ClusterError::new(&config_file, ClusterErrorKind::ConfigFile(error))
             })?;

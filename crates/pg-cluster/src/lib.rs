@@ -54,6 +54,7 @@ mod listening;
 mod log;
 mod parts;
 mod remove;
+mod replication;
 mod report;
 mod running;
 mod settings;
@@ -70,8 +71,9 @@ pub use pgconf_parse as conf;
 
 pub use pg_install::{Discovery, Installation, MajorVersion, Program, Request, Version};
 pub use pg_proc::{
-    Account, ConfigurationProblem, ConnectionInfo, ControlData, ControlState, FileErrorKind, Host,
-    Log, Ownership, Pid, ServerMessage, Severity, Signal, StopPlan, TakenAddress,
+    Account, BackupProgress, ConfigurationProblem, ConnectionInfo, ControlData, ControlState,
+    FileErrorKind, Host, Log, Lsn, Ownership, Pid, ReplicationProblem, ReplicationProblemKind,
+    ServerMessage, Severity, Signal, StopPlan, TakenAddress,
 };
 
 pub use camino::{Utf8Path, Utf8PathBuf};
@@ -89,6 +91,10 @@ pub use crate::init::{
 };
 pub use crate::log::{LogError, LogErrorKind, LogExcerpt, LogMark};
 pub use crate::remove::{RemoveError, RemoveErrorKind};
+pub use crate::replication::{
+    BackupCompression, BaseBackupOptions, ReplicationError, ReplicationErrorKind, ReplicationRole,
+    RewindOptions,
+};
 pub use crate::report::Report;
 pub use crate::running::Running;
 pub use crate::settings::{

@@ -112,7 +112,16 @@ impl Causes {
 fn every_error_reads_as_it_did() {
     let causes = Causes::new();
     let mut texts = Vec::new();
-    let sections = [clusters, starts, stops, logs, inits, settings, access];
+    let sections = [
+        clusters,
+        starts,
+        stops,
+        logs,
+        inits,
+        settings,
+        access,
+        replication,
+    ];
     for section in sections {
         section(&causes, &mut texts);
     }
@@ -369,7 +378,9 @@ fn stops(causes: &Causes, texts: &mut Vec<String>) {
     texts.push(shown(&error, error.hint()));
 
     use RemoveErrorKind as R;
-    let tree = R::Tree(pg_proc::Removal::find("/dev/null/data").expect_err("no directory"));
+    let tree = R::Tree(
+        pg_proc::data_directory::Removal::find("/dev/null/data").expect_err("no directory"),
+    );
     for kind in [
         R::NoDataDirectory("PG_VERSION"),
         R::Lock(causes.lock()),
@@ -407,9 +418,54 @@ fn inits(causes: &Causes, texts: &mut Vec<String>) {
         K::Program(causes.run("echo 'Permission denied' >&2; exit 1")),
         K::Program(causes.run("echo 'could not look up effective user ID 7' >&2; exit 1")),
         K::Program(causes.run("echo 'could not change permissions of x' >&2; exit 1")),
+        K::BaseBackup(causes.run("echo 'pg_basebackup: error: no password supplied' >&2; exit 1")),
+        K::BaseBackup(causes.run("exit 1")),
+        K::MajorVersion {
+            server: MajorVersion::new(15),
+            own: "18.6".parse().expect("a version"),
+        },
         K::Guard(causes.guard()),
     ] {
         let error = InitError::new("/data".into(), kind);
+        texts.push(shown(&error, error.hint()));
+    }
+}
+
+fn replication(causes: &Causes, texts: &mut Vec<String>) {
+    use ReplicationErrorKind as K;
+    let log = "FATAL:  could not receive data from WAL stream: ERROR:  requested WAL segment \
+               000000010000000000000001 has already been removed\n";
+    let problem = ReplicationProblem::find(&ServerMessage::read_all(log));
+    let failed = "echo 'pg_rewind: error: could not find common ancestor' >&2; exit 1";
+    let late = |received, paused| K::NotReplayed {
+        target: Lsn::new(0x300_0148),
+        replayed: Lsn::new(0x300_0000),
+        received,
+        paused,
+        waited: Duration::from_secs(2),
+    };
+    for kind in [
+        K::MissingProgram(causes.missing()),
+        K::Option("the password is empty"),
+        K::Find(causes.find()),
+        K::ControlData(ControlData::read("/nowhere").expect_err("no directory")),
+        K::Stop(ControlError::new(
+            "stop",
+            "/data".into(),
+            ControlErrorKind::NotRunning,
+        )),
+        K::NotRewindable,
+        K::Program(causes.run(failed)),
+        K::Program(causes.run("echo 'pg_rewind: error: are from different systems' >&2; exit 1")),
+        K::File("/data/standby.signal".into(), denied()),
+        K::Query("connection refused".into()),
+        K::Primary(None),
+        K::Primary(Some(Lsn::new(0x300_0148))),
+        K::NotFollowing(problem.expect("a problem")),
+        late(None, false),
+        late(Some(Lsn::new(0x300_0148)), true),
+    ] {
+        let error = ReplicationError::new("rewind", "/data".into(), kind);
         texts.push(shown(&error, error.hint()));
     }
 }

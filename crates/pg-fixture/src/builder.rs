@@ -10,6 +10,7 @@ use pg_proc::{Log, Ownership};
 
 use crate::error::TempError;
 use crate::log::OnPanic;
+use crate::replicas::Replication;
 use crate::storage::Storage;
 use crate::temp_cluster::{Keep, Listen, SystemIdentifier, TempCluster};
 use crate::template::Setup;
@@ -44,6 +45,11 @@ pub struct TempClusterBuilder {
     pub(crate) system_identifier: SystemIdentifier,
     pub(crate) logs_statements: bool,
     pub(crate) on_panic: OnPanic,
+    pub(crate) replication: Option<Replication>,
+    pub(crate) preloaded: Vec<String>,
+    pub(crate) extensions: Vec<String>,
+    #[cfg(feature = "tls")]
+    pub(crate) has_tls: bool,
 }
 
 impl TempClusterBuilder {
@@ -70,6 +76,11 @@ impl TempClusterBuilder {
             system_identifier: SystemIdentifier::Own,
             logs_statements: false,
             on_panic: OnPanic::PrintLog,
+            replication: None,
+            preloaded: Vec::new(),
+            extensions: Vec::new(),
+            #[cfg(feature = "tls")]
+            has_tls: false,
         }
     }
 
@@ -153,7 +164,7 @@ impl TempClusterBuilder {
         step: impl Fn(&ConnectionInfo) -> Result<(), E> + Send + Sync + 'static,
     ) -> Self {
         self.setups.push(Setup {
-            key: key.into(),
+            key: key.into().into(),
             run: Arc::new(move |info| step(info).map_err(Into::into)),
         });
         self

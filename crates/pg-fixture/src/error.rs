@@ -7,8 +7,12 @@ use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use pg_install::{DiscoveryError, MajorVersion, MissingProgramError};
-use pg_proc::{AccountError, ControlDataError, FindError, GuardError, LockError, SuspendError};
+use pg_proc::{
+    AccountError, ControlDataError, FindError, GuardError, LockError, RunError, SuspendError,
+};
 
+use crate::replicas::ReplicaError;
+use crate::sql::SqlError;
 use pg_cluster::{AccessError, ClusterError, ControlError, InitError, StartError};
 
 /// A temporary cluster could not be made, or something could not be done with it.
@@ -69,9 +73,45 @@ pub enum TempErrorKind {
     /// The database of this name could not be created.
     #[error("the database {0} could not be created")]
     Database(String, #[source] Box<dyn Error + Send + Sync>),
+    /// A database that was to be copied or reset has sessions, which did not end within the limit.
+    #[error("the database {database} is in use by {by}")]
+    InUse {
+        /// The database.
+        database: String,
+        /// The processes that are connected to it.
+        by: String,
+        /// What the server said.
+        #[source]
+        refusal: Box<dyn Error + Send + Sync>,
+    },
     /// The superuser of a clone could not be given its password.
     #[error("the password could not be set")]
     Password(#[source] Box<dyn Error + Send + Sync>),
+    /// The server of this installation was built without TLS.
+    #[error("the server in {0} was built without TLS")]
+    NoTls(Utf8PathBuf),
+    /// The certificates for TLS could not be made.
+    #[error("the certificates could not be made")]
+    Certificate(#[source] Box<dyn Error + Send + Sync>),
+    /// The installation does not have the extension.
+    #[error("the extension {name} is not in {directory}")]
+    NoExtension {
+        /// The name.
+        name: String,
+        /// Where the server looks for it.
+        directory: Utf8PathBuf,
+    },
+    /// The installation does not have the library that is to be preloaded.
+    #[error("the library {name} is not in {directory}")]
+    NoLibrary {
+        /// The name.
+        name: String,
+        /// Where the server looks for it.
+        directory: Utf8PathBuf,
+    },
+    /// The extension of this name could not be created, with what the server said.
+    #[error("the extension {0} could not be created")]
+    Extension(String, #[source] Box<dyn Error + Send + Sync>),
     /// The setup step of this key failed, with what it returned.
     #[error("the setup step {0:?} failed")]
     Setup(String, #[source] Box<dyn Error + Send + Sync>),
@@ -86,6 +126,9 @@ pub enum TempErrorKind {
     /// The server did not start.
     #[error("the server did not start")]
     Start(#[source] StartError),
+    /// A standby did not become one, or does not follow.
+    #[error("the standbys cannot be used")]
+    Replica(#[source] Box<ReplicaError>),
     /// The server did not stop: that of a template after the setup, or one that was to be stopped,
     /// killed or copied.
     #[error("the server did not stop")]
@@ -153,6 +196,7 @@ impl TempError {
             TempErrorKind::Access(error) => error.hint(),
             TempErrorKind::Start(error) => error.hint(),
             TempErrorKind::Stop(error) => error.hint(),
+            TempErrorKind::Replica(error) => error.hint(),
             TempErrorKind::NotPrivate { .. } => Some(
                 format!(
                     "remove it, or name another directory in {}",
@@ -160,6 +204,18 @@ impl TempError {
                 )
                 .into(),
             ),
+            TempErrorKind::NoTls(_) => {
+                Some("use another installation: `TempClusterBuilder::installation`".into())
+            }
+            TempErrorKind::NoExtension { .. } | TempErrorKind::NoLibrary { .. } => {
+                Some("install its package, or add its files by `Installation::overlay`".into())
+            }
+            TempErrorKind::InUse { .. } => Some("close the connections to the database".into()),
+            TempErrorKind::Database(_, error) => {
+                let error = error.downcast_ref::<SqlError>()?;
+                advice(error.code()?).map(Cow::Borrowed)
+            }
+            TempErrorKind::Setup(_, error) => error.downcast_ref::<RunError>()?.hint(),
             TempErrorKind::NotClonable(_) => Some(
                 "create tablespaces in the test, not in a setup step or before a snapshot".into(),
             ),
@@ -173,6 +229,20 @@ impl TempError {
             TempErrorKind::ForkedPool => Some("make a pool in each process".into()),
             _ => None,
         }
+    }
+}
+
+/// What may help against a refusal of the server with this SQLSTATE.
+fn advice(code: &str) -> Option<&'static str> {
+    match code {
+        // ERRCODE_TOO_MANY_CONNECTIONS
+        "53300" => Some(
+            "close connections that are not needed, or set max_connections with \
+             `TempClusterBuilder::setting`",
+        ),
+        // ERRCODE_DISK_FULL
+        "53100" => Some("make room, or name another place with `TempClusterBuilder::storage`"),
+        _ => None,
     }
 }
 

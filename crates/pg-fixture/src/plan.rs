@@ -30,6 +30,8 @@ impl TempClusterBuilder {
     pub(crate) fn plan(&self) -> Result<Plan<'_>, TempErrorKind> {
         self.check()?;
         let installation = self.find_installation()?;
+        #[cfg(feature = "tls")]
+        self.check_tls(&installation)?;
         let account = Account::for_data_directory(Utf8Path::new("/nonexistent"))
             .map_err(TempErrorKind::Account)?;
         let mut options = self.init.clone();
@@ -48,13 +50,19 @@ impl TempClusterBuilder {
             options = options.password(format!("{}{}", random_name(), random_name()));
         }
         let recipe = Recipe {
+            settings: self.settings_with_preloads(&installation)?,
+            extensions: self.find_extensions(&installation)?,
             installation,
             account,
             options,
             password,
             database: self.database.as_deref().unwrap_or("postgres"),
-            settings: &self.settings,
             setups: &self.setups,
+            setup_keys: self
+                .setups
+                .iter()
+                .map(|setup| setup.key.read())
+                .collect::<Result<_, _>>()?,
             access: [self.hba.as_deref(), self.ident.as_deref()],
         };
         let cache = Cache::open(self.cache.as_deref())?;
@@ -93,6 +101,7 @@ impl TempClusterBuilder {
     pub(crate) fn for_branches(&self, installation: &Installation) -> Self {
         let mut builder = self.clone().installation(installation.clone());
         builder.setups.clear();
+        builder.extensions.clear();
         (builder.hba, builder.ident) = (None, None);
         builder.system_identifier(SystemIdentifier::OfTemplate)
     }

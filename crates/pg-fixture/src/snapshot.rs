@@ -11,7 +11,7 @@ use pg_proc::{Account, Directory, DirectoryGuard, GuardOptions};
 use crate::builder::TempClusterBuilder;
 use crate::error::{TempError, TempErrorKind, at, during};
 use crate::root::{Root, random_name};
-use crate::temp_cluster::{SystemIdentifier, TempCluster};
+use crate::temp_cluster::TempCluster;
 use crate::template::{CloneError, Cloning, Contents, Template, refuse_links};
 
 /// The state of a [`TempCluster`]: all its databases, roles, settings and access rules.
@@ -219,7 +219,7 @@ impl Snapshot {
     }
 
     fn clone_to(&self, data: &Utf8Path, account: Option<&Account>) -> Result<(), TempErrorKind> {
-        Cloning::begin(&self.state, data, account, SystemIdentifier::OfTemplate)
+        Cloning::begin(&self.state, data, account, None)
             .and_then(|cloning| cloning.databases())
             .map_err(|error| error.of_snapshot(self.path()))
     }

@@ -7,6 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use pg_cluster::{Cluster, ConnectionInfo, Signal, StartOptions, StopPlan};
 
 use crate::builder::TempClusterBuilder;
+use crate::databases::Databases;
 use crate::error::TempError;
 use crate::log::LogUse;
 use crate::root::Root;
@@ -79,6 +80,10 @@ pub struct TempCluster {
     pub(crate) family: Arc<()>,
     /// Taken while the server is stopped and started.
     pub(crate) turn: Mutex<()>,
+    #[cfg(feature = "tls")]
+    pub(crate) root_certificate: Option<Utf8PathBuf>,
+    /// Prepared when the first one is wanted.
+    pub(crate) databases: Mutex<Option<Arc<Databases>>>,
 }
 
 /// To whom server and files belong.

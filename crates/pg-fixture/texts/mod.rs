@@ -14,14 +14,22 @@ use pg_proc::{Account, ControlData, Deadline, DirectoryLock, GuardOptions};
 use self::harness::{compare, shown_where};
 use crate::error::{TempError, TempErrorKind};
 use crate::log::{StatementsError, StatementsErrorKind};
+use crate::replicas::{ReplicaError, ReplicaErrorKind};
 use crate::sql::SqlError;
 
 /// An error, its reason, and advice: as far as this crate has them, and not those below.
 fn shown(error: &TempError) -> String {
     let has_cause = error.kind().source().is_some();
     let hint = error.hint().filter(|_| !has_cause);
+    let hint = hint.or_else(|| match error.kind() {
+        TempErrorKind::Replica(error) => error.hint(),
+        _ => None,
+    });
     shown_where(error, hint, |cause| {
-        cause.is::<TempErrorKind>() || cause.is::<SqlError>()
+        cause.is::<TempErrorKind>()
+            || cause.is::<SqlError>()
+            || cause.is::<ReplicaError>()
+            || cause.is::<ReplicaErrorKind>()
     })
 }
 
@@ -73,8 +81,24 @@ fn every_kind() -> Vec<TempErrorKind> {
             message: "could not create directory".to_owned(),
         }),
         database(SqlError::Authentication(10)),
+        K::InUse {
+            database: "app".to_owned(),
+            by: "process 4711 (psql)".to_owned(),
+            refusal: "source database \"app\" is being accessed by other users".into(),
+        },
         K::Password("ERROR:  no such role".into()),
         K::Setup("v1".to_owned(), "no such migration".into()),
+        K::NoTls("/usr/lib/postgresql/16/bin".into()),
+        K::Certificate("no randomness".into()),
+        K::NoExtension {
+            name: "pg_trgm".to_owned(),
+            directory: "/usr/share/postgresql/16/extension".into(),
+        },
+        K::NoLibrary {
+            name: "pg_cron".to_owned(),
+            directory: "/usr/lib/postgresql/16/lib".into(),
+        },
+        K::Extension("postgis".to_owned(), "ERROR:  no".into()),
         K::NotClonable("/data/pg_tblspc/1".into()),
         K::Access(Box::new(access)),
         K::Start(start.expect_err("no directory")),
@@ -95,7 +119,25 @@ fn every_kind() -> Vec<TempErrorKind> {
         K::PoolPanicked,
         K::ForkedPool,
         K::Thread(denied()),
+        replica(ReplicaErrorKind::NotStreaming(Duration::from_secs(60))),
+        replica(ReplicaErrorKind::Disconnected),
+        replica(ReplicaErrorKind::Unreachable(
+            io::ErrorKind::ConnectionRefused.into(),
+        )),
+        replica(ReplicaErrorKind::Refused {
+            code: "58P01".to_owned(),
+            message: "requested WAL segment 000000010000000000000001 has already been removed"
+                .to_owned(),
+        }),
+        replica(ReplicaErrorKind::SystemIdentifier { own: 1, other: 2 }),
+        replica(ReplicaErrorKind::Sql("no such function".into())),
+        replica(ReplicaErrorKind::NotAStandby),
+        replica(ReplicaErrorKind::Primary),
     ]
+}
+
+fn replica(kind: ReplicaErrorKind) -> TempErrorKind {
+    TempErrorKind::Replica(Box::new(ReplicaError::new("wait for", "standby1", kind)))
 }
 
 /// The errors of listing statements, as [`shown`] does.

@@ -71,7 +71,7 @@
 struct Readme;
 
 mod account;
-mod data_directory;
+pub mod data_directory;
 mod deadline;
 mod files;
 mod fs;
@@ -97,17 +97,16 @@ mod texts;
 pub use camino::{Utf8Path, Utf8PathBuf};
 
 pub use account::{Account, AccountError, AccountErrorKind};
-pub use data_directory::new::{NewDataDirectory, NewDataDirectoryError, NewDataDirectoryErrorKind};
-pub use data_directory::removal::{Removable, Removal, RemovalError};
 pub use deadline::Deadline;
 pub use files::collected_log::{CollectedLog, read_log_tail};
 pub use files::configuration_problem::ConfigurationProblem;
 pub use files::control_data::{
     ControlData, ControlDataError, ControlDataErrorKind, ControlState, ParseControlStateError,
 };
-pub use files::layout;
+pub use files::lsn::{Lsn, ParseLsnError};
 pub use files::pid_file::{PidFile, PidFileError, PidFileErrorKind, ServerKind, Status};
 pub use files::postmaster_opts::{PostmasterOpts, PostmasterOptsError, PostmasterOptsErrorKind};
+pub use files::replication_problem::{BackupProgress, ReplicationProblem, ReplicationProblemKind};
 pub use files::server_message::{ServerMessage, Severity};
 pub use files::socket::{MAX_SOCKET_PATH, SocketPath, SocketPathError};
 pub use fs::directory::{Directory, MadeDirectory};
@@ -115,10 +114,11 @@ pub use fs::directory_lock::{DirectoryLock, LockError, LockErrorKind, TryLock, a
 pub use fs::entry::Entry;
 pub use fs::guard::{DirectoryGuard, GuardError, GuardErrorKind, GuardOptions};
 pub use fs::locked_file::{FileError, FileErrorKind, LockedFile};
-pub use fs::regular_file::{open_regular_file, read_all, read_tail};
+pub use fs::regular_file::{open_any_file, open_regular_file, read_all, read_tail};
 pub use fs::replacement::Replacement;
 pub use fs::walk::ForeignLink;
 pub use launch::command::Command;
+pub use launch::foreground::run_in_foreground;
 pub use launch::log::{Log, LogPart};
 pub use launch::ownership::Ownership;
 pub use launch::run::{Output, RunError, RunErrorKind};
@@ -133,6 +133,7 @@ pub use postmaster::find::{FindError, FindErrorKind, Found, Stale, StaleReason};
 pub use postmaster::handle::Postmaster;
 pub use postmaster::orphans::Orphans;
 pub use postmaster::ping::{Endpoint, Ping, Rejection, ping};
+pub use postmaster::running::RunningServer;
 pub use postmaster::shared_memory::{
     Released, SharedMemoryError, SharedMemoryErrorKind, release_shared_memory,
 };

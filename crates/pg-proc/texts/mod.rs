@@ -8,6 +8,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use self::harness::{compare, shown};
+use crate::data_directory::{NewDataDirectoryError, NewDataDirectoryErrorKind, RemovalError};
 use crate::*;
 
 fn denied() -> io::Error {

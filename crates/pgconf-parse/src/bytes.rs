@@ -1,18 +1,18 @@
-//! Bytes that are nearly always text, and nearly always few.
+//! Byte strings with inline storage for short values.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 
-/// Bytes that a debugging programmer sees as text, with replacement characters where they are not
+/// A byte string whose `Debug` form is text, with replacement characters where the bytes are not
 /// UTF-8.
 #[derive(Clone)]
 pub(crate) struct Bytes(Place);
 
-/// As many bytes as fit beside their number into the room that a vector takes.
+/// The number of bytes that fit, with their length, into the size of a `Vec`.
 const SHORT: usize = 22;
 
-/// Most values are shorter than the work of allocating room for them is worth.
+/// Most values are short, and an allocation for each would cost more than the copy.
 #[derive(Clone)]
 enum Place {
     Here { length: u8, bytes: [u8; SHORT] },

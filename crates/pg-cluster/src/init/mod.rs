@@ -5,8 +5,10 @@ mod error;
 mod options;
 mod superuser;
 
+use camino::Utf8Path;
 use pg_install::Program;
-use pg_proc::{Command, NewDataDirectory, NewDataDirectoryErrorKind};
+use pg_proc::Command;
+use pg_proc::data_directory::{NewDataDirectory, NewDataDirectoryErrorKind};
 
 pub use self::error::{InitError, InitErrorKind};
 pub use self::options::{
@@ -43,44 +45,61 @@ impl Cluster {
         self.installation()
             .require(Program::Initdb)
             .map_err(|error| failed(InitErrorKind::MissingProgram(error)))?;
-        if let Some(account) = self.account() {
-            account
-                .require_usable()
-                .map_err(|error| failed(InitErrorKind::Account(error)))?;
-        }
+        let wal = options.wal_directory.as_deref();
+        self.make_directory(wal.as_slice(), |new| {
+            self.run_initdb(options, new)?;
+            superuser::rename(self, options, new)?;
+            new.finish().map_err(InitErrorKind::Directory)
+        })
+        .map_err(failed)
+    }
+
+    /// Makes the data directory, which `fill` completes. If that fails, nothing is left there and
+    /// in the directories outside.
+    pub(crate) fn make_directory(
+        &self,
+        outside: &[&Utf8Path],
+        fill: impl FnOnce(&mut NewDataDirectory) -> Result<(), InitErrorKind>,
+    ) -> Result<(), InitErrorKind> {
         let account = self.account();
+        if let Some(account) = account {
+            account.require_usable().map_err(InitErrorKind::Account)?;
+        }
         let mut new =
             NewDataDirectory::prepare(self.data_directory(), Self::INIT_DIRECTORY, account)
                 .map_err(|error| {
                     let missing = parts::of_half_a_cluster(self);
-                    failed(match error.into_kind() {
+                    match error.into_kind() {
                         NewDataDirectoryErrorKind::AlreadyInitialized if !missing.is_empty() => {
                             InitErrorKind::Incomplete(missing)
                         }
                         kind => kind.into(),
-                    })
+                    }
                 })?;
-        self.fill(&mut new, options).map_err(|kind| {
-            // The files can be removed even if it cannot be released.
-            let _ = pg_proc::release_shared_memory(new.stage());
-            new.undo();
-            failed(kind)
-        })
+        self.adopt(&mut new, outside)
+            .and_then(|()| fill(&mut new))
+            .inspect_err(|_| {
+                // The files can be removed even if it cannot be released.
+                let _ = pg_proc::release_shared_memory(new.stage());
+                new.undo();
+            })
     }
 
-    fn fill(&self, new: &mut NewDataDirectory, options: &InitOptions) -> Result<(), InitErrorKind> {
-        if let Some(wal) = &options.wal_directory {
-            new.adopt_wal_directory(wal, self.account())
+    fn adopt(
+        &self,
+        new: &mut NewDataDirectory,
+        outside: &[&Utf8Path],
+    ) -> Result<(), InitErrorKind> {
+        for path in outside {
+            new.adopt_directory(path, self.account())
                 .map_err(|error| error.into_kind())?;
         }
         // The guard of a temporary cluster removes everything, and would not wait for a process
         // that holds back another guard.
-        if !self.is_guarded() {
-            new.start_guard().map_err(InitErrorKind::Guard)?;
+        match self.is_guarded() {
+            true => Ok(()),
+            false => new.start_guard().map_err(InitErrorKind::Guard),
         }
-        self.run_initdb(options, new)?;
-        superuser::rename(self, options, new)?;
-        new.finish().map_err(InitErrorKind::Directory)
     }
 
     fn run_initdb(
@@ -109,13 +128,18 @@ impl Cluster {
 
 /// Runs a program that works in the subdirectory and holds the guard back.
 fn run(
-    mut command: Command,
+    command: Command,
     new: &NewDataDirectory,
     options: &InitOptions,
 ) -> Result<(), InitErrorKind> {
-    if let Some(guard) = new.guard() {
-        command = command.guarded_by(guard);
-    }
-    let output = command.run(options.timeout);
+    let output = hold_guard(command, new).run(options.timeout);
     output.map(|_| ()).map_err(InitErrorKind::Program)
+}
+
+/// Has a program that works in the subdirectory hold the guard back.
+pub(crate) fn hold_guard(command: Command, new: &NewDataDirectory) -> Command {
+    match new.guard() {
+        Some(guard) => command.guarded_by(guard),
+        None => command,
+    }
 }

@@ -1,13 +1,15 @@
 //! Asking the server's own programs about settings.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use camino::Utf8Path;
 use pg_install::{ParameterContext, Program};
 use pg_proc::{ConfigurationProblem, Output, RunError};
+use pgconf_parse::{Problem, ProblemKind};
 
-use super::{SettingsError, SettingsErrorKind, preload};
+use super::{SettingsError, SettingsErrorKind, preload, read_effective};
 use crate::Cluster;
 
 /// The outcome of [`Settings::check`](super::Settings::check).
@@ -107,8 +109,9 @@ pub(super) fn check(
     }
     // Only the server knows units, ranges and all other rules.
     let assignment = format!("{name}={value}");
-    let verdict_of_server =
-        judge(cluster, &["config_file=/dev/null", &assignment]).map_err(failed)?;
+    // In another directory: here `postgresql.auto.conf` may have errors of its own.
+    let settings = ["config_file=/dev/null", &assignment];
+    let verdict_of_server = judge(cluster, Utf8Path::new("/"), &settings).map_err(failed)?;
     let Some(complaint) = verdict_of_server else {
         return Ok(SettingCheck {
             problem: None,
@@ -145,27 +148,32 @@ pub(super) fn read_by_server(
     staged: &Utf8Path,
     path: &Utf8Path,
 ) -> Result<Vec<ConfigurationProblem>, SettingsError> {
+    let failed = |kind| SettingsError::new(path.to_owned(), kind);
+    let in_place = |text: String| text.replace(staged.as_str(), path.as_str());
+    // The server would wait for another process to open a pipe in the place of a file.
+    let effective = read_effective(cluster, staged)?;
+    let mut problems = effective.problems();
+    let is_no_file = |problem: &&Problem| matches!(problem.kind(), ProblemKind::Read { error } if *error == ErrorKind::InvalidInput);
+    if let Some(problem) = problems.find(is_no_file) {
+        let problem = ConfigurationProblem::new(in_place(format!("{problem}: not a regular file")));
+        return Ok(vec![problem]);
+    }
     let config_file = format!("config_file={staged}");
-    let verdict = judge(cluster, &[&config_file])
-        .map_err(|kind| SettingsError::new(path.to_owned(), kind))?;
-    let problems = |complaint: &str| {
-        ConfigurationProblem::read_all_or_whole(&complaint.replace(staged.as_str(), path.as_str()))
-    };
-    match verdict {
-        Some(complaint) => Ok(problems(&complaint)),
-        None => preload::unloadable(cluster, staged)
-            .map_err(|kind| SettingsError::new(path.to_owned(), kind)),
+    match judge(cluster, cluster.data_directory(), &[&config_file]).map_err(failed)? {
+        Some(complaint) => Ok(ConfigurationProblem::read_all_or_whole(&in_place(
+            complaint,
+        ))),
+        None => preload::unloadable(cluster, staged).map_err(failed),
     }
 }
 
 /// Has the server judge a whole configuration; none if it accepts the configuration.
-fn judge(cluster: &Cluster, settings: &[&str]) -> Result<Option<String>, SettingsErrorKind> {
-    // Any directory will do: the cluster need not exist yet.
-    let directory = match cluster.data_directory().is_dir() {
-        true => cluster.data_directory(),
-        false => Utf8Path::new("/"),
-    };
-    match ask(cluster, directory, "port", settings)? {
+fn judge(
+    cluster: &Cluster,
+    data_directory: &Utf8Path,
+    settings: &[&str],
+) -> Result<Option<String>, SettingsErrorKind> {
+    match ask(cluster, data_directory, "port", settings)? {
         Ok(_) => Ok(None),
         Err(error) if error.status().is_some() => {
             Ok(Some(String::from_utf8_lossy(error.stderr()).into_owned()))

@@ -8,12 +8,13 @@ mod preload;
 mod readable;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use pg_proc::FileErrorKind;
 use pgconf_parse::{
-    Assignment, AutoConf, Configuration, Document, EditError, EditSession, FileSystem, Loader as _,
-    Removal, Resolver, SettingName, Value,
+    Assignment, AutoConf, Configuration, Document, EditError, EditSession, Loader as _, Removal,
+    Resolver, SettingName, Value,
 };
 
 pub use self::check::{SettingCheck, SettingProblem, SettingProblemKind};
@@ -22,6 +23,7 @@ pub use self::error::{SettingsError, SettingsErrorKind};
 pub use self::history::{SettingHistory, SettingOrigin};
 pub(crate) use self::readable::Readable;
 use crate::Cluster;
+use crate::files::MAX_TEXT;
 
 /// The settings in a cluster's `postgresql.conf`, obtained from [`Cluster::settings`].
 ///
@@ -69,7 +71,8 @@ impl<'c> Settings<'c> {
     /// If it cannot be read.
     pub fn document(&self) -> Result<Document, SettingsError> {
         let path = self.path();
-        read_document(&path).map_err(|kind| SettingsError::new(path, kind))
+        read_document(self.cluster, &path)
+            .map_err(|error| SettingsError::new(path, FileErrorKind::Read(error).into()))
     }
 
     /// The value that the file gives to a setting, as the server reads it. Names are compared
@@ -247,12 +250,17 @@ fn value_in(document: &Document, name: &str) -> Option<String> {
     Some(found.value_lossy().into_owned())
 }
 
-/// One file, with the limits of the resolver.
-fn read_document(path: &Utf8Path) -> Result<Document, SettingsErrorKind> {
-    let content = FileSystem::new().load(path.as_std_path());
-    content
-        .map(Document::parse)
-        .map_err(|error| SettingsErrorKind::File(FileErrorKind::Read(error.into())))
+/// One file. The account of the server need not be able to read it if no link of that account leads
+/// to it.
+fn read_document(cluster: &Cluster, path: &Utf8Path) -> io::Result<Document> {
+    let read = Readable::by(cluster.account()).load(path.as_std_path());
+    let content = match read.map_err(io::Error::from) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            pg_proc::read_all(&pg_proc::open_regular_file(path)?, MAX_TEXT)?
+        }
+        read => read?,
+    };
+    Ok(Document::parse(content))
 }
 
 fn read_effective(cluster: &Cluster, path: &Utf8Path) -> Result<Configuration, SettingsError> {

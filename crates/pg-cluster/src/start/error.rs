@@ -47,8 +47,8 @@ pub enum StartErrorKind {
     /// Another thread of this program was starting the server for the whole time.
     #[error("another thread was starting the server for {0:.1?}")]
     Busy(Duration),
-    /// The server is running and stopped by a signal (SIGSTOP), or by a debugger.
-    #[error("server process {0} is stopped by a signal")]
+    /// The server is running and stopped by a signal (SIGSTOP) or a debugger, or frozen.
+    #[error("server process {0} is stopped by a signal or frozen")]
     Suspended(Pid),
     /// The data directory and the installation have different major versions.
     #[error("the data directory has version {data} of PostgreSQL, and the server has {server}")]

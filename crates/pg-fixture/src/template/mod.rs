@@ -37,10 +37,11 @@ use crate::error::{TempErrorKind, at};
 pub(crate) use self::cache::{
     CACHE_VARIABLE, Cache, Entry, lock_private, private_subdirectory, read, replace,
 };
+pub(crate) use self::identity::Identity;
 pub(crate) use self::key::Key;
 use self::manifest::Manifest;
 pub(crate) use self::pack::{Contents, refuse_links};
-pub(crate) use self::recipe::{Made, Recipe, Setup};
+pub(crate) use self::recipe::{Extension, Made, Recipe, Setup};
 pub(crate) use self::unpack::{CloneError, Cloning};
 
 /// A template that was found in the cache and is held open.

@@ -53,7 +53,7 @@ impl<'a> Cloning<'a> {
         template: &'a Template,
         path: &'a Utf8Path,
         account: Option<&Account>,
-        identifier: SystemIdentifier,
+        identity: Option<Identity>,
     ) -> Result<Self, CloneError> {
         let cloning = Self {
             template,
@@ -61,10 +61,7 @@ impl<'a> Cloning<'a> {
             held: Directory::open(path)
                 .map_err(|error| CloneError::Target(Box::new(at(path)(error))))?,
             owner: account.map(|account| (account.uid(), account.gid())),
-            identity: match identifier {
-                SystemIdentifier::Own => template.new_identity()?,
-                SystemIdentifier::OfTemplate => None,
-            },
+            identity,
         };
         let entries = template.manifest.entries.get(..template.first_of_databases);
         let mut files = Vec::new();
@@ -196,9 +193,15 @@ impl<'a> Cloning<'a> {
 }
 
 impl Template {
-    /// An identifier of its own for a clone; none if the control file is of a newer form than this
-    /// crate knows.
-    fn new_identity(&self) -> Result<Option<Identity>, CloneError> {
+    /// The identifier of a clone, or of several that are to be of one family; none if it is the
+    /// template's, or the control file is of a newer form than this crate knows.
+    pub(crate) fn identity(
+        &self,
+        choice: SystemIdentifier,
+    ) -> Result<Option<Identity>, CloneError> {
+        if choice == SystemIdentifier::OfTemplate {
+            return Ok(None);
+        }
         let mut entries = self.manifest.entries.iter();
         let control = entries.find(|entry| entry.path == CONTROL_FILE);
         let Some(range) = control.and_then(pack_range) else {
@@ -400,12 +403,12 @@ mod tests {
             path
         };
         let sound = clone("sound");
-        let cloning = Cloning::begin(&template, &sound, None, SystemIdentifier::Own).unwrap();
+        let cloning = Cloning::begin(&template, &sound, None, None).unwrap();
         cloning.databases().unwrap();
         assert_eq!(fs::read(sound.join("base/1/112")).unwrap(), b"table");
 
         let (attacked, elsewhere) = (clone("attacked"), clone("elsewhere"));
-        let cloning = Cloning::begin(&template, &attacked, None, SystemIdentifier::Own).unwrap();
+        let cloning = Cloning::begin(&template, &attacked, None, None).unwrap();
         fs::remove_dir(attacked.join("base/1")).unwrap();
         symlink(&elsewhere, attacked.join("base/1")).unwrap();
         assert!(matches!(cloning.databases(), Err(CloneError::Target(_))));

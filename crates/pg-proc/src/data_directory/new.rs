@@ -1,6 +1,7 @@
 //! A data directory while it is made: everything in it is removed unless it becomes complete.
 
 use std::borrow::Cow;
+use std::ffi::OsString;
 use std::fs::Permissions;
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
@@ -24,7 +25,7 @@ const GUARD_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A data directory while it is made, locked against other processes that make it too.
 ///
-/// `initdb` works in a [subdirectory](Self::stage). When it has succeeded,
+/// `initdb`, or another program that makes it, works in a [subdirectory](Self::stage). When it has succeeded,
 /// [`finish`](Self::finish) moves everything up, `PG_VERSION` last. No program takes a directory
 /// without `PG_VERSION` for a cluster. The subdirectory shows the next attempt that the files
 /// beside it are left over from this one.
@@ -35,7 +36,10 @@ pub struct NewDataDirectory {
     /// The directory, and its parents that did not exist before. The account owns the directory and
     /// could make any path in it lead elsewhere, so root acts only through this handle.
     made: MadeDirectory,
-    wal: Option<WalDirectory>,
+    /// Directories elsewhere that are filled too.
+    outside: Vec<Outside>,
+    /// What was moved to its place already.
+    moved: Vec<OsString>,
     guard: Option<DirectoryGuard>,
     /// The user and the group that owned the directory before.
     owner: (u32, u32),
@@ -72,7 +76,8 @@ impl NewDataDirectory {
             directory: directory.to_owned(),
             stage,
             made,
-            wal: None,
+            outside: Vec::new(),
+            moved: Vec::new(),
             guard: None,
             owner: (found.uid(), found.gid()),
             _lock: lock,
@@ -92,23 +97,22 @@ impl NewDataDirectory {
         give(self.held(), account)
     }
 
-    /// Adopts an empty or new directory for the write-ahead log, which is removed or emptied too if
-    /// the data directory does not become complete. The files of one that is not empty stay.
+    /// Adopts an empty or new directory for the write-ahead log or a tablespace, which is removed or
+    /// emptied too if the data directory does not become complete. The files of one that is not
+    /// empty stay.
     ///
     /// # Errors
     ///
     /// If the directory cannot be made, read or given to the account.
-    pub fn adopt_wal_directory(
+    pub fn adopt_directory(
         &mut self,
         path: &Utf8Path,
         account: Option<&Account>,
     ) -> Result<(), NewDataDirectoryError> {
-        let wal = WalDirectory::prepare(path, account);
-        let failed = NewDataDirectoryErrorKind::Directory;
-        self.wal = Some(
-            wal.map_err(failed)
-                .map_err(NewDataDirectoryError::at(path))?,
-        );
+        let outside = Outside::prepare(path, account)
+            .map_err(NewDataDirectoryErrorKind::Directory)
+            .map_err(NewDataDirectoryError::at(path))?;
+        self.outside.push(outside);
         Ok(())
     }
 
@@ -121,9 +125,9 @@ impl NewDataDirectory {
     /// As [`GuardOptions::guard`].
     pub fn start_guard(&mut self) -> Result<(), GuardError> {
         let mut options = GuardOptions::new();
-        if let Some(wal) = self.wal.as_ref().filter(|wal| wal.empty) {
-            let path = wal.path.clone();
-            options = match wal.made.is_new() {
+        for outside in self.outside.iter().filter(|outside| outside.empty) {
+            let path = outside.path.clone();
+            options = match outside.made.is_new() {
                 true => options.remove(path),
                 false => options.empty(path),
             };
@@ -143,6 +147,15 @@ impl NewDataDirectory {
     /// The subdirectory.
     pub fn stage(&self) -> Utf8PathBuf {
         self.directory.join(self.stage)
+    }
+
+    /// The subdirectory, held open.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be opened.
+    pub fn open_stage(&self) -> io::Result<Directory> {
+        self.held().subdirectory(self.stage)
     }
 
     fn held(&self) -> &Directory {
@@ -178,7 +191,15 @@ impl NewDataDirectory {
     ///
     /// If the system refuses. [`undo`](Self::undo) can follow.
     pub fn finish(&mut self) -> io::Result<()> {
-        let stage = self.held().subdirectory(self.stage)?;
+        self.finish_from(&self.open_stage()?)
+    }
+
+    /// As [`finish`](Self::finish), with the files in another directory below the subdirectory.
+    ///
+    /// # Errors
+    ///
+    /// As [`finish`](Self::finish).
+    pub fn finish_from(&mut self, stage: &Directory) -> io::Result<()> {
         // From now on the subdirectory marks the other files as unfinished, and is removed last.
         if let Some(guard) = self.guard.take() {
             guard.release();
@@ -186,6 +207,7 @@ impl NewDataDirectory {
         for name in stage.names()? {
             if name != "PG_VERSION" {
                 stage.move_to(&name, self.held())?;
+                self.moved.push(name);
             }
         }
         let directory = self.held().as_file();
@@ -204,8 +226,8 @@ impl NewDataDirectory {
     /// Restores the directories as far as possible. Shared memory of a program that worked in the
     /// subdirectory is to be [released](crate::release_shared_memory) before.
     pub fn undo(&mut self) {
-        if let Some(wal) = self.wal.take() {
-            wal.undo();
+        for outside in self.outside.drain(..) {
+            outside.undo();
         }
         if let Some(guard) = self.guard.take() {
             guard.release();
@@ -226,7 +248,8 @@ impl NewDataDirectory {
     /// Removes the files that were moved up, and then the subdirectory that marks them.
     fn clear(&self) -> io::Result<()> {
         for name in self.held().names()? {
-            if name.to_str().is_some_and(layout::is_made_by_initdb) {
+            let is_ours = name.to_str().is_some_and(layout::is_made_by_base_backup);
+            if is_ours || self.moved.contains(&name) {
                 self.held().remove(&name)?;
             }
         }
@@ -293,16 +316,17 @@ fn is_early(begun: Instant) -> bool {
     begun.elapsed() < LOCK_PATIENCE
 }
 
-/// A directory for the write-ahead log that `initdb` may have filled before it failed.
+/// A directory elsewhere, for the write-ahead log or a tablespace, which a program may have filled
+/// before it failed.
 #[derive(Debug)]
-struct WalDirectory {
+struct Outside {
     path: Utf8PathBuf,
     made: MadeDirectory,
-    /// If it is not empty, `initdb` refuses it, and its files are not removed.
+    /// If it is not empty, the program refuses it, and its files are not removed.
     empty: bool,
 }
 
-impl WalDirectory {
+impl Outside {
     fn prepare(path: &Utf8Path, account: Option<&Account>) -> io::Result<Self> {
         let made = Directory::create(path)?;
         if made.is_new() {

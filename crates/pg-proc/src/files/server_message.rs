@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::files::replication_problem::BackupProgress;
+
 /// How grave a message is (`src/include/utils/elog.h`), from the least to the most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
@@ -125,13 +127,14 @@ impl ServerMessage {
         SIGNS.iter().any(|sign| self.contains(sign))
     }
 
-    /// What `initdb` says of the files it has made once it has failed (`cleanup_directories_atexit`
-    /// in src/bin/initdb/initdb.c).
+    /// What `initdb` and `pg_basebackup` say of the files they have made once they have failed
+    /// (`cleanup_directories_atexit` in both), and lines of progress.
     fn is_closing(&self) -> bool {
         self.message.contains("not removed at user's request")
             || self.message.starts_with("initdb: removing ")
             || self.message.starts_with("removing ")
             || self.message.starts_with("child process exited ")
+            || BackupProgress::parse(&self.message).is_some()
     }
 }
 

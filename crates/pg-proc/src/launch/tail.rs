@@ -23,8 +23,9 @@ impl BoundedTail {
         }
     }
 
-    /// Reads what a stream that does not block has for now, and returns whether more may come.
-    pub(crate) fn take_from(&mut self, stream: &OwnedFd) -> bool {
+    /// Reads what a stream that does not block has for now, shows it, and returns whether more may
+    /// come.
+    pub(crate) fn take_from(&mut self, stream: &OwnedFd, mut show: impl FnMut(&[u8])) -> bool {
         let mut buffer = [0; 16 * 1024];
         // More than a pipe holds; a program that writes without a pause must not keep the reader
         // from its deadline, or others from its lock.
@@ -32,6 +33,7 @@ impl BoundedTail {
             match rustix::io::read(stream, &mut buffer) {
                 Ok(0) => return false,
                 Ok(n) => {
+                    show(buffer.get(..n).unwrap_or_default());
                     self.bytes.extend(buffer.iter().take(n));
                     let excess = self.bytes.len().saturating_sub(self.limit);
                     self.bytes.drain(..excess);

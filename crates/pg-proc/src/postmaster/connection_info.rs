@@ -34,6 +34,7 @@ pub struct ConnectionInfo {
     user: Option<String>,
     password: Option<String>,
     database: Option<String>,
+    root_certificate: Option<Utf8PathBuf>,
 }
 
 /// The host part of the address of a server.
@@ -95,6 +96,7 @@ impl ConnectionInfo {
             user: None,
             password: None,
             database: None,
+            root_certificate: None,
         }
     }
 
@@ -116,6 +118,15 @@ impl ConnectionInfo {
     #[must_use]
     pub fn with_database(mut self, database: impl Into<String>) -> Self {
         self.database = Some(database.into());
+        self
+    }
+
+    /// Sets the file with the certificates of authorities (`sslrootcert`), and has clients verify
+    /// the server and its name (`sslmode=verify-full`). Both become part of each of the three forms;
+    /// rust-postgres refuses them.
+    #[must_use]
+    pub fn with_root_certificate(mut self, path: impl Into<Utf8PathBuf>) -> Self {
+        self.root_certificate = Some(path.into());
         self
     }
 
@@ -145,6 +156,11 @@ impl ConnectionInfo {
     /// The database, if one is set.
     pub fn database(&self) -> Option<&str> {
         self.database.as_deref()
+    }
+
+    /// The file with the certificates of authorities, if one is set.
+    pub fn root_certificate(&self) -> Option<&Utf8Path> {
+        self.root_certificate.as_deref()
     }
 
     /// Returns whether libpq's forms can name this address: false for a socket directory that is
@@ -189,6 +205,10 @@ impl ConnectionInfo {
             uri.push('/');
             percent_encode(database, &mut uri);
         }
+        if let Some(path) = &self.root_certificate {
+            uri.push_str("?sslmode=verify-full&sslrootcert=");
+            percent_encode(path.as_str(), &mut uri);
+        }
         uri
     }
 
@@ -196,26 +216,33 @@ impl ConnectionInfo {
     /// backslashes are escaped with a backslash (PostgreSQL manual, "Keyword/Value Connection
     /// Strings").
     pub fn keywords(&self) -> String {
-        let mut string = String::new();
-        for (_, keyword, value) in self.parameters() {
-            if !string.is_empty() {
-                string.push(' ');
-            }
-            string.push_str(keyword);
-            string.push_str("='");
-            for character in value.chars() {
-                if matches!(character, '\'' | '\\') {
-                    string.push('\\');
-                }
-                string.push(character);
-            }
-            string.push('\'');
-        }
-        string
+        let parameters = self
+            .parameters()
+            .map(|(_, keyword, value)| (keyword, value));
+        keyword_string(parameters)
+    }
+
+    /// The [keyword string](Self::keywords) without the password, and with these keywords and their
+    /// values after it.
+    pub fn keywords_with(&self, more: &[(&'static str, &str)]) -> String {
+        let own = self
+            .parameters()
+            .map(|(_, keyword, value)| (keyword, value));
+        let own = own.filter(|(keyword, _)| *keyword != "password");
+        let more = more
+            .iter()
+            .map(|&(keyword, value)| (keyword, value.to_owned()));
+        keyword_string(own.chain(more))
+    }
+
+    /// The password, if one is set.
+    pub fn password(&self) -> Option<&str> {
+        self.password.as_deref()
     }
 
     /// libpq's environment variables with their values, for programs such as `psql`: `PGHOST` and
-    /// `PGPORT`, and those of `PGUSER`, `PGPASSWORD` and `PGDATABASE` that are set. The values are
+    /// `PGPORT`, and those of `PGUSER`, `PGPASSWORD`, `PGDATABASE`, `PGSSLMODE` and `PGSSLROOTCERT`
+    /// that are set. The values are
     /// not quoted.
     pub fn env(&self) -> Vec<(&'static str, String)> {
         self.parameters()
@@ -228,12 +255,23 @@ impl ConnectionInfo {
             Host::SocketDirectory(directory) => directory.as_str(),
             Host::Tcp(host) => host,
         };
+        let certificate = self.root_certificate();
         [
             ("PGHOST", "host", Some(host.to_owned())),
             ("PGPORT", "port", Some(self.port.to_string())),
             ("PGUSER", "user", self.user.clone()),
             ("PGPASSWORD", "password", self.password.clone()),
             ("PGDATABASE", "dbname", self.database.clone()),
+            (
+                "PGSSLMODE",
+                "sslmode",
+                certificate.map(|_| "verify-full".to_owned()),
+            ),
+            (
+                "PGSSLROOTCERT",
+                "sslrootcert",
+                certificate.map(Utf8Path::to_string),
+            ),
         ]
         .into_iter()
         .filter_map(|(variable, keyword, value)| Some((variable, keyword, value?)))
@@ -249,8 +287,28 @@ impl fmt::Debug for ConnectionInfo {
             .field("user", &self.user)
             .field("password", &self.password.as_ref().map(|_| "..."))
             .field("database", &self.database)
+            .field("root_certificate", &self.root_certificate)
             .finish()
     }
+}
+
+fn keyword_string(parameters: impl Iterator<Item = (&'static str, String)>) -> String {
+    let mut string = String::new();
+    for (keyword, value) in parameters {
+        if !string.is_empty() {
+            string.push(' ');
+        }
+        string.push_str(keyword);
+        string.push_str("='");
+        for character in value.chars() {
+            if matches!(character, '\'' | '\\') {
+                string.push('\\');
+            }
+            string.push(character);
+        }
+        string.push('\'');
+    }
+    string
 }
 
 /// A socket directory by its absolute path. A server resolves a relative one against its data

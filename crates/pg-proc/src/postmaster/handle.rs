@@ -70,8 +70,9 @@ impl Postmaster {
         !self.process.has_ended()
     }
 
-    /// Whether the process is stopped by a signal (SIGSTOP) or a debugger: it does nothing, answers
-    /// nobody, and obeys no signal but SIGCONT and SIGKILL. Known on Linux only.
+    /// Whether the process is stopped by a signal (SIGSTOP) or a debugger, or frozen with its
+    /// control group (`docker pause`): it does nothing, and answers nobody. A stopped process obeys
+    /// SIGCONT and SIGKILL, a frozen one no signal. Known on Linux only.
     pub fn is_suspended(&self) -> bool {
         sys::is_suspended(self.pid())
     }

@@ -6,6 +6,7 @@ pub(crate) mod handle;
 pub(crate) mod orphans;
 pub(crate) mod ping;
 pub(crate) mod progress;
+pub(crate) mod running;
 pub(crate) mod shared_memory;
 pub(crate) mod sockets;
 pub(crate) mod suspend;

@@ -1,0 +1,158 @@
+//! The options of temporary clusters, which `run` and `temp` share.
+
+use std::io;
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use camino::Utf8PathBuf;
+use pg_cluster::{ConnectionInfo, Request, Utf8Path};
+use pg_fixture::{Listen, TempCluster, TempClusterBuilder};
+
+use crate::connection;
+use crate::failure::Result;
+use crate::progress::Progress;
+
+mod fingerprint;
+
+/// How a temporary cluster is to be made.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Temporary {
+    /// PostgreSQL version: `16`, `>=14,<17`, `15.4`, `newest`
+    #[arg(long, value_name = "REQUEST", default_value = "any")]
+    version: Request,
+    /// Superuser that clients connect as
+    #[arg(long, value_name = "NAME", default_value = "postgres")]
+    user: String,
+    /// Database that clients connect to, created if need be
+    #[arg(long, value_name = "NAME", default_value = "postgres")]
+    database: String,
+    /// Listen on 127.0.0.1 too, at a free port, and connect that way: for clients that know no
+    /// sockets
+    #[arg(long)]
+    tcp: bool,
+    /// Setting of the server; can be repeated
+    #[arg(long = "set", short = 's', value_name = "NAME=VALUE", value_parser = assignment)]
+    settings: Vec<(String, String)>,
+    /// Shell command that prepares the database, such as migrations; can be repeated
+    #[arg(long, value_name = "CMD")]
+    setup: Vec<String>,
+    /// File or directory that the setup depends on: the result is kept, and used again until one of
+    /// them changes; can be repeated. Without it the setup runs each time
+    #[arg(long, value_name = "PATH", requires = "setup")]
+    key: Vec<Utf8PathBuf>,
+}
+
+/// An assignment on the command line.
+pub(crate) fn assignment(text: &str) -> std::result::Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("it is not NAME=VALUE".to_owned()),
+    }
+}
+
+impl Temporary {
+    /// Makes the cluster, with all setup done.
+    pub(crate) fn start(&self) -> Result<TempCluster> {
+        let progress = Shared::new("making a temporary cluster");
+        let mut builder = TempCluster::builder()
+            .version(self.version.clone())
+            .user(&self.user)
+            .database(&self.database)
+            .settings(self.settings.clone());
+        if self.tcp {
+            builder = builder.listen(Listen::Loopback);
+        }
+        if !self.key.is_empty() {
+            builder = self.with_kept_setup(builder, &progress)?;
+        }
+        let server = builder.start()?;
+        progress.stop();
+        if self.key.is_empty() {
+            for command in &self.setup {
+                set_up(
+                    command,
+                    server.connection_info(),
+                    server.cluster().data_directory(),
+                )?;
+            }
+        }
+        Ok(server)
+    }
+
+    /// The steps are part of the template. Their key is the command and the content of what it
+    /// depends on.
+    fn with_kept_setup(
+        &self,
+        mut builder: TempClusterBuilder,
+        progress: &Shared,
+    ) -> Result<TempClusterBuilder> {
+        let fingerprint = fingerprint::of(&self.key)?;
+        for command in &self.setup {
+            let (command, progress) = (command.clone(), progress.clone());
+            let key = format!("{command} with {fingerprint}");
+            builder = builder.setup(key, move |info: &ConnectionInfo| {
+                // Its output must not be mixed with ours.
+                progress.stop();
+                set_up(&command, info, Utf8Path::new(""))
+            });
+        }
+        Ok(builder)
+    }
+}
+
+/// Runs a step in a shell. Its output goes to standard error: standard output is for the connection
+/// or the command.
+fn set_up(
+    command: &str,
+    info: &ConnectionInfo,
+    data_directory: &Utf8Path,
+) -> std::result::Result<(), SetupError> {
+    let failed = |kind| SetupError {
+        command: command.to_owned(),
+        kind,
+    };
+    let mut shell = Command::new("/bin/sh");
+    shell
+        .args(["-c", command])
+        .stdin(Stdio::null())
+        .stdout(io::stderr());
+    connection::connect(&mut shell, connection::variables(info, data_directory));
+    let status = shell
+        .status()
+        .map_err(|error| failed(SetupErrorKind::Shell(error)))?;
+    match status.success() {
+        true => Ok(()),
+        false => Err(failed(SetupErrorKind::Failed(status))),
+    }
+}
+
+/// A setup step failed.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to set the database up with `{command}`")]
+struct SetupError {
+    command: String,
+    #[source]
+    kind: SetupErrorKind,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum SetupErrorKind {
+    #[error("the shell cannot be run")]
+    Shell(#[source] io::Error),
+    #[error("the command failed, {0}")]
+    Failed(ExitStatus),
+}
+
+/// A progress that a setup step stops from the thread in which it runs.
+#[derive(Clone, Debug)]
+struct Shared(Arc<Mutex<Option<Progress>>>);
+
+impl Shared {
+    fn new(what: &str) -> Self {
+        Self(Arc::new(Mutex::new(Some(Progress::of(what)))))
+    }
+
+    fn stop(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
