@@ -214,11 +214,17 @@ fn databases_without_a_user_are_dropped_when_there_are_many() {
 }
 
 fn owner(room: &Room, mode: &str) -> Victim {
-    Victim::spawn(Command::new(env!("CARGO_BIN_EXE_database-owner")).args([
+    Victim::spawn(&mut owner_command(room, mode))
+}
+
+fn owner_command(room: &Room, mode: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_database-owner"));
+    command.args([
         room.join("cache").as_str(),
         room.join("storage").as_str(),
         mode,
-    ]))
+    ]);
+    command
 }
 
 #[test]
@@ -245,26 +251,20 @@ fn users_that_are_killed_at_any_moment_leave_nothing() {
     await_nothing_left(&room);
 }
 
+/// `PG_TESTS_DATABASES` says how many of each of twenty processes, in place of three.
 #[test]
 fn many_processes_use_one_server() {
     let room = Room::new();
+    let each = std::env::var("PG_TESTS_DATABASES").unwrap_or_else(|_| "3".to_owned());
     for installation in servers() {
         drop(builder(&room, &installation).start().unwrap());
-        let mut all: Vec<Victim> = (0..8)
-            .map(|_| {
-                let program = env!("CARGO_BIN_EXE_database-owner");
-                let bin = installation.require(pg_cluster::Program::Postgres).unwrap();
-                Victim::spawn(
-                    Command::new(program)
-                        .args([
-                            room.join("cache").as_str(),
-                            room.join("storage").as_str(),
-                            "3",
-                        ])
-                        .env("PG_TESTS_BINDIRS", bin.parent().unwrap()),
-                )
-            })
-            .collect();
+        let bin = installation.require(pg_cluster::Program::Postgres).unwrap();
+        let user = |_| {
+            let bin = bin.parent().unwrap();
+            let mut command = owner_command(&room, &each);
+            Victim::spawn(command.env("PG_TESTS_BINDIRS", bin))
+        };
+        let mut all: Vec<Victim> = (0..20).map(user).collect();
         for one in &mut all {
             assert_eq!(one.line(), "done");
         }

@@ -71,7 +71,7 @@ pub(super) fn measure(sheet: &mut Sheet, rounds: usize, ground: &Ground) {
         branch.shut_down();
         server.shut_down();
     });
-    let pool = TempPool::new(ground.builder().clone(), NonZeroUsize::MIN).unwrap();
+    let pool = TempPool::new(ground.builder(), NonZeroUsize::MIN).unwrap();
     sheet.rounds(rounds, |sheet| {
         while pool.ready() == 0 {
             std::thread::yield_now();

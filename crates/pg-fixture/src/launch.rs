@@ -171,13 +171,13 @@ impl Plan<'_> {
             keep: Keep::Never,
             owner: Owner::Value,
             log_use: LogUse::default(),
+            #[cfg(feature = "tls")]
+            root_certificate: None,
+            databases: Mutex::default(),
             start_options: StartOptions::new(),
             builder: Arc::new(self.builder.for_branches(&self.recipe.installation)),
             family: Arc::new(()),
             turn: Mutex::new(()),
-            #[cfg(feature = "tls")]
-            root_certificate: None,
-            databases: Mutex::default(),
         };
         #[cfg(feature = "tls")]
         let temp = self.equip(temp)?;

@@ -72,6 +72,10 @@ pub struct TempCluster {
     pub(crate) keep: Keep,
     pub(crate) owner: Owner,
     pub(crate) log_use: LogUse,
+    #[cfg(feature = "tls")]
+    pub(crate) root_certificate: Option<Utf8PathBuf>,
+    /// Prepared when the first one is wanted.
+    pub(crate) databases: Mutex<Option<Arc<Databases>>>,
     /// What the server was started with, its port included.
     pub(crate) start_options: StartOptions,
     /// How another server of the same state is made: without what is in that state already.
@@ -80,10 +84,6 @@ pub struct TempCluster {
     pub(crate) family: Arc<()>,
     /// Taken while the server is stopped and started.
     pub(crate) turn: Mutex<()>,
-    #[cfg(feature = "tls")]
-    pub(crate) root_certificate: Option<Utf8PathBuf>,
-    /// Prepared when the first one is wanted.
-    pub(crate) databases: Mutex<Option<Arc<Databases>>>,
 }
 
 /// To whom server and files belong.
