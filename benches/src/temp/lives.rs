@@ -263,7 +263,7 @@ fn give(path: &Utf8Path) {
     }
 }
 
-fn copy(from: &Utf8Path, to: &Utf8Path) {
+pub(crate) fn copy(from: &Utf8Path, to: &Utf8Path) {
     fs::create_dir(to).unwrap();
     own(to, 0o700);
     for entry in from.read_dir_utf8().unwrap() {

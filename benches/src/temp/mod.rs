@@ -6,6 +6,7 @@ mod flat;
 mod floor;
 mod lives;
 mod peers;
+mod states;
 
 use std::fs;
 use std::time::Instant;
@@ -37,6 +38,7 @@ pub(crate) fn measure(sheet: &mut Sheet, plan: &Plan) {
     let ground = Ground::in_directory(&plan.storage);
     lives(sheet, plan, &ground);
     tuned(sheet, plan.rounds, &ground);
+    states::measure(sheet, plan.rounds, &ground);
     large(sheet, plan.rounds.min(5), &ground);
     in_a_row(sheet, &ground);
     at_once(sheet, &ground);

@@ -143,6 +143,11 @@ impl TempCluster {
     }
 
     pub(crate) fn start_server(&self) -> Result<(), TempErrorKind> {
+        // Its sessions have ended, and the state may be one without their template.
+        *self
+            .databases
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = None;
         let started = self.cluster.start(&self.start_options);
         started.map(|_| ()).map_err(TempErrorKind::Start)
     }

@@ -101,6 +101,7 @@ impl TempClusterBuilder {
     pub(crate) fn for_branches(&self, installation: &Installation) -> Self {
         let mut builder = self.clone().installation(installation.clone());
         builder.setups.clear();
+        builder.extensions.clear();
         (builder.hba, builder.ident) = (None, None);
         builder.system_identifier(SystemIdentifier::OfTemplate)
     }
