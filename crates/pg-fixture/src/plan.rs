@@ -10,7 +10,8 @@ use crate::builder::TempClusterBuilder;
 use crate::error::TempErrorKind;
 use crate::reaper;
 use crate::root::random_name;
-use crate::storage::{Storage, is_to_blame};
+use crate::storage::Storage;
+use crate::temp_cluster::SystemIdentifier;
 use crate::template::{Cache, Entry, Key, Made, Recipe, Template};
 
 /// What `initdb` writes, roughly, in bytes.
@@ -95,6 +96,15 @@ impl TempClusterBuilder {
         self.check_log()
     }
 
+    /// How to make another server of a state that has been made by this builder: of the same
+    /// installation, and with nothing that would change that state.
+    pub(crate) fn for_branches(&self, installation: &Installation) -> Self {
+        let mut builder = self.clone().installation(installation.clone());
+        builder.setups.clear();
+        (builder.hba, builder.ident) = (None, None);
+        builder.system_identifier(SystemIdentifier::OfTemplate)
+    }
+
     pub(crate) fn is_detached(&self) -> bool {
         matches!(self.ownership, Some(Ownership::Detached))
     }
@@ -133,14 +143,8 @@ impl Plan<'_> {
     /// Makes what is to be packed in the first storage that will do.
     fn make(&self) -> Result<Made, TempErrorKind> {
         let account = self.recipe.account.as_ref();
-        let mut refused = None;
-        for storage in self.builder.storage.candidates(TYPICAL, account) {
-            match self.recipe.make(&storage) {
-                Err(error) if is_to_blame(&storage, &error) => refused = Some(error),
-                outcome => return outcome,
-            }
-        }
-        Err(no_storage(refused))
+        let storage = &self.builder.storage;
+        storage.first_that_will_do(TYPICAL, account, |storage| self.recipe.make(storage))
     }
 }
 

@@ -181,6 +181,15 @@ impl ConfigureOptions {
     }
 
     /// Iterates over all variables that were given to `configure`, in order.
+    ///
+    /// ```
+    /// use pg_install::ConfigureOptions;
+    ///
+    /// let options = ConfigureOptions::parse("'CC=clang' '--with-icu' 'CFLAGS=-O2 -g'");
+    /// let assignments: Vec<_> = options.assignments().collect();
+    /// assert_eq!(assignments, [("CC", "clang"), ("CFLAGS", "-O2 -g")]);
+    /// assert_eq!(options.words().len(), 3);
+    /// ```
     pub fn assignments(&self) -> impl DoubleEndedIterator<Item = (&str, &str)> + Clone {
         self.assignments
             .iter()

@@ -95,6 +95,17 @@ impl ServerParameter {
 
     /// The built-in value of a string or an enumeration. The server or `initdb` may replace it.
     ///
+    /// ```
+    /// use pg_install::ServerParameters;
+    ///
+    /// let lines = b"DateStyle\tuser\tLocale\tSTRING\tISO, MDY\t\t\tSets the display format.\t\n\
+    ///     port\tpostmaster\tConnections\tINTEGER\t0\t1\t65535\tSets the TCP port.\t\n";
+    /// let parameters = ServerParameters::parse(lines)?;
+    /// assert_eq!(parameters.get("datestyle").unwrap().boot_value(), Some("ISO, MDY"));
+    /// assert_eq!(parameters.get("port").unwrap().boot_value(), None);
+    /// # Ok::<(), pg_install::ParseParametersError>(())
+    /// ```
+    ///
     /// `None` for booleans and numbers. The program prints `FALSE` and 0 for all of these, because
     /// it reads a field that only a running server sets (`printMixedStruct` in help_config.c).
     pub fn boot_value(&self) -> Option<&str> {

@@ -201,6 +201,14 @@ impl PgConfig {
     }
 
     /// Iterates over the keys whose values are UTF-8, in alphabetical order.
+    ///
+    /// ```
+    /// use pg_install::PgConfig;
+    ///
+    /// let config = PgConfig::from_bytes(b"VERSION = PostgreSQL 16.3\nINCLUDEDIR-SERVER = /i\n");
+    /// let pairs: Vec<_> = config.iter().collect();
+    /// assert_eq!(pairs, [("includedir_server", "/i"), ("version", "PostgreSQL 16.3")]);
+    /// ```
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.values
             .iter()

@@ -254,6 +254,14 @@ impl ParseRequestError {
     }
 
     /// Advice on the forms of a request.
+    ///
+    /// ```
+    /// use pg_install::Request;
+    ///
+    /// let error = "sixteen".parse::<Request>().unwrap_err();
+    /// assert_eq!(error.to_string(), "failed to parse \"sixteen\" as a request for PostgreSQL");
+    /// assert!(error.hint().unwrap().contains("a version such as 15.18"));
+    /// ```
     pub fn hint(&self) -> Option<Cow<'_, str>> {
         Some(Cow::Borrowed(
             "request any, newest, a series such as 16, a version such as 15.18, or a range such \

@@ -170,6 +170,15 @@ impl Version {
     }
 
     /// Returns the version without the packager's text.
+    ///
+    /// ```
+    /// use pg_install::Version;
+    ///
+    /// let version: Version = "EnterpriseDB 9.5.0.5".parse()?;
+    /// assert_eq!(version.vendor(), Some(".5"));
+    /// assert_eq!(version.without_vendor().to_string(), "9.5.0");
+    /// # Ok::<(), pg_install::ParseVersionError>(())
+    /// ```
     #[must_use]
     pub fn without_vendor(&self) -> Self {
         Self {
@@ -181,6 +190,16 @@ impl Version {
     /// The release series: 15 for 15.18, 9.6 for 9.6.24.
     ///
     /// A data directory belongs to one series, which its file `PG_VERSION` contains.
+    ///
+    /// ```
+    /// use pg_install::{Stage, Version};
+    ///
+    /// let version: Version = "18beta2".parse()?;
+    /// assert_eq!(version.major_version().to_string(), "18");
+    /// assert_eq!((version.stage(), version.level()), (Stage::Beta, 2));
+    /// assert_eq!("9.6.24".parse::<Version>()?.major_version().to_string(), "9.6");
+    /// # Ok::<(), pg_install::ParseVersionError>(())
+    /// ```
     pub fn major_version(&self) -> MajorVersion {
         MajorVersion::of(self.major, self.minor)
     }

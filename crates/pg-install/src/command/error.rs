@@ -18,6 +18,17 @@ pub(super) fn tail(bytes: &[u8]) -> Box<str> {
 }
 
 /// The error of running one of PostgreSQL's programs.
+///
+/// ```
+/// use std::error::Error as _;
+/// use pg_install::{PgConfig, ProgramErrorKind};
+///
+/// let error = PgConfig::query("/missing/pg_config").unwrap_err();
+/// assert_eq!(error.program(), "/missing/pg_config");
+/// assert!(matches!(error.kind(), ProgramErrorKind::Spawn(_)));
+/// assert_eq!(error.to_string(), "failed to run /missing/pg_config");
+/// assert_eq!(error.source().unwrap().to_string(), "the program cannot be started");
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[error("failed to run {}", command_line(.program, .arguments))]
 pub struct ProgramError {

@@ -13,6 +13,19 @@ use crate::program::Component;
 use crate::request::Request;
 
 /// The error of a search, or of one place in a search.
+///
+/// ```
+/// use pg_install::{Discovery, DiscoveryErrorKind, Request};
+///
+/// let directory = tempfile::tempdir()?;
+/// let root = pg_install::Utf8PathBuf::try_from(directory.path().to_owned())?;
+/// let discovery = Discovery::new().root(root).environment([("PATH", "/usr/bin")]);
+/// let error = discovery.find(&Request::any()).unwrap_err();
+/// assert!(matches!(error.kind(), DiscoveryErrorKind::NotFound { .. }));
+/// assert!(error.explanation().unwrap().to_string().contains("PATH: /usr/bin"));
+/// assert!(error.hint().unwrap().contains("PGINSTALLATION"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[error("failed to find PostgreSQL{}", via(*.origin))]
 pub struct DiscoveryError {

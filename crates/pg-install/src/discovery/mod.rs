@@ -164,6 +164,16 @@ impl Discovery {
 
     /// Searches all places and runs several programs concurrently.
     ///
+    /// ```no_run
+    /// use pg_install::Discovery;
+    ///
+    /// let servers = Discovery::new().all().into_iter().flatten();
+    /// for found in servers.filter(|found| found.installation().is_server()) {
+    ///     println!("{} via {}", found.installation().version(), found.source());
+    /// }
+    /// ```
+    ///
+    ///
     /// The results are those of [`search`](Self::search), in the same order.
     pub fn all(&self) -> Vec<Result<DiscoveredInstallation, DiscoveryError>> {
         let mut search = self.search();

@@ -82,6 +82,14 @@ pub enum Source {
 impl Source {
     /// Returns whether an environment variable names the installation explicitly, so that a failure
     /// ends the search.
+    ///
+    /// ```
+    /// use pg_install::Source;
+    ///
+    /// assert!(Source::PgConfig.is_explicit());
+    /// assert!(!"Postgres.app".parse::<Source>()?.is_explicit());
+    /// # Ok::<(), pg_install::ParseNameError>(())
+    /// ```
     pub fn is_explicit(self) -> bool {
         matches!(self, Self::Pginstallation | Self::PgConfig)
     }

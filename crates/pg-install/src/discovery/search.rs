@@ -101,7 +101,15 @@ impl Search {
         !deferred.is_empty()
     }
 
-    /// The places that have been searched so far.
+    /// Returns the places that have been searched so far.
+    ///
+    /// ```no_run
+    /// use pg_install::Discovery;
+    ///
+    /// let mut search = Discovery::new().search();
+    /// let first = search.next();
+    /// println!("{first:?} was found in:\n{}", search.explanation());
+    /// ```
     pub fn explanation(&self) -> SearchedPlaces {
         SearchedPlaces::new(self.searched.clone())
     }

@@ -74,6 +74,14 @@ impl InstallationDirectory {
     }
 
     /// The key in the output of `pg_config`, in the spelling of py-postgresql: `includedir_server`.
+    ///
+    /// ```
+    /// use pg_install::InstallationDirectory;
+    ///
+    /// let keys: Vec<_> = InstallationDirectory::all().map(InstallationDirectory::key).collect();
+    /// assert_eq!(keys[..2], ["bindir", "docdir"]);
+    /// assert_eq!("sharedir".parse(), Ok(InstallationDirectory::Share));
+    /// ```
     pub fn key(self) -> &'static str {
         match self {
             Self::Bin => "bindir",

@@ -9,6 +9,19 @@ use crate::program::Program;
 use crate::version::{ParseVersionError, Version};
 
 /// The error of examining a directory, a program or data as an installation.
+///
+/// ```
+/// use std::error::Error as _;
+/// use pg_install::{Installation, InstallationErrorKind};
+///
+/// let error = Installation::from_bin_directory("/missing/bin").unwrap_err();
+/// assert!(matches!(error.kind(), InstallationErrorKind::NothingHere));
+/// assert_eq!(error.to_string(), "failed to examine /missing/bin");
+/// assert_eq!(
+///     error.source().unwrap().to_string(),
+///     "the directory contains neither postgres nor pg_config",
+/// );
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[error("failed to examine {}", place(.path.as_deref()))]
 pub struct InstallationError {

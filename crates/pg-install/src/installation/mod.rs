@@ -74,6 +74,17 @@ impl Installation {
     ///
     /// This function does not run a program or read a file.
     ///
+    /// ```
+    /// use pg_install::{Installation, Origin, PgConfig};
+    ///
+    /// let config = PgConfig::from_bytes(b"BINDIR = /opt/pg/bin\nVERSION = PostgreSQL 16.3\n");
+    /// let installation = Installation::new(config)?;
+    /// assert_eq!(installation.version().num(), 160_003);
+    /// assert_eq!(installation.bindir().unwrap(), "/opt/pg/bin");
+    /// assert_eq!(installation.origin(), Origin::Given);
+    /// # Ok::<(), pg_install::InstallationError>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// Fails if the `version` is missing or is not a PostgreSQL version.
@@ -358,6 +369,18 @@ impl Installation {
     }
 
     /// Returns the programs that this version of PostgreSQL has and the installation lacks.
+    ///
+    /// ```
+    /// use pg_install::{Installation, Program};
+    ///
+    /// let pairs = [("version", "PostgreSQL 16.3"), ("bindir", "/missing/bin")];
+    /// let installation = Installation::from_pairs(pairs)?;
+    /// let missing = installation.missing_programs();
+    /// assert!(missing.contains(&Program::PgWaldump));
+    /// assert!(!missing.contains(&Program::Postmaster)); // not part of PostgreSQL 16
+    /// assert!(!installation.is_server());
+    /// # Ok::<(), pg_install::InstallationError>(())
+    /// ```
     pub fn missing_programs(&self) -> Vec<Program> {
         let major = self.major_version();
         Program::all()
@@ -376,6 +399,15 @@ impl Installation {
     /// `postgres --version` (8 ms).
     ///
     /// The two may be in different packages that were updated at different times.
+    ///
+    /// ```no_run
+    /// use pg_install::Installation;
+    ///
+    /// let installation = Installation::from_pg_config("/usr/bin/pg_config")?;
+    /// installation.verify()?;
+    /// println!("the server is {}", installation.version());
+    /// # Ok::<(), pg_install::InstallationError>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -146,6 +146,15 @@ impl Overlay {
     /// A module that Cargo names `libmy.so` is added as `my.so`, so that `$libdir/my` finds it, and
     /// as `libmy.so`. A running server keeps the modules that it has loaded.
     ///
+    /// ```no_run
+    /// use pg_install::{Installation, Request};
+    ///
+    /// let overlay = Installation::find(&Request::any())?.overlay("/var/tmp/overlays")?;
+    /// let overlay = overlay.add(["my.control", "my--1.0.sql"])?;
+    /// assert!(overlay.installation().bindir().unwrap().starts_with(overlay.directory()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// Fails if a file cannot be read, if its name has another suffix, or if the copy cannot be
