@@ -13,6 +13,7 @@ mod rng;
 mod run;
 mod scenarios;
 mod scene;
+mod states;
 mod tally;
 mod temps;
 mod victim;
