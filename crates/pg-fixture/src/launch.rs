@@ -253,7 +253,7 @@ impl Prepared<'_> {
     }
 
     /// Writes what the server reads at its start, which may come before the databases are complete.
-    pub(crate) fn begin_clone<'t>(
+    fn begin_clone<'t>(
         &'t self,
         template: &'t Template,
         identity: Option<Identity>,
@@ -269,7 +269,7 @@ impl Prepared<'_> {
     }
 
     /// The server at this address, as its caller wants it.
-    pub(crate) fn launched(self, info: ConnectionInfo) -> Launched {
+    fn launched(self, info: ConnectionInfo) -> Launched {
         let plan = self.plan;
         let mut temp = self.temp;
         temp.info = info;
@@ -287,7 +287,7 @@ impl Prepared<'_> {
         }
     }
 
-    pub(crate) fn start(&self) -> Result<ConnectionInfo, TempErrorKind> {
+    fn start(&self) -> Result<ConnectionInfo, TempErrorKind> {
         let (plan, temp) = (self.plan, &self.temp);
         let address = match plan.builder.listen {
             Listen::SocketOnly => {
