@@ -10,8 +10,8 @@ use crate::sys;
 /// process group and the standard streams of the caller. Returns its exit status.
 ///
 /// While it runs, the caller survives SIGHUP, SIGINT, SIGQUIT and SIGTERM. A signal that another
-/// process sends to the caller is passed on to the program. One that the terminal sends, as for
-/// Ctrl-C, has reached the program already. A signal that the caller ignores, as under `nohup`,
+/// process sends to the caller is passed on to the program, and so is the SIGHUP of a terminal that
+/// has gone. The SIGINT or SIGQUIT of a key, such as Ctrl-C, has reached the program already. A signal that the caller ignores, as under `nohup`,
 /// stays ignored by both.
 ///
 /// ```

@@ -73,7 +73,7 @@ extern "C" fn on_signal(
     _context: *mut libc::c_void,
 ) {
     // SAFETY: the kernel passes a valid structure with SA_SIGINFO.
-    if is_from_terminal(signal, unsafe { (*info).si_code }) {
+    if is_from_keyboard(signal, unsafe { (*info).si_code }) {
         return;
     }
     let byte = signal as u8;
@@ -90,16 +90,20 @@ extern "C" fn on_signal(
     }
 }
 
-/// Whether the kernel sent the signal for the terminal: to the whole foreground group, in which the
-/// program is, too.
-fn is_from_terminal(signal: libc::c_int, code: libc::c_int) -> bool {
+/// Whether the kernel sent the signal for a key: to the whole foreground group, in which the program
+/// is, too. A terminal that hangs up sends SIGHUP to the leader of the session alone
+/// (`tty_signal_session_leader` in drivers/tty/tty_jobctrl.c).
+fn is_from_keyboard(signal: libc::c_int, code: libc::c_int) -> bool {
+    if !matches!(signal, libc::SIGINT | libc::SIGQUIT) {
+        return false;
+    }
     #[cfg(target_os = "linux")]
-    return signal != libc::SIGTERM && code == libc::SI_KERNEL;
+    return code == libc::SI_KERNEL;
     // Elsewhere the code does not tell.
     #[cfg(not(target_os = "linux"))]
     {
         let _ = code;
-        signal != libc::SIGTERM
+        true
     }
 }
 

@@ -1,6 +1,7 @@
 //! Processes, namespaces and memory as Linux shows them.
 
 mod crashes;
+mod databases;
 mod disks;
 mod hostile;
 mod identity;
