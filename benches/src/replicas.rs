@@ -1,5 +1,5 @@
-//! How long a primary and its standby take until WAL streams, and how soon it is noticed that the
-//! standby has replayed it, or is a primary.
+//! The time until WAL streams from a primary to its standby, and the latency of detecting that the
+//! standby has replayed a commit or was promoted.
 
 use std::time::Instant;
 
@@ -87,7 +87,7 @@ fn catch_up(sheet: &mut Sheet, set: &ReplicaSet) {
     let mut writer = connect_to(set.primary().connection_info());
     let mut reader = connect_to(standby.connection_info());
     writer.batch_execute("CREATE TABLE t (i int)").unwrap();
-    // Both sessions are open from now on.
+    // Both sessions stay open for the following measurements.
     standby
         .wait_for(set.primary().lsn().unwrap(), PATIENCE)
         .unwrap();

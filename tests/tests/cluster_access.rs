@@ -306,7 +306,8 @@ fn a_setting_does_not_lead_root_to_the_files_of_others() {
     cluster.settings().set("hba_file", theirs.as_str()).unwrap();
     let error = cluster.hba().edit(refuse(Name::of("bob"))).unwrap_err();
     assert!(
-        matches!(error.kind(), AccessErrorKind::File(FileErrorKind::ForeignLink(path)) if *path == theirs)
+        matches!(error.kind(), AccessErrorKind::File(FileErrorKind::ForeignLink(path))
+            if *path == theirs)
     );
     assert_eq!(fs::read(&theirs).unwrap(), b"local all all trust\n");
 }

@@ -9,8 +9,7 @@ use std::process::Stdio;
 
 use identity_fixture::{FINDS, claim, running};
 use pg_proc::{
-    Command, Found, Orphans, Pid, PidFile, Postmaster, Signal, SpawnErrorKind,
-    release_shared_memory,
+    Found, Orphans, Pid, PidFile, Postmaster, Signal, SpawnErrorKind, release_shared_memory,
 };
 use proc_fixture::{Cluster, account, bin_directories, patience};
 
@@ -76,7 +75,7 @@ fn a_server_under_an_emulator_is_found() {
         .filter_map(|line| line.split_ascii_whitespace().nth(5))
         .find(|path| path.contains("/ld"))
         .expect("a dynamic loader");
-    let command = Command::new(loader)
+    let command = pg_proc::Command::new(loader)
         .arg(cluster.bin.join("postgres"))
         .args(cluster.arguments())
         .account(account());

@@ -4,9 +4,8 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use pg_proc::{
-    Deadline, DirectoryLock, LockError, Orphans, Pid, Removable, Removal, RemovalError, StopPlan,
-};
+use pg_proc::data_directory::{Removable, Removal, RemovalError};
+use pg_proc::{Deadline, DirectoryLock, LockError, Orphans, Pid, StopPlan};
 
 use crate::Cluster;
 use crate::control_error::ControlError;

@@ -6,9 +6,10 @@ use std::fmt;
 use std::iter;
 
 use pg_install::{DiscoveryError, InstallationError, MissingProgramError, ParseRequestError};
+use pg_proc::data_directory::{NewDataDirectoryError, RemovalError};
 use pg_proc::{
-    AccountError, DetachError, FileError, GuardError, LockError, NewDataDirectoryError,
-    RemovalError, RunError, SharedMemoryError, SignalError, SocketPathError, SpawnError,
+    AccountError, DetachError, FileError, GuardError, LockError, RunError, SharedMemoryError,
+    SignalError, SocketPathError, SpawnError,
 };
 use pgconf_parse::hba::EditError as AccessEditError;
 use pgconf_parse::{EditError, SyntaxError, ValueError};

@@ -378,7 +378,9 @@ fn stops(causes: &Causes, texts: &mut Vec<String>) {
     texts.push(shown(&error, error.hint()));
 
     use RemoveErrorKind as R;
-    let tree = R::Tree(pg_proc::Removal::find("/dev/null/data").expect_err("no directory"));
+    let tree = R::Tree(
+        pg_proc::data_directory::Removal::find("/dev/null/data").expect_err("no directory"),
+    );
     for kind in [
         R::NoDataDirectory("PG_VERSION"),
         R::Lock(causes.lock()),

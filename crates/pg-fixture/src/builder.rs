@@ -164,7 +164,7 @@ impl TempClusterBuilder {
         step: impl Fn(&ConnectionInfo) -> Result<(), E> + Send + Sync + 'static,
     ) -> Self {
         self.setups.push(Setup {
-            key: key.into(),
+            key: key.into().into(),
             run: Arc::new(move |info| step(info).map_err(Into::into)),
         });
         self

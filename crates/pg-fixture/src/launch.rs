@@ -2,6 +2,7 @@
 //! and the server is launched.
 
 use std::io;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use camino::Utf8Path;
@@ -84,6 +85,27 @@ impl Plan<'_> {
             })
     }
 
+    /// Starts a server with the state of a snapshot, which has rules and passwords of its own, and
+    /// databases that a server may look at early.
+    pub(crate) fn launch_branch(
+        &self,
+        state: &Template,
+        family: &Arc<()>,
+    ) -> Result<TempCluster, TempErrorKind> {
+        let account = self.recipe.account.as_ref();
+        let storage = &self.builder.storage;
+        storage.first_that_will_do(state.size(), account, |storage| {
+            let mut prepared = self.prepare(storage, None)?;
+            let data = prepared.temp.cluster.data_directory();
+            Cloning::begin(state, data, account, None)
+                .and_then(|cloning| cloning.databases())
+                .map_err(|error| error.of_snapshot(data))?;
+            prepared.temp.family = Arc::clone(family);
+            let info = prepared.start()?;
+            Ok(prepared.launched(info).temp)
+        })
+    }
+
     fn in_some_storage<T>(
         &self,
         template: &Template,
@@ -151,6 +173,11 @@ impl Plan<'_> {
             log_use: LogUse::default(),
             #[cfg(feature = "tls")]
             root_certificate: None,
+            databases: Mutex::default(),
+            start_options: StartOptions::new(),
+            builder: Arc::new(self.builder.for_branches(&self.recipe.installation)),
+            family: Arc::new(()),
+            turn: Mutex::new(()),
         };
         #[cfg(feature = "tls")]
         let temp = self.equip(temp)?;
@@ -209,7 +236,9 @@ impl Prepared<'_> {
         let tenancy = tenancy.map_err(at(&fifo))?;
         self.tenant = Tenant::enter(&fifo).map_err(at(&fifo))?;
         let log = self.temp.cluster.data_directory().join(LOG);
-        self.options = self.options.clone().log(Log::File(log)).tenancy(tenancy);
+        let settings = tuning::of_shared(&self.plan.builder.settings);
+        let options = self.options.clone().settings(settings);
+        self.options = options.log(Log::File(log)).tenancy(tenancy);
         Ok(())
     }
 
@@ -270,15 +299,15 @@ impl Prepared<'_> {
 
     /// The server at this address, as its caller wants it.
     pub(crate) fn launched(self, info: ConnectionInfo) -> Launched {
-        let plan = self.plan;
-        let mut temp = self.temp;
+        let (mut temp, builder) = (self.temp, self.plan.builder);
+        temp.start_options = self.options.port(info.port());
         temp.info = info;
-        temp.keep = plan.builder.keep;
+        temp.keep = builder.keep;
         temp.log_use = LogUse {
-            has_statements: plan.builder.logs_statements,
-            on_panic: plan.builder.on_panic,
+            has_statements: builder.logs_statements,
+            on_panic: builder.on_panic,
         };
-        if plan.builder.is_detached() {
+        if builder.is_detached() {
             temp.owner = Owner::Caller;
         }
         Launched {

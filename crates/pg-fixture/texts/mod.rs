@@ -9,7 +9,7 @@ use std::time::Duration;
 use camino::Utf8PathBuf;
 use pg_cluster::{Cluster, InitOptions, StartOptions, StopPlan};
 use pg_install::{Discovery, Installation, Program, Request};
-use pg_proc::{Account, Deadline, DirectoryLock, GuardOptions};
+use pg_proc::{Account, ControlData, Deadline, DirectoryLock, GuardOptions};
 
 use self::harness::{compare, shown_where};
 use crate::error::{TempError, TempErrorKind};
@@ -55,6 +55,9 @@ fn every_kind() -> Vec<TempErrorKind> {
     let start = cluster.start(&StartOptions::new());
     let device = Cluster::new(installation.clone(), "/dev/null").expect("an account");
     let stop = device.stop(&StopPlan::fast());
+    let find = device.state();
+    let control = ControlData::read("/nowhere/data");
+    let major = |text: &str| text.parse().expect("a version");
     let access = cluster.hba().rules().expect_err("no directory");
     let database = |error: SqlError| K::Database("app".to_owned(), error.into());
     vec![
@@ -78,6 +81,11 @@ fn every_kind() -> Vec<TempErrorKind> {
             message: "could not create directory".to_owned(),
         }),
         database(SqlError::Authentication(10)),
+        K::InUse {
+            database: "app".to_owned(),
+            by: "process 4711 (psql)".to_owned(),
+            refusal: "source database \"app\" is being accessed by other users".into(),
+        },
         K::Password("ERROR:  no such role".into()),
         K::Setup("v1".to_owned(), "no such migration".into()),
         K::NoTls("/usr/lib/postgresql/16/bin".into()),
@@ -95,6 +103,22 @@ fn every_kind() -> Vec<TempErrorKind> {
         K::Access(Box::new(access)),
         K::Start(start.expect_err("no directory")),
         K::Stop(stop.expect_err("a device")),
+        K::Find(find.expect_err("no directory")),
+        K::NotRunning,
+        K::ControlData(control.expect_err("no directory")),
+        K::NotShutDown,
+        K::OtherMajor {
+            snapshot: major("15"),
+            cluster: major("18"),
+        },
+        K::OtherCluster {
+            snapshot: "/dev/shm/pgt-0".into(),
+            cluster: "/dev/shm/pgt-1".into(),
+        },
+        K::PoolIsEmpty(Duration::from_secs(60)),
+        K::PoolPanicked,
+        K::ForkedPool,
+        K::Thread(denied()),
         replica(ReplicaErrorKind::NotStreaming(Duration::from_secs(60))),
         replica(ReplicaErrorKind::Disconnected),
         replica(ReplicaErrorKind::Unreachable(

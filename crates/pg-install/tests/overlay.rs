@@ -1,5 +1,4 @@
-//! Overlays that cannot be made; those that can need a server, and are tested with the others that
-//! do.
+//! Overlays that cannot be created. Successful ones need a server and are tested in `pg-tests`.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod tree;
@@ -10,7 +9,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use pg_install::{Installation, InstallationDirectory, OverlayError, OverlayErrorKind};
 use tree::Tree;
 
-/// An installation with a server that is no script, and can be executed by name only.
+/// Returns an installation with the given directories.
 fn installation(tree: &Tree, pairs: &[(&str, &str)]) -> Installation {
     let at = |path: &str| tree.at(path).into_string();
     let given = pairs.iter().map(|&(key, path)| (key, at(path)));
@@ -53,7 +52,7 @@ fn an_installation_without_a_server_has_no_overlay() {
 }
 
 #[test]
-fn a_script_in_place_of_the_server_is_refused() {
+fn a_script_in_place_of_the_server_is_rejected() {
     let tree = Tree::new();
     let error = error(
         &with_server(&tree, "#!/bin/sh\nexec /opt/postgres\n"),
@@ -80,7 +79,7 @@ fn an_unknown_directory_is_named() {
 }
 
 #[test]
-fn a_room_that_everybody_can_change_is_refused() {
+fn a_directory_that_all_users_can_write_to_is_rejected() {
     let tree = Tree::new();
     let installation = with_server(&tree, "\x7fELF");
     fs::create_dir(tree.at("/room")).unwrap();
@@ -95,7 +94,7 @@ fn a_room_that_everybody_can_change_is_refused() {
 }
 
 #[test]
-fn a_copy_that_cannot_be_run_is_an_error_and_can_be_made_again() {
+fn a_copy_that_cannot_be_run_is_an_error() {
     let tree = Tree::new();
     let installation = with_server(&tree, "\x7fELF");
     for _ in 0..2 {
@@ -105,7 +104,7 @@ fn a_copy_that_cannot_be_run_is_an_error_and_can_be_made_again() {
             matches!(kind, OverlayErrorKind::Installation(_)),
             "{kind:?}"
         );
-        // The original is as it was.
+        // The original is unchanged.
         let there = fs::read(tree.at("/i/bin/postgres")).unwrap();
         assert_eq!(there, b"\x7fELF");
         let names: Vec<_> = tree.at("/room").read_dir_utf8().unwrap().collect();

@@ -8,8 +8,6 @@ use camino::{Utf8Path, Utf8PathBuf};
 use nix::unistd::{Gid, Uid, User};
 use thiserror::Error;
 
-use crate::sys;
-
 /// An account of the system, as which programs are run.
 ///
 /// PostgreSQL's server refuses to run as root. A caller that is root names an account here, and
@@ -156,15 +154,6 @@ impl Account {
                     class & needed == needed
                 })
             })
-    }
-
-    /// Does something with the rights of this account, and no others, in the calling thread. None,
-    /// and nothing is done, unless the caller is root, or if the system refuses or is not Linux.
-    ///
-    /// What a path of the account leads to, however it may change meanwhile, is then nothing that
-    /// the account could not reach itself.
-    pub fn with_rights<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
-        sys::with_rights_of(self.uid, self.gid, &self.groups, work)
     }
 
     /// Whether this process already runs as this account.

@@ -71,7 +71,7 @@
 struct Readme;
 
 mod account;
-mod data_directory;
+pub mod data_directory;
 mod deadline;
 mod files;
 mod fs;
@@ -97,15 +97,12 @@ mod texts;
 pub use camino::{Utf8Path, Utf8PathBuf};
 
 pub use account::{Account, AccountError, AccountErrorKind};
-pub use data_directory::new::{NewDataDirectory, NewDataDirectoryError, NewDataDirectoryErrorKind};
-pub use data_directory::removal::{Removable, Removal, RemovalError};
 pub use deadline::Deadline;
 pub use files::collected_log::{CollectedLog, read_log_tail};
 pub use files::configuration_problem::ConfigurationProblem;
 pub use files::control_data::{
     ControlData, ControlDataError, ControlDataErrorKind, ControlState, ParseControlStateError,
 };
-pub use files::layout;
 pub use files::lsn::{Lsn, ParseLsnError};
 pub use files::pid_file::{PidFile, PidFileError, PidFileErrorKind, ServerKind, Status};
 pub use files::postmaster_opts::{PostmasterOpts, PostmasterOptsError, PostmasterOptsErrorKind};
@@ -141,6 +138,7 @@ pub use postmaster::shared_memory::{
     Released, SharedMemoryError, SharedMemoryErrorKind, release_shared_memory,
 };
 pub use postmaster::sockets::{TakenAddress, bystander_of_socket, remove_dead_socket};
+pub use postmaster::suspend::{SuspendError, SuspendErrorKind, Suspended};
 pub use postmaster::wait_error::{WaitError, WaitErrorKind};
 pub use shared_memory_id::SharedMemoryId;
 pub use signal::{Signal, SignalError, SignalErrorKind};

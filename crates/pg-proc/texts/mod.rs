@@ -8,6 +8,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use self::harness::{compare, shown};
+use crate::data_directory::{NewDataDirectoryError, NewDataDirectoryErrorKind, RemovalError};
 use crate::*;
 
 fn denied() -> io::Error {
@@ -259,6 +260,20 @@ fn signals(texts: &mut Vec<String>) {
     ] {
         let error = SignalError::new(pid(), signal, kind);
         texts.push(shown(&error, error.hint()));
+    }
+    use SuspendErrorKind as S;
+    let timed_out = S::TimedOut {
+        running: pid(),
+        waited: Duration::from_secs(5),
+    };
+    for kind in [
+        S::Exited,
+        S::NotPermitted,
+        S::NoChildren,
+        timed_out,
+        S::System(refused()),
+    ] {
+        texts.push(shown(&SuspendError::new(pid(), kind), None));
     }
 }
 

@@ -160,8 +160,22 @@ fn is_null_device(found: &Metadata) -> bool {
         && fs::metadata("/dev/null").is_ok_and(|null| null.rdev() == found.rdev())
 }
 
-/// The files of another loader, with one of them changed: for checking an edit before it is
-/// written.
+/// A loader that replaces the content of one file, for checking an edit before it is written.
+///
+/// ```
+/// use std::collections::BTreeMap;
+/// use std::path::{Path, PathBuf};
+/// use pgconf_parse::{Document, Edited, Resolver};
+///
+/// let path = Path::new("/data/postgresql.conf");
+/// let files = BTreeMap::from([(path.to_owned(), b"port = 5432\n".to_vec())]);
+/// let mut doc = Document::parse("port = 5432\n");
+/// doc.set("port", 5433)?;
+/// let read = Resolver::new().load(&Edited::new(files, path, doc.as_bytes()), path)?;
+/// assert!(read.is_accepted());
+/// assert_eq!(read.get("port").unwrap().value_lossy(), "5433");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Edited<'a, L> {
     files: L,
@@ -170,7 +184,7 @@ pub struct Edited<'a, L> {
 }
 
 impl<'a, L: Loader> Edited<'a, L> {
-    /// These files, in which the one at `path` has this content.
+    /// Creates a loader that returns `content` for `path`, and loads other files with `files`.
     #[must_use]
     pub fn new(files: L, path: &'a Path, content: &'a [u8]) -> Self {
         Self {

@@ -153,7 +153,7 @@ proptest! {
     }
 
     #[test]
-    fn remove_leaves_no_live_assignment(source in any_file(), name in name(), delete in any::<bool>()) {
+    fn remove_disables_every_line(source in any_file(), name in name(), delete in any::<bool>()) {
         let mut document = Document::parse(source.clone());
         let count = document.get_all(&name).count();
         let removal = if delete { Removal::Delete } else { Removal::CommentOut };

@@ -1,6 +1,6 @@
 //! Memory use: iteration allocates nothing, and a document little more than its text.
 
-#![allow(unsafe_code, reason = "an allocator that counts")]
+#![allow(unsafe_code, reason = "a counting allocator")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;

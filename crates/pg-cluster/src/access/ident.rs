@@ -12,9 +12,9 @@ use crate::Cluster;
 /// The user name maps in a cluster's `pg_ident.conf`, obtained from [`Cluster::ident`].
 ///
 /// The path is that of the setting `ident_file`: see [`Cluster::ident_file`]. Everything that is
-/// said of [`Hba`](crate::Hba) holds, with three differences: an empty file is valid, a server starts
-/// with a file that it rejects, without any mapping, and before PostgreSQL 15, which has no view
-/// `pg_ident_file_mappings`, only the parser judges.
+/// said of [`Hba`](crate::Hba) holds, with three differences: an empty file is valid, a server
+/// starts with a file that it rejects, without any mapping, and before PostgreSQL 15, which has no
+/// view `pg_ident_file_mappings`, only the parser judges.
 pub type Ident<'c> = AccessFile<'c, Document>;
 
 /// The decision whether a system user may connect as a database user.

@@ -5,9 +5,10 @@ use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use pg_install::{MajorVersion, MissingProgramError, Version};
+use pg_proc::data_directory::NewDataDirectoryErrorKind;
 use pg_proc::{
-    AccountError, GuardError, LockError, NewDataDirectoryErrorKind, ReplicationProblem,
-    ReplicationProblemKind, RunError, ServerMessage,
+    AccountError, GuardError, LockError, ReplicationProblem, ReplicationProblemKind, RunError,
+    ServerMessage,
 };
 
 use crate::parts;

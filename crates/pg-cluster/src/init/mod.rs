@@ -7,7 +7,8 @@ mod superuser;
 
 use camino::Utf8Path;
 use pg_install::Program;
-use pg_proc::{Command, NewDataDirectory, NewDataDirectoryErrorKind};
+use pg_proc::Command;
+use pg_proc::data_directory::{NewDataDirectory, NewDataDirectoryErrorKind};
 
 pub use self::error::{InitError, InitErrorKind};
 pub use self::options::{

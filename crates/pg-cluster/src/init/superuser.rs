@@ -5,7 +5,7 @@
 //! is made with another name, and its superuser is renamed before the directory is complete.
 
 use pg_install::Program;
-use pg_proc::NewDataDirectory;
+use pg_proc::data_directory::NewDataDirectory;
 
 use super::{InitErrorKind, InitOptions};
 use crate::Cluster;

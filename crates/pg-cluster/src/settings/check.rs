@@ -153,7 +153,12 @@ pub(super) fn read_by_server(
     // The server would wait for another process to open a pipe in the place of a file.
     let effective = read_effective(cluster, staged)?;
     let mut problems = effective.problems();
-    let is_no_file = |problem: &&Problem| matches!(problem.kind(), ProblemKind::Read { error } if *error == ErrorKind::InvalidInput);
+    let is_no_file = |problem: &&Problem| {
+        let ProblemKind::Read { error } = problem.kind() else {
+            return false;
+        };
+        *error == ErrorKind::InvalidInput
+    };
     if let Some(problem) = problems.find(is_no_file) {
         let problem = ConfigurationProblem::new(in_place(format!("{problem}: not a regular file")));
         return Ok(vec![problem]);

@@ -12,6 +12,7 @@ use pg_proc::{Account, GuardOptions, Ownership};
 
 use crate::error::TempErrorKind;
 use crate::root::{Root, SocketDirectory};
+use crate::setup::SetupKey;
 use crate::sql::{identifier, literal};
 use crate::temp_cluster::PORT;
 use crate::tuning;
@@ -24,7 +25,7 @@ type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
 /// A step that prepares the template's database, and the key that stands for it.
 #[derive(Clone)]
 pub(crate) struct Setup {
-    pub(crate) key: String,
+    pub(crate) key: SetupKey,
     pub(crate) run: Arc<dyn Fn(&ConnectionInfo) -> Outcome + Send + Sync>,
 }
 
@@ -55,6 +56,8 @@ pub(crate) struct Recipe<'a> {
     pub(crate) settings: Vec<(String, String)>,
     pub(crate) extensions: Vec<Extension>,
     pub(crate) setups: &'a [Setup],
+    /// The key of each, as it was read before the steps run.
+    pub(crate) setup_keys: Vec<String>,
     /// What each clone is to have as `pg_hba.conf` and `pg_ident.conf`. The template has the files
     /// of `initdb`.
     pub(crate) access: [Option<&'a str>; 2],
@@ -151,7 +154,7 @@ impl Recipe<'_> {
             Some(password) => info.with_password(password),
             None => info,
         };
-        for setup in self.setups {
+        for (setup, key) in self.setups.iter().zip(&self.setup_keys) {
             // In a thread of its own: the caller may be inside an async runtime, which blocking
             // clients refuse.
             let outcome = std::thread::scope(|scope| {
@@ -160,7 +163,13 @@ impl Recipe<'_> {
                     .join()
                     .unwrap_or_else(|_| Err("the step panicked".into()))
             });
-            outcome.map_err(|error| TempErrorKind::Setup(setup.key.clone(), error))?;
+            let failed = |error| TempErrorKind::Setup(setup.key.name(), error);
+            outcome.map_err(failed)?;
+            if setup.key.read()? != *key {
+                return Err(failed(
+                    "the files that are its key changed meanwhile".into(),
+                ));
+            }
         }
         made.cluster
             .stop(&StopPlan::new(Signal::Fast, Duration::from_secs(120)))

@@ -8,9 +8,9 @@ use crate::installation::Installation;
 use crate::program::Program;
 
 impl Installation {
-    /// The directory of the libraries that the server loads: [`pkglibdir`](Self::pkglibdir), or
-    /// else a directory beside that of the programs, as usual layouts have it. It contains
-    /// PL/pgSQL, which every server has.
+    /// Returns the directory of the libraries that the server loads. This is
+    /// [`pkglibdir`](Self::pkglibdir), or else the usual directory relative to the programs. The
+    /// directory contains PL/pgSQL, which every server has.
     pub fn library_directory(&self) -> Option<Utf8PathBuf> {
         let server = self.program(Program::Postgres)?;
         let server = server.canonicalize_utf8().ok()?;
@@ -22,9 +22,9 @@ impl Installation {
         directories.find(|directory| directory.join(&library).exists())
     }
 
-    /// Returns whether a library exists where the server searches for it: a name or a path, as in
-    /// `shared_preload_libraries` (`expand_dynamic_library_name` in
-    /// src/backend/utils/fmgr/dfmgr.c). False if its directory is not known.
+    /// Returns whether a library exists where the server searches for it. `name` is a name or a
+    /// path, as in `shared_preload_libraries` (`expand_dynamic_library_name` in
+    /// src/backend/utils/fmgr/dfmgr.c). Returns false if the directory of libraries is not known.
     pub fn has_library(&self, name: &str) -> bool {
         self.library_directory().is_some_and(|directory| {
             let path = directory.join(name.replace("$libdir", directory.as_str()));

@@ -1,4 +1,4 @@
-//! Errors about overlays.
+//! Errors of overlays.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,7 +9,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::installation::InstallationDirectory;
 use crate::installation::error::{InstallationError, MissingProgramError};
 
-/// An overlay could not be made, or a file could not be added to it.
+/// The error of creating an overlay, or of adding a file to it.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to {attempt}")]
 pub struct OverlayError {
@@ -18,7 +18,7 @@ pub struct OverlayError {
     kind: OverlayErrorKind,
 }
 
-/// What was attempted, with the directory of the overlay or that for overlays.
+/// The attempted operation, with the directory of the overlay or the directory for overlays.
 #[derive(Clone, Debug)]
 pub(super) enum Attempt {
     Make(Utf8PathBuf),
@@ -28,13 +28,13 @@ pub(super) enum Attempt {
 impl fmt::Display for Attempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Make(room) => write!(f, "make an overlay of an installation in {room}"),
+            Self::Make(room) => write!(f, "create an overlay of an installation in {room}"),
             Self::Add(directory, file) => write!(f, "add {file} to the overlay {directory}"),
         }
     }
 }
 
-/// The reason of an [`OverlayError`].
+/// The reason for an [`OverlayError`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OverlayErrorKind {
@@ -44,11 +44,11 @@ pub enum OverlayErrorKind {
     /// A directory of the installation is not known.
     #[error("{0} of the installation is not known")]
     NoDirectory(InstallationDirectory),
-    /// The program is a script, which starts a server in a place of its own choice.
+    /// The program is a script that starts a server in another place.
     #[error("{0} is a script")]
     Script(Utf8PathBuf),
-    /// Another user owns the directory, or any user can change it: the server would run programs of
-    /// others.
+    /// Another user owns the directory, or all users can write to it. The server could then run a
+    /// program of another user.
     #[error("{path} is not private: its owner is user {owner} and its mode {mode:04o}")]
     #[non_exhaustive]
     NotPrivate {
@@ -65,7 +65,7 @@ pub enum OverlayErrorKind {
     /// The copy cannot be examined.
     #[error("the copy is not an installation")]
     Installation(#[source] InstallationError),
-    /// The copied programs look for files in another place than in the overlay.
+    /// The copied programs search for files outside the overlay.
     #[error("{directory} of the copy is {found} instead of {wanted}")]
     #[non_exhaustive]
     NotRelocatable {
@@ -73,11 +73,11 @@ pub enum OverlayErrorKind {
         directory: InstallationDirectory,
         /// The directory in the overlay.
         wanted: Utf8PathBuf,
-        /// Where the copy looks.
+        /// The directory that the copy uses.
         found: Utf8PathBuf,
     },
-    /// The name of a file to add does not say what it is.
-    #[error("the name ends neither in .control nor in .sql, .so or .dylib")]
+    /// The name of a file to add does not have a known suffix.
+    #[error("the name does not end in .control, .sql, .so or .dylib")]
     UnknownKind,
 }
 
@@ -86,14 +86,15 @@ impl OverlayError {
         Self { attempt, kind }
     }
 
-    /// The directory of the overlay, or, while it is made, that for overlays.
+    /// The directory of the overlay. If the overlay could not be created, the directory for
+    /// overlays.
     pub fn path(&self) -> &Utf8Path {
         match &self.attempt {
             Attempt::Make(path) | Attempt::Add(path, _) => path,
         }
     }
 
-    /// The file that was to be added.
+    /// The file that could not be added.
     pub fn file(&self) -> Option<&Utf8Path> {
         match &self.attempt {
             Attempt::Make(_) => None,

@@ -16,9 +16,10 @@ use crate::installation::{Installation, InstallationDirectory, is_same};
 use crate::program::Program;
 use crate::regular_file;
 
-/// An installation that consists of a copy of the server's programs and of links to everything else
-/// of another installation. Files of extensions can be [added](Self::add) without any right to
-/// write to the directories of that installation.
+/// A copy of an installation to which files of extensions can be [added](Self::add).
+///
+/// An overlay consists of copies of the server's programs and of links to all other files of the
+/// original. Adding files does not require permission to write to the original.
 ///
 /// ```no_run
 /// use pg_install::{Installation, Request};
@@ -33,18 +34,19 @@ use crate::regular_file;
 /// # }
 /// ```
 ///
-/// PostgreSQL looks for its files relative to the program that runs (`make_relative_path` in
-/// src/port/path.c), which is why the programs are copied, 9 MB, and not linked: a link is followed
-/// first (`find_my_exec` in src/common/exec.c).
+/// PostgreSQL searches for its files relative to the running program (`make_relative_path` in
+/// src/port/path.c), after it has followed links (`find_my_exec` in src/common/exec.c). The
+/// programs are therefore copied, about 9 MB, and not linked.
 ///
 /// # Cleanup
 ///
-/// The overlay is in the directory that the caller names, which belongs to the caller: nothing of it
-/// is removed when this value is dropped. The next call for the same installation finds the overlay
-/// and uses it again, with the files that were added to it, from other processes at the same time
-/// too; so the path, and all that depends on it, stays the same. After an update of the installation
-/// there is a new overlay beside the old one. A process that is killed while it makes an overlay
-/// leaves a directory whose name begins with `.new-`.
+/// The overlay is in a directory that the caller names and owns. It is not removed when this value
+/// is dropped. The next call for the same installation uses the same overlay with the files that
+/// were added to it, also from several processes at the same time. The path therefore stays the
+/// same.
+///
+/// After an update of the installation, a new overlay is created beside the old one. A process that
+/// is killed while it creates an overlay leaves a directory whose name begins with `.new-`.
 #[derive(Clone, Debug)]
 pub struct Overlay {
     installation: Installation,
@@ -54,16 +56,20 @@ pub struct Overlay {
 }
 
 impl Installation {
-    /// Makes an [`Overlay`] of this installation in a new directory below `room`, or finds the one
-    /// that was made there before.
+    /// Creates an [`Overlay`] of this installation in a new directory below `room`, or finds the
+    /// one that was created there before.
     ///
-    /// `room` is created if need be. The account that the server runs as must be able to enter it.
+    /// `room` is created if it does not exist. The account that runs the server must be able to
+    /// enter it.
     ///
     /// # Errors
     ///
-    /// Fails if the installation has no server or the place of its files is not known, if another
-    /// user owns `room` or all users can write to it, if files cannot be read or written, or if the
-    /// copied programs would look for files elsewhere, as far as `pg_config` can tell.
+    /// Fails if:
+    ///
+    /// * the installation has no server, or the directories of its files are not known,
+    /// * another user owns `room`, or all users can write to it,
+    /// * files cannot be read or written, or
+    /// * the copied programs would search for files outside the overlay, according to `pg_config`.
     pub fn overlay(&self, room: impl AsRef<Utf8Path>) -> Result<Overlay, OverlayError> {
         let room = room.as_ref();
         self.make_overlay(room)
@@ -78,7 +84,7 @@ impl Installation {
         if start == b"#!" {
             return Err(OverlayErrorKind::Script(postgres.to_owned()));
         }
-        // A link to the server says nothing of where the server looks for its files.
+        // If `postgres` is a link, the server searches for its files relative to the target.
         let real = postgres.canonicalize_utf8().map_err(at(postgres))?;
         if let (Some(bin), Some(real)) = (self.bindir(), real.parent())
             && !is_same(bin, real)
@@ -117,7 +123,7 @@ impl Installation {
         Ok(overlay)
     }
 
-    /// The same for as long as the installation is the same.
+    /// Returns the name of the overlay, which depends on the state of the installation.
     fn overlay_name(&self, tree: &Tree) -> io::Result<String> {
         let found = fs::metadata(tree.bin.join(Program::Postgres.name()))?;
         let mut hasher = DefaultHasher::new();
@@ -128,25 +134,34 @@ impl Installation {
     }
 }
 
-/// The directory of extensions, below the one for shared data (`get_extension_control_directories`
+/// The directory of extensions in the directory of shared data (`get_extension_control_directories`
 /// in src/backend/commands/extension.c).
 const EXTENSIONS: &str = "extension";
 
 impl Overlay {
-    /// Copies files of extensions to where the server looks for them: `.control` and `.sql` files,
-    /// and the modules `.so` and `.dylib`. A file of the same name is replaced, and a file of the
-    /// installation stays as it is.
+    /// Adds files of extensions: `.control` and `.sql` files, and modules with the suffix `.so` or
+    /// `.dylib`. A file of the same name in the overlay is replaced. The original installation is
+    /// not changed.
     ///
-    /// A module that Cargo calls `libmy.so` is added as `my.so`, which is what `$libdir/my` means,
-    /// and can be found under both names. A server that runs goes on with what it has loaded.
+    /// A module that Cargo names `libmy.so` is added as `my.so`, so that `$libdir/my` finds it, and
+    /// as `libmy.so`. A running server keeps the modules that it has loaded.
+    ///
+    /// ```no_run
+    /// use pg_install::{Installation, Request};
+    ///
+    /// let overlay = Installation::find(&Request::any())?.overlay("/var/tmp/overlays")?;
+    /// let overlay = overlay.add(["my.control", "my--1.0.sql"])?;
+    /// assert!(overlay.installation().bindir().unwrap().starts_with(overlay.directory()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// Fails if a file cannot be read, its name has none of these endings, or the copy cannot be
+    /// Fails if a file cannot be read, if its name has another suffix, or if the copy cannot be
     /// written.
     #[expect(
         clippy::should_implement_trait,
-        reason = "an overlay and its files are not summands"
+        reason = "the function adds files and is not an operator"
     )]
     pub fn add<P: AsRef<Utf8Path>>(
         self,
@@ -170,7 +185,7 @@ impl Overlay {
             Some("control" | "sql") => {
                 return tree::copy(file, &self.extensions.join(name), 0o644);
             }
-            // Servers for macOS look for .so before PostgreSQL 16 (`DLSUFFIX`).
+            // On macOS, servers before PostgreSQL 16 load modules with the suffix .so (`DLSUFFIX`).
             Some("dylib") if self.installation.version().major() < 16 => "so",
             Some(suffix @ ("so" | "dylib")) => suffix,
             _ => return Err(OverlayErrorKind::UnknownKind),
@@ -184,23 +199,23 @@ impl Overlay {
         Ok(())
     }
 
-    /// The installation, with what was added.
+    /// The installation with the added files.
     pub fn installation(&self) -> &Installation {
         &self.installation
     }
 
-    /// The installation, with what was added.
+    /// Converts the overlay into the installation with the added files.
     pub fn into_installation(self) -> Installation {
         self.installation
     }
 
-    /// The directory that contains the overlay and nothing else.
+    /// The directory of the overlay. It contains no other files.
     pub fn directory(&self) -> &Utf8Path {
         &self.directory
     }
 }
 
-/// Creates the directory if need be, and refuses one in which other users can put programs.
+/// Creates the directory if it does not exist, and rejects one to which other users can write.
 fn private(room: &Utf8Path) -> Result<Utf8PathBuf, OverlayErrorKind> {
     fs::create_dir_all(room).map_err(at(room))?;
     let room = room.canonicalize_utf8().map_err(at(room))?;
@@ -216,7 +231,7 @@ fn private(room: &Utf8Path) -> Result<Utf8PathBuf, OverlayErrorKind> {
     Ok(room)
 }
 
-/// Names the path in an error of the system.
+/// Adds the path to an I/O error.
 fn at(path: impl AsRef<Utf8Path>) -> impl FnOnce(io::Error) -> OverlayErrorKind {
     move |error| OverlayErrorKind::File(path.as_ref().to_owned(), error)
 }

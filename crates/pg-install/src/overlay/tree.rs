@@ -1,5 +1,4 @@
-//! The directories of an overlay: which are copied, which are linked entry by entry, and which as a
-//! whole.
+//! The directories of an overlay, which are copied, linked entry by entry, or linked as a whole.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
@@ -17,7 +16,8 @@ use crate::installation::{Installation, InstallationDirectory, layout};
 use crate::program::Program;
 use crate::regular_file;
 
-/// Programs that look for files of the installation, or for a program that does. Others are linked.
+/// The programs that search for files of the installation, or start such a program. Other programs
+/// are linked.
 const COPIED: [Program; 7] = [
     Program::Postgres,
     Program::Initdb,
@@ -28,23 +28,22 @@ const COPIED: [Program; 7] = [
     Program::PgCreatesubscriber,
 ];
 
-/// More than any program has that is full of symbols.
+/// Larger than any of the programs, even with debug symbols.
 const LARGEST_PROGRAM: u64 = 256 << 20;
-/// How often a file is written anew that a process forked meanwhile has open.
+/// The number of attempts to write a file that a concurrently forked process has open.
 const ATTEMPTS: usize = 20;
 
-/// The directories of an installation as an overlay has them: in the same places relative to each
-/// other.
+/// The directories of an installation. An overlay keeps their places relative to each other.
 #[derive(Debug)]
 pub(super) struct Tree {
     pub(super) bin: Utf8PathBuf,
     pub(super) share: Utf8PathBuf,
     pub(super) modules: Utf8PathBuf,
-    /// What all of them are below.
+    /// The common parent of all directories.
     root: Utf8PathBuf,
-    /// Made anew, with links to the entries of the original.
+    /// The directories that are created, with links to the entries of the original.
     opened: Vec<Utf8PathBuf>,
-    /// Links to the original.
+    /// The directories that are links to the original.
     linked: Vec<Utf8PathBuf>,
     /// The files in `bin` to copy, and those to link.
     programs: [Vec<&'static str>; 2],
@@ -60,7 +59,7 @@ impl Tree {
         let share = known(InstallationDirectory::Share)?;
         let modules = known(InstallationDirectory::PkgLib)?;
         let (copied, others) = Program::all()
-            // A link to the server, which leads to the original.
+            // `postmaster` is a link to the server of the original.
             .filter(|&program| program != Program::Postmaster)
             .filter(|&program| installation.program(program).is_some())
             .partition::<Vec<_>, _>(|program| COPIED.contains(program));
@@ -95,13 +94,12 @@ impl Tree {
         })
     }
 
-    /// Where a path of the installation is in the overlay of this directory.
+    /// Returns the path in the overlay for a path of the installation.
     pub(super) fn place(&self, directory: &Utf8Path, path: &Utf8Path) -> Utf8PathBuf {
         directory.join(path.strip_prefix(&self.root).unwrap_or(path))
     }
 
-    /// Makes the overlay, or brings it up to date: the installation may have got extensions, or have
-    /// lost some.
+    /// Creates the overlay, or updates it: extensions may have been installed or removed.
     pub(super) fn make(&self, directory: &Utf8Path) -> Result<(), OverlayErrorKind> {
         if directory.exists() {
             return self.link(directory);
@@ -110,7 +108,7 @@ impl Tree {
         let made = self.copy_programs(&unfinished);
         let made = made.and_then(|()| self.link(&unfinished));
         let made = made.and_then(|()| match fs::rename(&unfinished, directory) {
-            // Another process was faster.
+            // Another process created it first.
             Err(_) if directory.exists() => self.link(directory),
             renamed => renamed.map_err(at(directory)),
         });
@@ -162,9 +160,9 @@ impl Tree {
     }
 }
 
-/// The directories in which these programs look for libraries relative to their own place: in
-/// `$ORIGIN/../lib`, as a rule. The system's loader reads them in the program too (ld.so(8), "Rpath
-/// token expansion"; dyld(1)).
+/// Returns the directories that these programs search for libraries relative to their own
+/// directory, usually `$ORIGIN/../lib`. Like the system's loader, this function reads them from the
+/// program (ld.so(8), "Rpath token expansion"; dyld(1)).
 fn libraries(bin: &Utf8Path, programs: &[Program]) -> Result<Vec<Utf8PathBuf>, OverlayErrorKind> {
     let mut found = Vec::new();
     for program in programs {
@@ -194,20 +192,20 @@ fn libraries(bin: &Utf8Path, programs: &[Program]) -> Result<Vec<Utf8PathBuf>, O
     Ok(found)
 }
 
-/// The longest path that both begin with.
+/// Returns the longest common prefix of both paths.
 fn common(one: &Utf8Path, other: &Utf8Path) -> Utf8PathBuf {
     let both = one.components().zip(other.components());
     both.take_while(|(a, b)| a == b).map(|(a, _)| a).collect()
 }
 
-/// The paths of a directory's entries. Names that are not UTF-8 are passed over.
+/// Returns the paths of the entries of a directory. Names that are not UTF-8 are skipped.
 fn entries(directory: &Utf8Path) -> Result<Vec<Utf8PathBuf>, OverlayErrorKind> {
     let read = fs::read_dir(directory).map_err(at(directory))?;
     let paths = read.filter_map(|entry| Some(Utf8PathBuf::try_from(entry.ok()?.path())));
     Ok(paths.flatten().collect())
 }
 
-/// The server's account has to be able to enter them, whatever the umask is.
+/// Creates directories that the server's account can enter, regardless of the umask.
 fn make_directories(path: &Utf8Path) -> Result<(), OverlayErrorKind> {
     if path.is_dir() {
         return Ok(());
@@ -220,7 +218,7 @@ fn make_directories(path: &Utf8Path) -> Result<(), OverlayErrorKind> {
     fs::set_permissions(path, Permissions::from_mode(0o755)).map_err(at(path))
 }
 
-/// Makes a link where nothing is yet.
+/// Creates a link unless the path exists.
 fn link(target: &Utf8Path, path: &Utf8Path) -> Result<(), OverlayErrorKind> {
     match symlink(target, path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -228,7 +226,7 @@ fn link(target: &Utf8Path, path: &Utf8Path) -> Result<(), OverlayErrorKind> {
     }
 }
 
-/// Puts a link in the place of what is there.
+/// Creates a link, and replaces an existing file.
 pub(super) fn replace_by_link(target: &Utf8Path, path: &Utf8Path) -> Result<(), OverlayErrorKind> {
     let new = beside(path);
     symlink(target, &new)
@@ -243,9 +241,9 @@ fn remove(path: &Utf8Path) -> Result<(), OverlayErrorKind> {
     }
 }
 
-/// Puts a copy of a file in the place of what is there, which may be a link to a file of the
-/// installation. The copy has the time of the original, and a copy of the same time and size is left
-/// as it is.
+/// Copies a file, and replaces an existing file, which may be a link to a file of the installation.
+/// The copy has the modification time of the original. An existing copy with the same time and size
+/// is kept.
 pub(super) fn copy(from: &Utf8Path, to: &Utf8Path, mode: u32) -> Result<(), OverlayErrorKind> {
     let mut source = File::open(from).map_err(at(from))?;
     let found = source.metadata().map_err(at(from))?;
@@ -281,11 +279,11 @@ pub(super) fn copy(from: &Utf8Path, to: &Utf8Path, mode: u32) -> Result<(), Over
     Err(at(to)(io::ErrorKind::ExecutableFileBusy.into()))
 }
 
-/// Writes the file, and returns whether nothing else has it open for writing.
+/// Writes the file, and returns whether no other process has it open for writing.
 ///
 /// A process that another thread forks meanwhile has the descriptor until it executes its program,
-/// and a file that is open for writing cannot be executed (ETXTBSY). The copy of the descriptor
-/// shares the lock, so the lock shows whether there is one.
+/// and a file that is open for writing cannot be executed (ETXTBSY). Its copy of the descriptor
+/// shares the lock, so the lock shows whether such a process exists.
 fn write(from: &mut File, found: &fs::Metadata, new: &Utf8Path, mode: u32) -> io::Result<bool> {
     from.rewind()?;
     let mut options = OpenOptions::new();
@@ -302,7 +300,7 @@ fn write(from: &mut File, found: &fs::Metadata, new: &Utf8Path, mode: u32) -> io
     }
 }
 
-/// A new name in the same directory.
+/// Returns a new name in the same directory.
 fn beside(path: &Utf8Path) -> Utf8PathBuf {
     let random = RandomState::new().build_hasher().finish();
     path.with_file_name(format!(".new-{random:016x}"))

@@ -25,10 +25,10 @@ const GUARD_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A data directory while it is made, locked against other processes that make it too.
 ///
-/// `initdb`, or another program that makes it, works in a [subdirectory](Self::stage). When it has succeeded,
-/// [`finish`](Self::finish) moves everything up, `PG_VERSION` last. No program takes a directory
-/// without `PG_VERSION` for a cluster. The subdirectory shows the next attempt that the files
-/// beside it are left over from this one.
+/// `initdb`, or another program that makes it, works in a [subdirectory](Self::stage). When it has
+/// succeeded, [`finish`](Self::finish) moves everything up, `PG_VERSION` last. No program takes a
+/// directory without `PG_VERSION` for a cluster. The subdirectory shows the next attempt that the
+/// files beside it are left over from this one.
 #[derive(Debug)]
 pub struct NewDataDirectory {
     directory: Utf8PathBuf,
@@ -97,8 +97,8 @@ impl NewDataDirectory {
         give(self.held(), account)
     }
 
-    /// Adopts an empty or new directory for the write-ahead log or a tablespace, which is removed or
-    /// emptied too if the data directory does not become complete. The files of one that is not
+    /// Adopts an empty or new directory for the write-ahead log or a tablespace, which is removed
+    /// or emptied too if the data directory does not become complete. The files of one that is not
     /// empty stay.
     ///
     /// # Errors

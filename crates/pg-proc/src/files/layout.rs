@@ -56,7 +56,7 @@ pub fn is_made_by_base_backup(name: &str) -> bool {
 /// `pg_wal` (`IsXLogFileName` and similar functions in src/include/access/xlog_internal.h).
 ///
 /// ```
-/// use pg_proc::layout::is_made_in_pg_wal;
+/// use pg_proc::data_directory::layout::is_made_in_pg_wal;
 ///
 /// assert!(is_made_in_pg_wal("000000010000000000000001"));
 /// assert!(is_made_in_pg_wal("00000002.history"));

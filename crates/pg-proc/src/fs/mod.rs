@@ -7,4 +7,5 @@ pub(crate) mod guard;
 pub(crate) mod locked_file;
 pub(crate) mod regular_file;
 pub(crate) mod replacement;
+mod rights;
 pub(crate) mod walk;

@@ -215,7 +215,7 @@ pub(crate) struct Tail {
 #[derive(Debug)]
 struct Shared {
     kept: Mutex<Kept>,
-    /// Notified whenever the thread has read, which answers what was asked, and when it ends.
+    /// Notified whenever an answer is given, and when the thread ends.
     answered: Condvar,
 }
 
@@ -269,8 +269,9 @@ impl Tail {
     }
 
     fn since(&self, position: u64, limit: usize) -> LogPart {
-        let part = self.look(|tail| tail.since(position, limit));
-        let (position, bytes) = part.unwrap_or((position, Vec::new()));
+        let (position, bytes) = self
+            .look(|tail| tail.since(position, limit))
+            .unwrap_or((position, Vec::new()));
         LogPart { position, bytes }
     }
 

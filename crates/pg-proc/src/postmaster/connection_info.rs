@@ -122,8 +122,8 @@ impl ConnectionInfo {
     }
 
     /// Sets the file with the certificates of authorities (`sslrootcert`), and has clients verify
-    /// the server and its name (`sslmode=verify-full`). Both become part of each of the three forms;
-    /// rust-postgres refuses them.
+    /// the server and its name (`sslmode=verify-full`). Both become part of each of the three
+    /// forms; rust-postgres refuses them.
     #[must_use]
     pub fn with_root_certificate(mut self, path: impl Into<Utf8PathBuf>) -> Self {
         self.root_certificate = Some(path.into());

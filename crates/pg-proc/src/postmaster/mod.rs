@@ -9,6 +9,7 @@ pub(crate) mod progress;
 pub(crate) mod running;
 pub(crate) mod shared_memory;
 pub(crate) mod sockets;
+pub(crate) mod suspend;
 pub(crate) mod wait;
 pub(crate) mod wait_error;
 pub(crate) mod watcher;

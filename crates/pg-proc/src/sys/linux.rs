@@ -34,6 +34,7 @@ pub(super) fn identify(evidence: &Evidence) -> Identity {
         Err(_) => Process::Number {
             pid,
             began: began(pid),
+            end: None,
         },
     };
     match look(evidence) {
@@ -190,6 +191,18 @@ pub(crate) fn children(parent: Pid) -> Vec<Pid> {
     }
 }
 
+/// The children of a process, held. Each is opened before its parent is looked at: what has not
+/// exited then is a child, whatever its number was before.
+pub(crate) fn open_children(parent: Pid) -> Vec<Process> {
+    let open = |pid: Pid| {
+        let process = Process::open_child(pid);
+        let is_child =
+            Stat::read(pid).is_some_and(|stat| stat.parent == parent.as_raw() && !stat.has_ended());
+        (is_child && !process.has_ended()).then_some(process)
+    };
+    children(parent).into_iter().filter_map(open).collect()
+}
+
 /// Children of a postmaster of this directory that has gone. A living postmaster, which may be
 /// about to start, and its children are none. Looks at every process of the machine.
 pub(crate) fn orphans(directory: DirectoryId) -> Vec<Process> {
@@ -263,7 +276,11 @@ impl Server {
         let process = match open_pidfd(pid) {
             Ok(fd) => Process::Descriptor { pid, fd },
             Err(Errno::SRCH) => return None,
-            Err(_) => Process::Number { pid, began },
+            Err(_) => Process::Number {
+                pid,
+                began,
+                end: None,
+            },
         };
         let status = Status::read(pid);
         let cwd = working_directory(pid, status.as_ref()).ok()?;

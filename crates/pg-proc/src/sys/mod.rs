@@ -10,9 +10,17 @@ mod executable;
 pub(crate) mod foreground;
 mod fork;
 mod interfaces;
+#[cfg(any(
+    target_vendor = "apple",
+    target_os = "freebsd",
+    target_os = "netbsd",
+    target_os = "openbsd"
+))]
+mod kqueue;
 #[cfg(all(target_os = "linux", not(pg_portable)))]
 mod linux;
 mod listener;
+mod listing;
 mod own_thread;
 mod portable;
 mod process;
@@ -30,16 +38,25 @@ pub(crate) use events::DirectoryEvents;
 pub(crate) use fork::succeeds_in_forked_process;
 pub(crate) use fork::{above_standard, pipe, set_nonblocking};
 pub use interfaces::interface_addresses;
+#[cfg(any(
+    target_vendor = "apple",
+    target_os = "freebsd",
+    target_os = "netbsd",
+    target_os = "openbsd"
+))]
+pub(crate) use kqueue::DirectoryEvents;
 #[cfg(all(target_os = "linux", not(pg_portable)))]
 pub(crate) use linux::{
-    children, cpu_ticks, is_single_user, is_suspended, limit_of_root, orphans, postmaster_in,
-    titles_of_children,
+    children, cpu_ticks, is_single_user, is_suspended, limit_of_root, open_children, orphans,
+    postmaster_in, titles_of_children,
 };
 pub(crate) use listener::tcp_listener;
 pub(crate) use own_thread::spawn_with;
+#[cfg(all(target_os = "linux", pg_portable))]
+pub(crate) use portable::DirectoryEvents;
 #[cfg(not(all(target_os = "linux", not(pg_portable))))]
 pub(crate) use portable::{
-    DirectoryEvents, is_single_user, is_suspended, limit_of_root, orphans, postmaster_in,
+    is_single_user, is_suspended, limit_of_root, open_children, orphans, postmaster_in,
     titles_of_children, with_rights_of,
 };
 pub(crate) use process::{DirectoryId, Evidence, Identity, Means, Process, identify};

@@ -1,13 +1,10 @@
 //! One process, held so that no other process can be mistaken for it.
 
 use std::io;
-use std::os::fd::BorrowedFd;
-#[cfg(all(target_os = "linux", not(pg_portable)))]
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 
 use camino::Utf8Path;
-#[cfg(all(target_os = "linux", not(pg_portable)))]
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 
@@ -23,7 +20,7 @@ pub(crate) enum Means {
     #[default]
     Native,
     /// Those of every Unix: `kill`, `ps`, the shared memory's record of who created it, and
-    /// polling.
+    /// polling; on macOS and the BSDs also kqueue.
     Portable,
 }
 
@@ -33,8 +30,13 @@ pub(crate) enum Process {
     /// A descriptor that stands for this process and never for a later one of the same number.
     #[cfg(all(target_os = "linux", not(pg_portable)))]
     Descriptor { pid: Pid, fd: OwnedFd },
-    /// A number, and when the process with that number began, to notice another one.
-    Number { pid: Pid, began: Option<Began> },
+    /// A number, and when the process with that number began, to notice another one. `end` becomes
+    /// readable when the process has ended, where anything reports that.
+    Number {
+        pid: Pid,
+        began: Option<Began>,
+        end: Option<OwnedFd>,
+    },
 }
 
 /// When a process began, in a unit of the platform; only good to be compared.
@@ -122,6 +124,7 @@ impl Process {
         Self::Number {
             pid,
             began: super::portable::began(pid),
+            end: super::portable::end_of(pid),
         }
     }
 
@@ -138,7 +141,7 @@ impl Process {
         match self {
             #[cfg(all(target_os = "linux", not(pg_portable)))]
             Self::Descriptor { fd, .. } => Some(fd.as_fd()),
-            Self::Number { .. } => None,
+            Self::Number { end, .. } => end.as_ref().map(AsFd::as_fd),
         }
     }
 
@@ -146,14 +149,10 @@ impl Process {
     pub(crate) fn has_ended(&self) -> bool {
         match self {
             #[cfg(all(target_os = "linux", not(pg_portable)))]
-            Self::Descriptor { fd, .. } => {
-                let mut fds = [PollFd::new(fd, PollFlags::IN)];
-                matches!(
-                    rustix::event::poll(&mut fds, Some(&Timespec::default())),
-                    Ok(1..)
-                )
+            Self::Descriptor { fd, .. } => is_readable(fd),
+            Self::Number { pid, began, end } => {
+                end.as_ref().is_some_and(is_readable) || super::portable::has_ended(*pid, *began)
             }
-            Self::Number { pid, began } => super::portable::has_ended(*pid, *began),
         }
     }
 
@@ -170,6 +169,20 @@ impl Process {
     }
 
     pub(crate) fn send(&self, signal: Signal) -> Result<(), Errno> {
+        self.send_any(signal.rustix())
+    }
+
+    /// Stops the process by SIGSTOP.
+    pub(crate) fn suspend(&self) -> Result<(), Errno> {
+        self.send_any(rustix::process::Signal::STOP)
+    }
+
+    /// Lets the process go on by SIGCONT.
+    pub(crate) fn resume(&self) -> Result<(), Errno> {
+        self.send_any(rustix::process::Signal::CONT)
+    }
+
+    fn send_any(&self, signal: rustix::process::Signal) -> Result<(), Errno> {
         match self {
             #[cfg(all(target_os = "linux", not(pg_portable)))]
             Self::Descriptor { fd, .. } => {
@@ -177,11 +190,11 @@ impl Process {
                 if self.has_ended() {
                     return Err(Errno::SRCH);
                 }
-                match rustix::process::pidfd_send_signal(fd, signal.rustix()) {
+                match rustix::process::pidfd_send_signal(fd, signal) {
                     // A sandbox may let pass the one call and not the other. The process lived a
                     // moment ago, so the number was its own then.
                     Err(Errno::PERM | Errno::NOSYS | Errno::ACCESS) if !self.has_ended() => {
-                        rustix::process::kill_process(self.pid().rustix(), signal.rustix())
+                        rustix::process::kill_process(self.pid().rustix(), signal)
                     }
                     outcome => outcome,
                 }
@@ -190,10 +203,16 @@ impl Process {
                 if self.has_ended() {
                     return Err(Errno::SRCH);
                 }
-                rustix::process::kill_process(pid.rustix(), signal.rustix())
+                rustix::process::kill_process(pid.rustix(), signal)
             }
         }
     }
+}
+
+fn is_readable(fd: &OwnedFd) -> bool {
+    let mut fds = [PollFd::new(fd, PollFlags::IN)];
+    let ready = rustix::event::poll(&mut fds, Some(&Timespec::default()));
+    ready.is_ok() && fds[0].revents().contains(PollFlags::IN)
 }
 
 #[cfg(all(test, target_os = "linux", not(pg_portable)))]
@@ -236,6 +255,22 @@ mod tests {
             libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program)
         };
         assert_eq!(installed, 0);
+    }
+
+    /// As kqueue reports the end on other systems, before anything else shows it.
+    #[test]
+    fn an_event_may_report_the_end_of_a_process() {
+        let (reader, writer) = rustix::pipe::pipe().unwrap();
+        let process = Process::Number {
+            pid: Pid::current(),
+            began: None,
+            end: Some(reader),
+        };
+        assert!(process.descriptor().is_some());
+        assert!(!process.has_ended());
+        rustix::io::write(&writer, b"x").unwrap();
+        assert!(process.has_ended());
+        assert_eq!(process.send(Signal::Kill), Err(Errno::SRCH));
     }
 
     #[test]

@@ -15,8 +15,9 @@
 //! `postgresql.auto.conf` in the directory of the file is read last. `set` and `unset` change the
 //! file, or with `--stdout` print the result instead.
 //!
-//! Exit status: 0 for success; 1 if `dump` found a problem that the server would reject, or if a
-//! NAME is not set; 2 for errors of usage and of the system, which are reported on standard error.
+//! The exit status is 0 for success. It is 1 if `dump` found a problem that the server would
+//! reject, or if a NAME is not set. It is 2 for errors of usage and of the system, which are
+//! reported on standard error.
 
 #![allow(clippy::print_stderr, reason = "a command-line program")]
 

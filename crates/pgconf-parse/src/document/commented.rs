@@ -73,8 +73,8 @@ fn run(text: &[u8], belongs: impl Fn(u8) -> bool) -> usize {
     text.iter().take_while(|&&byte| belongs(byte)).count()
 }
 
-/// Returns the number of `#` with which an assignment is commented out, so that it is the one that
-/// is uncommented later: the one with the most `#`, and the last of several.
+/// Returns the number of `#` with which an assignment is commented out. `set` uncomments the one
+/// with the most `#`, and the last of several, so the number must make this one the choice.
 ///
 /// `others` are the commented-out assignments of the same name: the number of their `#`, and `true`
 /// for those above this one.

@@ -16,7 +16,7 @@ use crate::value::written::Value;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Change {
-    /// How the document was changed.
+    /// The kind of change.
     pub action: Action,
     /// The line number of the assignment after the change, counted from 1.
     pub line: usize,
@@ -206,6 +206,15 @@ impl Document {
 
     /// Comments out every assignment of that name and returns their number. A shorthand for
     /// [`remove`](Self::remove) with [`Removal::CommentOut`].
+    ///
+    /// ```
+    /// use pgconf_parse::Document;
+    ///
+    /// let mut doc = Document::parse("ssl = on\t# TLS\n");
+    /// assert_eq!(doc.comment_out("ssl"), 1);
+    /// assert_eq!(doc.to_string(), "#ssl = on\t# TLS\n");
+    /// assert_eq!(doc.comment_out("ssl"), 0);
+    /// ```
     pub fn comment_out(&mut self, name: impl AsRef<[u8]>) -> usize {
         self.remove(name, Removal::CommentOut)
     }

@@ -1,6 +1,6 @@
 //! Sessions of edits that share one index of names and rewrite the text once.
 
-// This file is long because a session is one algorithm over one index.
+// Long, because a session is one algorithm over one index.
 
 use std::ops::Range;
 

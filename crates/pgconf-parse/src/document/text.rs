@@ -185,8 +185,18 @@ impl Document {
         self.entries.iter().map(|entry| self.view(entry))
     }
 
-    /// The assignment that counts for each setting: the last one of that name. Directives are not
-    /// settings.
+    /// Returns the assignment in effect for each setting, which is the last one of that name.
+    /// Directives are omitted.
+    ///
+    /// ```
+    /// use pgconf_parse::Document;
+    ///
+    /// let doc = Document::parse("port = 1\nfsync = off\nPort = 2\ninclude 'more.conf'\n");
+    /// let settings = doc.settings();
+    /// assert_eq!(settings.len(), 2);
+    /// assert_eq!(settings[&"port".parse()?].value_lossy(), "2");
+    /// # Ok::<(), pgconf_parse::NameError>(())
+    /// ```
     #[must_use]
     pub fn settings(&self) -> BTreeMap<SettingName, Assignment<'_>> {
         self.assignments()

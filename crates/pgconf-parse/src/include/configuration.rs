@@ -131,6 +131,20 @@ impl Configuration {
     }
 
     /// Iterates over assignments and problems in the order of reading.
+    ///
+    /// ```
+    /// use std::collections::BTreeMap;
+    /// use std::path::{Path, PathBuf};
+    /// use pgconf_parse::{Event, Resolver};
+    ///
+    /// let text = b"port = 1\nport 1 2\n".to_vec();
+    /// let files = BTreeMap::from([(PathBuf::from("/d/a.conf"), text)]);
+    /// let read = Resolver::new().load(&files, Path::new("/d/a.conf"))?;
+    /// let mut events = read.events();
+    /// assert!(matches!(events.next(), Some(Event::Assignment(found)) if found.name() == b"port"));
+    /// assert!(matches!(events.next(), Some(Event::Problem(problem)) if problem.line() == 2));
+    /// # Ok::<(), pgconf_parse::ResolveError>(())
+    /// ```
     pub fn events(&self) -> impl Iterator<Item = Event<'_>> {
         self.rows.iter().map(|row| match row {
             Row::Problem(problem) => Event::Problem(problem),

@@ -117,6 +117,18 @@ impl Resolver {
     ///
     /// Fails with [`ResolveError`] if `file` cannot be read. All other problems are reported by
     /// [`Configuration::problems`].
+    ///
+    /// ```
+    /// use std::error::Error as _;
+    /// use pgconf_parse::Resolver;
+    ///
+    /// let error = Resolver::new().read("/missing/postgresql.conf").unwrap_err();
+    /// assert_eq!(
+    ///     error.to_string(),
+    ///     "failed to read configuration file \"/missing/postgresql.conf\"",
+    /// );
+    /// assert_eq!(error.source().unwrap().to_string(), "the file cannot be opened");
+    /// ```
     pub fn read(&self, file: impl AsRef<Path>) -> Result<Configuration, ResolveError> {
         self.load(&FileSystem, file.as_ref())
     }

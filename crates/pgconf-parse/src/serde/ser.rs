@@ -44,8 +44,11 @@ use crate::value::written::{Memory, Value};
 ///
 /// # Errors
 ///
-/// Fails with [`SerializeError`] if the value is not a map or a struct, if a key is not a valid
-/// setting name, or if a setting cannot have a value of that type.
+/// Fails with [`SerializeError`] if:
+///
+/// * the value is not a map or a struct,
+/// * a key is not a valid setting name, or
+/// * a setting cannot have a value of that type.
 pub fn to_settings<T: Serialize + ?Sized>(
     settings: &T,
 ) -> Result<Vec<(SettingName, Value)>, SerializeError> {

@@ -133,6 +133,15 @@ impl SyntaxError {
     }
 
     /// Advice on how to correct the line, if there is any.
+    ///
+    /// ```
+    /// use pgconf_parse::Document;
+    ///
+    /// let doc = Document::parse("port =\n");
+    /// let error = doc.errors().next().unwrap();
+    /// assert_eq!((error.found(), error.text()), (None, b"port =".as_slice()));
+    /// assert_eq!(error.hint().unwrap(), "an empty value is written as ''");
+    /// ```
     #[must_use]
     pub fn hint(&self) -> Option<Cow<'_, str>> {
         let hint = match (self.expected, self.found()) {
@@ -245,6 +254,14 @@ impl CheckError {
     }
 
     /// Returns whether the server abandons the file after the last error and ignores the rest.
+    ///
+    /// ```
+    /// use pgconf_parse::{Document, MAX_ERRORS};
+    ///
+    /// let error = Document::parse("?\n".repeat(MAX_ERRORS + 1)).check().unwrap_err();
+    /// assert_eq!(error.errors().len(), MAX_ERRORS);
+    /// assert!(error.gave_up());
+    /// ```
     #[must_use]
     pub fn gave_up(&self) -> bool {
         self.errors.len() >= MAX_ERRORS

@@ -354,8 +354,8 @@ fn unquoted_string<'i>(input: &mut Input<'i>) -> Matched<'i> {
 
 // STRING          \'([^'\\\n]|\\.|\'\')*\'
 //
-// A combinator parser would read `''` as a doubled quote and then miss the end of `'a''` if no
-// other quote follows. flex returns to the last quote at which the rule was complete.
+// A combinator parser would read `''` as a doubled quote, and then miss the end of `'a''` if no
+// other quote follows. flex goes back to the last quote at which the rule was complete.
 #[inline]
 fn string<'i>(input: &mut Input<'i>) -> Matched<'i> {
     let text = *input;

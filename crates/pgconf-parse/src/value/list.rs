@@ -244,6 +244,13 @@ impl ListError {
     }
 
     /// The byte offset of the error in the value.
+    ///
+    /// ```
+    /// use pgconf_parse::split_directories;
+    ///
+    /// let error = split_directories("/run, \"/tmp").unwrap_err();
+    /// assert_eq!(error.position(), 6);
+    /// ```
     #[must_use]
     pub fn position(&self) -> usize {
         self.at

@@ -2,10 +2,7 @@
 //! cases describes the format.
 
 #![allow(dead_code, reason = "each test that includes this uses a part of it")]
-#![allow(
-    clippy::unwrap_used,
-    reason = "in a test, a case that cannot be read is a failure"
-)]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::ffi::OsStr;
 use std::fs;

@@ -7,7 +7,7 @@ use nix::libc::{self, c_int, pid_t};
 
 use super::payload::Payload;
 use super::protocol::{MAX_DESCRIPTORS, ProgramOrder, Report, Stage, Step, command};
-use super::users::Watch;
+use super::users::{HANG_UP, Watch};
 use crate::sys::fork;
 
 /// A postmaster that ends in order has waited for its children, except for the log collector, which
@@ -207,7 +207,24 @@ impl Start {
         }
     }
 
-    #[cfg(not(all(target_os = "linux", not(pg_portable))))]
+    /// As on Linux: procctl(2) of FreeBSD. A process ID of zero means the calling process.
+    #[cfg(target_os = "freebsd")]
+    fn die_with(&self, parent: pid_t) {
+        if self.order.bound == 0 {
+            return;
+        }
+        let mut signal = self.order.if_warden_dies as c_int;
+        let command = libc::PROC_PDEATHSIG_CTL;
+        // SAFETY: numbers, and a valid place for one that is only read.
+        unsafe {
+            libc::procctl(libc::P_PID, 0, command, (&raw mut signal).cast());
+            if libc::getppid() != parent {
+                libc::_exit(127);
+            }
+        }
+    }
+
+    #[cfg(not(any(all(target_os = "linux", not(pg_portable)), target_os = "freebsd")))]
     fn die_with(&self, _parent: pid_t) {}
 
     unsafe fn connect_streams(&self) -> Result<(), (Stage, c_int)> {
@@ -333,7 +350,7 @@ impl Watched {
         if patience >= 0 {
             until = until.min(now.saturating_add(patience));
         }
-        (fd, 0, until)
+        (fd, HANG_UP, until)
     }
 
     /// Once it is waited for, the number of the group that the program led may be given to another.

@@ -22,6 +22,10 @@ pub(crate) struct Vigil {
 /// enter.
 const RETRY_MS: i64 = 10;
 
+/// A hang-up is always reported, but macOS does not watch a descriptor without any event
+/// (`poll_nocancel` in bsd/kern/sys_generic.c).
+pub(super) const HANG_UP: i16 = libc::POLLHUP;
+
 /// Where the vigil stands. Everything here is async-signal-safe.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Watch {
@@ -70,7 +74,7 @@ impl Watch {
 fn is_deserted(users: RawFd) -> bool {
     let mut fd = libc::pollfd {
         fd: users,
-        events: 0,
+        events: HANG_UP,
         revents: 0,
     };
     // SAFETY: `fd` is valid.

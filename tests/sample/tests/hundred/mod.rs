@@ -1,4 +1,4 @@
-//! Fifty tests, each with what `database` of the file above gives it.
+//! A hundred tests, each with what `database` of the file above gives it.
 
 use pg_fixture::cluster::Installation;
 use pg_fixture::{TempCluster, TempClusterBuilder};
@@ -24,24 +24,42 @@ fn keep(uri: &str, fruit: &str) {
 
 /// The newest server found, or the one that the environment names.
 pub fn builder() -> TempClusterBuilder {
-    let builder = TempCluster::builder().setup(SCHEMA, |info| {
-        Client::connect(&info.uri(), NoTls)?.batch_execute(SCHEMA)
-    });
+    let builder = TempCluster::builder();
     match std::env::var("SAMPLE_BINDIR") {
         Ok(directory) => builder.installation(Installation::from_bin_directory(directory).unwrap()),
         Err(_) => builder,
     }
 }
 
+/// The schema by a step in this program, whose key is the schema itself.
+#[allow(dead_code, reason = "not every file of tests uses it")]
+pub fn with_schema(builder: TempClusterBuilder) -> TempClusterBuilder {
+    builder.setup(SCHEMA, |info| {
+        Client::connect(&info.uri(), NoTls)?.batch_execute(SCHEMA)
+    })
+}
+
+/// Two tests of each.
 macro_rules! tests {
     ($($fruit:ident),*) => {
-        $(
-            #[test]
-            fn $fruit() {
-                let database = database();
-                keep(&database.uri(), stringify!($fruit));
-            }
-        )*
+        mod ripe {
+            $(
+                #[test]
+                fn $fruit() {
+                    let database = super::database();
+                    super::keep(&database.uri(), stringify!($fruit));
+                }
+            )*
+        }
+        mod dried {
+            $(
+                #[test]
+                fn $fruit() {
+                    let database = super::database();
+                    super::keep(&database.uri(), concat!("dried ", stringify!($fruit)));
+                }
+            )*
+        }
     };
 }
 
