@@ -12,8 +12,6 @@ use crate::connection;
 use crate::failure::Result;
 use crate::progress::Progress;
 
-mod fingerprint;
-
 /// How a temporary cluster is to be made.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Temporary {
@@ -66,7 +64,7 @@ impl Temporary {
             builder = builder.listen(Listen::Loopback);
         }
         if !self.key.is_empty() {
-            builder = self.with_kept_setup(builder, &progress)?;
+            builder = self.with_kept_setup(builder, &progress);
         }
         let servers = match self.standbys {
             0 => Servers::One(Box::new(builder.start()?)),
@@ -83,24 +81,26 @@ impl Temporary {
         Ok(servers)
     }
 
-    /// The steps are part of the template. Their key is the command and the content of what it
-    /// depends on.
+    /// The steps are part of the template. Their key is the command, in a step of its own that does
+    /// nothing, and the content of what it depends on.
     fn with_kept_setup(
         &self,
         mut builder: TempClusterBuilder,
         progress: &Shared,
-    ) -> Result<TempClusterBuilder> {
-        let fingerprint = fingerprint::of(&self.key)?;
+    ) -> TempClusterBuilder {
         for command in &self.setup {
-            let (command, progress) = (command.clone(), progress.clone());
-            let key = format!("{command} with {fingerprint}");
-            builder = builder.setup(key, move |info: &ConnectionInfo| {
-                // Its output must not be mixed with ours.
-                progress.stop();
-                set_up(&command, info, Utf8Path::new(""))
-            });
+            let nothing = |_: &ConnectionInfo| Ok::<(), SetupError>(());
+            let (step, progress) = (command.clone(), progress.clone());
+            builder = builder.setup(command.clone(), nothing).setup_from(
+                self.key.clone(),
+                move |info: &ConnectionInfo| {
+                    // Its output must not be mixed with ours.
+                    progress.stop();
+                    set_up(&step, info, Utf8Path::new(""))
+                },
+            );
         }
-        Ok(builder)
+        builder
     }
 }
 
