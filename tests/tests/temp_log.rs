@@ -123,7 +123,7 @@ fn a_log_that_cannot_be_followed_is_refused() {
     };
     assert!(path.starts_with(collecting.path()), "{path}");
 
-    // A log too long for its place in memory is followed as far as it is kept, and the rest counted.
+    // A log too long for memory is followed as far as it is kept, and the rest is counted.
     let short = builder(&room).log(Log::Tail(300)).start().unwrap();
     for number in 0..20 {
         warn(&short, &format!("number {number}"));

@@ -132,6 +132,9 @@ impl Toolchains {
             .args(["--all-targets", "--all-features", "--locked", "--quiet"])
             .args(["--target", target, "--target-dir", directory.as_str()])
             .env("CARGO_ENCODED_RUSTFLAGS", "-Dwarnings")
+            // Nothing is linked, so the C code of ring, for certificates, is not needed, and no
+            // compiler of C for the target.
+            .envs([("TARGET_CC", "true"), ("TARGET_AR", "true")])
             .status()
             .context("failed to run cargo")?;
         Ok(if status.success() {

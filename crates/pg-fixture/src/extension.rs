@@ -30,8 +30,8 @@ impl TempClusterBuilder {
     /// `CREATE EXTENSION ... CASCADE`, before the setup steps.
     ///
     /// The template depends on the control file, on the scripts and on the library of this name, so
-    /// there is another template after they have changed. An extension that is not installed is made
-    /// available by an [`Overlay`](pg_install::Overlay).
+    /// there is another template after they have changed. An [`Overlay`](pg_install::Overlay) makes
+    /// an extension available that is not installed.
     ///
     /// ```no_run
     /// use pg_fixture::TempCluster;

@@ -118,8 +118,8 @@ impl TempClusterBuilder {
         self
     }
 
-    /// Sets what is printed if the cluster is dropped while its thread panics. Unless set, it is the
-    /// end of the server's log.
+    /// Sets what is printed if the cluster is dropped while its thread panics. Unless set, this is
+    /// the end of the server's log.
     pub fn on_panic(mut self, choice: OnPanic) -> Self {
         self.on_panic = choice;
         self
@@ -180,8 +180,8 @@ impl TempCluster {
     /// Waits until the server has logged a message that contains these words, in its text, DETAIL,
     /// HINT or CONTEXT, and returns it. All that the server has logged since its start counts.
     ///
-    /// The caller sleeps until the server writes. Of a log in memory, the default, the last 1 MiB is
-    /// kept.
+    /// The caller sleeps until the server writes. Of a log in memory, the default, the last 1 MiB
+    /// is kept.
     ///
     /// ```no_run
     /// use std::time::Duration;
@@ -205,8 +205,8 @@ impl TempCluster {
     }
 
     /// Waits until the server has logged a message that `matches` accepts, after a
-    /// [mark](Self::log_mark) or from the [beginning](LogMark::beginning) of its log on, and returns
-    /// the message.
+    /// [mark](Self::log_mark) or from the [beginning](LogMark::beginning) of its log on, and
+    /// returns the message.
     ///
     /// # Errors
     ///

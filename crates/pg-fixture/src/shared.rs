@@ -168,8 +168,8 @@ impl TempClusterBuilder {
             || self.ownership.is_some()
             || self.logs_statements
         {
-            let problem = "a shared server has no password, no TCP, no record of statements and no ownership but \
-                 that of its users";
+            let problem = "a shared server has no password, no TCP, no record of statements and no \
+                           ownership but that of its users";
             return Err(TempErrorKind::Option(problem.to_owned()));
         }
         let plan = self.plan()?;

@@ -4,8 +4,9 @@ use std::process::ExitCode;
 
 use super::rng::Rng;
 use super::scene::{Loss, Scene};
-use super::{crashes, databases, disks, hostile, identity, kills, planted, rivals, temps, worlds};
-use super::{crashes, disks, hostile, identity, kills, planted, replicas, rivals, temps, worlds};
+use super::{
+    crashes, databases, disks, hostile, identity, kills, planted, replicas, rivals, temps, worlds,
+};
 
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
@@ -49,8 +50,7 @@ impl Scenario {
 }
 
 #[rustfmt::skip]
-pub(crate) const ALL: [Scenario; 33] = [
-pub(crate) const ALL: [Scenario; 34] = [
+pub(crate) const ALL: [Scenario; 36] = [
     of("kill-init", "SIGKILL during `init`", kills::init),
     of("kill-settings", "SIGKILL of a writer of settings", kills::settings),
     of("kill-start", "SIGKILL of who starts a server", kills::start),
