@@ -67,8 +67,9 @@ impl TempPool {
     ///
     /// # Errors
     ///
-    /// Fails if the servers are to be [detached](pg_proc::Ownership::Detached), or the thread that starts them cannot be started. That a server cannot be started is
-    /// reported by [`acquire`](Self::acquire).
+    /// Fails if the servers are to be [detached](pg_proc::Ownership::Detached), or if the thread
+    /// that starts them cannot be started. That a server cannot be started is reported by
+    /// [`acquire`](Self::acquire).
     pub fn new(builder: TempClusterBuilder, size: NonZeroUsize) -> Result<Self, TempError> {
         if builder.is_detached() {
             let problem = "the servers of a pool cannot be detached".to_owned();
