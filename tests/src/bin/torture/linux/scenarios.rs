@@ -63,7 +63,7 @@ pub(crate) const ALL: [Scenario; 36] = [
     of("many-databases", "several who take and release databases", databases::many),
     of("kill-owner", "SIGKILL, abort and exit of a server's owner", crashes::owners),
     of("kill-server", "SIGKILL of a server, of its children, of the warden", crashes::servers),
-    of("failover", "SIGKILL of primaries, standbys and their processes, and cut networks", replicas::failovers),
+    of("failover", "SIGKILL of primaries and standbys, cut networks", replicas::failovers),
     of("kill-backup", "SIGKILL during a base backup", replicas::backups),
     of("kill-rewind", "SIGKILL during a rewind", replicas::rewinds),
     of("late-start", "a start that is given too little time", crashes::impatience),
