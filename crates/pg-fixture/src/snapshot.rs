@@ -62,9 +62,9 @@ impl TempCluster {
     ///
     /// # Errors
     ///
-    /// Fails if the cluster has tablespaces outside of its data directory, which is looked at before
-    /// anything is done, if the server does not stop or start, or if no storage has enough room.
-    /// The server is started again then, if that is possible.
+    /// Fails if the cluster has tablespaces outside of its data directory, which is checked first,
+    /// if the server does not stop or start, or if no storage has enough room. The server is then
+    /// started again if possible.
     pub fn snapshot(&self) -> Result<Snapshot, TempError> {
         let _turn = self.take_turn();
         self.take_snapshot().map_err(during("take a snapshot of"))
