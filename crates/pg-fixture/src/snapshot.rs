@@ -1,6 +1,6 @@
 //! The state of a temporary cluster, kept to go back to, or to go on from in another server.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -165,6 +165,11 @@ impl TempCluster {
             let _ = self.start_server();
             return Err(kind);
         }
+        // The state may have no template for databases, and counts others.
+        *self
+            .databases
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = None;
         std::thread::scope(|scope| {
             let builder = std::thread::Builder::new().name("pg-cluster remove".to_owned());
             let removing = builder.spawn_scoped(scope, || remove(&old));
