@@ -1,4 +1,4 @@
-//! pgtemp, with all its defaults.
+//! pgtemp with its default options.
 
 mod turns;
 

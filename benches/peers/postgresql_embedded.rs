@@ -1,5 +1,4 @@
-//! postgresql_embedded, told to use the programs that are there in place of those that it would
-//! download.
+//! postgresql_embedded, configured to use the installed programs instead of downloading them.
 
 mod turns;
 

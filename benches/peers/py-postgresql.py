@@ -1,4 +1,4 @@
-"""py-postgresql: its own way of `initdb`, start and wait, and its own client."""
+"""py-postgresql with its own functions for `initdb`, start and wait, and its own client."""
 
 import contextlib
 import os
@@ -16,7 +16,7 @@ INSTALLATION = Installation(pg_config_dictionary(os.path.join(turns.BIN, "pg_con
 def life(directory):
     cluster = Cluster(INSTALLATION, os.path.join(directory, "data"))
     cluster.init(user="postgres", encoding="UTF8")
-    # Its own choice would be port 5432 and the default directory for sockets, which may be taken or closed.
+    # The defaults, port 5432 and the default socket directory, may be in use or not accessible.
     settings = {"listen_addresses": "127.0.0.1", "port": str(get_port(None)), "unix_socket_directories": directory}
     cluster.settings.update(settings)
     with cluster:

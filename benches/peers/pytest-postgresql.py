@@ -1,4 +1,4 @@
-"""pytest-postgresql: the executor behind its fixture of a server, driven as the fixture drives it."""
+"""pytest-postgresql: the executor of its server fixture, used as the fixture uses it."""
 
 import contextlib
 import os
@@ -30,7 +30,7 @@ def life(directory):
     server.start()
     server.wait_for_postgres()
     address = {"host": server.host, "port": server.port, "user": "postgres", "dbname": "postgres"}
-    # As its janitor connects: the server may be still starting up then.
+    # As in its janitor, the connection is retried, because the server may still be starting.
     with retry(lambda: psycopg.connect(**address), possible_exception=psycopg.OperationalError) as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
     yield

@@ -1,4 +1,4 @@
-"""testing.postgresql, with its cache of an initialised data directory, which is warm from the first turn on."""
+"""testing.postgresql with its cache of an initialized data directory, which is warm after the first turn."""
 
 import contextlib
 import os

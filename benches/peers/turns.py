@@ -1,4 +1,4 @@
-"""Turns of a peer, as `turns.rs` takes them: see there."""
+"""Turns of a peer, as in `turns.rs`."""
 
 import os
 import shutil
@@ -10,9 +10,9 @@ BIN = sys.argv[1]
 
 
 def take(life):
-    """`life` makes a server in a directory, yields after its first answer, and then removes it."""
+    """`life` creates a server in a directory, yields after its first answer, and then removes it."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    # What the programs print must not be taken for an answer.
+    # The output of programs must not be mistaken for an answer.
     os.dup2(2, 1)
     for _ in sys.stdin:
         directory = tempfile.mkdtemp()

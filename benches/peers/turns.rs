@@ -1,6 +1,8 @@
-//! Turns of a peer. For each line on standard input it makes a server, has it answer `SELECT 1`,
-//! removes it, and says on standard output how many seconds it took until the answer and in all:
-//! `took: 0.5 0.6`. If it cannot, it ends, and the last line on standard error says why.
+//! Turns of a peer.
+//!
+//! For each line on standard input, the program creates a server, runs `SELECT 1`, and removes the
+//! server. It prints the seconds until the answer and in total: `took: 0.5 0.6`. If this fails, it
+//! exits, and the last line on standard error gives the reason.
 
 use std::error::Error;
 use std::io::BufRead;
@@ -25,7 +27,8 @@ pub fn take<S>(start: impl Fn(PathBuf) -> Outcome<(S, String)>) -> Outcome<()> {
     Ok(())
 }
 
-/// pgtemp returns when a tenth of a second has passed, whether the server is ready or not.
+/// Connects repeatedly until the server is ready. pgtemp returns after a tenth of a second, which
+/// may be earlier.
 fn connect(uri: &str) -> Result<postgres::Client, postgres::Error> {
     let begun = Instant::now();
     loop {

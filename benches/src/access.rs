@@ -1,4 +1,4 @@
-//! Access rules: a megabyte of them read and edited, and questions to ten thousand.
+//! Access rules: reading and editing one megabyte, and decisions among ten thousand rules.
 
 use std::hint::black_box;
 use std::net::Ipv4Addr;
@@ -90,7 +90,7 @@ pub(crate) fn measure(sheet: &mut Sheet, plan: &Plan) {
     });
 }
 
-/// Making what is read and dropping what comes of it is not measured.
+/// Measures `run`. Creating the input and dropping the result are not measured.
 fn time<I, T>(input: impl FnOnce() -> I, run: impl FnOnce(I) -> T) -> Duration {
     let input = black_box(input());
     let begun = Instant::now();
@@ -100,7 +100,7 @@ fn time<I, T>(input: impl FnOnce() -> I, run: impl FnOnce(I) -> T) -> Duration {
     time
 }
 
-/// Rules for users of their own, in columns, with a comment now and then.
+/// Returns rules for different users in columns, with a few comments.
 fn rules(count: usize) -> String {
     let mut text = String::new();
     for n in 0..count {

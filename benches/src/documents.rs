@@ -1,4 +1,4 @@
-//! The documentation's tables, which stand between `<!-- bench: NAME -->` and `<!-- /bench -->`.
+//! The tables of the documentation, between `<!-- bench: NAME -->` and `<!-- /bench -->`.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ use crate::table;
 
 pub(crate) fn write(machine: &Machine, rows: &[Row]) -> Result<()> {
     let root = Utf8Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
-    let missing = "a row that the documentation shows was not measured";
+    let missing = "a row of the documentation was not measured";
     let brief = machine.brief();
     let full = format!("{machine}\n\n{}", table::full(rows));
     let summary = format!("{}\n\n{brief}", table::summary(rows).context(missing)?);
@@ -42,7 +42,7 @@ mod tests {
     use super::replace;
 
     #[test]
-    fn only_what_is_between_the_marks_changes() {
+    fn only_text_between_the_marks_is_replaced() {
         let document =
             "a\n<!-- bench: x -->\nold\n<!-- /bench -->\nb\n<!-- bench: y -->\n<!-- /bench -->\n";
         let new = "a\n<!-- bench: x -->\n\nnew\n\n<!-- /bench -->\nb\n\

@@ -1,5 +1,5 @@
-//! Parsing a configuration file, editing N settings and writing, beside toml_edit on the same
-//! content.
+//! Parsing a configuration file, editing N settings and writing, compared with toml_edit on the
+//! same content.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -10,19 +10,19 @@ use crate::Plan;
 use crate::parse::stock;
 use crate::sheet::{Sheet, Who};
 
-/// How many settings are edited.
+/// The numbers of settings that are edited.
 const NUMBERS: [usize; 5] = [1, 10, 100, 1_000, 4_000];
 
-/// Where the edited names are before.
+/// The state of the edited settings before the edit.
 #[derive(Clone, Copy, Debug)]
 enum Names {
-    /// Each is set in the file, which holds nothing else, and gets another value.
+    /// Each setting is in the file, which has no other content, and is given another value.
     Live,
-    /// None is in the file that `initdb` writes.
+    /// The file is the one that `initdb` writes, and has none of the settings.
     Absent,
-    /// Each is commented out in the file, which holds nothing else.
+    /// Each setting is commented out in the file, which has no other content.
     CommentedOut,
-    /// Each is set in the file and taken out of effect.
+    /// Each setting is in the file and is removed.
     Removed,
 }
 
@@ -102,7 +102,7 @@ impl Case {
         document.to_string()
     }
 
-    /// Of one run; what takes microseconds takes its turn several times.
+    /// Measures one run. Runs that take microseconds are repeated.
     fn time<T>(&self, mut run: impl FnMut(&Self) -> T) -> Duration {
         let times = (4_000 / self.settings.len()).clamp(1, 200) as u32;
         let begun = Instant::now();

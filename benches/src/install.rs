@@ -1,4 +1,4 @@
-//! What finding an installation costs, beside the program run that it needs.
+//! The cost of finding an installation, compared with running the program that it needs.
 
 use std::fs;
 use std::hint::black_box;
@@ -12,7 +12,7 @@ use pg_tests::{Room, server};
 use crate::Plan;
 use crate::sheet::{Sheet, Who};
 
-/// These runs are short, and many of them tell more.
+/// These runs are short, so more rounds are measured.
 const TIMES_THE_ROUNDS: usize = 10;
 const INSTALLATIONS: u16 = 8;
 
@@ -76,12 +76,12 @@ fn one(sheet: &mut Sheet, rounds: usize, installed: &Installation, pg_config: &U
     });
 }
 
-/// A machine of the kind of Debian's, with so many majors side by side.
+/// Measures a machine with Debian's layout and eight major versions.
 fn eight(sheet: &mut Sheet, rounds: usize, pg_config: &Utf8Path) {
     let room = Room::new();
     let root = Utf8PathBuf::try_from(room.path().canonicalize().unwrap()).unwrap();
     for major in 10..10 + INSTALLATIONS {
-        // pg_config finds out where it is, so that a copy describes an installation of its own.
+        // pg_config reports its own directory, so each copy describes another installation.
         let bin = root.join(format!("usr/lib/postgresql/{major}/bin"));
         fs::create_dir_all(&bin).unwrap();
         fs::copy(pg_config, bin.join("pg_config")).unwrap();

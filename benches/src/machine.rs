@@ -1,4 +1,4 @@
-//! On what was measured.
+//! The machine of the measurements.
 
 use std::fmt;
 use std::fs;
@@ -17,7 +17,7 @@ pub(crate) struct Machine {
     rustc: String,
     user: &'static str,
     rounds: usize,
-    /// Processes that wanted a processor in the minute before.
+    /// The load average of the last minute.
     load: Option<String>,
 }
 
@@ -34,7 +34,7 @@ impl Machine {
                 Some(kind) => format!("{storage} ({kind})"),
                 None => storage.to_string(),
             },
-            // `cargo xtask bench` knows by which client it was fetched.
+            // `cargo xtask bench` also names the client by which the server was fetched.
             server: std::env::var("BENCH_SERVER").unwrap_or_else(|_| installed()),
             rustc: output("rustc", &["--version"])
                 .and_then(|text| Some(text.split(' ').nth(1)?.to_owned()))
@@ -51,7 +51,7 @@ impl Machine {
         }
     }
 
-    /// In one sentence.
+    /// Describes the machine in one sentence.
     pub(crate) fn brief(&self) -> String {
         format!(
             "Medians of {} rounds: {} cores of {}, PostgreSQL {}, Rust {}.",
@@ -79,14 +79,14 @@ impl fmt::Display for Machine {
 
 fn processor() -> Option<String> {
     if let Ok(text) = fs::read_to_string("/proc/cpuinfo") {
-        // Arm's kernels name no model.
+        // Kernels for Arm do not report a model.
         let line = text.lines().find(|line| line.starts_with("model name"))?;
         return Some(line.split_once(": ")?.1.trim().to_owned());
     }
     output("sysctl", &["-n", "machdep.cpu.brand_string"])
 }
 
-/// The type of the file system that is mounted deepest above the path.
+/// Returns the type of the file system that contains the path.
 fn file_system(path: &Utf8Path) -> Option<String> {
     let path = path.canonicalize_utf8().ok()?;
     let mounts = fs::read_to_string("/proc/self/mounts").ok()?;

@@ -1,14 +1,14 @@
-//! How long things take, beside what they could take at best and what others need.
+//! Benchmarks that compare the crates with lower bounds and with other libraries.
 //!
 //! `cargo xtask bench` runs this program, with a server in `PG_TESTS_BINDIRS`. Its arguments are
-//! the names of groups; these variables say the rest:
+//! the names of groups. These environment variables are read:
 //!
-//! * `BENCH_ROUNDS`: how often each is measured, in turns;
-//! * `BENCH_STORAGE`: where temporary clusters keep their files;
-//! * `BENCH_PEERS`: the directory into which pip and cargo fetch other libraries, which are then
-//!   measured too;
-//! * `BENCH_WRITE`: put the tables into the documentation;
-//! * `BENCH_REALTIME`: as root, waiting threads do not compete for a processor.
+//! * `BENCH_ROUNDS`: the number of rounds,
+//! * `BENCH_STORAGE`: the directory for temporary clusters,
+//! * `BENCH_PEERS`: the directory into which pip and cargo fetch other libraries; if set, these are
+//!   measured too,
+//! * `BENCH_WRITE`: if set, the tables are written into the documentation,
+//! * `BENCH_REALTIME`: if set and run by root, waiting threads have real-time priority.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 #![allow(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
@@ -19,6 +19,7 @@ mod install;
 mod machine;
 mod parse;
 mod proc;
+mod replicas;
 mod sheet;
 mod table;
 mod temp;
@@ -29,10 +30,10 @@ use camino::{Utf8Path, Utf8PathBuf};
 use machine::Machine;
 use sheet::Sheet;
 
-/// A group of rows, and what measures it.
+/// A group of rows, and the function that measures it.
 type Group = (&'static str, fn(&mut Sheet, &Plan));
 
-const GROUPS: [Group; 7] = [
+const GROUPS: [Group; 8] = [
     ("parse", parse::measure),
     ("edits", edits::measure),
     ("access", access::measure),
@@ -40,14 +41,15 @@ const GROUPS: [Group; 7] = [
     ("proc", proc::measure),
     ("temp", temp::measure),
     ("flat", temp::measure_flat),
+    ("replicas", replicas::measure),
 ];
 
-/// How to measure.
+/// The options of a run.
 struct Plan {
     rounds: usize,
-    /// Where temporary clusters keep their files.
+    /// The directory for temporary clusters.
     storage: Utf8PathBuf,
-    /// Where other libraries are kept, if they are measured.
+    /// The directory of other libraries, if these are measured.
     peers: Option<Utf8PathBuf>,
 }
 
@@ -65,7 +67,7 @@ fn main() -> Result<()> {
     let writes = std::env::var_os("BENCH_WRITE").is_some();
     ensure!(
         !writes || wanted.is_empty(),
-        "the tables of the documentation are of one run of all groups"
+        "the tables of the documentation must be from one run of all groups"
     );
     let rounds = std::env::var("BENCH_ROUNDS").map_or(Ok(20), |text| text.parse())?;
     let storage = std::env::var("BENCH_STORAGE").map_or_else(|_| memory_or_disk(), Into::into);
@@ -78,7 +80,7 @@ fn main() -> Result<()> {
 
     let machine = Machine::look(&plan);
     let mut sheet = Sheet::default();
-    // Backwards: what the parser's texts leave of memory would be the next forks' to copy.
+    // In reverse order: the memory of the parser's texts would slow down the forks of later groups.
     for (name, measure) in GROUPS.into_iter().rev() {
         if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
             eprintln!("==> {name}");

@@ -1,4 +1,5 @@
-//! Reading, parsing and editing, beside toml_edit on the same content and memchr on the same bytes.
+//! Reading, parsing and editing, compared with toml_edit on the same content and memchr on the same
+//! bytes.
 
 use std::fmt;
 use std::hint::black_box;
@@ -9,7 +10,7 @@ use pgconf_parse::{Document, assignments};
 use crate::Plan;
 use crate::sheet::{Sheet, Who};
 
-/// What is read: the file that `initdb` writes, repeated to a size, or nothing but assignments.
+/// The text that is read: the file that `initdb` writes, repeated to a size, or only assignments.
 #[derive(Clone, Copy)]
 enum Text {
     Stock(usize),
@@ -61,7 +62,7 @@ pub(crate) fn measure(sheet: &mut Sheet, plan: &Plan) {
     }
 }
 
-/// So long as this is measured at a time: what takes microseconds takes its turn several times.
+/// The number of bytes that are read in one measurement. Short texts are read several times.
 const BYTES_A_TURN: usize = 1_000_000;
 
 impl Operation {
@@ -72,7 +73,7 @@ impl Operation {
         }
     }
 
-    /// In which rows it is shown, and as what.
+    /// The rows in which the operation is shown.
     fn rows(self) -> Vec<(&'static str, Who<'static>)> {
         const ITERATE: &str = "iterate over assignments";
         const PARSE: &str = "parse";
@@ -89,7 +90,7 @@ impl Operation {
         }
     }
 
-    /// What is left of it is dropped outside of the measured time.
+    /// Runs the operation. The result is dropped after the measured time.
     fn run(self, source: &str) -> Left {
         let source = black_box(source);
         match self {
@@ -116,7 +117,7 @@ impl Operation {
         }
     }
 
-    /// Of one run.
+    /// Measures one run.
     fn time(self, source: &str) -> Duration {
         let times = (BYTES_A_TURN / source.len()).max(1);
         let once = |_| {
@@ -131,7 +132,7 @@ impl Operation {
     }
 }
 
-/// What an operation leaves to be dropped.
+/// The result of an operation.
 #[expect(dead_code, reason = "it is only dropped")]
 enum Left {
     Number(usize),
@@ -153,7 +154,7 @@ impl fmt::Display for Text {
     }
 }
 
-/// The two languages in which the texts are written, with the same comments, names and values.
+/// The two languages of the texts, which have the same comments, names and values.
 #[derive(Clone, Copy)]
 enum Language {
     Conf,
@@ -165,7 +166,7 @@ impl Text {
         let (size, mut piece): (_, Box<dyn FnMut(usize) -> String>) = match self {
             Self::Stock(size) => {
                 let stock = stock();
-                // Toml allows no key twice, so every repetition has names of its own.
+                // TOML does not allow duplicate keys, so each repetition has different names.
                 (size, Box::new(move |n| renamed(&stock, n, language)))
             }
             Self::Dense(size) => (size, Box::new(move |n| dense(n, language))),
@@ -184,7 +185,7 @@ impl Text {
     }
 }
 
-/// The sample file of PostgreSQL 14, from the oracle's cases.
+/// Returns the sample file of PostgreSQL 14 from the oracle's cases.
 pub(crate) fn stock() -> String {
     let cases = include_str!("../../tests/oracle/stock.jsonl");
     let case: serde_json::Value =

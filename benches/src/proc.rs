@@ -1,5 +1,5 @@
-//! Starting and stopping servers, and how late a wait returns, against `pg_ctl` and against the
-//! floor: a bare exec with a spinning observer.
+//! Starting and stopping servers, and the latency of waits, compared with `pg_ctl` and with the
+//! lower bound: an exec with a spinning observer.
 
 #[path = "../../tests/tests/proc_fixture/mod.rs"]
 mod proc_fixture;
@@ -42,9 +42,9 @@ pub(crate) fn measure(sheet: &mut Sheet, plan: &Plan) {
     idle(&cluster, sheet);
 }
 
-/// On a machine that is busy with something else, a thread that is woken waits for a processor,
-/// longer than what is measured here. As root this gives the calling thread a priority over that,
-/// and only that thread, not the server.
+/// Gives the calling thread real-time priority, if run by root. On a busy machine, a thread that is
+/// woken waits for a processor longer than the latency measured here. The server keeps its
+/// priority.
 fn run_before_others() {
     if std::env::var_os("BENCH_REALTIME").is_none() {
         return;
@@ -62,14 +62,14 @@ fn idle(cluster: &Cluster, sheet: &mut Sheet) {
     let before = processor_time();
     server
         .wait_status(&[Status::Stopping], Duration::from_secs(10))
-        .expect_err("it does not stop");
+        .expect_err("the server should not stop");
     sheet.note(IDLE, PG_PROC, processor_time() - before);
 }
 
-/// Of this thread.
+/// Returns the processor time of this thread.
 fn processor_time() -> Duration {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    now.try_into().expect("no negative time")
+    now.try_into().expect("processor time is not negative")
 }
 
 fn ours(cluster: &Cluster, sheet: &mut Sheet) {
@@ -182,8 +182,8 @@ fn floor(cluster: &Cluster, sheet: &mut Sheet) {
     sheet.note(STOP, who, begin.elapsed());
 }
 
-/// The guard's process is forked and executes nothing: the least that a process of one's own costs
-/// is a program's start.
+/// Measures a directory guard. Its process is forked and does not execute a program, so the
+/// comparison is the start of a program.
 fn guard(sheet: &mut Sheet) {
     let directory = tempfile::tempdir().expect("a directory");
     let path = Utf8Path::from_path(directory.path()).expect("UTF-8");
@@ -203,7 +203,7 @@ fn guard(sheet: &mut Sheet) {
         Who::Beside("fork and exec of `true`"),
         begin.elapsed(),
     );
-    child.wait().expect("its end");
+    child.wait().expect("the exit status");
 }
 
 fn spin_until_ready(cluster: &Cluster) {
@@ -211,7 +211,7 @@ fn spin_until_ready(cluster: &Cluster) {
     while !fs::read(&path).is_ok_and(|file| file.ends_with(b"ready   \n")) {}
 }
 
-/// A thread that does nothing but look for one thing to happen, and notes when it did.
+/// A thread that spins until an event happens, and records the time.
 struct Observer(mpsc::Receiver<Instant>);
 
 impl Observer {
@@ -233,18 +233,18 @@ impl Observer {
         let (started, start) = mpsc::channel();
         thread::spawn(move || {
             run_before_others();
-            started.send(()).expect("somebody waits");
-            // Less often than it could, to leave the processors to what is measured.
+            started.send(()).expect("the receiver waits");
+            // The loop is slowed down to leave the processors to the measured processes.
             while !happened() {
                 thread::sleep(Duration::from_micros(50));
             }
             let _ = sender.send(Instant::now());
         });
-        start.recv().expect("it starts");
+        start.recv().expect("the thread starts");
         Self(receiver)
     }
 
     fn seen(self) -> Instant {
-        self.0.recv().expect("an observation")
+        self.0.recv().expect("the time of the event")
     }
 }

@@ -1,14 +1,14 @@
-//! The times of all that is measured, in the order in which they came up.
+//! The measurements, in the order in which they were made.
 
 use std::time::Duration;
 
-/// Who is measured, and as what.
+/// The measured subject and its role.
 #[derive(Clone, Copy)]
 pub(crate) enum Who<'a> {
     Ours(&'a str),
-    /// What people use otherwise.
+    /// An alternative.
     Beside(&'a str),
-    /// The least that it takes.
+    /// A lower bound.
     Floor(&'a str),
 }
 
@@ -26,32 +26,32 @@ pub(crate) struct Sheet {
     rows: Vec<Row>,
 }
 
-/// The times of one of those that were compared.
+/// The measurements of one subject.
 #[derive(Clone)]
 pub(crate) struct Row {
     pub(crate) group: &'static str,
     pub(crate) what: String,
     pub(crate) part: Part,
     pub(crate) who: String,
-    /// Set where a throughput is shown: the bytes that were worked on.
+    /// The number of processed bytes, if throughput is shown.
     pub(crate) bytes: Option<usize>,
-    /// Set where the values are no times: their unit.
+    /// The unit of the values, if they are not times.
     pub(crate) unit: Option<&'static str>,
     pub(crate) seconds: Vec<f64>,
-    /// Why there are no times.
+    /// The reason why there are no measurements.
     pub(crate) not_run: Option<String>,
 }
 
-/// The tables have to keep their shape.
+/// The maximum length of a reason, so that tables keep their shape.
 const LONGEST_REASON: usize = 80;
 
 impl Sheet {
-    /// The rows that follow belong to this group.
+    /// Begins a group, to which the following rows belong.
     pub(crate) fn begin(&mut self, group: &'static str) {
         self.group = group;
     }
 
-    /// Puts groups into this order, whenever they were measured.
+    /// Sorts the groups in this order.
     pub(crate) fn sort(&mut self, groups: &[&str]) {
         self.rows
             .sort_by_key(|row| groups.iter().position(|group| *group == row.group));
@@ -61,8 +61,8 @@ impl Sheet {
         &self.rows
     }
 
-    /// Has everybody take turns, so that all meet the same machine, and once before that to warm
-    /// up.
+    /// Runs rounds in which all subjects take turns, so that changes of the machine's load affect
+    /// all of them. The first round is a warm-up.
     pub(crate) fn rounds(&mut self, rounds: usize, mut round: impl FnMut(&mut Self)) {
         let rows = self.rows.len();
         round(self);
@@ -76,21 +76,21 @@ impl Sheet {
         self.row(what, who).seconds.push(time.as_secs_f64());
     }
 
-    /// As [`note`](Self::note), to be shown as throughput.
+    /// Records a time as [`note`](Self::note) does, shown as throughput.
     pub(crate) fn note_bytes(&mut self, what: &str, who: Who<'_>, bytes: usize, time: Duration) {
         let row = self.row(what, who);
         row.bytes = Some(bytes);
         row.seconds.push(time.as_secs_f64());
     }
 
-    /// As [`note`](Self::note), of something that is not a time.
+    /// Records a value that is not a time.
     pub(crate) fn note_number(&mut self, what: &str, who: Who<'_>, unit: &'static str, n: f64) {
         let row = self.row(what, who);
         row.unit = Some(unit);
         row.seconds.push(n);
     }
 
-    /// Says in its place why something was not measured, or not to the end.
+    /// Records the reason why a subject was not measured completely.
     pub(crate) fn not_run(&mut self, what: &str, who: Who<'_>, reason: &str) {
         let row = self.row(what, who);
         row.seconds.clear();
@@ -132,11 +132,11 @@ impl Row {
     pub(crate) fn median(&self) -> Option<f64> {
         let sorted = sorted(&self.seconds);
         let (low, high) = (sorted.len().checked_sub(1)? / 2, sorted.len() / 2);
-        // The mean of the middle two if there is no single middle one.
+        // The mean of the two middle values if their number is even.
         Some((sorted[low] + sorted[high]) / 2.0)
     }
 
-    /// How many times as long this takes.
+    /// Returns the ratio of the medians.
     pub(crate) fn over(&self, other: &Row) -> Option<f64> {
         let ratio = self.median()? / other.median()?;
         ratio.is_finite().then_some(ratio)

@@ -1,10 +1,10 @@
-//! Tables in Markdown.
+//! Markdown tables.
 
 use std::collections::BTreeSet;
 
 use crate::sheet::{Part, Row, sorted};
 
-/// Everything: for each thing measured a row for each of those that do it.
+/// Returns the complete table, with a row for each subject of each measurement.
 pub(crate) fn full(rows: &[Row]) -> String {
     let head = [
         "what", "who", "min", "median", "max", "", "× ours", "× floor",
@@ -36,7 +36,7 @@ pub(crate) fn full(rows: &[Row]) -> String {
     aligned(&table, "ll")
 }
 
-/// What the reader of the README wants to know: the medians, beside what is used otherwise.
+/// Returns the table of the README: medians, compared with alternatives.
 pub(crate) fn summary(rows: &[Row]) -> Option<String> {
     const ROWS: [&str; 8] = [
         "from nothing to the first `SELECT 1`",
@@ -69,7 +69,7 @@ pub(crate) fn summary(rows: &[Row]) -> Option<String> {
     Some(aligned(&table, "lrl"))
 }
 
-/// The throughput of the parser: a column for each text.
+/// Returns the throughput of the parser, with a column for each text.
 pub(crate) fn speed(rows: &[Row]) -> Option<String> {
     let contests = contests(rows);
     let parse = contests
@@ -125,7 +125,7 @@ pub(crate) fn speed(rows: &[Row]) -> Option<String> {
     Some(aligned(&table, "l"))
 }
 
-/// All rows of one thing, ours first and the floor last.
+/// All rows of one measurement, ours first and the lower bound last.
 struct Contest<'a> {
     rows: Vec<&'a Row>,
 }
@@ -153,7 +153,7 @@ impl Contest<'_> {
         self.rows.iter().copied().find(|row| row.part == part)
     }
 
-    /// From the least to the ratios; all empty if it was not run.
+    /// The columns from the minimum to the ratios. All are empty if the subject was not run.
     fn figures(&self, row: &Row) -> [String; 6] {
         let Some(median) = row.median() else {
             return Default::default();
@@ -191,12 +191,12 @@ fn title(group: &str) -> &str {
     }
 }
 
-/// In what times are shown.
+/// The unit of the displayed values.
 enum Unit {
     Milliseconds,
-    /// Of so many bytes at a time.
+    /// Throughput, with the number of bytes per measurement.
     Megabytes(f64),
-    /// Numbers of something else.
+    /// Another unit.
     Other(&'static str),
 }
 
@@ -235,7 +235,7 @@ fn cell(row: &Row) -> String {
     }
 }
 
-/// With three digits that say something.
+/// Formats a value with three significant digits.
 fn figure(value: f64) -> String {
     let digits = if value <= 0.0 {
         0.0
@@ -246,8 +246,8 @@ fn figure(value: f64) -> String {
     format!("{value:.decimals$}")
 }
 
-/// `alignment` has an `l` for each column that is aligned to the left; the others are aligned to
-/// the right.
+/// Formats a table. `alignment` has an `l` for each left-aligned column; the others are
+/// right-aligned.
 fn aligned(table: &[Vec<String>], alignment: &str) -> String {
     let is_left = |column: usize| alignment.as_bytes().get(column) == Some(&b'l');
     let width = |column: usize| {
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_of_one_thing_stand_together_with_their_ratios() {
+    fn rows_of_one_measurement_are_grouped_with_their_ratios() {
         let mut other = row("life", Part::Beside, "c", &[]);
         other.not_run = Some("no | network".to_owned());
         let rows = [

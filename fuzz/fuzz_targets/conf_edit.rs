@@ -1,5 +1,5 @@
-//! Sequences of edits on any file: each does what it says, and the index of the document stays
-//! true to its text.
+//! Sequences of edits of any file. Each edit has its documented effect, and the index of the
+//! document agrees with its text.
 
 #![no_main]
 
@@ -34,14 +34,14 @@ enum Edit<'a> {
     Delete {
         name: Name,
     },
-    /// A name that stands in the file, whatever it is.
+    /// Sets a setting that occurs in the file.
     SetFound {
         number: usize,
         value: &'a [u8],
     },
 }
 
-/// Few names, so that edits meet what they are about.
+/// A few names, so that edits affect the same settings.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 enum Name {
     A,
@@ -70,7 +70,7 @@ fuzz_target!(|session: Session<'_>| {
     }
 });
 
-/// Edits that are made together come to the same as one by one.
+/// Edits in one session have the same result as single edits.
 fn at_once(document: &Document, edits: &[Edit<'_>]) {
     let (mut one_by_one, mut together) = (document.clone(), document.clone());
     let made: Result<(), EditErrorKind> = together.edit(|session| {
@@ -117,7 +117,7 @@ fn apply(document: &mut Document, edit: Edit<'_>) {
             match document.append(name.text(), value, Place::After(after.text())) {
                 Ok(change) => {
                     assert_eq!(change.action, Action::Appended);
-                    let found = document.get(name.text()).expect("what was appended");
+                    let found = document.get(name.text()).expect("the appended setting");
                     assert_eq!((found.value().as_ref(), found.line()), (value, change.line));
                 }
                 Err(_) => assert_eq!(document.as_bytes(), before),
@@ -143,13 +143,13 @@ fn set(document: &mut Document, name: &[u8], value: &[u8]) {
     let before = document.to_bytes();
     match document.set(name, value) {
         Ok(change) => {
-            let found = document.get(name).expect("what was set");
+            let found = document.get(name).expect("the setting that was set");
             assert_eq!((found.value().as_ref(), found.line()), (value, change.line));
             let (mut old, mut new) = (lines(&before), lines(document.as_bytes()));
             match change.action {
                 Action::Unchanged => assert_eq!(old, new),
                 Action::Appended => {
-                    // The line before may have lacked its newline.
+                    // The line before may have been completed with a newline.
                     assert_eq!(new.len(), old.len() + 1);
                     assert!(document.as_bytes().starts_with(&before));
                 }

@@ -1,5 +1,5 @@
-//! Lists within a value: what is taken apart and joined again is taken apart the same way, and so
-//! are names that come from elsewhere.
+//! Lists within a value. A list that was split and joined is split into the same names, and so are
+//! arbitrary names that were joined.
 
 #![no_main]
 
@@ -39,14 +39,14 @@ fuzz_target!(|value: &[u8]| {
         }
         Err(error) => assert_eq!(split_identifiers(value).as_ref(), Err(&error)),
     }
-    // Any names at all.
+    // Arbitrary names.
     let names: Vec<&str> = value.split('\0').collect();
     assert_eq!(
-        split_guc_list(&join_guc_list(&names)).expect("what was joined"),
+        split_guc_list(&join_guc_list(&names)).expect("a joined list"),
         names
     );
     assert_eq!(
-        split_identifiers(&join_guc_list(&names)).expect("what was joined"),
+        split_identifiers(&join_guc_list(&names)).expect("a joined list"),
         names
     );
 });

@@ -1,4 +1,4 @@
-//! Any bytes: nothing panics, nothing is lost, and every way of reading finds the same.
+//! Any bytes. Parsing does not panic or lose bytes, and all ways of reading agree.
 
 #![no_main]
 

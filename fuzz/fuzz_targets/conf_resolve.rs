@@ -1,6 +1,6 @@
-//! Trees of files that include each other, written as `tail -n +1 *` prints them: reading ends,
-//! whatever includes what; it finds nothing that is not in the files; and the same settings in a
-//! single file mean the same.
+//! Trees of files that include each other, in the form that `tail -n +1 *` prints. Reading
+//! terminates and returns only settings of the files, and a single file with the same settings has
+//! the same result.
 
 #![no_main]
 
@@ -23,8 +23,8 @@ fuzz_target!(|tree: &[u8]| {
     }
 });
 
-/// `==> /data/postgresql.conf <==` on a line begins a file; what stands before the first is a file
-/// as well.
+/// Splits a tree into files. A line such as `==> /data/postgresql.conf <==` begins a file. The text
+/// before the first such line is a file too.
 fn files(tree: &[u8]) -> (PathBuf, BTreeMap<PathBuf, Vec<u8>>) {
     let first = PathBuf::from("/data/postgresql.conf");
     let mut files = BTreeMap::from([(first.clone(), Vec::new())]);

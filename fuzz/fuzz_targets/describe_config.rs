@@ -1,5 +1,5 @@
-//! The output of `postgres --describe-config`: each parameter is found by its name in any case, and
-//! printing them again as the server does gives the same parameters.
+//! The output of `postgres --describe-config`. Each parameter is found by its name in any case, and
+//! the parameters survive printing in the server's form and parsing.
 
 #![no_main]
 
@@ -28,7 +28,7 @@ fuzz_target!(|output: &[u8]| {
             parameter.name().to_ascii_uppercase(),
             parameter.name().to_ascii_lowercase(),
         ] {
-            let found = parameters.get(&name).expect("a name that is listed");
+            let found = parameters.get(&name).expect("a listed name");
             assert!(found.name().eq_ignore_ascii_case(&name));
         }
     }
@@ -45,7 +45,7 @@ fuzz_target!(|output: &[u8]| {
     );
 });
 
-/// `printMixedStruct` in help_config.c.
+/// Prints a parameter as `printMixedStruct` in help_config.c does.
 fn line(parameter: &ServerParameter) -> String {
     let kind = match parameter.kind() {
         ParameterKind::Boolean => "BOOLEAN",

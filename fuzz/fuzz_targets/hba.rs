@@ -1,5 +1,5 @@
-//! Any file and any attempt: reading does not panic and counts the same lines everywhere, edits do
-//! what they say, and a rule that was put before what would match decides.
+//! Any file and any connection attempt. Reading does not panic, and all functions agree on line
+//! numbers. Edits have their documented effect, and an inserted rule decides if it matches first.
 
 #![no_main]
 
@@ -67,10 +67,10 @@ fn edit(session: &Session<'_>, document: &Document, major: u16) {
         let mut expected = before;
         expected.remove(index);
         let mut removed = document.clone();
-        removed.remove(line).expect("a line that is there");
+        removed.remove(line).expect("an existing line");
         assert_eq!(texts(&removed, major), expected);
         let mut commented = document.clone();
-        commented.comment_out(line).expect("a line that is there");
+        commented.comment_out(line).expect("an existing line");
         assert_eq!(texts(&commented, major), expected);
     }
 }
@@ -117,7 +117,7 @@ fn decide(session: &Session<'_>, mut document: Document, server: &Server) {
     assert!(matches!(decision, Decision::Rule(rule) if rule.line() == line));
 }
 
-/// What is said on each line, whatever its number.
+/// Returns the content of each line without its number.
 fn texts(document: &Document, major: u16) -> Vec<String> {
     let rules = document.rules(&Server::new(major));
     let rows = rules.rows().map(|row| match (row.rule(), row.error()) {

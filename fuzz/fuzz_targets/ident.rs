@@ -1,5 +1,5 @@
-//! Any file of user name maps, and any regular expression in it: reading does not panic, edits do
-//! what they say, and whom the list of users names may connect.
+//! Any file of user name maps, and any regular expression in it. Reading does not panic, edits have
+//! their documented effect, and the listed users may connect.
 
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! The output of `pg_config`: every key is found in every spelling, every value stood in the
-//! output, and so does what the options of `configure` say.
+//! The output of `pg_config`. Each key is found in every spelling, and each value and each option
+//! of `configure` occurs in the output.
 
 #![no_main]
 
@@ -9,7 +9,7 @@ use pg_install::{ConfigureOptions, Installation, InstallationDirectory, PgConfig
 fuzz_target!(|output: &[u8]| {
     let config = PgConfig::from_bytes(output);
     assert!(PgConfig::from_pairs(config.iter()).iter().eq(config.iter()));
-    // Not those that begin with something that is dropped where an option is written: `- a`.
+    // Keys whose first character would be dropped from an option, as in `- a`, are skipped.
     let usual = |key: &str| !key.starts_with(|c: char| c == '_' || c.is_ascii_whitespace());
     let usual = || config.iter().filter(|(key, _)| usual(key));
     let mut text = String::new();
@@ -32,7 +32,7 @@ fuzz_target!(|output: &[u8]| {
     configure(config.get("configure").unwrap_or_default());
 });
 
-/// Whether it ends a line, as values do, but for blanks.
+/// Returns whether the value is at the end of a line, except for blanks.
 fn ends_line(output: &[u8], value: &str) -> bool {
     let mut lines = output.split(|byte| *byte == b'\n');
     lines.any(|line| line.trim_ascii().ends_with(value.as_bytes()))
@@ -47,7 +47,7 @@ fn described(installation: &Installation, config: &PgConfig) {
         let found = installation.directory(directory).map(AsRef::as_ref);
         assert_eq!(found, value.filter(|value| value.starts_with('/')));
     }
-    // Without options of `configure` the answer would be looked for in files.
+    // Without options of `configure`, files would be searched for the evidence.
     let options = installation.configure_options();
     if !options.is_empty() {
         match installation.ssl_evidence() {
@@ -81,7 +81,7 @@ fn configure(text: &str) {
     }
 }
 
-/// As autoconf quotes the words of its command line.
+/// Quotes a word as autoconf does.
 fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }

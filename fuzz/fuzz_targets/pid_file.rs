@@ -1,5 +1,5 @@
-//! Lock files: what is read can be written down again in the server's form, and a file that is
-//! still being written never says anything that the whole file does not say.
+//! Lock files. A parsed file can be written in the server's form, and an incomplete file contains
+//! no information that differs from the complete one.
 
 #![no_main]
 
@@ -15,7 +15,7 @@ fuzz_target!(|content: &[u8]| {
             if let PidFileErrorKind::Line { line, .. } = *error.kind() {
                 assert!((1..=8).contains(&line));
             }
-            // It goes into logs.
+            // Errors are written to logs, so they must be short.
             assert!(error.to_string().len() < 2000);
             return;
         }
@@ -40,7 +40,7 @@ fuzz_target!(|content: &[u8]| {
     }
 });
 
-/// `CreateLockFile` and `AddToDataDirLockFile` in miscinit.c.
+/// Writes a lock file as `CreateLockFile` and `AddToDataDirLockFile` in miscinit.c do.
 fn written(file: &PidFile) -> String {
     let mut text = String::new();
     let mut line = |value: Option<String>| writeln!(text, "{}", value.unwrap_or_default()).unwrap();

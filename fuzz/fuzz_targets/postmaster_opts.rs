@@ -1,4 +1,4 @@
-//! Command lines in `postmaster.opts`: what is read, put together again, is what stood there.
+//! Command lines in `postmaster.opts`. A parsed command line survives writing and parsing.
 
 #![no_main]
 
@@ -15,7 +15,7 @@ fuzz_target!(|text: &str| {
                     .iter()
                     .any(|quote| format!("{line}\n") == written(&opts, *quote))
             );
-            // Servers since 8.1 write double quotes, and escape nothing.
+            // Servers since 8.1 write double quotes without escapes.
             if !opts.arguments.iter().any(|argument| argument.contains('"')) {
                 let again: PostmasterOpts = written(&opts, '"').parse().expect("a command line");
                 assert_eq!(again, opts);

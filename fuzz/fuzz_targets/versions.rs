@@ -1,5 +1,5 @@
-//! Lines of text as versions, series and requests: what is read prints as something that reads the
-//! same, and all that was read is in one order, which numbers, series and requests agree with.
+//! Lines of text as versions, series and requests. Parsed values survive printing and parsing.
+//! Versions are totally ordered, and numbers, series and requests agree with the order.
 
 #![no_main]
 
@@ -21,10 +21,7 @@ fuzz_target!(|text: &str| {
 
 fn version(line: &str) -> Option<Version> {
     let version: Version = line.parse().ok()?;
-    let again: Version = version
-        .to_string()
-        .parse()
-        .expect("a version as we print it");
+    let again: Version = version.to_string().parse().expect("a displayed version");
     assert_eq!((&version, version.vendor()), (&again, again.vendor()));
     assert!(version.vendor().is_none_or(|vendor| line.contains(vendor)));
     assert!((1..=9999).contains(&version.major()));
@@ -45,7 +42,7 @@ fn version(line: &str) -> Option<Version> {
 fn series(line: &str) {
     if let Ok(series) = line.parse::<MajorVersion>() {
         assert_eq!(series.to_string().parse(), Ok(series));
-        // 9.6 is a version as well, as `pg_config` of 9.6.0 would shorten it.
+        // 9.6 is also a version: `pg_config` prints it for 9.6.0.
         let version: Version = line.parse().expect("a series is a version");
         assert_eq!(version.major_version(), series);
         assert!(Request::series(series).accepts(&version));
@@ -56,16 +53,13 @@ fn request(line: &str, versions: &[Version]) {
     let Ok(request) = line.parse::<Request>() else {
         return;
     };
-    let again: Request = request
-        .to_string()
-        .parse()
-        .expect("a request as we print it");
+    let again: Request = request.to_string().parse().expect("a displayed request");
     assert_eq!(request, again);
     for version in versions {
         let exactly = Request::exactly(version.clone());
         assert!(exactly.accepts(version));
         assert_eq!(exactly.to_string().parse(), Ok(exactly));
-        // Conditions are joined by "and": whatever is accepted is accepted by each.
+        // All conditions must hold, so each of them accepts an accepted version.
         if request.accepts(version) && !line.contains("newest") && !line.contains("latest") {
             assert!(
                 line.split(',')

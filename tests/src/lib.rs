@@ -412,3 +412,7 @@ struct Guide;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/testing.md")]
 struct Testing;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/replication.md")]
+struct Replication;

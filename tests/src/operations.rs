@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use pg_cluster::{Cluster, Signal};
+use pg_cluster::{Cluster, Signal, Validation};
 
 /// What is tried, by the name of the method.
 pub type Operation = (&'static str, fn(&Cluster));
 
 /// For tests that care whether there is an outcome, and not which.
-pub const OPERATIONS: [Operation; 26] = [
+pub const OPERATIONS: [Operation; 27] = [
     ("is_initialized", |cluster| {
         cluster.is_initialized();
     }),
@@ -37,6 +37,10 @@ pub const OPERATIONS: [Operation; 26] = [
         drop(cluster.settings().check("work_mem", "4MB"))
     }),
     ("set", |cluster| drop(cluster.settings().set("my.v", 1))),
+    ("a validated set", |cluster| {
+        let settings = cluster.settings().validated(Validation::Server);
+        drop(settings.set("my.v", 1));
+    }),
     ("remove a setting", |cluster| {
         drop(cluster.settings().remove("my.v"))
     }),

@@ -12,7 +12,7 @@ use pg_cluster::conf::hba::{
 };
 use pg_cluster::conf::ident;
 use pg_cluster::{
-    AccessDecision, AccessError, AccessErrorKind, Cluster, MappingDecision, StopPlan,
+    AccessDecision, AccessError, AccessErrorKind, Cluster, FileErrorKind, MappingDecision, StopPlan,
 };
 use pg_fixture::{Listen, TempCluster};
 use pg_tests::{Room, connect, connect_to, give_to_servers, server, servers, stranger};
@@ -305,7 +305,10 @@ fn a_setting_does_not_lead_root_to_the_files_of_others() {
     std::os::unix::fs::chown(&theirs, Some(account.uid()), Some(account.gid())).unwrap();
     cluster.settings().set("hba_file", theirs.as_str()).unwrap();
     let error = cluster.hba().edit(refuse(Name::of("bob"))).unwrap_err();
-    assert!(matches!(error.kind(), AccessErrorKind::ForeignLink(path) if *path == theirs));
+    assert!(
+        matches!(error.kind(), AccessErrorKind::File(FileErrorKind::ForeignLink(path))
+            if *path == theirs)
+    );
     assert_eq!(fs::read(&theirs).unwrap(), b"local all all trust\n");
 }
 

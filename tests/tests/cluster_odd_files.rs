@@ -7,7 +7,7 @@ use std::os::unix::fs::{FileTypeExt as _, symlink};
 use std::process::Command;
 use std::time::Duration;
 
-use pg_cluster::{Cluster, Ownership, SettingsErrorKind};
+use pg_cluster::{Cluster, FileErrorKind, Ownership, SettingsErrorKind};
 use pg_tests::{OPERATIONS, Room, complete_server, is_root, names, put_fifo, server};
 
 /// Who opens a FIFO waits until somebody opens its other end, and nobody ever does.
@@ -70,7 +70,10 @@ fn a_device_is_not_replaced() {
     assert_eq!(cluster.settings().get("port").unwrap(), None);
     let error = cluster.settings().set("port", 5433).unwrap_err();
     assert!(
-        matches!(error.kind(), SettingsErrorKind::Write(_)),
+        matches!(
+            error.kind(),
+            SettingsErrorKind::File(FileErrorKind::Write(_))
+        ),
         "{error:?}"
     );
     assert!(fs::metadata(&device).unwrap().file_type().is_char_device());

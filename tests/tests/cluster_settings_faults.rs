@@ -8,7 +8,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::thread;
 use std::time::Duration;
 
-use pg_cluster::{Cluster, SettingsErrorKind, Validation};
+use pg_cluster::{Cluster, FileErrorKind, SettingsErrorKind, Validation};
 use pg_tests::{
     Mount, Room, can_mount, child, give_to_servers, is_root, random, role, rounds, server,
 };
@@ -141,7 +141,10 @@ fn unchanged(cluster: &Cluster) {
         .set("my.v", "1".repeat(100_000))
         .unwrap_err();
     assert!(
-        matches!(error.kind(), SettingsErrorKind::Write(_)),
+        matches!(
+            error.kind(),
+            SettingsErrorKind::File(FileErrorKind::Write(_))
+        ),
         "{error:?}"
     );
     assert_eq!(

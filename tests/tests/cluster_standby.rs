@@ -100,10 +100,21 @@ fn a_hot_standby_follows_and_is_promoted() {
         primary
             .reload_and_verify(|sql| rows(&mut client, sql))
             .unwrap();
+        // The WAL sender reads the settings a moment after the session of this client.
+        let is_synchronous = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'";
+        while ask(&mut client, is_synchronous) == "0" {
+            ask(&mut client, "SELECT pg_sleep(0.002)");
+        }
         client
             .batch_execute("CREATE TABLE t AS SELECT 7 AS i")
             .unwrap();
-        assert_eq!(ask(&mut connect(&standby), "SELECT i FROM t"), "7");
+        // And the checkpointer, which is what a commit goes by, another moment after.
+        let end = ask(&mut client, "SELECT pg_current_wal_lsn()");
+        let mut reader = connect(&standby);
+        standby
+            .wait_for_replay(end.parse().unwrap(), |sql| rows(&mut reader, sql), PATIENCE)
+            .unwrap();
+        assert_eq!(ask(&mut reader, "SELECT i FROM t"), "7");
 
         let error = primary.promote().unwrap_err();
         assert!(

@@ -43,8 +43,8 @@ fn before_anything_is_started() {
     let long = room.join(&"x".repeat(100));
     let error = refused(&cluster, &options.clone().socket_directory(&long));
     assert!(
-        matches!(error.kind(), StartErrorKind::SocketPathTooLong { path }
-            if path.starts_with(&long)),
+        matches!(error.kind(), StartErrorKind::SocketPath(error)
+            if error.path().starts_with(&long)),
         "{error:?}"
     );
     assert!(

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use camino::Utf8Path;
 use pg_cluster::{
-    Cluster, ControlErrorKind, InitErrorKind, Readiness, RemoveErrorKind, SettingsErrorKind,
-    Signal, StartErrorKind, StartOptions, State, StopPlan,
+    Cluster, ControlErrorKind, FileErrorKind, InitErrorKind, Readiness, RemoveErrorKind,
+    SettingsErrorKind, Signal, StartErrorKind, StartOptions, State, StopPlan,
 };
 use pg_tests::{
     Room, ask, child_as, connect, init_options, is_root, role, server, servers, stranger,
@@ -69,7 +69,8 @@ fn a_link_of_the_server_is_not_followed_to_files_of_others() {
     std::os::unix::fs::lchown(cluster.config_file(), uid, None).unwrap();
     let error = cluster.settings().set("work_mem", "6MB").unwrap_err();
     assert!(
-        matches!(error.kind(), SettingsErrorKind::ForeignLink(to) if *to == target),
+        matches!(error.kind(), SettingsErrorKind::File(FileErrorKind::ForeignLink(to))
+            if *to == target),
         "{error:?}"
     );
     assert_eq!(fs::read_to_string(&target).unwrap(), "work_mem = 5MB\n");
@@ -107,7 +108,8 @@ fn a_server_does_not_name_files_of_others() {
     .unwrap();
     let error = cluster.settings().set("work_mem", "6MB").unwrap_err();
     assert!(
-        matches!(error.kind(), SettingsErrorKind::ForeignLink(to) if *to == target),
+        matches!(error.kind(), SettingsErrorKind::File(FileErrorKind::ForeignLink(to))
+            if *to == target),
         "{error:?}"
     );
     assert_eq!(fs::read_to_string(&target).unwrap(), "work_mem = 4MB\n");

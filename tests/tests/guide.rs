@@ -5,21 +5,26 @@ use pg_tests::{joined, messages};
 const GUIDE: &str = include_str!("../../docs/guide.md");
 
 /// Files whose every message the guide explains.
-const EXPLAINED: [&str; 6] = [
+const EXPLAINED: [&str; 8] = [
     include_str!("../../crates/pg-cluster/src/init/error.rs"),
     include_str!("../../crates/pg-cluster/src/remove.rs"),
     include_str!("../../crates/pg-cluster/src/settings/error.rs"),
     include_str!("../../crates/pg-cluster/src/start/error.rs"),
     include_str!("../../crates/pg-cluster/src/control_error.rs"),
+    include_str!("../../crates/pg-cluster/src/replication/error.rs"),
     include_str!("../../crates/pg-fixture/src/error.rs"),
+    include_str!("../../crates/pg-fixture/src/replicas/error.rs"),
 ];
 
 /// Files of which it explains the frequent ones.
-const MENTIONED: [&str; 5] = [
+const MENTIONED: [&str; 8] = [
     include_str!("../../crates/pg-cluster/src/init/options.rs"),
     include_str!("../../crates/pg-install/src/discovery/error.rs"),
     include_str!("../../crates/pg-install/src/installation/error.rs"),
+    include_str!("../../crates/pg-proc/src/files/socket.rs"),
+    include_str!("../../crates/pg-proc/src/fs/locked_file.rs"),
     include_str!("../../crates/pg-proc/src/launch/spawn_error.rs"),
+    include_str!("../../crates/pg-proc/src/postmaster/suspend.rs"),
     include_str!("../../crates/pg-proc/src/postmaster/wait_error.rs"),
 ];
 

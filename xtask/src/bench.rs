@@ -1,5 +1,4 @@
-//! `cargo xtask bench`: the benchmarks of the package in `benches`, on a server that is fetched if
-//! need be.
+//! `cargo xtask bench`: runs the benchmarks in `benches`, and fetches a server if necessary.
 
 use std::process::ExitCode;
 
@@ -9,45 +8,46 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::postgres::{self, Cache, Wanted};
 use crate::{memory, workspace};
 
-/// The groups of `pg-benches`, and all of them.
-const GROUPS: [&str; 8] = [
-    "parse", "edits", "access", "install", "proc", "temp", "flat", "all",
+/// The groups of `pg-benches`, and `all`.
+const GROUPS: [&str; 9] = [
+    "parse", "edits", "access", "install", "proc", "temp", "flat", "replicas", "all",
 ];
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[arg(value_parser = GROUPS, default_value = "all")]
     what: String,
-    /// How often each is measured, in turns
+    /// Number of rounds; each round measures everything once
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// Directory of the server's programs [default: of a complete installation, fetched if there is
-    /// none]
+    /// Directory of the server's programs [default: that of a complete installation, which is
+    /// fetched if necessary]
     #[arg(long, value_name = "DIR", conflicts_with = "major")]
     bindir: Option<Utf8PathBuf>,
-    /// Major version of the server, fetched if need be
+    /// Major version of the server, which is fetched if necessary
     #[arg(long)]
     major: Option<u32>,
-    /// Where temporary clusters keep their files [default: /dev/shm if 3 GiB are free there, else
+    /// Directory for temporary clusters [default: /dev/shm if it has 3 GiB of free space, else
     /// /tmp]
     #[arg(long, value_name = "DIR")]
     storage: Option<Utf8PathBuf>,
-    /// Measure other libraries for temporary clusters too, which pip and cargo fetch into the cache
+    /// Also measure other libraries for temporary clusters, which pip and cargo fetch into the
+    /// cache
     #[arg(long)]
     peers: bool,
-    /// Put the tables of a whole run into the documentation
+    /// Write the tables of a complete run into the documentation
     #[arg(long)]
     write: bool,
 }
 
-/// Twenty clusters at once, some templates, and what peers leave.
+/// The space for twenty clusters, some templates, and the files of other libraries.
 const ROOM: u64 = 3 << 30;
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let is_whole = args.what == "all";
     ensure!(
         !args.write || is_whole,
-        "the tables of the documentation are of one run: --write needs `all`"
+        "the tables of the documentation must be from one run: --write requires `all`"
     );
     let server = match (&args.bindir, args.major) {
         (Some(bin), _) => postgres::in_directory(bin)?,

@@ -1,4 +1,4 @@
-//! `cargo xtask demo`: the main job on a real server, with the time that each step takes.
+//! `cargo xtask demo`: shows the life of a cluster on a real server, with the time of each step.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
@@ -13,7 +13,7 @@ use crate::postgres::{self, Wanted};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Use the server whose programs are in this directory
+    /// Directory of the server's programs
     #[arg(long, value_name = "DIR")]
     bin_directory: Option<camino::Utf8PathBuf>,
 }
@@ -61,7 +61,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 
     let info = cluster
         .connection_info()?
-        .context("the server listens nowhere")?;
+        .context("the server has no address")?;
     let uri = info.with_user("postgres").with_database("postgres").uri();
     println!("    {uri}");
     let mut client = steps.take("connect a client", || {
@@ -70,7 +70,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let work_mem = steps.take("run a query", || show(&mut client, "work_mem"))?;
     ensure!(
         work_mem == "12MB",
-        "the server says that work_mem is {work_mem}"
+        "the server reports {work_mem} for work_mem"
     );
 
     cluster.settings().set("work_mem", "21MB")?;
@@ -80,19 +80,19 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         while show(&mut client, "work_mem")? != "21MB" {
             ensure!(
                 begun.elapsed() < Duration::from_secs(10),
-                "the setting did not arrive"
+                "the server did not apply the setting"
             );
         }
         Ok(())
     })?;
     drop(client);
-    steps.take("shut down, and wait until it is gone", || {
+    steps.take("shut down, and wait for the exit", || {
         Ok(cluster.stop(&StopPlan::fast())?)
     })?;
     steps.take("remove", || Ok(cluster.remove()?))?;
     ensure!(
         !cluster.data_directory().exists(),
-        "the data directory is still there"
+        "the data directory still exists"
     );
     room.close()?;
     steps.print();
@@ -128,7 +128,7 @@ impl Steps {
     fn print(&self) {
         println!("\n{:<40} {:>10}", "step", "ms");
         let whole = self.taken.iter().map(|(_, time)| *time).sum();
-        for (name, time) in self.taken.iter().chain([&("in all", whole)]) {
+        for (name, time) in self.taken.iter().chain([&("total", whole)]) {
             println!("{name:<40} {:>10.1}", time.as_secs_f64() * 1e3);
         }
     }

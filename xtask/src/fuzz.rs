@@ -1,5 +1,4 @@
-//! `cargo xtask fuzz`: the fuzz targets one after another, each from its seeds and what was found
-//! before.
+//! `cargo xtask fuzz`: runs the fuzz targets in sequence, each with its seeds and its corpus.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -13,14 +12,15 @@ use crate::workspace;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Names of targets, as `fuzz/fuzz_targets` has them [default: all]
+    /// Names of targets in `fuzz/fuzz_targets` [default: all]
     targets: Vec<String>,
-    /// How long each of them runs
+    /// Minutes that each target runs
     #[arg(long, default_value_t = 1)]
     minutes: u32,
 }
 
-/// How many lines of a failed run are shown: the panic, the input, and how to run it again.
+/// The number of lines shown of a failed run. They contain the panic, the input, and the command
+/// that runs it again.
 const TAIL: usize = 40;
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
@@ -34,7 +34,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         .stderr(Stdio::null())
         .status();
     if !available.is_ok_and(|status| status.success()) {
-        bail!("cargo-fuzz is missing: get it by `cargo install cargo-fuzz --locked`");
+        bail!("cargo-fuzz is missing: install it with `cargo install cargo-fuzz --locked`");
     }
     let chosen = if args.targets.is_empty() {
         &all
@@ -64,7 +64,8 @@ fn targets() -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Instrumentation takes options of the compiler that stable toolchains have, and hide.
+/// Instrumentation requires unstable compiler options, which `RUSTC_BOOTSTRAP` enables in a stable
+/// toolchain.
 fn cargo_fuzz() -> Result<Command> {
     let rustc = Command::new("rustc").arg("--version").output();
     let version = rustc.context("failed to run rustc")?.stdout;
@@ -76,7 +77,7 @@ fn cargo_fuzz() -> Result<Command> {
     Ok(command)
 }
 
-/// What libFuzzer said at the end.
+/// The result of a run, as libFuzzer printed it.
 struct Outcome {
     target: String,
     passed: bool,
@@ -92,7 +93,7 @@ impl Outcome {
         let mut child = cargo_fuzz()?
             .args(["run", target, corpus.as_str(), seeds(target).as_str(), "--"])
             .arg(format!("-max_total_time={}", minutes * 60))
-            // An input that takes so long counts as a failure.
+            // An input that takes longer is a failure.
             .args(["-timeout=30", "-print_final_stats=1"])
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -115,7 +116,7 @@ impl Outcome {
         {
             let line = String::from_utf8_lossy(&line?).into_owned();
             outcome.learn(&line);
-            // Neither progress nor frames of the stack.
+            // Omit progress and stack frames.
             if !line.trim_start().starts_with('#') {
                 tail.push_back(line);
             }
@@ -130,8 +131,8 @@ impl Outcome {
         Ok(outcome)
     }
 
-    /// `#8192 pulse cov: 411 ft: 1268 corp: 205/18Kb ...` and `stat::number_of_executed_units:
-    /// 9234`.
+    /// Reads lines such as `#8192 pulse cov: 411 ft: 1268 corp: 205/18Kb ...` and
+    /// `stat::number_of_executed_units: 9234`.
     fn learn(&mut self, line: &str) {
         let number = |label: &str| {
             let (_, rest) = line.split_once(label)?;
@@ -165,8 +166,7 @@ impl std::fmt::Display for Outcome {
     }
 }
 
-/// The target's own, or those of its family: `conf_parse` and `conf_edit` begin with the same
-/// files.
+/// Returns the seeds of the target or of its family: `conf_parse` and `conf_edit` share theirs.
 fn seeds(target: &str) -> Utf8PathBuf {
     let all = workspace::root().join("fuzz/seeds");
     let own = all.join(target);

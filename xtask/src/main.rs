@@ -1,6 +1,6 @@
 //! Development tasks: `cargo xtask --help`.
 //!
-//! This file only dispatches; each subcommand is a file of its own.
+//! This file only dispatches. Each subcommand has its own file.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod bench;
@@ -29,17 +29,17 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Measure, beside the least that is possible and beside what others need: `benches`
+    /// Run the benchmarks, which compare with lower bounds and with other libraries
     Bench(bench::Args),
-    /// Check all crates for other systems and processors, and run the tests as static programs
+    /// Check all crates for other operating systems and processors
     Cross(cross::Args),
-    /// Show the main job on a real server: from nothing to a query, and to nothing again
+    /// Show the life of a cluster on a real server, from creation to removal
     Demo(demo::Args),
-    /// Feed parsers with whatever breaks them, by libFuzzer
+    /// Fuzz the parsers with libFuzzer
     Fuzz(fuzz::Args),
-    /// Record again what real servers read in `pg_hba.conf` and `pg_ident.conf`
+    /// Record again how real servers read `pg_hba.conf` and `pg_ident.conf`
     Oracle(oracle::Args),
-    /// Fetch PostgreSQL servers for tests, and say where they are
+    /// Fetch and list PostgreSQL servers for tests
     Postgres(postgres::Args),
     /// Run the tests of the sample project, with `cargo test` and with nextest
     Sample(sample::Args),
@@ -47,7 +47,7 @@ enum Command {
     Test(test::Args),
     /// Check layers, dependency budgets, rules for Rust, names, links, changelogs and licenses
     Tidy(tidy::Args),
-    /// Provoke faults at random moments until the time is over, and count what is lost
+    /// Provoke faults at random moments for a given time, and count the losses
     Torture(torture::Args),
 }
 

@@ -1,9 +1,9 @@
-//! Where files are kept in memory.
+//! The directory for files in memory.
 
 use camino::Utf8Path;
 
-/// The directory for shared memory if anybody can write there, programs can be run from there, and
-/// so many bytes are free.
+/// Returns the directory for shared memory if all users can write to it, programs can be run from
+/// it, and it has this much free space.
 #[cfg(target_os = "linux")]
 pub(crate) fn with_room(bytes: u64) -> Option<&'static Utf8Path> {
     use std::os::unix::fs::MetadataExt as _;

@@ -1,4 +1,4 @@
-//! `cargo xtask oracle`: what real servers read in access files, recorded anew.
+//! `cargo xtask oracle`: records again how real servers read access files.
 
 use std::process::ExitCode;
 
@@ -10,18 +10,18 @@ use crate::workspace;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Another directory than `tests/oracle-hba` for the files
+    /// Directory for the files [default: `tests/oracle-hba`]
     #[arg(long, value_name = "DIR")]
     output: Option<Utf8PathBuf>,
 }
 
-/// Asks all servers that are packaged for this platform or installed.
+/// Runs all servers that are packaged for this platform or installed.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let chosen = servers::choose(&Selection::all())?;
     chosen.list();
     let recorded = workspace::root().join("tests/oracle-hba");
     let output: &Utf8Path = args.output.as_deref().unwrap_or(&recorded);
-    std::fs::create_dir_all(output).with_context(|| format!("failed to make {output}"))?;
+    std::fs::create_dir_all(output).with_context(|| format!("failed to create {output}"))?;
     let directories: Vec<&str> = chosen.servers.iter().map(|s| s.bin.as_str()).collect();
     let status = workspace::cargo_without_server()
         .args([

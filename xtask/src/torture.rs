@@ -1,7 +1,7 @@
-//! `cargo xtask torture`: faults at random moments, on the servers that `cargo xtask test` uses.
+//! `cargo xtask torture`: provokes faults at random moments, on the servers of `cargo xtask test`.
 //!
-//! The program is `torture` of the tests' package, as a debug build: servers do the work, and the
-//! checks of arithmetic in it find what a release would hide.
+//! The program is `torture` of the tests' package. It is a debug build, because the servers do most
+//! of the work, and overflow checks find errors that a release build would hide.
 
 use std::process::{Command, ExitCode};
 
@@ -15,27 +15,29 @@ use crate::test::{build, servers};
 pub(crate) struct Args {
     #[command(flatten)]
     servers: servers::Selection,
-    /// How long; each scenario has its turn in any case [default: 1, or a single case with --only]
+    /// Minutes to run; each scenario runs at least once [default: 1, or a single case with --only]
     #[arg(long)]
     minutes: Option<u64>,
-    /// Repeat what this number led to [default: a random one]
+    /// Seed of the cases, to repeat a run [default: random]
     #[arg(long)]
     seed: Option<u64>,
-    /// Only this scenario: with the seed of a loss, that case
+    /// Run only this scenario; with the seed of a loss, only that case
     #[arg(long)]
     only: Option<String>,
-    /// How many cases at a time
+    /// Number of concurrent cases
     #[arg(long, default_value_t = 2)]
     jobs: u64,
-    /// Say which scenarios there are
+    /// List the scenarios
     #[arg(long)]
     list: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    // Built with the tests, as they are: after those nothing is left to build.
+    // The program is built with the tests, so that a later run of the tests need not build again.
     let programs = build::tests()?.programs;
-    let program = programs.get("torture").context("there is no `torture`")?;
+    let program = programs
+        .get("torture")
+        .context("the program `torture` was not built")?;
     let mut command = Command::new(program);
     if args.list {
         let status = command.arg("--list").status()?;

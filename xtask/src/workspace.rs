@@ -5,16 +5,16 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, bail};
 use camino::Utf8PathBuf;
 
-/// The workspace's directory. cargo says at run time where xtask is; two checkouts that share a
-/// target directory may share the executable.
+/// Returns the directory of the workspace. It is read from cargo's variable at run time, because
+/// two checkouts that share a target directory may share the executable.
 pub(crate) fn root() -> Utf8PathBuf {
     let own = std::env::var("CARGO_MANIFEST_DIR");
     let own = Utf8PathBuf::from(own.unwrap_or_else(|_| env!("CARGO_MANIFEST_DIR").to_owned()));
     own.parent().map(ToOwned::to_owned).unwrap_or(own)
 }
 
-/// The cargo that runs us, in the workspace's directory and without the variables by which it
-/// described xtask.
+/// Returns a command for the cargo that runs xtask, in the directory of the workspace and without
+/// the variables that describe xtask.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     for (name, _) in std::env::vars_os() {
@@ -27,8 +27,8 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
-/// As [`cargo`], without the variables by which PostgreSQL's programs find the caller's server: no
-/// test depends on it, or reaches it.
+/// Returns [`cargo`] without the variables by which PostgreSQL's programs find the caller's server,
+/// so that no test depends on it.
 pub(crate) fn cargo_without_server() -> Command {
     let mut command = cargo();
     hide_server(&mut command);
@@ -43,7 +43,7 @@ pub(crate) fn hide_server(command: &mut Command) {
     }
 }
 
-/// What a program that has to succeed prints.
+/// Runs a program that must succeed, and returns its output.
 pub(crate) fn output_of(command: &mut Command) -> Result<Vec<u8>> {
     let shown = format!("{command:?}");
     let output = command

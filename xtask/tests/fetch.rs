@@ -1,4 +1,4 @@
-//! `cargo xtask postgres fetch` as a program, with made-up clients on `PATH`.
+//! `cargo xtask postgres fetch` as a program, with simulated clients on `PATH`.
 #![allow(clippy::unwrap_used)]
 
 use std::fs::{self, Permissions};
@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-/// A machine on which only our made-up clients are found.
+/// A machine on which only the simulated clients are found.
 struct Machine {
     directory: TempDir,
 }
@@ -18,7 +18,7 @@ struct Machine {
 impl Machine {
     fn new() -> Machine {
         let directory = tempfile::tempdir().unwrap();
-        // The cache refuses to be where a server's account could not read it.
+        // The cache must be readable by the account of a server.
         fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
         fs::create_dir(directory.path().join("bin")).unwrap();
         Machine { directory }
@@ -28,7 +28,7 @@ impl Machine {
         self.directory.path().join(name)
     }
 
-    /// Installs a client that answers `--version`, and does as told otherwise.
+    /// Installs a client that answers `--version`, and runs `script` otherwise.
     fn install(&self, name: &str, script: &str) {
         let path = self.path("bin").join(name);
         let script =
@@ -46,7 +46,7 @@ impl Machine {
         command
     }
 
-    /// Files of begun downloads.
+    /// The files of unfinished downloads.
     fn leftovers(&self) -> Vec<PathBuf> {
         fn walk(directory: &Path, files: &mut Vec<PathBuf>) {
             for entry in fs::read_dir(directory).into_iter().flatten() {
@@ -70,7 +70,7 @@ fn failure(output: &Output) -> &str {
 }
 
 #[test]
-fn without_npm_and_pip_every_remedy_is_named() {
+fn without_npm_and_pip_every_remedy_is_listed() {
     let output = Machine::new().fetch().output().unwrap();
     let stderr = failure(&output);
     for words in [
@@ -84,7 +84,7 @@ fn without_npm_and_pip_every_remedy_is_named() {
 }
 
 #[test]
-fn an_unreachable_registry_is_named_as_such() {
+fn an_unreachable_registry_is_reported() {
     let machine = Machine::new();
     machine.install("npm", "echo 'npm error code EAI_AGAIN' >&2; exit 1");
     let output = machine.fetch().output().unwrap();
@@ -112,7 +112,7 @@ fn an_archive_with_a_wrong_hash_is_not_unpacked() {
 }
 
 #[test]
-fn what_a_killed_run_left_is_pruned_by_the_next() {
+fn files_of_a_killed_run_are_removed_by_the_next_run() {
     let machine = Machine::new();
     let fifo = machine.path("fifo");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
@@ -125,7 +125,7 @@ fn what_a_killed_run_left_is_pruned_by_the_next() {
         ),
     );
     let mut run = machine.fetch().spawn().unwrap();
-    // Blocks until the client is at work.
+    // Blocks until the client has started.
     let client: i32 = fs::read_to_string(&fifo).unwrap().trim().parse().unwrap();
     run.kill().unwrap();
     run.wait().unwrap();

@@ -1,5 +1,5 @@
-//! What a temporary cluster costs beside other processes and other clusters, and in a program with
-//! much memory; and what it costs them.
+//! The cost of a temporary cluster with many other processes, with many other clusters, and in a
+//! program that uses much memory, and the cost that a cluster adds to these.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,18 +18,17 @@ use super::{FLOOR, OURS};
 use crate::Plan;
 use crate::sheet::{Sheet, Who};
 
-/// Other processes, which sleep.
+/// The numbers of other processes, which sleep.
 const PROCESSES: [usize; 5] = [0, 100, 400, 1_000, 3_000];
-/// Clusters that are alive, the measured one included.
+/// The numbers of running clusters, including the measured one.
 const CLUSTERS: [usize; 4] = [1, 50, 100, 200];
-/// Gigabytes that the calling process has touched.
-const GIGABYTES: [usize; 3] = [0, 1, 4];
-/// What a cluster takes of the machine's memory, in bytes.
+/// The amounts of memory that the calling process has written to, in gigabytes.
+const GIGABYTES: [usize; 4] = [0, 1, 4, 8];
+/// The memory that a cluster uses, in bytes.
 const OF_CLUSTER: usize = 48 << 20;
-/// What is left to others.
+/// The memory that is left to other processes, in bytes.
 const RESERVE: usize = 2 << 30;
 
-const MEMORY: &str = "`SELECT 1` with memory touched by the caller";
 const PAGES: &str = "writing each page of 1 GB once";
 const REMOVE: &str = "remove a running cluster";
 const HELPERS: &str = "helper processes, ten clusters";
@@ -41,7 +40,7 @@ pub(crate) fn measure(sheet: &mut Sheet, plan: &Plan) {
     let rounds = plan.rounds.min(10);
     processes(sheet, rounds, &ground, &pack);
     clusters(sheet, rounds, &ground, &pack);
-    memory(sheet, rounds.min(5), &ground);
+    memory(sheet, rounds.min(5), &ground, &pack);
     pages(sheet, rounds.min(5), &ground);
     remove(sheet, rounds, &ground, &pack);
     helpers(sheet, &ground);
@@ -75,20 +74,18 @@ fn clusters(sheet: &mut Sheet, rounds: usize, ground: &Ground, pack: &Pack) {
     }
 }
 
-fn memory(sheet: &mut Sheet, rounds: usize, ground: &Ground) {
+/// The warden exits between two rounds. The first cluster starts it, and the second is measured.
+fn memory(sheet: &mut Sheet, rounds: usize, ground: &Ground, pack: &Pack) {
     sheet.rounds(rounds, |sheet| {
         for gigabytes in GIGABYTES {
-            let name = format!("`TempCluster`, {gigabytes} GB");
-            let who = match gigabytes {
-                0 => Who::Ours(&name),
-                _ => Who::Beside(&name),
-            };
+            let what = format!("`SELECT 1`, {gigabytes} GB touched by the caller");
             if available() < (gigabytes << 30) + RESERVE {
-                sheet.not_run(MEMORY, who, "not enough memory");
+                sheet.not_run(&what, OURS, "not enough memory");
                 continue;
             }
             let touched = vec![1_u8; gigabytes << 30];
-            sheet.note(MEMORY, who, ground.ours().create);
+            ground.ours();
+            both(sheet, &what, ground, pack);
             drop(black_box(touched));
         }
     });
@@ -138,7 +135,7 @@ fn helpers(sheet: &mut Sheet, ground: &Ground) {
     sheet.note_number(HELPERS_MEMORY, OURS, "kB", each);
 }
 
-/// The processes that started these servers.
+/// Returns the processes that started these servers.
 fn parents_of_servers(clusters: &[TempCluster]) -> BTreeSet<String> {
     let parent = |temp: &TempCluster| {
         let pid = temp.cluster().pid().ok().flatten()?;
@@ -149,12 +146,13 @@ fn parents_of_servers(clusters: &[TempCluster]) -> BTreeSet<String> {
     clusters.iter().filter_map(parent).collect()
 }
 
-/// In kilobytes: memory that is shared is counted in parts.
+/// Returns the proportional set size in kilobytes, in which shared memory is divided among its
+/// processes.
 fn proportional_set(pid: &str) -> Option<f64> {
     field(&format!("/proc/{pid}/smaps_rollup"), "Pss:")
 }
 
-/// Bytes that new programs can have; none where that is not known.
+/// Returns the number of bytes available to new programs, or 0 if that is not known.
 fn available() -> usize {
     let kilobytes = field("/proc/meminfo", "MemAvailable:").unwrap_or_default();
     kilobytes as usize * 1024
@@ -166,8 +164,8 @@ fn field(path: &str, name: &str) -> Option<f64> {
     line.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 
-/// Processes that end with this value, or with this process: each reads from a socket to
-/// which this process writes nothing.
+/// Processes that exit when this value is dropped or this process exits. Each reads from a socket
+/// to which this process does not write.
 struct Sleepers {
     children: Vec<Child>,
     theirs: UnixStream,

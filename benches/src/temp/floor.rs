@@ -1,5 +1,5 @@
-//! The least that a temporary cluster takes: the files in one pack, written by several threads
-//! while the server starts, and nothing checked.
+//! The lower bound for a temporary cluster: the files are in one pack and written by several
+//! threads while the server starts, without any checks.
 
 use std::fs::{self, File};
 use std::ops::Range;
@@ -24,7 +24,7 @@ const READY: &[u8] = b"ready   \n";
 /// A data directory in one file.
 pub(crate) struct Pack {
     directories: Vec<String>,
-    /// What the server reads when it starts.
+    /// The files that the server reads when it starts.
     first: Vec<Batch>,
     databases: Vec<Batch>,
     file: File,
@@ -32,7 +32,7 @@ pub(crate) struct Pack {
     template: Template,
 }
 
-/// Files whose data follow each other.
+/// Files with consecutive data.
 struct Batch {
     data: Range<u64>,
     files: Vec<Packed>,
@@ -41,11 +41,11 @@ struct Batch {
 struct Packed {
     path: String,
     size: u64,
-    /// Where in the file, and where in the batch.
+    /// The offset in the file, and the range in the batch.
     parts: Vec<(u64, Range<usize>)>,
 }
 
-/// A server that answers.
+/// A server that accepts connections.
 pub(crate) struct Running {
     process: Child,
     root: Utf8PathBuf,
@@ -88,7 +88,7 @@ impl Pack {
         }
     }
 
-    /// From nothing to the first answer.
+    /// Creates a cluster and returns after the first answer.
     pub(crate) fn start(&self, ground: &Ground) -> (Running, postgres::Client) {
         let root = ground.fresh("floor");
         let (data, sockets) = (root.join("data"), root.join("s"));
@@ -168,7 +168,7 @@ impl Running {
     }
 }
 
-/// Directories before what is in them.
+/// Collects directories and files, each directory before its entries.
 fn collect(top: &Utf8Path, directory: &Utf8Path, names: &mut (Vec<String>, Vec<String>)) {
     for entry in directory.read_dir_utf8().unwrap() {
         let entry = entry.unwrap();

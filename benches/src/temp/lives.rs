@@ -1,4 +1,4 @@
-//! The ways from nothing to a server that answers, and back to nothing.
+//! The ways to create and remove a cluster.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, chown};
@@ -15,14 +15,13 @@ use pg_tests::{Room, ask, connect_to, server, server_account};
 use rustix::process::{Pid, Signal, kill_process};
 
 pub(crate) struct Life {
-    /// From nothing to the answer.
+    /// The time until the first answer.
     pub(crate) create: Duration,
-    /// Until nothing is left.
+    /// The time until all files are removed.
     pub(crate) whole: Duration,
 }
 
-/// Where servers are made, each in a directory with a name of its own. All that is left is removed
-/// in the end.
+/// The directory in which servers are created, each in its own directory. It is removed at the end.
 pub(crate) struct Ground {
     installation: Installation,
     builder: TempClusterBuilder,
@@ -59,7 +58,7 @@ impl Ground {
         }
     }
 
-    /// In the same file system as the cache of templates, and with a table of 64 MB in the
+    /// Returns a ground in the file system of the template cache, with a table of 64 MB in the
     /// template.
     pub(crate) fn on_disk_with_data(&self) -> Self {
         const FILL: &str =
@@ -80,6 +79,10 @@ impl Ground {
         &self.storage
     }
 
+    pub(crate) fn builder(&self) -> TempClusterBuilder {
+        self.builder.clone()
+    }
+
     pub(crate) fn start(&self) -> TempCluster {
         self.builder.start().unwrap()
     }
@@ -97,7 +100,7 @@ impl Ground {
         }
     }
 
-    /// What `TempCluster` starts from, and with which arguments.
+    /// Returns the data directory and the arguments with which `TempCluster` starts.
     pub(crate) fn template(&self) -> Template {
         let temp = self.start();
         let started = PostmasterOpts::read(temp.cluster().data_directory())
@@ -109,7 +112,7 @@ impl Ground {
         }
     }
 
-    /// Without any trick: files copied by the standard library, one after the other.
+    /// Copies the files in sequence with the standard library, and starts a server.
     pub(crate) fn copy_and_execute(&self, template: &Template) -> Server {
         let root = self.fresh("floor");
         fs::create_dir(root.join("s")).unwrap();
@@ -129,13 +132,13 @@ impl Ground {
             .unwrap();
         let pid_file = root.join("data/postmaster.pid");
         while !fs::read_to_string(&pid_file).is_ok_and(|text| text.contains("ready")) {
-            assert!(process.try_wait().unwrap().is_none(), "the server ended");
+            assert!(process.try_wait().unwrap().is_none(), "the server exited");
         }
         drop(first_answer(&address(&root.join("s"))));
         Server { process }
     }
 
-    /// With the programs that PostgreSQL comes with.
+    /// Creates and removes a cluster with PostgreSQL's programs.
     pub(crate) fn by_hand(&self) -> Life {
         let begun = Instant::now();
         let root = self.fresh("hand");
@@ -176,7 +179,7 @@ impl Ground {
         }
     }
 
-    /// A program that runs as a server's account.
+    /// Returns the command of a program that runs as the account of the servers.
     pub(crate) fn program(&self, program: Program) -> Command {
         let mut command = Command::new(self.installation.require(program).unwrap());
         as_server_account(&mut command);
@@ -188,7 +191,7 @@ impl Ground {
         command
     }
 
-    /// A new directory of the server's account.
+    /// Creates a directory for the account of the servers.
     pub(crate) fn fresh(&self, name: &str) -> Utf8PathBuf {
         let number = self.made.fetch_add(1, Ordering::Relaxed);
         let path = self.storage.join(format!("{name}-{number}"));
@@ -204,14 +207,14 @@ impl Ground {
     }
 }
 
-/// A data directory, in `data`, and the arguments of the server that had it.
+/// A data directory, in `data`, and the arguments of its server.
 pub(crate) struct Template {
     pub(crate) root: Utf8PathBuf,
     pub(crate) arguments: Vec<String>,
 }
 
 impl Template {
-    /// Without any settings but those of the directories.
+    /// Returns the arguments with the settings of directories only.
     pub(crate) fn plain_arguments(&self) -> Vec<String> {
         let (data, sockets) = (self.root.join("data"), self.root.join("s"));
         ["-D", data.as_str(), "-k", sockets.as_str(), "-h", ""]
@@ -260,7 +263,7 @@ fn give(path: &Utf8Path) {
     }
 }
 
-fn copy(from: &Utf8Path, to: &Utf8Path) {
+pub(crate) fn copy(from: &Utf8Path, to: &Utf8Path) {
     fs::create_dir(to).unwrap();
     own(to, 0o700);
     for entry in from.read_dir_utf8().unwrap() {

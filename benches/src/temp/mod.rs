@@ -1,10 +1,12 @@
-//! How long a temporary cluster takes, beside `initdb` with `pg_ctl`, beside other libraries, and
-//! beside the least that it takes.
+//! The cost of a temporary cluster, compared with `initdb` and `pg_ctl`, with other libraries, and
+//! with the lower bound.
 
+mod databases;
 mod flat;
 mod floor;
 mod lives;
 mod peers;
+mod states;
 
 use std::fs;
 use std::time::Instant;
@@ -36,9 +38,11 @@ pub(crate) fn measure(sheet: &mut Sheet, plan: &Plan) {
     let ground = Ground::in_directory(&plan.storage);
     lives(sheet, plan, &ground);
     tuned(sheet, plan.rounds, &ground);
+    states::measure(sheet, plan.rounds, &ground);
     large(sheet, plan.rounds.min(5), &ground);
     in_a_row(sheet, &ground);
     at_once(sheet, &ground);
+    databases::measure(sheet, plan.rounds, &ground);
 }
 
 fn lives(sheet: &mut Sheet, plan: &Plan, ground: &Ground) {
@@ -75,7 +79,7 @@ fn lives(sheet: &mut Sheet, plan: &Plan, ground: &Ground) {
     });
 }
 
-/// The same data directory and the same bare exec, with our settings and with none.
+/// Starts the same data directory with the settings of `TempCluster` and with the defaults.
 fn tuned(sheet: &mut Sheet, rounds: usize, ground: &Ground) {
     let template = ground.template();
     sheet.rounds(rounds, |sheet| {
@@ -97,8 +101,8 @@ fn tuned(sheet: &mut Sheet, rounds: usize, ground: &Ground) {
     });
 }
 
-/// Nothing is removed before the end: some file systems are slow to create what others have just
-/// removed.
+/// Files are removed at the end, because some file systems are slow to create files after others
+/// were removed.
 fn large(sheet: &mut Sheet, rounds: usize, ground: &Ground) {
     let ground = ground.on_disk_with_data();
     let template = ground.template();

@@ -1,7 +1,7 @@
-//! Other libraries that make servers for tests: each in an environment of its own, none a
-//! dependency of anything here, each a process that takes its turn when it is told to.
+//! Other libraries that create servers for tests.
 //!
-//! What drives them is in `benches/peers`.
+//! Each runs in a separate process and environment, so none is a dependency of this workspace. The
+//! adapters are in `benches/peers`.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, Write as _};
@@ -18,9 +18,9 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) struct Peer {
     name: String,
-    /// Where its standard error goes.
+    /// The file for standard error.
     errors: Utf8PathBuf,
-    /// Or why there is none.
+    /// The process, or the reason why it could not be started.
     process: Result<Process, String>,
 }
 
@@ -31,8 +31,8 @@ struct Process {
 }
 
 impl Peer {
-    /// Fetches and builds them in `room`, unless an earlier run did. They put their files where
-    /// ours are, and run as the account of the servers, since none of them can do as root.
+    /// Fetches and builds the libraries in `room`, unless an earlier run did. They use the storage
+    /// of `ground`, and run as the account of the servers, because none of them supports root.
     pub(crate) fn all(ground: &Ground, room: &Utf8Path) -> Vec<Self> {
         fs::create_dir_all(room).expect("a directory for the peers");
         let python = python(room);
@@ -59,7 +59,7 @@ impl Peer {
         &self.name
     }
 
-    /// Or why it could not, which it will not be able to in the next round either.
+    /// Runs one turn, or returns the reason for its failure. The peer is not run again after that.
     pub(crate) fn turn(&mut self) -> Result<Life, String> {
         let process = self.process.as_mut().map_err(|reason| reason.clone())?;
         process.turn().map_err(|reason| {
@@ -75,7 +75,9 @@ impl Peer {
         let said = errors
             .lines()
             .rfind(|line| !line.trim().is_empty() && !line.starts_with("note: "));
-        said.unwrap_or("it ended without a word").trim().to_owned()
+        said.unwrap_or("the process exited without a message")
+            .trim()
+            .to_owned()
     }
 }
 
@@ -114,7 +116,8 @@ impl Process {
         })
     }
 
-    /// Fails without a reason if the process has ended and said it elsewhere.
+    /// Runs one turn. The error is `None` if the process exited and printed the reason to standard
+    /// error.
     fn turn(&mut self) -> Result<Life, Option<String>> {
         self.turns.write_all(b"go\n").map_err(|_| None)?;
         loop {
@@ -135,7 +138,7 @@ impl Process {
 }
 
 struct Library {
-    /// As the registry has it.
+    /// The name in the registry.
     name: &'static str,
     version: &'static str,
     adapter: &'static str,
@@ -144,7 +147,7 @@ struct Library {
 
 enum Language {
     Python,
-    /// With the dependency's options.
+    /// A crate, with the options of the dependency.
     Rust(&'static str),
 }
 
@@ -183,12 +186,12 @@ const LIBRARIES: [Library; 5] = [
 
 const TURNS_IN_PYTHON: &str = include_str!("../../peers/turns.py");
 const TURNS_IN_RUST: &str = include_str!("../../peers/turns.rs");
-/// What the adapters use beside the peers.
+/// The other dependencies of the adapters.
 const CLIENTS_IN_PYTHON: [&str; 2] = ["psycopg[binary]==3.3.9", "port-for==1.1.1"];
 const CLIENTS_IN_RUST: &str = "postgres = \"=0.19.14\"";
 
 impl Library {
-    /// The command that runs its adapter.
+    /// Returns the command that runs the adapter.
     fn prepare(
         &self,
         room: &Utf8Path,
@@ -204,7 +207,7 @@ impl Library {
 
     fn python(&self, room: &Utf8Path, python: &Utf8Path, bin: &Utf8Path) -> Result<Vec<String>> {
         if self.name == "py-postgresql" {
-            anyhow::ensure!(bin.join("pg_config").exists(), "it needs pg_config");
+            anyhow::ensure!(bin.join("pg_config").exists(), "pg_config is required");
         }
         let script = room.join(format!("{}.py", self.name));
         fs::write(&script, self.adapter)?;
@@ -242,7 +245,7 @@ impl Library {
     }
 }
 
-/// The interpreter of an environment that has all peers of Python.
+/// Returns the interpreter of an environment with all peers in Python.
 fn python(room: &Utf8Path) -> Result<Utf8PathBuf> {
     let environment = room.join("python");
     let python = environment.join("bin/python");
@@ -253,7 +256,7 @@ fn python(room: &Utf8Path) -> Result<Utf8PathBuf> {
         .map(|peer| format!("{}=={}", peer.name, peer.version));
     let wanted: Vec<_> = peers.chain(CLIENTS_IN_PYTHON.map(str::to_owned)).collect();
     fs::write(room.join("turns.py"), TURNS_IN_PYTHON)?;
-    // Written last, so that an environment with it is whole.
+    // This file is written last, so an environment that contains it is complete.
     let list = environment.join("requirements.txt");
     if fs::read_to_string(&list).is_ok_and(|text| text == wanted.join("\n")) {
         return Ok(python);
@@ -267,7 +270,7 @@ fn python(room: &Utf8Path) -> Result<Utf8PathBuf> {
         "--without-pip",
         environment.as_str(),
     ]))?;
-    // The newest pip may belong to another Python than the one that others may execute.
+    // The pip on PATH may belong to another Python than the one that other accounts can execute.
     run(Command::new("python3")
         .args([
             "-m",
@@ -284,8 +287,8 @@ fn python(room: &Utf8Path) -> Result<Utf8PathBuf> {
     Ok(python)
 }
 
-/// A Python that the account of the servers can execute. One in root's home, as pyenv's, it
-/// cannot.
+/// Returns a Python that the account of the servers can execute. It cannot execute one in root's
+/// home directory, such as that of pyenv.
 fn open_python() -> Result<&'static str> {
     let is_open = |name: &&str| {
         let mut command = Command::new(name);
@@ -295,10 +298,10 @@ fn open_python() -> Result<&'static str> {
     ["python3", "/usr/bin/python3", "/usr/local/bin/python3"]
         .into_iter()
         .find(is_open)
-        .context("there is no python3 that the account of the servers can execute")
+        .context("the account of the servers cannot execute any python3")
 }
 
-/// Fails with the line of what the program wrote that is most likely to say why.
+/// Runs a program. The error contains the line of its output that most likely gives the reason.
 fn run(command: &mut Command) -> Result<Output> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = command
@@ -309,12 +312,16 @@ fn run(command: &mut Command) -> Result<Output> {
         let text = String::from_utf8_lossy(&output.stderr);
         let is_error = |line: &&str| line.to_ascii_lowercase().starts_with("error");
         let line = text.lines().find(is_error).or(text.lines().last());
-        anyhow::bail!("{}", line.unwrap_or("it failed without a word").trim());
+        anyhow::bail!(
+            "{}",
+            line.unwrap_or("the program failed without a message")
+                .trim()
+        );
     }
     Ok(output)
 }
 
-/// `took: 0.5 0.6`
+/// Parses a line such as `took: 0.5 0.6`.
 fn life(line: &str) -> Option<Life> {
     let (create, whole) = line.strip_prefix("took: ")?.split_once(' ')?;
     let duration = |text: &str| Some(Duration::from_secs_f64(text.parse().ok()?));

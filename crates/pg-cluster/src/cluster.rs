@@ -11,6 +11,8 @@ use pg_proc::{Account, AccountError, CollectedLog, Command, DirectoryGuard, Serv
 use pgconf_parse::{AutoConf, ResolveError, Resolver};
 
 use crate::StartOptions;
+use crate::log::StartNumber;
+use crate::settings::Readable;
 use crate::start::{TAIL, Taken, Turn};
 
 /// A data directory and the installation whose programs serve it.
@@ -63,6 +65,8 @@ pub(crate) struct OwnServer {
     pub(crate) options: StartOptions,
     /// The collected log of the server before.
     pub(crate) collected_before: Option<CollectedLog>,
+    /// Tells places in its log from those in the logs of other starts.
+    pub(crate) number: StartNumber,
 }
 
 impl OwnServer {
@@ -126,7 +130,7 @@ impl Cluster {
         let read = Resolver::new()
             .major(installation.major_version().first())
             .auto_conf(AutoConf::Ignored)
-            .read(config_file.as_std_path())
+            .load(&Readable::by(None), config_file.as_std_path())
             .map_err(|error| {
                 ClusterError::new(&config_file, ClusterErrorKind::ConfigFile(error))
             })?;

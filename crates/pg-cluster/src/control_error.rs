@@ -48,9 +48,9 @@ pub enum ControlErrorKind {
         /// archiver. Known on Linux only.
         holders: Vec<(Pid, String)>,
     },
-    /// The server is stopped by a signal (SIGSTOP) or a debugger, and does not act on a shutdown
-    /// signal.
-    #[error("process {0} is stopped by a signal")]
+    /// The server is stopped by a signal (SIGSTOP) or a debugger, or frozen (`docker pause`), and
+    /// does not act on a shutdown signal.
+    #[error("process {0} is stopped by a signal or frozen")]
     Suspended(Pid),
     /// The caller's query failed.
     #[error("a query failed")]

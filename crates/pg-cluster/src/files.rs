@@ -1,9 +1,14 @@
 //! The paths of the files of a cluster.
 
-use camino::Utf8PathBuf;
-use pg_proc::{FindError, Found, PostmasterOpts};
+use std::path::Path;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use pg_proc::{FileError, FileErrorKind, FindError, Found, LockedFile, PostmasterOpts};
 
 use crate::{Cluster, Settings};
+
+/// How long a file may be: what a [`Resolver`](pgconf_parse::Resolver) reads at most.
+pub(crate) const MAX_TEXT: u64 = 16 << 20;
 
 impl Cluster {
     /// The settings in `postgresql.conf`.
@@ -61,6 +66,14 @@ impl Cluster {
         })
     }
 
+    /// Locks one of the files for a change.
+    pub(crate) fn lock_file(&self, path: &Utf8Path) -> Result<LockedFile, FileErrorKind> {
+        let given = self.given_config_file().and_then(Utf8Path::parent);
+        let is_beside = [Some(self.data_directory()), given].contains(&path.parent());
+        let named_by = (!is_beside).then(|| self.data_directory());
+        LockedFile::acquire(path, named_by).map_err(FileError::into_kind)
+    }
+
     /// The command line of the running server, if there is one.
     pub(crate) fn running_opts(&self) -> Result<Option<PostmasterOpts>, FindError> {
         Ok(match self.find()? {
@@ -68,4 +81,8 @@ impl Cluster {
             _ => None,
         })
     }
+}
+
+pub(crate) fn lossy(path: &Path) -> Utf8PathBuf {
+    path.to_string_lossy().into_owned().into()
 }

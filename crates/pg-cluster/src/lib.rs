@@ -46,15 +46,15 @@
 
 mod access;
 mod cluster;
-mod connection;
 mod control;
 mod control_error;
 mod files;
 mod init;
 mod listening;
-mod locked_file;
+mod log;
 mod parts;
 mod remove;
+mod replication;
 mod report;
 mod running;
 mod settings;
@@ -71,34 +71,37 @@ pub use pgconf_parse as conf;
 
 pub use pg_install::{Discovery, Installation, MajorVersion, Program, Request, Version};
 pub use pg_proc::{
-    Account, ConfigurationProblem, ControlData, ControlState, Log, Ownership, Pid, ServerMessage,
-    Severity, Signal, StopPlan,
+    Account, BackupProgress, ConfigurationProblem, ConnectionInfo, ControlData, ControlState,
+    FileErrorKind, Host, Log, Lsn, Ownership, Pid, ReplicationProblem, ReplicationProblemKind,
+    ServerMessage, Severity, Signal, StopPlan, TakenAddress,
 };
 
 pub use camino::{Utf8Path, Utf8PathBuf};
 
 pub use crate::access::{
-    AccessDecision, AccessError, AccessErrorKind, AccessLine, AccessProblem, AccessRule, Hba,
-    Ident, MappingDecision,
+    AccessDecision, AccessDocument, AccessError, AccessErrorKind, AccessFile, AccessLine,
+    AccessProblem, AccessRule, Hba, Ident, MappingDecision,
 };
 pub use crate::cluster::{Cluster, ClusterError, ClusterErrorKind};
-pub use crate::connection::{ConnectionInfo, Host};
 pub use crate::control::Reloaded;
 pub use crate::control_error::{ControlError, ControlErrorKind};
 pub use crate::init::{
     DataChecksums, DirectoryAccess, Durability, InitError, InitErrorKind, InitOptions, Locale,
     LocaleCategory, LocaleProvider,
 };
+pub use crate::log::{LogError, LogErrorKind, LogExcerpt, LogMark};
 pub use crate::remove::{RemoveError, RemoveErrorKind};
+pub use crate::replication::{
+    BackupCompression, BaseBackupOptions, ReplicationError, ReplicationErrorKind, ReplicationRole,
+    RewindOptions,
+};
 pub use crate::report::Report;
 pub use crate::running::Running;
 pub use crate::settings::{
     SettingCheck, SettingHistory, SettingOrigin, SettingProblem, SettingProblemKind, Settings,
     SettingsError, SettingsErrorKind, Shadowed, Validation, Written,
 };
-pub use crate::start::{
-    StartError, StartErrorKind, StartOptions, StartWait, Started, TakenAddress,
-};
+pub use crate::start::{StartError, StartErrorKind, StartOptions, StartWait, Started};
 pub use crate::state::{Readiness, State};
 pub use crate::stop::Stopped;
 

@@ -1,10 +1,10 @@
 //! The addresses on which a server listens.
 
-use camino::{Utf8Path, Utf8PathBuf};
-use pg_proc::{FindError, PidFile};
+use camino::Utf8PathBuf;
+use pg_proc::{ConnectionInfo, FindError, SocketPath, absolute_socket_directory};
 use pgconf_parse::{BaseUnit, Configuration, split_directories, split_guc_list};
 
-use crate::{Cluster, ConnectionInfo, StartOptions};
+use crate::{Cluster, StartOptions};
 
 /// The addresses on which a server listens by its configuration.
 #[derive(Debug)]
@@ -59,16 +59,13 @@ fn of(
         socket_directories: directories
             .into_iter()
             .filter_map(|path| Utf8PathBuf::from_path_buf(path).ok())
-            .map(|path| socket_directory(cluster.data_directory(), &path))
+            .map(|path| absolute_socket_directory(&path, cluster.data_directory()))
             .collect(),
         tcp_hosts: hosts
             .into_iter()
-            .map(|host| {
-                if host == "*" {
-                    "0.0.0.0".to_owned()
-                } else {
-                    host
-                }
+            .map(|host| match host.as_str() {
+                "*" => "0.0.0.0".to_owned(),
+                _ => host,
             })
             .collect(),
     }
@@ -85,18 +82,15 @@ impl Cluster {
     ///
     /// If it cannot be determined whether a server is running.
     pub fn connection_info(&self) -> Result<Option<ConnectionInfo>, FindError> {
-        if let Some(info) = self
-            .pid_file()?
-            .and_then(|file| of_pid_file(self.data_directory(), &file))
-        {
-            return Ok(Some(info));
+        let file = self.pid_file()?;
+        let info = file.and_then(|file| ConnectionInfo::of_server(&file, self.data_directory()));
+        if info.is_some() {
+            return Ok(info);
         }
         let listening = self.listening()?;
-        let socket = listening.socket_directories.first();
-        Ok(match (socket, listening.tcp_hosts.first()) {
-            (Some(directory), _) => Some(ConnectionInfo::socket(directory, listening.port)),
-            (None, Some(host)) => Some(ConnectionInfo::tcp(reachable(host), listening.port)),
-            (None, None) => None,
+        Ok(match listening.socket_directories.first() {
+            Some(directory) => Some(ConnectionInfo::socket(directory, listening.port)),
+            None => listening.tcp(),
         })
     }
 
@@ -106,22 +100,13 @@ impl Cluster {
     ///
     /// As [`connection_info`](Self::connection_info).
     pub fn tcp_connection_info(&self) -> Result<Option<ConnectionInfo>, FindError> {
-        if let Some(file) = self.pid_file()? {
-            let address = file
-                .listen_address
-                .as_deref()
-                .filter(|address| !address.is_empty());
-            if let (Some(host), Some(port)) = (address, file.port) {
-                return Ok(Some(ConnectionInfo::tcp(reachable(host), port)));
-            }
+        let file = self.pid_file()?;
+        match file.as_ref().and_then(ConnectionInfo::tcp_of_server) {
+            Some(info) => Ok(Some(info)),
+            None => Ok(self.listening()?.tcp()),
         }
-        let listening = self.listening()?;
-        let host = listening.tcp_hosts.first();
-        Ok(host.map(|host| ConnectionInfo::tcp(reachable(host), listening.port)))
     }
-}
 
-impl Cluster {
     /// The addresses of the running server, or else the ones in the configuration files.
     fn listening(&self) -> Result<Listening, FindError> {
         let opts = self.running_opts()?;
@@ -131,38 +116,15 @@ impl Cluster {
     }
 }
 
-fn of_pid_file(data_directory: &Utf8Path, file: &PidFile) -> Option<ConnectionInfo> {
-    let port = file.port?;
-    let socket = file
-        .socket_directory
-        .as_deref()
-        .filter(|path| !path.as_str().is_empty());
-    if let Some(directory) = socket {
-        let directory = socket_directory(data_directory, directory);
-        return Some(ConnectionInfo::socket(directory, port));
+impl Listening {
+    /// The sockets of this machine; a path that is too long makes none.
+    pub(crate) fn sockets(&self) -> impl Iterator<Item = SocketPath> {
+        let directories = self.socket_directories.iter();
+        directories.filter_map(|directory| SocketPath::new(directory, self.port).ok())
     }
-    let host = file
-        .listen_address
-        .as_deref()
-        .filter(|address| !address.is_empty())?;
-    Some(ConnectionInfo::tcp(reachable(host), port))
-}
 
-/// A relative path is resolved against the data directory, where the server works. A name that
-/// starts with `@` is an abstract socket, not a path (src/common/ip.c).
-fn socket_directory(data_directory: &Utf8Path, path: &Utf8Path) -> Utf8PathBuf {
-    if path.as_str().starts_with('@') {
-        path.to_owned()
-    } else {
-        data_directory.join(path)
-    }
-}
-
-/// A server that listens on every address is reached at the loopback address.
-fn reachable(host: &str) -> &str {
-    match host {
-        "*" | "0.0.0.0" => "127.0.0.1",
-        "::" => "::1",
-        host => host,
+    fn tcp(&self) -> Option<ConnectionInfo> {
+        let host = self.tcp_hosts.first()?;
+        Some(ConnectionInfo::listening(host, self.port))
     }
 }

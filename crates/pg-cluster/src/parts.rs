@@ -1,7 +1,7 @@
 //! The parts of a data directory, and the ones that are missing.
 
 use camino::Utf8Path;
-use pg_proc::layout::DIRECTORIES;
+use pg_proc::data_directory::layout::DIRECTORIES;
 
 use crate::Cluster;
 

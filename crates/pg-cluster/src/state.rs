@@ -29,7 +29,8 @@ pub enum State {
     Standby(Pid),
     /// The server is shutting down.
     Stopping(Pid),
-    /// The server is stopped by a signal (SIGSTOP) or a debugger, and answers no client.
+    /// The server is stopped by a signal (SIGSTOP) or a debugger, or frozen (`docker pause`), and
+    /// answers no client.
     Suspended(Pid),
     /// A single-user or bootstrap process holds the directory.
     SingleUser(Pid),

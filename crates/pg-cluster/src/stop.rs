@@ -208,24 +208,9 @@ fn of_timeout(postmaster: &Postmaster, waited: Duration) -> ControlErrorKind {
     if postmaster.is_suspended() {
         return ControlErrorKind::Suspended(postmaster.pid());
     }
-    // These exit as soon as the postmaster tells them to (`PostmasterStateMachine` in
-    // src/backend/postmaster/postmaster.c).
-    const OBEDIENT: [&str; 9] = [
-        "background writer",
-        "bgwriter",
-        "writer process",
-        "walwriter",
-        "wal writer",
-        "autovacuum launcher",
-        "stats collector",
-        "logger",
-        "launcher",
-    ];
-    let mut holders = postmaster.child_titles();
-    holders.retain(|(_, title)| !OBEDIENT.iter().any(|name| title.contains(name)));
     ControlErrorKind::Timeout {
         pid: postmaster.pid(),
         waited,
-        holders,
+        holders: postmaster.holders_of_shutdown(),
     }
 }

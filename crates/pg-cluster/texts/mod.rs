@@ -1,7 +1,7 @@
-//! What people get to read: every kind of error once, with its causes and what is advised, in
-//! `texts.txt`. After a change of a text, `PG_UPDATE_TEXTS=1 cargo test` writes that file anew.
+//! Every kind of error once: see [`harness`].
 
-use std::error::Error;
+mod harness;
+
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
@@ -13,20 +13,8 @@ use pg_proc::{
     RunError, Server, ServerOptions, SignalError, SpawnError, WaitError,
 };
 
+use self::harness::{compare, shown};
 use crate::*;
-
-/// An error, its causes below each other, and the hint.
-fn shown(error: &dyn Error, hint: Option<std::borrow::Cow<'_, str>>) -> String {
-    let mut text = format!("{error}\n");
-    let (mut above, mut next) = (error.to_string(), error.source());
-    while let Some(cause) = next {
-        let said = cause.to_string();
-        assert!(!above.contains(&said), "said twice: {above}: {said}");
-        text += &format!("  because {said}\n");
-        (above, next) = (said, cause.source());
-    }
-    text + &hint.map_or(String::new(), |hint| format!("  hint: {hint}\n"))
-}
 
 fn denied() -> io::Error {
     io::ErrorKind::PermissionDenied.into()
@@ -124,17 +112,22 @@ impl Causes {
 fn every_error_reads_as_it_did() {
     let causes = Causes::new();
     let mut texts = Vec::new();
-    let sections = [clusters, starts, stops, inits, settings, access];
+    let sections = [
+        clusters,
+        starts,
+        stops,
+        logs,
+        inits,
+        settings,
+        access,
+        replication,
+    ];
     for section in sections {
         section(&causes, &mut texts);
     }
     let text = steady(&texts.join("\n"), &causes);
-    if std::env::var_os("PG_UPDATE_TEXTS").is_some() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/texts/texts.txt");
-        std::fs::write(path, &text).expect("a writable checkout");
-        return;
-    }
-    assert_eq!(text, include_str!("texts.txt"));
+    let expected = include_str!("texts.txt");
+    compare(&text, env!("CARGO_MANIFEST_DIR"), expected);
 }
 
 /// Without what differs from run to run and from system to system.
@@ -167,6 +160,28 @@ fn steady(text: &str, causes: &Causes) -> String {
         line + "\n"
     };
     text.lines().map(line).collect()
+}
+
+fn logs(causes: &Causes, texts: &mut Vec<String>) {
+    use LogErrorKind as K;
+    let cluster = Cluster::new(causes.installation.clone(), "/data").expect("an account");
+    let timed_out = |missed| K::TimedOut {
+        waited: Duration::from_secs(10),
+        examined: 7,
+        missed,
+    };
+    for kind in [
+        K::NotStarted,
+        K::NotKept,
+        K::Collected("/data/log/postgresql.log".into()),
+        K::Read(denied()),
+        timed_out(0),
+        timed_out(4096),
+        K::Exited { examined: 7 },
+    ] {
+        let error = cluster.log_error(kind);
+        texts.push(shown(&error, error.hint()));
+    }
 }
 
 fn clusters(causes: &Causes, texts: &mut Vec<String>) {
@@ -214,10 +229,11 @@ fn starts(causes: &Causes, texts: &mut Vec<String>) {
     );
     missing_library.hint = Some("Is it there?".to_owned());
     let message = |text: &str| ServerMessage::read_all(text).remove(0);
-    let taken = |pid: Option<i32>| TakenAddress {
-        address: "/tmp/.s.PGSQL.5432".to_owned(),
-        pid: pid.and_then(Pid::new),
-        data_directory: pid.map(|_| "/other".into()),
+    let taken = |pid: Option<i32>| {
+        let mut taken = TakenAddress::new("/tmp/.s.PGSQL.5432");
+        taken.pid = pid.and_then(Pid::new);
+        taken.data_directory = pid.map(|_| "/other".into());
+        taken
     };
     let account = Account::by_name("no such account").expect_err("no account");
     let kinds = [
@@ -240,9 +256,7 @@ fn starts(causes: &Causes, texts: &mut Vec<String>) {
             cause: denied(),
         },
         K::SettingName("a b".to_owned()),
-        K::SocketPathTooLong {
-            path: "/too/long".into(),
-        },
+        K::SocketPath(proc::SocketPath::new("x".repeat(200), 5432).expect_err("too long")),
         K::Held(Pid::new(4711).expect("a number")),
         K::LockFileLost(Pid::new(4711).expect("a number")),
         K::Suspended(Pid::new(4711).expect("a number")),
@@ -364,10 +378,9 @@ fn stops(causes: &Causes, texts: &mut Vec<String>) {
     texts.push(shown(&error, error.hint()));
 
     use RemoveErrorKind as R;
-    let tree = R::Tree {
-        path: "/data/base".into(),
-        cause: denied(),
-    };
+    let tree = R::Tree(
+        pg_proc::data_directory::Removal::find("/dev/null/data").expect_err("no directory"),
+    );
     for kind in [
         R::NoDataDirectory("PG_VERSION"),
         R::Lock(causes.lock()),
@@ -405,6 +418,12 @@ fn inits(causes: &Causes, texts: &mut Vec<String>) {
         K::Program(causes.run("echo 'Permission denied' >&2; exit 1")),
         K::Program(causes.run("echo 'could not look up effective user ID 7' >&2; exit 1")),
         K::Program(causes.run("echo 'could not change permissions of x' >&2; exit 1")),
+        K::BaseBackup(causes.run("echo 'pg_basebackup: error: no password supplied' >&2; exit 1")),
+        K::BaseBackup(causes.run("exit 1")),
+        K::MajorVersion {
+            server: MajorVersion::new(15),
+            own: "18.6".parse().expect("a version"),
+        },
         K::Guard(causes.guard()),
     ] {
         let error = InitError::new("/data".into(), kind);
@@ -412,22 +431,62 @@ fn inits(causes: &Causes, texts: &mut Vec<String>) {
     }
 }
 
+fn replication(causes: &Causes, texts: &mut Vec<String>) {
+    use ReplicationErrorKind as K;
+    let log = "FATAL:  could not receive data from WAL stream: ERROR:  requested WAL segment \
+               000000010000000000000001 has already been removed\n";
+    let problem = ReplicationProblem::find(&ServerMessage::read_all(log));
+    let failed = "echo 'pg_rewind: error: could not find common ancestor' >&2; exit 1";
+    let late = |received, paused| K::NotReplayed {
+        target: Lsn::new(0x300_0148),
+        replayed: Lsn::new(0x300_0000),
+        received,
+        paused,
+        waited: Duration::from_secs(2),
+    };
+    for kind in [
+        K::MissingProgram(causes.missing()),
+        K::Option("the password is empty"),
+        K::Find(causes.find()),
+        K::ControlData(ControlData::read("/nowhere").expect_err("no directory")),
+        K::Stop(ControlError::new(
+            "stop",
+            "/data".into(),
+            ControlErrorKind::NotRunning,
+        )),
+        K::NotRewindable,
+        K::Program(causes.run(failed)),
+        K::Program(causes.run("echo 'pg_rewind: error: are from different systems' >&2; exit 1")),
+        K::File("/data/standby.signal".into(), denied()),
+        K::Query("connection refused".into()),
+        K::Primary(None),
+        K::Primary(Some(Lsn::new(0x300_0148))),
+        K::NotFollowing(problem.expect("a problem")),
+        late(None, false),
+        late(Some(Lsn::new(0x300_0148)), true),
+    ] {
+        let error = ReplicationError::new("rewind", "/data".into(), kind);
+        texts.push(shown(&error, error.hint()));
+    }
+}
+
 fn settings(causes: &Causes, texts: &mut Vec<String>) {
     use SettingsErrorKind as K;
+    use pg_proc::FileErrorKind as F;
     let edit = conf::Document::parse("").set("a b", 1);
     let resolved = conf::Resolver::new().read("/nowhere/postgresql.conf");
     let mut problem =
         ConfigurationProblem::new("invalid value for parameter \"work_mem\": \"lots\"");
     problem.hint = Some("Valid units for this parameter are \"B\" and \"kB\".".to_owned());
     for kind in [
-        K::Read(denied()),
+        F::Read(denied()).into(),
         K::Resolve(resolved.expect_err("no file")),
-        K::ForeignLink("/etc/passwd".into()),
-        K::Lock(causes.lock()),
-        K::Lock(causes.busy()),
+        F::ForeignLink("/etc/passwd".into()).into(),
+        F::Lock(causes.lock()).into(),
+        F::Lock(causes.busy()).into(),
         K::Edit(edit.map(|_| ()).expect_err("no name")),
-        K::Write(denied()),
-        K::Write(io::ErrorKind::ResourceBusy.into()),
+        F::Write(denied()).into(),
+        F::Write(io::ErrorKind::ResourceBusy.into()).into(),
         K::Rejected(vec![problem]),
         K::Program(causes.run("exit 1")),
         K::Installation(Box::new(causes.missing())),
@@ -451,22 +510,19 @@ fn settings(causes: &Causes, texts: &mut Vec<String>) {
     }
 }
 
-fn access(causes: &Causes, texts: &mut Vec<String>) {
+fn access(_: &Causes, texts: &mut Vec<String>) {
     use AccessErrorKind as K;
+    use pg_proc::FileErrorKind as F;
     let path = || Utf8PathBuf::from("/data/pg_hba.conf");
     let read = conf::hba::Rules::read("/nowhere/pg_hba.conf", &conf::hba::Server::new(18));
     let edit = conf::hba::Document::parse("").remove(7);
     let message = "end-of-line before authentication method".to_owned();
     let reload = ControlErrorKind::NotRunning;
     for kind in [
-        K::Read(denied()),
+        F::Read(denied()).into(),
         K::Load(read.expect_err("no file")),
-        K::ForeignLink("/etc/passwd".into()),
-        K::Lock(causes.lock()),
-        K::Lock(causes.busy()),
+        F::ForeignLink("/etc/passwd".into()).into(),
         K::Edit(edit.map(|_| ()).expect_err("no line")),
-        K::Write(denied()),
-        K::Write(io::ErrorKind::ResourceBusy.into()),
         K::Rejected(vec![AccessProblem::new(path(), Some(2), message)]),
         K::OtherFile("/data/other.conf".into()),
         K::Query("connection reset".into()),

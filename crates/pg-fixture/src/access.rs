@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use pg_cluster::conf::hba::{Attempt, Document, Facts, Name, NewRule, Place};
+use pg_cluster::conf::hba::{Attempt, Document, Facts, Method, Name, NewRule, Place};
 use pg_cluster::conf::ident;
 use pg_cluster::{AccessDecision, AccessError, Cluster};
 
@@ -46,6 +46,10 @@ fn replace_rules(
     let mut first = Vec::new();
     if let Some(method) = method(&Attempt::local("postgres", user))? {
         first.push(NewRule::local(Name::all(), Name::of(user), method));
+    }
+    if builder.replication.is_some() {
+        let (replication, user) = (Name::replication(), Name::of(user));
+        first.push(NewRule::local(replication, user, Method::Trust));
     }
     if builder.listen == Listen::Loopback
         && let Some(method) = method(&Attempt::host(Ipv4Addr::LOCALHOST, "postgres", user))?

@@ -9,6 +9,8 @@ use pg_install::{Installation, Request};
 use pg_proc::{Log, Ownership};
 
 use crate::error::TempError;
+use crate::log::OnPanic;
+use crate::replicas::Replication;
 use crate::storage::Storage;
 use crate::temp_cluster::{Keep, Listen, SystemIdentifier, TempCluster};
 use crate::template::Setup;
@@ -41,6 +43,13 @@ pub struct TempClusterBuilder {
     pub(crate) linger: Duration,
     pub(crate) patience: Duration,
     pub(crate) system_identifier: SystemIdentifier,
+    pub(crate) logs_statements: bool,
+    pub(crate) on_panic: OnPanic,
+    pub(crate) replication: Option<Replication>,
+    pub(crate) preloaded: Vec<String>,
+    pub(crate) extensions: Vec<String>,
+    #[cfg(feature = "tls")]
+    pub(crate) has_tls: bool,
 }
 
 impl TempClusterBuilder {
@@ -65,6 +74,13 @@ impl TempClusterBuilder {
             linger: crate::shared::LINGER,
             patience: PATIENCE,
             system_identifier: SystemIdentifier::Own,
+            logs_statements: false,
+            on_panic: OnPanic::PrintLog,
+            replication: None,
+            preloaded: Vec::new(),
+            extensions: Vec::new(),
+            #[cfg(feature = "tls")]
+            has_tls: false,
         }
     }
 
@@ -148,7 +164,7 @@ impl TempClusterBuilder {
         step: impl Fn(&ConnectionInfo) -> Result<(), E> + Send + Sync + 'static,
     ) -> Self {
         self.setups.push(Setup {
-            key: key.into(),
+            key: key.into().into(),
             run: Arc::new(move |info| step(info).map_err(Into::into)),
         });
         self
@@ -212,8 +228,8 @@ impl TempClusterBuilder {
         self
     }
 
-    /// Where the server's log goes; unless said otherwise its end is kept in memory, for
-    /// [`TempCluster::log_tail`].
+    /// Where the server's log goes; unless said otherwise its last 1 MiB is kept in memory, for
+    /// [`TempCluster::log_tail`] and [`wait_for_log`](TempCluster::wait_for_log).
     pub fn log(mut self, log: Log) -> Self {
         self.log = Some(log);
         self

@@ -2,6 +2,7 @@
 //! and the server is launched.
 
 use std::io;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use camino::Utf8Path;
@@ -10,12 +11,16 @@ use pg_proc::{GuardOptions, Log, Ownership, StopPlan, Tenancy, Tenant};
 
 use crate::access;
 use crate::error::{TempErrorKind, at};
+use crate::log::LogUse;
 use crate::plan::{Plan, no_storage};
+use crate::replicas;
 use crate::root::{Root, SocketDirectory};
 use crate::shared::{LOG, Place, USERS};
 use crate::storage::is_to_blame;
 use crate::temp_cluster::{Keep, Listen, Owner, PORT, TempCluster};
-use crate::template::{CloneError, Cloning, Template};
+use crate::template::{CloneError, Cloning, Identity, Template};
+#[cfg(feature = "tls")]
+use crate::tls;
 use crate::tuning;
 
 /// How often another port is tried when another process took the free one before the server did.
@@ -35,16 +40,16 @@ pub(crate) struct Launched {
 }
 
 /// Directories for a server, marked and guarded, and how it is to be started.
-struct Prepared<'a> {
+pub(crate) struct Prepared<'a> {
     plan: &'a Plan<'a>,
-    temp: TempCluster,
-    options: StartOptions,
+    pub(crate) temp: TempCluster,
+    pub(crate) options: StartOptions,
     tenant: Option<Tenant>,
 }
 
 /// When the server starts.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Timing {
+pub(crate) enum Timing {
     /// While its databases are still being written: see [`TempCluster`].
     Early,
     /// When they are complete.
@@ -55,45 +60,76 @@ impl Plan<'_> {
     /// Clones the template, which is made first if need be, and starts the server: for those who
     /// meet at `place`, if one is given.
     pub(crate) fn launch(&self, place: Option<&Place>) -> Result<Launched, TempErrorKind> {
-        match self.launch_from(&self.template()?, place) {
+        self.with_template(|template, storage, timing| {
+            let identity = template.identity(self.builder.system_identifier)?;
+            self.prepare(storage, place)?
+                .launch(template, identity, timing)
+        })
+    }
+
+    /// Makes something of the template in the first storage that will do, in the other timing if it
+    /// took too long for the early one, and of a new template if this one is damaged.
+    pub(crate) fn with_template<T>(
+        &self,
+        make: impl Fn(&Template, &Utf8Path, Timing) -> Result<Option<T>, Failure>,
+    ) -> Result<T, TempErrorKind> {
+        match self.in_some_storage(&self.template()?, &make) {
             Err(Failure::Damaged) => self.cache.discard(&self.key, self.builder.patience)?,
             Err(Failure::Other(kind)) => return Err(*kind),
-            Ok(launched) => return Ok(launched),
+            Ok(made) => return Ok(made),
         }
-        self.launch_from(&self.template()?, place)
+        self.in_some_storage(&self.template()?, &make)
             .map_err(|failure| match failure {
                 Failure::Damaged => at(self.cache.path())(io::ErrorKind::InvalidData.into()),
                 Failure::Other(kind) => *kind,
             })
     }
 
-    fn launch_from(&self, template: &Template, place: Option<&Place>) -> Result<Launched, Failure> {
+    /// Starts a server with the state of a snapshot, which has rules and passwords of its own, and
+    /// databases that a server may look at early.
+    pub(crate) fn launch_branch(
+        &self,
+        state: &Template,
+        family: &Arc<()>,
+    ) -> Result<TempCluster, TempErrorKind> {
         let account = self.recipe.account.as_ref();
-        let timing = self.timing();
+        let storage = &self.builder.storage;
+        storage.first_that_will_do(state.size(), account, |storage| {
+            let mut prepared = self.prepare(storage, None)?;
+            let data = prepared.temp.cluster.data_directory();
+            Cloning::begin(state, data, account, None)
+                .and_then(|cloning| cloning.databases())
+                .map_err(|error| error.of_snapshot(data))?;
+            prepared.temp.family = Arc::clone(family);
+            let info = prepared.start()?;
+            Ok(prepared.launched(info).temp)
+        })
+    }
+
+    fn in_some_storage<T>(
+        &self,
+        template: &Template,
+        make: impl Fn(&Template, &Utf8Path, Timing) -> Result<Option<T>, Failure>,
+    ) -> Result<T, Failure> {
+        let account = self.recipe.account.as_ref();
         let mut refused = None;
         for storage in self.builder.storage.candidates(template.size(), account) {
-            match self.launch_in(&storage, place, template, timing) {
+            let made = match make(template, &storage, self.timing()) {
+                Ok(None) => make(template, &storage, Timing::Late),
+                made => made,
+            };
+            match made {
                 // Memory may have been filled up by another process meanwhile.
                 Err(Failure::Other(error)) if is_to_blame(&storage, &error) => {
                     refused = Some(*error);
                 }
-                outcome => return outcome,
+                Err(failure) => return Err(failure),
+                Ok(Some(made)) => return Ok(made),
+                // The late timing always makes one.
+                Ok(None) => return Err(Failure::Damaged),
             }
         }
         Err(no_storage(refused).into())
-    }
-
-    fn launch_in(
-        &self,
-        storage: &Utf8Path,
-        place: Option<&Place>,
-        template: &Template,
-        timing: Timing,
-    ) -> Result<Launched, Failure> {
-        match self.prepare(storage, place)?.launch(template, timing)? {
-            Some(launched) => Ok(launched),
-            None => self.launch_in(storage, place, template, Timing::Late),
-        }
     }
 
     /// Not early if it is detached: what has started has to end if the clone fails.
@@ -104,7 +140,7 @@ impl Plan<'_> {
             && builder.setups.is_empty()
             && builder.init.additional_arguments().is_empty()
             && self.recipe.password.is_none()
-            && tuning::leaves_databases_alone(&builder.settings);
+            && tuning::leaves_databases_alone(&self.recipe.settings);
         if may_be_early {
             Timing::Early
         } else {
@@ -113,7 +149,7 @@ impl Plan<'_> {
     }
 
     /// Makes marked, guarded directories for a server.
-    fn prepare(
+    pub(crate) fn prepare(
         &self,
         storage: &Utf8Path,
         place: Option<&Place>,
@@ -134,7 +170,17 @@ impl Plan<'_> {
             // Whatever the caller wants of it is wanted of one that has started.
             keep: Keep::Never,
             owner: Owner::Value,
+            log_use: LogUse::default(),
+            #[cfg(feature = "tls")]
+            root_certificate: None,
+            databases: Mutex::default(),
+            start_options: StartOptions::new(),
+            builder: Arc::new(self.builder.for_branches(&self.recipe.installation)),
+            family: Arc::new(()),
+            turn: Mutex::new(()),
         };
+        #[cfg(feature = "tls")]
+        let temp = self.equip(temp)?;
         let mut prepared = Prepared {
             plan: self,
             options: self.start_options(&temp),
@@ -147,6 +193,15 @@ impl Plan<'_> {
         Ok(prepared)
     }
 
+    #[cfg(feature = "tls")]
+    fn equip(&self, mut temp: TempCluster) -> Result<TempCluster, TempErrorKind> {
+        if self.builder.has_tls {
+            let path = tls::equip(temp.path(), self.recipe.account.as_ref())?;
+            temp.root_certificate = Some(path);
+        }
+        Ok(temp)
+    }
+
     fn start_options(&self, temp: &TempCluster) -> StartOptions {
         let builder = self.builder;
         let ownership = builder.ownership.clone();
@@ -157,10 +212,17 @@ impl Plan<'_> {
             Listen::SocketOnly => options.port(PORT).listen_addresses::<&str>([]),
             Listen::Loopback => options.listen_addresses(["127.0.0.1"]),
         };
+        #[cfg(feature = "tls")]
+        let options = match &temp.root_certificate {
+            Some(path) => tls::configure(options, path),
+            None => options,
+        };
         let version = self.recipe.installation.version();
-        let options = options.settings(tuning::settings(version, &builder.settings));
-        match &builder.log {
-            Some(log) => options.log(log.clone()),
+        let options = options
+            .settings(tuning::settings(version, &self.recipe.settings))
+            .settings(builder.log_settings().iter().copied());
+        match builder.log_destination(temp.cluster.data_directory()) {
+            Some(log) => options.log(log),
             None => options,
         }
     }
@@ -174,20 +236,22 @@ impl Prepared<'_> {
         let tenancy = tenancy.map_err(at(&fifo))?;
         self.tenant = Tenant::enter(&fifo).map_err(at(&fifo))?;
         let log = self.temp.cluster.data_directory().join(LOG);
-        self.options = self.options.clone().log(Log::File(log)).tenancy(tenancy);
+        let settings = tuning::of_shared(&self.plan.builder.settings);
+        let options = self.options.clone().settings(settings);
+        self.options = options.log(Log::File(log)).tenancy(tenancy);
         Ok(())
     }
 
     /// Clones the template and starts the server; none if that took so long that a server which
     /// started early may have read what was not there yet.
-    fn launch(self, template: &Template, timing: Timing) -> Result<Option<Launched>, Failure> {
+    pub(crate) fn launch(
+        self,
+        template: &Template,
+        identity: Option<Identity>,
+        timing: Timing,
+    ) -> Result<Option<Launched>, Failure> {
         let (plan, cluster) = (self.plan, &self.temp.cluster);
-        let account = plan.recipe.account.as_ref();
-        let identifier = plan.builder.system_identifier;
-        let data = cluster.data_directory();
-        let cloning = Cloning::begin(template, data, account, identifier)?;
-        // The server reads them at its start, which may come before the databases are complete.
-        access::apply(plan.builder, cluster)?;
+        let cloning = self.begin_clone(template, identity)?;
         let info = match timing {
             Timing::Early => {
                 let begun = Instant::now();
@@ -214,16 +278,42 @@ impl Prepared<'_> {
                 self.start()?
             }
         };
-        let mut temp = self.temp;
+        Ok(Some(self.launched(info)))
+    }
+
+    /// Writes what the server reads at its start, which may come before the databases are complete.
+    fn begin_clone<'t>(
+        &'t self,
+        template: &'t Template,
+        identity: Option<Identity>,
+    ) -> Result<Cloning<'t>, Failure> {
+        let (plan, cluster) = (self.plan, &self.temp.cluster);
+        let account = plan.recipe.account.as_ref();
+        let cloning = Cloning::begin(template, cluster.data_directory(), account, identity)?;
+        access::apply(plan.builder, cluster)?;
+        if let Some(shape) = plan.builder.replication {
+            replicas::apply(shape, cluster)?;
+        }
+        Ok(cloning)
+    }
+
+    /// The server at this address, as its caller wants it.
+    pub(crate) fn launched(self, info: ConnectionInfo) -> Launched {
+        let (mut temp, builder) = (self.temp, self.plan.builder);
+        temp.start_options = self.options.port(info.port());
         temp.info = info;
-        temp.keep = plan.builder.keep;
-        if plan.builder.is_detached() {
+        temp.keep = builder.keep;
+        temp.log_use = LogUse {
+            has_statements: builder.logs_statements,
+            on_panic: builder.on_panic,
+        };
+        if builder.is_detached() {
             temp.owner = Owner::Caller;
         }
-        Ok(Some(Launched {
+        Launched {
             temp,
             tenant: self.tenant,
-        }))
+        }
     }
 
     fn start(&self) -> Result<ConnectionInfo, TempErrorKind> {
@@ -236,7 +326,15 @@ impl Prepared<'_> {
             }
             Listen::Loopback => {
                 let port = start_on_free_port(&temp.cluster, &self.options)?;
-                ConnectionInfo::tcp("127.0.0.1", port)
+                #[cfg(feature = "tls")]
+                let host = if plan.builder.has_tls {
+                    tls::HOST
+                } else {
+                    "127.0.0.1"
+                };
+                #[cfg(not(feature = "tls"))]
+                let host = "127.0.0.1";
+                ConnectionInfo::tcp(host, port)
             }
         };
         let info = plan.recipe.connection(address);
@@ -271,7 +369,8 @@ fn free_port() -> io::Result<u16> {
 }
 
 /// Why a clone was not made.
-enum Failure {
+#[derive(Debug)]
+pub(crate) enum Failure {
     /// The template has to be made again.
     Damaged,
     Other(Box<TempErrorKind>),

@@ -1,6 +1,9 @@
 //! PostgreSQL servers for tests: [`TempCluster`] is a server of its own in tens of milliseconds,
 //! [`SharedCluster`] a database of its own in a server that many processes share.
 //!
+//! A [`TempCluster`] can be restarted, crashed and frozen. A [`Snapshot`] keeps its state, to
+//! restore it or to start other servers from it. A [`TempPool`] keeps servers ready.
+//!
 //! It is not a client library: bring `postgres`, `tokio-postgres` or `sqlx` and give them
 //! [`TempCluster::uri`].
 //!
@@ -32,29 +35,51 @@
 //!
 //! # Features
 //!
-//! `serde`: the feature of the same name in the crates below. Nothing is enabled by default.
+//! * `serde`: the feature of the same name in the crates below.
+//! * `tls`: servers that speak TLS, by `TempClusterBuilder::tls`.
+//!
+//! Nothing is enabled by default.
 
 mod access;
 mod builder;
+mod databases;
 mod error;
+mod extension;
+mod future;
 mod launch;
+mod life;
+mod log;
 mod plan;
+mod pool;
 mod reaper;
+mod replicas;
 mod root;
+mod setup;
 mod shared;
+mod snapshot;
 mod sql;
 mod storage;
 mod temp_cluster;
 mod template;
 #[cfg(test)]
+#[path = "../texts/mod.rs"]
 mod texts;
+#[cfg(feature = "tls")]
+mod tls;
 mod tuning;
 
 pub use pg_cluster as cluster;
 
 pub use crate::builder::TempClusterBuilder;
+pub use crate::databases::Database;
 pub use crate::error::{TempError, TempErrorKind};
+pub use crate::life::Frozen;
+pub use crate::log::{OnPanic, Statement, StatementsError, StatementsErrorKind};
+pub use crate::pool::TempPool;
+pub use crate::replicas::{Replica, ReplicaError, ReplicaErrorKind, ReplicaSet, ReplicaSetBuilder};
+pub use crate::setup::SetupKey;
 pub use crate::shared::SharedCluster;
+pub use crate::snapshot::Snapshot;
 pub use crate::storage::Storage;
 pub use crate::temp_cluster::{Keep, Listen, SystemIdentifier, TempCluster};
 

@@ -10,7 +10,8 @@ use crate::builder::TempClusterBuilder;
 use crate::error::TempErrorKind;
 use crate::reaper;
 use crate::root::random_name;
-use crate::storage::{Storage, is_to_blame};
+use crate::storage::Storage;
+use crate::temp_cluster::SystemIdentifier;
 use crate::template::{Cache, Entry, Key, Made, Recipe, Template};
 
 /// What `initdb` writes, roughly, in bytes.
@@ -29,6 +30,8 @@ impl TempClusterBuilder {
     pub(crate) fn plan(&self) -> Result<Plan<'_>, TempErrorKind> {
         self.check()?;
         let installation = self.find_installation()?;
+        #[cfg(feature = "tls")]
+        self.check_tls(&installation)?;
         let account = Account::for_data_directory(Utf8Path::new("/nonexistent"))
             .map_err(TempErrorKind::Account)?;
         let mut options = self.init.clone();
@@ -47,13 +50,19 @@ impl TempClusterBuilder {
             options = options.password(format!("{}{}", random_name(), random_name()));
         }
         let recipe = Recipe {
+            settings: self.settings_with_preloads(&installation)?,
+            extensions: self.find_extensions(&installation)?,
             installation,
             account,
             options,
             password,
             database: self.database.as_deref().unwrap_or("postgres"),
-            settings: &self.settings,
             setups: &self.setups,
+            setup_keys: self
+                .setups
+                .iter()
+                .map(|setup| setup.key.read())
+                .collect::<Result<_, _>>()?,
             access: [self.hba.as_deref(), self.ident.as_deref()],
         };
         let cache = Cache::open(self.cache.as_deref())?;
@@ -84,7 +93,17 @@ impl TempClusterBuilder {
         if self.is_detached() && matches!(self.log, Some(Log::Tail(_))) {
             return refuse("the log of a detached server cannot be kept in this process's memory");
         }
-        Ok(())
+        self.check_log()
+    }
+
+    /// How to make another server of a state that has been made by this builder: of the same
+    /// installation, and with nothing that would change that state.
+    pub(crate) fn for_branches(&self, installation: &Installation) -> Self {
+        let mut builder = self.clone().installation(installation.clone());
+        builder.setups.clear();
+        builder.extensions.clear();
+        (builder.hba, builder.ident) = (None, None);
+        builder.system_identifier(SystemIdentifier::OfTemplate)
     }
 
     pub(crate) fn is_detached(&self) -> bool {
@@ -125,14 +144,8 @@ impl Plan<'_> {
     /// Makes what is to be packed in the first storage that will do.
     fn make(&self) -> Result<Made, TempErrorKind> {
         let account = self.recipe.account.as_ref();
-        let mut refused = None;
-        for storage in self.builder.storage.candidates(TYPICAL, account) {
-            match self.recipe.make(&storage) {
-                Err(error) if is_to_blame(&storage, &error) => refused = Some(error),
-                outcome => return outcome,
-            }
-        }
-        Err(no_storage(refused))
+        let storage = &self.builder.storage;
+        storage.first_that_will_do(TYPICAL, account, |storage| self.recipe.make(storage))
     }
 }
 

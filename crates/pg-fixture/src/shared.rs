@@ -1,18 +1,19 @@
 //! One temporary server for many processes.
 
 use std::io;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use pg_cluster::{Cluster, ConnectionInfo};
-use pg_proc::{Directory, DirectoryLock, Endpoint, SocketPath, Tenant, ping};
+use pg_proc::{Directory, DirectoryLock, Tenant};
 
 use crate::builder::TempClusterBuilder;
+use crate::databases::{Database, Databases, Sealing, Source};
 use crate::error::{TempError, TempErrorKind, at};
+use crate::future::in_thread;
 use crate::launch::Launched;
 use crate::plan::Plan;
-use crate::root::random_name;
-use crate::sql::{Session, identifier, literal};
 use crate::temp_cluster::{Listen, PORT, TempCluster};
 use crate::template::{Key, lock_private, private_subdirectory, read, replace};
 
@@ -31,39 +32,28 @@ use crate::template::{Key, lock_private, private_subdirectory, read, replace};
 /// ```
 ///
 /// Users share the server's roles, its settings and its processes; only the database is their own.
+/// Beside those of a [`TempCluster`], the settings are `max_connections = 500`,
+/// `max_locks_per_transaction = 256` and `autovacuum = off`, if the caller sets no others.
 /// For tests that create roles, change settings or stop the server there is [`TempCluster`].
 ///
 /// # Cleanup
 ///
 /// The kernel counts the users: each holds a FIFO open, and a process that watches the server sees
-/// the last of them close it, however they ended. Dropping the value drops the database. A user
-/// that is killed leaves its database until the server goes.
+/// the last of them close it, however they ended. Dropping the value releases the database and
+/// takes no time; so does the end of its process, SIGKILL included. The server drops released
+/// databases when there are many, when the storage gets full, or with itself.
 #[derive(Debug)]
 pub struct SharedCluster {
-    info: ConnectionInfo,
-    database: String,
-    /// As whom and where databases are created and dropped.
-    administration: Administration,
+    database: Database,
     /// The cluster of the server, which another process may have started.
     cluster: Cluster,
     /// Let go last.
     _tenant: Tenant,
 }
 
-#[derive(Clone, Debug)]
-struct Administration {
-    sockets: Utf8PathBuf,
-    user: String,
-    database: String,
-}
-
 /// How long a server without users is kept if nothing else is said: long enough for a test runner
 /// to start its next process.
 pub(crate) const LINGER: Duration = Duration::from_secs(2);
-/// How long the server may take for one message.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// The same when dropping, which must not hang.
-const DROP_PATIENCE: Duration = Duration::from_secs(5);
 /// The FIFO that counts the users, in the server's root.
 pub(crate) const USERS: &str = "users";
 /// Below the cache: a directory for each key, with a file that says where its server is.
@@ -71,6 +61,8 @@ const SHARED: &str = "shared";
 const CURRENT: &str = "current";
 /// In the data directory: where [`Cluster::log_tail`] looks.
 pub(crate) const LOG: &str = "server.log";
+/// The data directory in the server's root.
+const DATA: &str = "data";
 
 impl SharedCluster {
     /// A database in the server of this key, with all defaults.
@@ -82,59 +74,55 @@ impl SharedCluster {
         TempCluster::builder().share(key)
     }
 
+    /// As [`acquire`](Self::acquire), without blocking the calling thread: see
+    /// [`TempClusterBuilder::share_async`].
+    ///
+    /// # Errors
+    ///
+    /// As [`acquire`](Self::acquire).
+    pub fn acquire_async(
+        key: &str,
+    ) -> impl Future<Output = Result<Self, TempError>> + Send + use<> {
+        TempCluster::builder().share_async(key)
+    }
+
     /// Address, user and database, in all the forms that clients take.
     pub fn connection_info(&self) -> &ConnectionInfo {
-        &self.info
+        self.database.connection_info()
     }
 
     /// The connection URI: see [`ConnectionInfo::uri`].
     pub fn uri(&self) -> String {
-        self.info.uri()
+        self.database.uri()
     }
 
     /// The connection's keyword string: see [`ConnectionInfo::keywords`].
     pub fn keywords(&self) -> String {
-        self.info.keywords()
+        self.database.keywords()
     }
 
     /// Variables for programs such as `psql`: see [`ConnectionInfo::env`].
     pub fn env(&self) -> Vec<(&'static str, String)> {
-        self.info.env()
+        self.database.env()
     }
 
     /// The name of this user's database.
     pub fn database(&self) -> &str {
-        &self.database
+        self.database.name()
+    }
+
+    /// Replaces the database by a fresh copy under the same name: see [`Database::reset`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Database::reset`].
+    pub fn reset(&self) -> Result<(), TempError> {
+        self.database.reset()
     }
 
     /// The end of the server's log, at most 64 KiB, with what other users have caused.
     pub fn log_tail(&self) -> Option<String> {
         self.cluster.log_tail()
-    }
-}
-
-impl Drop for SharedCluster {
-    fn drop(&mut self) {
-        let name = identifier(&self.database);
-        let Administration {
-            sockets,
-            user,
-            database,
-        } = &self.administration;
-        // A server that has been stopped takes connections as long as there is room for them, and
-        // none after that.
-        let socket = SocketPath::new(sockets, PORT).map(Endpoint::unix);
-        if !socket.is_ok_and(|socket| ping(&socket, DROP_PATIENCE).is_accepting()) {
-            return;
-        }
-        if let Ok(mut session) = Session::open(sockets, PORT, user, database, DROP_PATIENCE) {
-            // `WITH (FORCE)` came with PostgreSQL 13.
-            let literal = literal(&self.database);
-            let _ = session.run(&format!(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = {literal}"
-            ));
-            let _ = session.run(&format!("DROP DATABASE IF EXISTS {name}"));
-        }
     }
 }
 
@@ -157,25 +145,47 @@ impl TempClusterBuilder {
         Ok(self.acquire(key)?)
     }
 
+    /// As [`share`](Self::share), without blocking the calling thread.
+    ///
+    /// The future needs no runtime: a thread does the work and wakes the task. Nothing begins
+    /// before the first poll. If the future is dropped, the thread goes on and then drops what it
+    /// has made.
+    ///
+    /// # Errors
+    ///
+    /// As [`share`](Self::share).
+    pub fn share_async(
+        &self,
+        key: &str,
+    ) -> impl Future<Output = Result<SharedCluster, TempError>> + Send + use<> {
+        let (builder, key) = (self.clone(), key.to_owned());
+        in_thread(move || builder.share(&key))
+    }
+
     fn acquire(&self, key: &str) -> Result<SharedCluster, TempErrorKind> {
         if self.init.superuser_password().is_some()
             || self.listen != Listen::SocketOnly
             || self.ownership.is_some()
+            || self.logs_statements
         {
-            let problem =
-                "a shared server has no password, no TCP and no ownership but that of its users";
+            let problem = "a shared server has no password, no TCP, no record of statements and no \
+                           ownership but that of its users";
             return Err(TempErrorKind::Option(problem.to_owned()));
         }
         let plan = self.plan()?;
         let place = Place::open(&plan, key)?;
         let entered = {
             let lock = lock_private(&place.path, self.patience)?;
-            match place.enter()? {
+            match place.enter(&plan)? {
                 Some(entered) => entered,
                 None => place.start(&plan, &lock)?,
             }
         };
-        entered.create_database(&plan)
+        Ok(SharedCluster {
+            database: entered.databases.create()?,
+            cluster: plan.recipe.cluster(&entered.databases.root().join(DATA))?,
+            _tenant: entered.tenant,
+        })
     }
 }
 
@@ -191,8 +201,7 @@ pub(crate) struct Place {
 /// A shared server that this process is a user of.
 struct Entered {
     tenant: Tenant,
-    root: Utf8PathBuf,
-    sockets: Utf8PathBuf,
+    databases: Arc<Databases>,
 }
 
 impl Place {
@@ -212,7 +221,7 @@ impl Place {
     }
 
     /// Enters the server that was started last, if it is still there, and is this key's.
-    fn enter(&self) -> Result<Option<Entered>, TempErrorKind> {
+    fn enter(&self, plan: &Plan<'_>) -> Result<Option<Entered>, TempErrorKind> {
         let Ok(text) = read(&self.held, CURRENT) else {
             return Ok(None);
         };
@@ -226,11 +235,17 @@ impl Place {
         }
         let fifo = Utf8Path::new(root).join(USERS);
         let tenant = Tenant::enter(&fifo).map_err(at(&fifo))?;
-        Ok(tenant.map(|tenant| Entered {
-            tenant,
-            root: root.into(),
-            sockets: sockets.into(),
-        }))
+        let entered = |tenant| {
+            let (root, sockets) = (Utf8Path::new(root), Utf8Path::new(sockets));
+            let known = |databases: &Arc<Databases>| databases.root() == root;
+            let databases = match with_servers(|servers| servers.iter().find(|s| known(s)).cloned())
+            {
+                Some(databases) => databases,
+                None => remember(Databases::of_prepared(&source(plan, root, sockets))),
+            };
+            Entered { tenant, databases }
+        };
+        Ok(tenant.map(entered))
     }
 
     /// Starts the server, and leaves it to its users, of whom this process is the first.
@@ -238,48 +253,42 @@ impl Place {
         let Launched { temp, tenant } = plan.launch(Some(self))?;
         let (root, sockets) = (temp.path().to_owned(), temp.socket_directory().to_owned());
         let tenant = tenant.ok_or_else(|| at(&root)(io::ErrorKind::NotFound.into()))?;
+        let databases = Databases::prepare(&source(plan, &root, &sockets))?;
         let text = format!("{root}\n{sockets}\n{}", self.key.text());
         replace(&self.held, CURRENT, text.as_bytes()).map_err(at(&self.path))?;
         temp.leave();
         Ok(Entered {
             tenant,
-            root,
-            sockets,
+            databases: remember(databases),
         })
     }
 }
 
-impl Entered {
-    fn create_database(self, plan: &Plan<'_>) -> Result<SharedCluster, TempErrorKind> {
-        let recipe = &plan.recipe;
-        // Nobody may be connected to a database while it is copied.
-        let database = if recipe.database == "postgres" {
-            "template1"
-        } else {
-            "postgres"
-        };
-        let user = recipe.options.superuser();
-        let name = format!("t_{}", random_name());
-        let statement = format!(
-            "CREATE DATABASE {} TEMPLATE {}",
-            identifier(&name),
-            identifier(recipe.database)
-        );
-        Session::open(&self.sockets, PORT, user, database, PATIENCE)
-            .and_then(|mut session| session.run(&statement))
-            .map_err(|error| TempErrorKind::Database(name.clone(), error.into()))?;
-        Ok(SharedCluster {
-            info: ConnectionInfo::socket(&self.sockets, PORT)
-                .with_user(user)
-                .with_database(&name),
-            database: name,
-            administration: Administration {
-                sockets: self.sockets,
-                user: user.to_owned(),
-                database: database.to_owned(),
-            },
-            cluster: recipe.cluster(&self.root.join("data"))?,
-            _tenant: self.tenant,
-        })
+fn source<'a>(plan: &Plan<'a>, root: &'a Utf8Path, sockets: &'a Utf8Path) -> Source<'a> {
+    let recipe = &plan.recipe;
+    Source {
+        root,
+        sockets,
+        info: recipe.connection(ConnectionInfo::socket(sockets, PORT)),
+        database: recipe.database,
+        sealing: Sealing::InPlace,
+        major: recipe.installation.version().major(),
+        patience: plan.builder.patience,
     }
+}
+
+/// The servers that this process uses. All users in a process share its sessions.
+fn with_servers<T>(work: impl FnOnce(&mut Vec<Arc<Databases>>) -> T) -> T {
+    static SERVERS: Mutex<Vec<Weak<Databases>>> = Mutex::new(Vec::new());
+    let mut servers = SERVERS.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut alive = servers.iter().filter_map(Weak::upgrade).collect();
+    let outcome = work(&mut alive);
+    *servers = alive.iter().map(Arc::downgrade).collect();
+    outcome
+}
+
+fn remember(databases: Databases) -> Arc<Databases> {
+    let databases = Arc::new(databases);
+    with_servers(|servers| servers.push(Arc::clone(&databases)));
+    databases
 }

@@ -9,12 +9,15 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use camino::Utf8Path;
+use pg_proc::Maker;
 use pg_proc::wire::{self, ErrorFields, Message};
 
 /// A session on a server's Unix socket.
 #[derive(Debug)]
 pub(crate) struct Session {
     stream: BufReader<UnixStream>,
+    /// A forked process has a copy of the connection, and must not end the session.
+    maker: Maker,
 }
 
 /// What went wrong with a session or a statement.
@@ -34,6 +37,25 @@ pub(crate) enum SqlError {
     /// The server wants a kind of authentication that this session does not speak.
     #[error("the server asks for authentication of kind {0}, and only `trust` is spoken here")]
     Authentication(u32),
+}
+
+impl SqlError {
+    /// The SQLSTATE, if the server refused.
+    pub(crate) fn code(&self) -> Option<&str> {
+        match self {
+            Self::Server { code, .. } => Some(code),
+            _ => None,
+        }
+    }
+
+    /// Returns whether the session cannot be used any more: the connection failed, or the server
+    /// ended it (class 57P, "Operator Intervention").
+    pub(crate) fn ends_session(&self) -> bool {
+        match self {
+            Self::Io(_) | Self::Authentication(_) => true,
+            Self::Server { code, .. } => code.starts_with("57P"),
+        }
+    }
 }
 
 /// The rows of a statement's result, as text; `None` is NULL.
@@ -57,6 +79,7 @@ impl Session {
         stream.set_write_timeout(Some(patience))?;
         let mut session = Self {
             stream: BufReader::new(stream),
+            maker: Maker::this_process(),
         };
         session.send(&wire::startup(&[
             ("user", user),
@@ -73,6 +96,19 @@ impl Session {
         text.push(0);
         self.send(&wire::message(b'Q', &text))?;
         self.read_until_ready()
+    }
+
+    /// Returns whether the calling process opened the session.
+    pub(crate) fn is_own(&self) -> bool {
+        self.maker.is_this_process()
+    }
+
+    /// Ends the session and waits until its backend has exited, so that nothing of it is connected
+    /// to the database any more.
+    pub(crate) fn close(mut self) -> Result<(), SqlError> {
+        self.send(&wire::message(b'X', &[]))?;
+        io::copy(&mut self.stream, &mut io::sink())?;
+        Ok(())
     }
 
     fn send(&mut self, packet: &[u8]) -> io::Result<()> {
@@ -115,7 +151,9 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        let _ = self.send(&wire::message(b'X', &[]));
+        if self.is_own() {
+            let _ = self.send(&wire::message(b'X', &[]));
+        }
     }
 }
 

@@ -38,6 +38,24 @@ const RESERVE: u64 = 256 << 20;
 const LONGEST_SUFFIX: usize = 31;
 
 impl Storage {
+    /// Does something in the first of the [candidates](Self::candidates) that is not to blame for
+    /// its failure: memory may have been filled up by another process meanwhile.
+    pub(crate) fn first_that_will_do<T>(
+        &self,
+        size: u64,
+        account: Option<&Account>,
+        mut run: impl FnMut(&Utf8Path) -> Result<T, TempErrorKind>,
+    ) -> Result<T, TempErrorKind> {
+        let mut refused = None;
+        for storage in self.candidates(size, account) {
+            match run(&storage) {
+                Err(error) if is_to_blame(&storage, &error) => refused = Some(error),
+                outcome => return outcome,
+            }
+        }
+        Err(refused.unwrap_or_else(|| TempErrorKind::Option("there is no storage".to_owned())))
+    }
+
     /// The directories to try, in order, for a template of so many bytes.
     pub(crate) fn candidates(&self, size: u64, account: Option<&Account>) -> Vec<Utf8PathBuf> {
         match self {

@@ -1,11 +1,15 @@
 //! Temporary clusters.
 
+use std::sync::{Arc, Mutex};
+
 use camino::{Utf8Path, Utf8PathBuf};
 
-use pg_cluster::{Cluster, ConnectionInfo, Signal, StopPlan};
+use pg_cluster::{Cluster, ConnectionInfo, Signal, StartOptions, StopPlan};
 
 use crate::builder::TempClusterBuilder;
+use crate::databases::Databases;
 use crate::error::TempError;
+use crate::log::LogUse;
 use crate::root::Root;
 #[cfg(doc)]
 use crate::storage::Storage;
@@ -67,6 +71,19 @@ pub struct TempCluster {
     pub(crate) info: ConnectionInfo,
     pub(crate) keep: Keep,
     pub(crate) owner: Owner,
+    pub(crate) log_use: LogUse,
+    #[cfg(feature = "tls")]
+    pub(crate) root_certificate: Option<Utf8PathBuf>,
+    /// Prepared when the first one is wanted.
+    pub(crate) databases: Mutex<Option<Arc<Databases>>>,
+    /// What the server was started with, its port included.
+    pub(crate) start_options: StartOptions,
+    /// How another server of the same state is made: without what is in that state already.
+    pub(crate) builder: Arc<TempClusterBuilder>,
+    /// The same value as that of the cluster that this one is a branch of.
+    pub(crate) family: Arc<()>,
+    /// Taken while the server is stopped and started.
+    pub(crate) turn: Mutex<()>,
 }
 
 /// To whom server and files belong.
@@ -167,8 +184,9 @@ impl TempCluster {
         self.info.port()
     }
 
-    /// The cluster, to control its server: stop and start it again, change settings, look at its
-    /// files.
+    /// The cluster, to change settings, look at its files, and for all else that can be done with
+    /// one. [`restart`](Self::restart) and the like start the server as it was started at first,
+    /// which [`Cluster::restart`] does not know.
     pub fn cluster(&self) -> &Cluster {
         &self.cluster
     }
@@ -197,6 +215,8 @@ impl TempCluster {
     /// Leaves the server and its files to the users of the server.
     pub(crate) fn leave(mut self) {
         self.owner = Owner::Users;
+        // They share the FIFO that counts the users.
+        self.start_options = StartOptions::new();
         self.cluster.let_go();
     }
 
@@ -219,6 +239,7 @@ impl Drop for TempCluster {
             Owner::Caller => return self.give_away(),
             Owner::Users => return,
         }
+        self.explain_panic();
         let is_kept = match self.keep {
             Keep::Never => false,
             Keep::OnPanic => std::thread::panicking(),

@@ -37,6 +37,24 @@ pub(crate) fn settings(version: &Version, given: &[(String, String)]) -> Vec<(St
         .collect()
 }
 
+/// The settings of a server that many processes share, as far as the caller gives no others.
+pub(crate) fn of_shared(given: &[(String, String)]) -> Vec<(String, String)> {
+    let options = StartOptions::new().settings(given.iter().cloned());
+    let all = [
+        // Test runners start a process for each processor, and each may have a pool.
+        ("max_connections", "500"),
+        // Migrations lock each table that they touch until they are committed.
+        ("max_locks_per_transaction", "256"),
+        // Each database would be visited once in `autovacuum_naptime`, and those visits hold up
+        // the copying and the dropping of databases.
+        ("autovacuum", "off"),
+    ];
+    all.into_iter()
+        .filter(|(name, _)| options.value_of(name).is_none())
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
 /// Whether a server with these settings reads nothing below `base` before the first client comes:
 /// see [`TempCluster`](crate::TempCluster).
 pub(crate) fn leaves_databases_alone(given: &[(String, String)]) -> bool {

@@ -17,7 +17,8 @@ use std::fmt;
 /// assert_eq!(options.assignment("CC"), Some("gcc -m64"));
 /// ```
 ///
-/// PostgreSQL's meson builds (possible since 16) record no options: all collections are empty then.
+/// PostgreSQL's meson builds (possible since 16) do not record options. All collections are then
+/// empty.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct ConfigureOptions {
     words: Vec<String>,
@@ -25,9 +26,9 @@ pub struct ConfigureOptions {
     assignments: Vec<(String, String)>,
 }
 
-/// Options of autoconf's `configure` that may have their value in the next word.
+/// The options of autoconf's `configure` whose value may be the next word.
 ///
-/// Only these can: `--with-x y` and `--enable-x y` do not exist, there `y` is an operand.
+/// In `--with-x y` and `--enable-x y`, `y` is an operand and not the value.
 const VALUE_MAY_FOLLOW: [&str; 31] = [
     "bindir",
     "build",
@@ -65,9 +66,9 @@ const VALUE_MAY_FOLLOW: [&str; 31] = [
 impl ConfigureOptions {
     /// Reads the options from the text after `CONFIGURE = `.
     ///
-    /// That text is quoted for a shell: autoconf puts each word in single quotes. Double quotes and
-    /// backslashes are understood too. Any text is accepted; a quote that is never closed extends
-    /// to the end.
+    /// The text is quoted for a shell: autoconf encloses each word in single quotes. Double quotes
+    /// and backslashes are accepted too. Parsing never fails; an unterminated quote extends to the
+    /// end.
     pub fn parse(text: &str) -> Self {
         let words = shell_words(text);
         let (mut options, mut assignments) = (Vec::new(), Vec::new());
@@ -94,15 +95,26 @@ impl ConfigureOptions {
         }
     }
 
-    /// The value of an option: `Some(None)` if it was given without a value, None if not at all.
+    /// Returns the value of an option: `Some(None)` if it was given without a value, `None` if it
+    /// was not given.
     ///
-    /// Of an option that was given repeatedly, the last counts, as for `configure` itself. The name
-    /// may be given in any spelling: `with_ssl`, `--with-ssl`.
+    /// If an option was given more than once, the last one counts, as for `configure`. The name
+    /// may be spelled `with_ssl` or `--with-ssl`.
+    ///
+    /// ```
+    /// use pg_install::ConfigureOptions;
+    ///
+    /// let options = ConfigureOptions::parse("'--with-icu' '--prefix=/a' '--prefix=/b'");
+    /// assert_eq!(options.get("prefix"), Some(Some("/b")));
+    /// assert_eq!(options.get("with_icu"), Some(None));
+    /// assert_eq!(options.get("with_llvm"), None);
+    /// assert_eq!(options.get_all("prefix").count(), 2);
+    /// ```
     pub fn get(&self, name: &str) -> Option<Option<&str>> {
         self.get_all(name).last()
     }
 
-    /// The values of an option that was given repeatedly, in order.
+    /// Iterates over the values of an option that was given more than once, in order.
     pub fn get_all<'a>(&'a self, name: &str) -> impl Iterator<Item = Option<&'a str>> + use<'a> {
         let name = normalized(name);
         self.iter()
@@ -115,17 +127,28 @@ impl ConfigureOptions {
         self.get(name).is_some()
     }
 
-    /// The value of an option, if it was given one.
+    /// Returns the value of an option. Returns `None` if the option was not given or has no value.
     pub fn value(&self, name: &str) -> Option<&str> {
         self.get(name).flatten()
     }
 
     /// Returns whether a feature or package was enabled by `--enable-NAME` or `--with-NAME`, or
-    /// disabled by `--disable-NAME` or `--without-NAME`. None if no option decides, so that
-    /// PostgreSQL's default applies.
+    /// disabled by `--disable-NAME` or `--without-NAME`. Returns `None` if no option decides, so
+    /// that PostgreSQL's default applies.
     ///
-    /// As in autoconf, `--with-NAME=no` means without and `--enable-NAME=no` means disabled, and
-    /// the last one counts.
+    /// As in autoconf, `--with-NAME=no` is the same as `--without-NAME`, `--enable-NAME=no` is the
+    /// same as `--disable-NAME`, and the last option counts.
+    ///
+    /// ```
+    /// use pg_install::ConfigureOptions;
+    ///
+    /// let text = "'--enable-debug' '--without-icu' '--with-ssl=openssl'";
+    /// let options = ConfigureOptions::parse(text);
+    /// assert_eq!(options.is_enabled("debug"), Some(true));
+    /// assert_eq!(options.is_enabled("icu"), Some(false));
+    /// assert_eq!(options.is_enabled("ssl"), Some(true));
+    /// assert_eq!(options.is_enabled("llvm"), None);
+    /// ```
     pub fn is_enabled(&self, name: &str) -> Option<bool> {
         let name = normalized(name);
         let decision = |(option, value): (&str, Option<&str>)| {
@@ -140,23 +163,33 @@ impl ConfigureOptions {
         self.iter().filter_map(decision).next_back()
     }
 
-    /// All options with their values, in the order given, repetitions included.
+    /// Iterates over all options with their values, in the order given, including repetitions.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&str, Option<&str>)> + Clone {
         self.options
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_deref()))
     }
 
-    /// The value of a variable that was given to `configure` as `NAME=value`, such as `CFLAGS`.
+    /// Returns the value of a variable that was given to `configure` as `NAME=value`, such as
+    /// `CFLAGS`.
     ///
-    /// Names of variables are kept as they are.
+    /// Names of variables are not normalized.
     pub fn assignment(&self, name: &str) -> Option<&str> {
         self.assignments()
             .rfind(|(n, _)| *n == name)
             .map(|(_, value)| value)
     }
 
-    /// All variables that were given to `configure`, in order.
+    /// Iterates over all variables that were given to `configure`, in order.
+    ///
+    /// ```
+    /// use pg_install::ConfigureOptions;
+    ///
+    /// let options = ConfigureOptions::parse("'CC=clang' '--with-icu' 'CFLAGS=-O2 -g'");
+    /// let assignments: Vec<_> = options.assignments().collect();
+    /// assert_eq!(assignments, [("CC", "clang"), ("CFLAGS", "-O2 -g")]);
+    /// assert_eq!(options.words().len(), 3);
+    /// ```
     pub fn assignments(&self) -> impl DoubleEndedIterator<Item = (&str, &str)> + Clone {
         self.assignments
             .iter()
@@ -187,9 +220,9 @@ fn normalized(name: &str) -> String {
         .replace('-', "_")
 }
 
-/// Splits a text into words as a shell does, as far as quoting goes.
+/// Splits a text into words by a shell's quoting rules.
 ///
-/// `$` stays as it is: the shell has expanded what it was to expand before `configure` saw it.
+/// `$` is kept: the shell expanded variables before `configure` read its arguments.
 fn shell_words(text: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;

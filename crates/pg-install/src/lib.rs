@@ -1,7 +1,9 @@
-//! Finds the PostgreSQL installations of a machine, identifies them, and explains what is missing.
+//! Finds the PostgreSQL installations of a machine and describes them: version, directories,
+//! programs and build options.
 //!
-//! The crate runs `pg_config` and `postgres --version`. It starts no server, touches no data
-//! directory and writes nothing. Unix only.
+//! The crate runs `pg_config` and `postgres --version`. It does not start servers, does not access
+//! data directories, and writes files only if the caller creates an [`Overlay`]. It supports Unix
+//! only.
 //!
 //! ```no_run
 //! use pg_install::{Discovery, Program, Request};
@@ -9,49 +11,51 @@
 //! let request: Request = ">=14".parse()?;
 //! let found = Discovery::new().find(&request)?;
 //! let installation = found.installation();
-//! println!("PostgreSQL {}, found by way of {}", installation.version(), found.source());
+//! println!("PostgreSQL {}, found via {}", installation.version(), found.source());
 //! println!("initdb is {}", installation.require(Program::Initdb)?);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # Where to begin
+//! # Overview
 //!
-//! * [`Discovery`] searches; [`Request`] says for which version; [`DiscoveredInstallation`] is an
-//!   installation and what led to it.
-//! * [`Installation`] knows version, directories, programs and how it was built, from a
-//!   `pg_config`, a `bin` directory, or any data in the form of [`PgConfig`].
-//! * [`Version`] and [`MajorVersion`] are PostgreSQL's numbers, of both schemes.
-//! * [`ServerParameters`] are what a server's own executable says about its parameters.
+//! * [`Discovery`] searches the machine. A [`Request`] selects the version. A
+//!   [`DiscoveredInstallation`] is an installation and the place where it was found.
+//! * [`Installation`] describes an installation. It is read from a `pg_config`, from a `bin`
+//!   directory, or from data in the form of [`PgConfig`].
+//! * [`Overlay`] is a copy of an installation for extensions under test.
+//! * [`Version`] and [`MajorVersion`] are PostgreSQL's version numbers, of both numbering schemes.
+//! * [`ServerParameters`] are the parameters of a server, as `postgres --describe-config` prints
+//!   them.
 //!
 //! # Guarantees
 //!
-//! * No output of a program, value of a variable or content of a directory leads to a panic. Errors
+//! * No output of a program, value of a variable or content of a directory causes a panic. Errors
 //!   name the program or the place.
-//! * Every program has a time limit, after which it is killed together with its children. Its
-//!   output is bounded, and its exit status is checked.
-//! * Programs do not inherit variables that start with `PG`, and print in English.
-//! * Versions come from the program itself, never from a path.
+//! * Each program has a time limit, after which it is killed together with its children. Its
+//!   output is limited, and its exit status is checked.
+//! * Programs do not inherit variables that start with `PG`, and print their messages in English.
+//! * Versions are reported by a program and never derived from a path.
 //!
-//! # Limitations
+//! # Limits
 //!
 //! * A search skips paths and names that are not UTF-8. Elsewhere they are errors.
-//! * A `pg_config` describes how PostgreSQL was built. Whether the server beside it comes from the
-//!   same package is only known after [`Installation::verify`].
+//! * A `pg_config` describes how PostgreSQL was built. The server in the same directory may be from
+//!   another package; [`Installation::verify`] compares the versions.
 //! * An [`Installation`] looks up its programs once and does not notice later changes.
-//! * Children that leave the process group of a program that hangs survive it.
-//! * Where the process ignores SIGCHLD, or another thread waits for all children, the exit status
-//!   of a program is lost. Its output alone counts then.
+//! * If a program is killed, child processes that have left its process group survive.
+//! * If the process ignores SIGCHLD, or if another thread waits for all children, the exit status
+//!   of a program is lost. The crate then judges a program by its output.
 //!
 //! # Features
 //!
-//! * `serde`: [`Version`], [`MajorVersion`] and [`Request`] as text, [`PgConfig`] as a map;
-//!   [`ServerParameters`], [`Source`], [`Program`] and [`InstallationDirectory`] are text or data
-//!   as well.
+//! * `serde`: [`Version`], [`MajorVersion`], [`Request`], [`Program`], [`Source`] and
+//!   [`InstallationDirectory`] are serialized as text, [`PgConfig`] as a map, and
+//!   [`ServerParameters`] as a sequence.
 //!
-//! # What is read
+//! # Environment
 //!
-//! The environment variables and the places are listed at [`Discovery`] and [`Discovery::places`],
-//! and in full in the repository's `docs/platform.md`.
+//! [`Discovery`] lists the environment variables that are read, and [`Discovery::places`] the
+//! directories. `docs/platform.md` in the repository contains the complete list.
 
 #[cfg(not(unix))]
 compile_error!("pg-install supports Unix only");
@@ -62,6 +66,7 @@ mod discovery;
 mod installation;
 mod major;
 mod name;
+mod overlay;
 mod package;
 mod parameter;
 mod pg_config;
@@ -87,6 +92,8 @@ pub use installation::error::{
 pub use installation::{Installation, InstallationDirectory, Origin};
 pub use major::{MajorVersion, PgVersionFileError, PgVersionFileErrorKind};
 pub use name::ParseNameError;
+pub use overlay::Overlay;
+pub use overlay::error::{OverlayError, OverlayErrorKind};
 pub use parameter::{
     ParameterContext, ParameterKind, ParseParametersError, ServerParameter, ServerParameters,
 };

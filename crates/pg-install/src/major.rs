@@ -1,4 +1,4 @@
-//! Release series, which is what data directories and packages are bound to.
+//! Release series, to which data directories and packages belong.
 
 use std::fmt;
 use std::io;
@@ -13,7 +13,7 @@ use crate::version::{ParseVersionError, Version};
 /// A release series: 16, or 9.6.
 ///
 /// PostgreSQL calls this the major version. Up to 9.6 it consists of two numbers, since 10 of one.
-/// Every version of a series can run the data directories of that series, and no other can.
+/// A server can only run data directories of its own series.
 ///
 /// ```
 /// use pg_install::MajorVersion;
@@ -32,9 +32,9 @@ pub struct MajorVersion {
 }
 
 impl MajorVersion {
-    /// The series of PostgreSQL `number`, for 10 and later: `MajorVersion::new(16)`.
+    /// Creates the series of PostgreSQL `number`, for 10 and later: `MajorVersion::new(16)`.
     ///
-    /// A number below 10 gives its first series: `MajorVersion::new(9)` is 9.0.
+    /// For a number below 10 this is the first series: `MajorVersion::new(9)` is 9.0.
     pub const fn new(number: u16) -> Self {
         Self {
             first: number,
@@ -42,8 +42,16 @@ impl MajorVersion {
         }
     }
 
-    /// The series that a version with these first two numbers belongs to: `of(15, 18)` is 15, and
+    /// Creates the series of a version with these first two numbers: `of(15, 18)` is 15, and
     /// `of(9, 6)` is 9.6.
+    ///
+    /// ```
+    /// use pg_install::MajorVersion;
+    ///
+    /// assert_eq!(MajorVersion::of(15, 18), MajorVersion::new(15));
+    /// let series = MajorVersion::of(9, 6);
+    /// assert_eq!((series.first(), series.second()), (9, 6));
+    /// ```
     pub const fn of(first: u16, second: u16) -> Self {
         Self {
             first,
@@ -61,9 +69,19 @@ impl MajorVersion {
         self.second
     }
 
-    /// Reads a `PG_VERSION` file, of which every data directory has one at its top.
+    /// Reads the file `PG_VERSION` of a data directory.
     ///
-    /// Only the first line counts, as for the server (`ValidatePgVersion` in miscinit.c).
+    /// Only the first line is read, as by the server (`ValidatePgVersion` in miscinit.c).
+    ///
+    /// ```
+    /// use pg_install::{MajorVersion, Utf8PathBuf};
+    ///
+    /// let directory = tempfile::tempdir()?;
+    /// let file = Utf8PathBuf::try_from(directory.path().join("PG_VERSION"))?;
+    /// std::fs::write(&file, "16\n")?;
+    /// assert_eq!(MajorVersion::from_pg_version_file(&file)?, MajorVersion::new(16));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -74,7 +92,7 @@ impl MajorVersion {
             path: path.to_owned(),
             kind,
         };
-        // More than any such file has, and little enough for a file that is something else.
+        // Longer than the content of any such file, and small enough if it is another file.
         let start = regular_file::read_start(path, 64)
             .map_err(|e| error(PgVersionFileErrorKind::Read(e)))?;
         let text = String::from_utf8_lossy(&start);
@@ -106,7 +124,7 @@ impl From<&Version> for MajorVersion {
     }
 }
 
-/// `16` or `9.6`, blanks around it allowed; nothing else.
+/// Parses `16` or `9.6`. Surrounding blanks are allowed.
 impl FromStr for MajorVersion {
     type Err = ParseVersionError;
 
@@ -132,13 +150,13 @@ impl FromStr for MajorVersion {
             Some(second) if (1..10).contains(&first) => {
                 Ok(Self::of(first, number(second, MAX_OLD_NUMBER)?))
             }
-            // "9" is half a series, "15.2" more than one.
+            // "9" is not a complete series, and "15.2" is a version.
             _ => Err(error(VersionFault::NotMajor)),
         }
     }
 }
 
-/// A `PG_VERSION` file that could not be read or parsed.
+/// The error of [`MajorVersion::from_pg_version_file`].
 #[derive(Debug, thiserror::Error)]
 #[error("failed to read the major version from {path}")]
 pub struct PgVersionFileError {
@@ -147,7 +165,7 @@ pub struct PgVersionFileError {
     kind: PgVersionFileErrorKind,
 }
 
-/// Why a `PG_VERSION` file could not be used.
+/// The reason why a `PG_VERSION` file could not be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PgVersionFileErrorKind {

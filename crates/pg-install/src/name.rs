@@ -1,8 +1,9 @@
-//! Parsing the names of programs, directories, sources and the like.
+//! Parsing of the names of programs, directories, sources, stages and contexts.
 
 use std::fmt::Display;
 
-/// A text that is not one of the names of a program, directory, source, stage or context.
+/// The error of parsing a name: the text does not name a program, directory, source, stage or
+/// context.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("failed to parse {text:?} as the name of {kind}")]
 pub struct ParseNameError {
@@ -11,13 +12,13 @@ pub struct ParseNameError {
 }
 
 impl ParseNameError {
-    /// The text.
+    /// The text that was parsed.
     pub fn text(&self) -> &str {
         &self.text
     }
 }
 
-/// Returns the one of `all` that is displayed as `text`.
+/// Returns the value of `all` whose `Display` form is `text`.
 pub(crate) fn parse<T: Display>(
     text: &str,
     kind: &'static str,

@@ -1,4 +1,4 @@
-//! The packages that contain PostgreSQL, for hints.
+//! The names of PostgreSQL's packages, for hints.
 
 use camino::Utf8Path;
 
@@ -6,7 +6,7 @@ use crate::major::MajorVersion;
 use crate::program::Component;
 use crate::regular_file;
 
-/// The family of package managers that a machine belongs to.
+/// The package system of a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PackageSystem {
     Debian,
@@ -35,7 +35,7 @@ impl PackageSystem {
         }
     }
 
-    /// The first of `ID` and the words of `ID_LIKE` that is known (os-release(5)).
+    /// Returns the system of the first known word of `ID` and `ID_LIKE` (os-release(5)).
     fn from_os_release(text: &str) -> Self {
         let value = |name: &str| {
             text.lines()
@@ -69,7 +69,8 @@ impl PackageSystem {
         }
     }
 
-    /// Which package to install for a component of a major version, or of any.
+    /// Returns advice on the package to install for a component of a major version. `None` stands
+    /// for any version.
     pub(crate) fn hint(self, component: Component, major: Option<MajorVersion>) -> String {
         let is_any = major.is_none();
         let major = major.map_or_else(|| "16".to_owned(), |major| major.to_string());
@@ -146,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_distribution_is_read_from_id_or_else_from_id_like() {
+    fn the_distribution_is_read_from_id_then_id_like() {
         let systems = [
             ("NAME=x\nID=debian\n", PackageSystem::Debian),
             (

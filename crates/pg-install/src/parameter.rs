@@ -10,8 +10,8 @@ use crate::name::{self, ParseNameError};
 
 /// A parameter of the server, as `postgres --describe-config` prints it.
 ///
-/// The program prints neither units nor the values of enumerations. Up to PostgreSQL 18 it does not
-/// fill in the boot values of booleans and numbers, so [`boot_value`](Self::boot_value) has none.
+/// The program does not print units or the values of enumerations. Up to PostgreSQL 18 it does not
+/// print the boot values of booleans and numbers either; see [`boot_value`](Self::boot_value).
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ServerParameter {
@@ -26,7 +26,7 @@ pub struct ServerParameter {
     details: Option<String>,
 }
 
-/// When a parameter can be set (`GucContext_Names` in guc_tables.c).
+/// The context in which a parameter can be set (`GucContext_Names` in guc_tables.c).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(
     feature = "serde",
@@ -35,9 +35,9 @@ pub struct ServerParameter {
 )]
 #[non_exhaustive]
 pub enum ParameterContext {
-    /// Never: it shows how the server was built or its cluster was initialized.
+    /// Never. The parameter shows how the server was built or its cluster was initialized.
     Internal,
-    /// At the start of the server.
+    /// At server start.
     Postmaster,
     /// In the configuration file, effective after a reload.
     Sighup,
@@ -62,9 +62,9 @@ pub enum ParameterContext {
 pub enum ParameterKind {
     /// `BOOLEAN`
     Boolean,
-    /// `INTEGER`, perhaps with a unit.
+    /// `INTEGER`, optionally with a unit.
     Integer,
-    /// `REAL`, perhaps with a unit.
+    /// `REAL`, optionally with a unit.
     Real,
     /// `STRING`
     String,
@@ -78,7 +78,7 @@ impl ServerParameter {
         &self.name
     }
 
-    /// When the parameter can be set.
+    /// The context in which the parameter can be set.
     pub fn context(&self) -> ParameterContext {
         self.context
     }
@@ -88,37 +88,48 @@ impl ServerParameter {
         &self.group
     }
 
-    /// The type.
+    /// The type of the parameter.
     pub fn kind(&self) -> ParameterKind {
         self.kind
     }
 
     /// The built-in value of a string or an enumeration. The server or `initdb` may replace it.
     ///
-    /// None for booleans and numbers: the program prints `FALSE` and 0 for all of these, because it
-    /// reads a field that only a running server fills in (`printMixedStruct` in help_config.c).
+    /// ```
+    /// use pg_install::ServerParameters;
+    ///
+    /// let lines = b"DateStyle\tuser\tLocale\tSTRING\tISO, MDY\t\t\tSets the display format.\t\n\
+    ///     port\tpostmaster\tConnections\tINTEGER\t0\t1\t65535\tSets the TCP port.\t\n";
+    /// let parameters = ServerParameters::parse(lines)?;
+    /// assert_eq!(parameters.get("datestyle").unwrap().boot_value(), Some("ISO, MDY"));
+    /// assert_eq!(parameters.get("port").unwrap().boot_value(), None);
+    /// # Ok::<(), pg_install::ParseParametersError>(())
+    /// ```
+    ///
+    /// `None` for booleans and numbers. The program prints `FALSE` and 0 for all of these, because
+    /// it reads a field that only a running server sets (`printMixedStruct` in help_config.c).
     pub fn boot_value(&self) -> Option<&str> {
         self.boot_value.as_deref()
     }
 
-    /// The smallest value of a number, in the unit that the parameter is counted in.
+    /// The smallest value of a number, in the base unit of the parameter.
     pub fn minimum(&self) -> Option<f64> {
         self.minimum
     }
 
-    /// The largest value of a number, in the unit that the parameter is counted in.
+    /// The largest value of a number, in the base unit of the parameter.
     ///
-    /// Reals are printed with six digits, so a bound such as 1.79769e+308 is a rounded one.
+    /// Reals are printed with six digits, so a bound such as 1.79769e+308 is rounded.
     pub fn maximum(&self) -> Option<f64> {
         self.maximum
     }
 
-    /// The purpose, in one sentence.
+    /// The purpose of the parameter, in one sentence.
     pub fn description(&self) -> &str {
         &self.description
     }
 
-    /// Further description.
+    /// A longer description.
     pub fn details(&self) -> Option<&str> {
         self.details.as_deref()
     }
@@ -126,12 +137,26 @@ impl ServerParameter {
 
 /// The parameters that `postgres --describe-config` lists.
 ///
-/// Not every parameter is listed. Those that are not meant for configuration files are left out,
-/// and so are those that do not belong into the sample file (flags `GUC_NO_SHOW_ALL`,
-/// `GUC_NOT_IN_SAMPLE` and `GUC_DISALLOW_IN_FILE`; `displayStruct` in help_config.c):
-/// `ssl_renegotiation_limit`, `zero_damaged_pages`, `allow_system_table_mods` and some sixty
-/// others. Nor are those of extensions, whose names have a dot in them. That a name is not listed
-/// therefore does not mean that the server rejects it; that one is listed means that it is known.
+/// The list is not complete, so the server may accept a name that is not listed. It omits:
+///
+/// * the parameters of extensions, whose names contain a dot,
+/// * about sixty parameters that are not allowed in configuration files or not part of the sample
+///   file, such as `zero_damaged_pages` and `allow_system_table_mods`.
+///
+/// Source: `displayStruct` in help_config.c, with the flags `GUC_NO_SHOW_ALL`, `GUC_NOT_IN_SAMPLE`
+/// and `GUC_DISALLOW_IN_FILE`.
+///
+/// ```
+/// use pg_install::{ParameterContext, ParameterKind, ServerParameters};
+///
+/// let line = b"work_mem\tuser\tResource Usage\tINTEGER\t4096\t64\t2147483647\tA memory.\t\n";
+/// let parameters = ServerParameters::parse(line)?;
+/// let found = parameters.get("Work_Mem").unwrap();
+/// assert_eq!((found.context(), found.kind()), (ParameterContext::User, ParameterKind::Integer));
+/// assert_eq!((found.minimum(), found.maximum()), (Some(64.0), Some(2147483647.0)));
+/// assert_eq!(parameters.iter().count(), 1);
+/// # Ok::<(), pg_install::ParseParametersError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(transparent))]
 pub struct ServerParameters(Vec<ServerParameter>);
@@ -146,11 +171,11 @@ impl ServerParameters {
         })
     }
 
-    /// Parses the output: one line for each parameter, with nine columns separated by tabs.
+    /// Parses the output: one line per parameter, with nine columns separated by tabs.
     ///
     /// # Errors
     ///
-    /// Fails if a line does not have this form; the error has the number of the first one.
+    /// Fails if a line does not have this form. The error has the number of the first such line.
     pub fn parse(output: &[u8]) -> Result<Self, ParseParametersError> {
         let text = String::from_utf8_lossy(output);
         let lines = text.split_terminator('\n').enumerate();
@@ -164,18 +189,18 @@ impl ServerParameters {
             .collect();
         Self::new(parameters?).ok_or(ParseParametersError {
             line: 1,
-            reason: Reason("nothing was printed"),
+            reason: Reason("the output is empty"),
         })
     }
 
-    /// Returns none if the list is empty.
+    /// Returns `None` if the list is empty.
     pub(crate) fn new(mut parameters: Vec<ServerParameter>) -> Option<Self> {
         parameters.sort_unstable_by(|a, b| folded(&a.name).cmp(folded(&b.name)));
         (!parameters.is_empty()).then_some(Self(parameters))
     }
 
-    /// Returns the parameter whose name is most similar to this one, by edit distance; none if half
-    /// of the letters differ. It helps after a typing error.
+    /// Returns the parameter whose name is most similar to a mistyped one, by edit distance.
+    /// Returns `None` if half of the letters differ.
     ///
     /// ```
     /// use pg_install::ServerParameters;
@@ -196,7 +221,7 @@ impl ServerParameters {
             .map(|(_, parameter)| parameter)
     }
 
-    /// Returns the parameter with this name. Case does not matter, as for the server.
+    /// Returns the parameter with this name. Case is ignored, as by the server.
     pub fn get(&self, name: &str) -> Option<&ServerParameter> {
         let found = self
             .0
@@ -209,8 +234,8 @@ impl ServerParameters {
         self.0.iter()
     }
 
-    /// The number of parameters: about 300 to 350 since PostgreSQL 15.
-    #[expect(clippy::len_without_is_empty, reason = "it never is")]
+    /// The number of parameters, which is about 300 to 350 since PostgreSQL 15.
+    #[expect(clippy::len_without_is_empty, reason = "the list is never empty")]
     pub fn len(&self) -> usize {
         self.0.len()
     }
@@ -265,7 +290,7 @@ fn parse_line(line: &str) -> Result<ServerParameter, &'static str> {
     let context = context.parse().map_err(|_| "the context is unknown")?;
     let bound = |text: &str| match text {
         "" => Ok(None),
-        // Rust reads NaN as a number, which would be unequal to itself.
+        // Rust parses `NaN`, which is unequal to itself.
         text => match text.parse() {
             Ok(number) if !f64::is_nan(number) => Ok(Some(number)),
             _ => Err("a bound is not a number"),
@@ -318,7 +343,7 @@ impl FromStr for ParameterContext {
     }
 }
 
-/// A text that is not the output of `postgres --describe-config`.
+/// The error of [`ServerParameters::parse`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("failed to parse line {line} as a server parameter")]
 pub struct ParseParametersError {
@@ -336,13 +361,13 @@ impl ParseParametersError {
         format!("{self}: {}", self.reason)
     }
 
-    /// The line, counted from 1.
+    /// The line number, counted from 1.
     pub fn line(&self) -> usize {
         self.line
     }
 }
 
-/// Levenshtein's distance, row by row.
+/// Computes the Levenshtein distance row by row.
 fn edit_distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();

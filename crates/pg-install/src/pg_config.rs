@@ -10,18 +10,19 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::command::{ProgramError, ProgramErrorKind, Runner};
 use crate::program::Program;
 
-/// The output of `pg_config`: of the program itself, of a text, or made from pairs.
+/// The output of `pg_config`. It is read from the program, parsed from text, or created from pairs.
 ///
-/// Keys are compared without regard to case, and dashes count as underscores: `INCLUDEDIR-SERVER`,
-/// `includedir-server` and `includedir_server` are one key. [`iter`](Self::iter) yields the last of
-/// these spellings. DIFFERENCE: in py-postgresql's dictionary the key is `includedir-server`, while
-/// its list of directories has `includedir_server`.
+/// Keys are compared without regard to case, and dashes are equal to underscores:
+/// `INCLUDEDIR-SERVER`, `includedir-server` and `includedir_server` are one key.
+/// [`iter`](Self::iter) returns the last of these spellings. DIFFERENCE: in py-postgresql's
+/// dictionary the key is `includedir-server`, while its list of directories has
+/// `includedir_server`.
 ///
 /// The keys of PostgreSQL 9.2 to 18 are `bindir`, `docdir`, `htmldir`, `includedir`,
 /// `pkgincludedir`, `includedir_server`, `libdir`, `pkglibdir`, `localedir`, `mandir`, `sharedir`,
 /// `sysconfdir`, `pgxs`, `configure`, `cc`, `cppflags`, `cflags`, `cflags_sl`, `ldflags`,
 /// `ldflags_ex`, `ldflags_sl`, `libs` and `version` (src/common/config_info.c). Older versions have
-/// fewer, and any other key is kept as well.
+/// fewer keys. Other keys are kept.
 ///
 /// ```
 /// use pg_install::PgConfig;
@@ -31,7 +32,7 @@ use crate::program::Program;
 /// ```
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct PgConfig {
-    /// Bytes, since a path may be anything: `configure` wrote them, not Rust.
+    /// Bytes, because paths need not be UTF-8.
     values: BTreeMap<String, Vec<u8>>,
     program: Option<Utf8PathBuf>,
 }
@@ -43,20 +44,29 @@ impl PgConfig {
     /// inherits the environment of this process, except variables that start with `PG`. After 10
     /// seconds it is killed together with its process group. Up to 1 MiB of output is accepted.
     ///
-    /// PostgreSQL 8.0 and older do not print everything at once. If running without arguments
-    /// fails, the program is therefore run with each option that `pg_config --help` names, until
-    /// the time limit is over.
+    /// `pg_config` of PostgreSQL 8.0 and older requires an option. If the program fails without
+    /// arguments, it is therefore run with each option that `pg_config --help` lists, until the
+    /// time limit is reached.
     ///
-    /// A path that names another program of PostgreSQL's is refused, and nothing is run.
+    /// If the path names another program of PostgreSQL, the program is not run.
+    ///
+    /// ```no_run
+    /// use pg_install::PgConfig;
+    ///
+    /// let config = PgConfig::query("/usr/bin/pg_config")?;
+    /// println!("{} in {}", config.get("version").unwrap(), config.get("bindir").unwrap_or("?"));
+    /// # Ok::<(), pg_install::ProgramError>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// Fails if the program cannot be run, fails, does not exit in time, or prints no `VERSION`.
+    /// Fails if the program cannot be run, exits with an error, does not exit in time, or does not
+    /// print `VERSION`.
     pub fn query(path: impl AsRef<Utf8Path>) -> Result<Self, ProgramError> {
         Self::query_with(path.as_ref(), &Runner::default())
     }
 
-    /// Does the same as [`query`](Self::query), with another time limit.
+    /// Runs the program as [`query`](Self::query) does, with another time limit.
     ///
     /// # Errors
     ///
@@ -92,10 +102,10 @@ impl PgConfig {
         Ok(config)
     }
 
-    /// Follows the protocol of 8.0 and older, which requires at least one option. Returns none if
-    /// the program does not follow that either.
+    /// Uses the protocol of 8.0 and older, which requires at least one option. Returns `None` if
+    /// the program does not follow this protocol either.
     ///
-    /// Options that fail are skipped: 7.x documents some that it does not support.
+    /// Options that fail are skipped, because 7.x documents some that it does not support.
     fn query_one_by_one(
         ask: &impl Fn(&[&str]) -> Result<Vec<u8>, ProgramError>,
         timeout: Duration,
@@ -110,7 +120,7 @@ impl PgConfig {
             return Ok(None);
         };
         let help = String::from_utf8_lossy(&help);
-        // Other programs have help and a version as well.
+        // Other programs also have `--help` and `--version`.
         if !help.contains("--bindir") {
             return Ok(None);
         }
@@ -125,7 +135,7 @@ impl PgConfig {
             if values.contains_key(&key) {
                 continue;
             }
-            // A program may name any number of options, and take its time for each.
+            // The help may list any number of options, and each run may be slow.
             if began.elapsed() > timeout {
                 return Ok(None);
             }
@@ -139,9 +149,9 @@ impl PgConfig {
         }))
     }
 
-    /// Reads the output of `pg_config`: lines of `KEY = value`.
+    /// Parses the output of `pg_config`: lines of `KEY = value`.
     ///
-    /// Lines without `=` are skipped. The last of repeated keys counts.
+    /// Lines without `=` are skipped. If a key is repeated, the last value counts.
     pub fn from_bytes(output: &[u8]) -> Self {
         let mut values = BTreeMap::new();
         for line in output.split(|&b| b == b'\n') {
@@ -156,7 +166,7 @@ impl PgConfig {
         }
     }
 
-    /// Takes any pairs of keys and values, such as those of a test.
+    /// Creates the output from pairs of keys and values, for example in a test.
     ///
     /// ```
     /// use pg_install::PgConfig;
@@ -179,7 +189,7 @@ impl PgConfig {
         self.values.insert(key(name.as_bytes()), value.into_bytes());
     }
 
-    /// Returns the value of a key, or none if the key is missing or its value is not UTF-8.
+    /// Returns the value of a key, or `None` if the key is missing or its value is not UTF-8.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.get_bytes(name)
             .and_then(|value| std::str::from_utf8(value).ok())
@@ -191,6 +201,14 @@ impl PgConfig {
     }
 
     /// Iterates over the keys whose values are UTF-8, in alphabetical order.
+    ///
+    /// ```
+    /// use pg_install::PgConfig;
+    ///
+    /// let config = PgConfig::from_bytes(b"VERSION = PostgreSQL 16.3\nINCLUDEDIR-SERVER = /i\n");
+    /// let pairs: Vec<_> = config.iter().collect();
+    /// assert_eq!(pairs, [("includedir_server", "/i"), ("version", "PostgreSQL 16.3")]);
+    /// ```
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.values
             .iter()
@@ -203,8 +221,9 @@ impl PgConfig {
     }
 }
 
-/// The other program of PostgreSQL's that a path names, by itself or as a symbolic link. Some, such
-/// as `createdb`, need no arguments to do their work.
+/// Returns the program of PostgreSQL, other than `pg_config`, that a path names directly or through
+/// a symbolic link. Such a program must not be run: `createdb`, for example, needs no arguments to
+/// create a database.
 fn other_program(path: &Utf8Path) -> Option<Program> {
     let named = |path: &Utf8Path| {
         // psql16, psql-16
@@ -219,8 +238,7 @@ fn other_program(path: &Utf8Path) -> Option<Program> {
     })
 }
 
-/// Returns whether the program exited by itself and refused, as it does without an option that it
-/// requires.
+/// Returns whether the program exited with an error, as it does if a required option is missing.
 fn has_failed(error: &ProgramError) -> bool {
     matches!(
         error.kind(),
@@ -228,7 +246,7 @@ fn has_failed(error: &ProgramError) -> bool {
     )
 }
 
-/// Any text: see [`PgConfig::from_bytes`].
+/// Parses any text; see [`PgConfig::from_bytes`].
 impl FromStr for PgConfig {
     type Err = std::convert::Infallible;
 

@@ -8,8 +8,20 @@ use crate::name::{self, ParseNameError};
 
 /// A program that PostgreSQL installs, or installed in the past.
 ///
-/// Which major versions have it follows from PostgreSQL's release notes:
-/// [`exists_in`](Self::exists_in).
+/// [`exists_in`](Self::exists_in) returns whether a major version has it, according to PostgreSQL's
+/// release notes.
+///
+/// ```
+/// use pg_install::{Component, MajorVersion, Program};
+///
+/// let program: Program = "pg_waldump".parse()?;
+/// assert!(program.exists_in(MajorVersion::new(10)));
+/// assert!(!program.exists_in(MajorVersion::of(9, 6)));
+/// assert_eq!(Program::PgDump.name(), "pg_dump");
+/// assert_eq!(Program::PgDump.component(), Component::Client);
+/// assert!(Program::all().any(|program| program == Program::Initdb));
+/// # Ok::<(), pg_install::ParseNameError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Program {
@@ -19,7 +31,7 @@ pub enum Program {
     Psql,
     /// `initdb`: creates a data directory.
     Initdb,
-    /// `pg_resetxlog`: resets the write-ahead log, under its name up to 9.6. Up to 9.6.
+    /// `pg_resetxlog`: resets the write-ahead log. The old name of `pg_resetwal`. Up to 9.6.
     PgResetxlog,
     /// `pg_resetwal`: resets the write-ahead log. Since 10.
     PgResetwal,
@@ -35,13 +47,13 @@ pub enum Program {
     PgDumpall,
     /// `postgres`: the server.
     Postgres,
-    /// `postmaster`: the server, under the name deprecated since 8.2 and dropped in 16. Up to 15.
+    /// `postmaster`: the server, by a name that is deprecated since 8.2. Up to 15.
     Postmaster,
     /// `reindexdb`: rebuilds indexes.
     Reindexdb,
     /// `vacuumdb`: vacuums and analyzes databases.
     Vacuumdb,
-    /// `ipcclean`: removed shared memory that a crashed server had left. Up to 8.3.
+    /// `ipcclean`: removed shared memory left behind by a crashed server. Up to 8.3.
     Ipcclean,
     /// `createdb`: creates a database.
     Createdb,
@@ -59,11 +71,11 @@ pub enum Program {
     PgRestore,
     /// `pg_basebackup`: copies a running cluster. Since 9.1.
     PgBasebackup,
-    /// `pg_rewind`: makes a data directory follow another one that diverged. Since 9.5.
+    /// `pg_rewind`: synchronizes a data directory with one from which it has diverged. Since 9.5.
     PgRewind,
     /// `pg_upgrade`: moves a cluster to a new major version. Since 9.0.
     PgUpgrade,
-    /// `pg_isready`: asks a server whether it accepts connections. Since 9.3.
+    /// `pg_isready`: checks whether a server accepts connections. Since 9.3.
     PgIsready,
     /// `pg_checksums`: checks, enables or disables data checksums. Since 12.
     PgChecksums,
@@ -85,7 +97,7 @@ pub enum Program {
     PgWalsummary,
     /// `pg_archivecleanup`: removes archived log files no longer needed. Since 9.0.
     PgArchivecleanup,
-    /// `pg_test_fsync`: measures the ways of flushing to disk. Since 9.1.
+    /// `pg_test_fsync`: measures the methods of flushing to disk. Since 9.1.
     PgTestFsync,
     /// `pg_test_timing`: measures the cost of reading the clock. Since 9.2.
     PgTestTiming,
@@ -99,7 +111,7 @@ pub enum Program {
     Vacuumlo,
 }
 
-/// The kind of package into which distributions put a program.
+/// The kind of package that contains a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Component {
@@ -108,7 +120,7 @@ pub enum Component {
     Server,
     /// Programs that connect to servers: `postgresql-client-16`, `postgresql16`.
     Client,
-    /// The additional programs, with the extensions or with the client.
+    /// Additional programs, packaged with the extensions or with the client.
     Contrib,
     /// Programs for building software that uses PostgreSQL: `postgresql-server-dev-16`,
     /// `postgresql16-devel`.
@@ -139,7 +151,7 @@ const fn row(
     }
 }
 
-/// In the order of the enumeration, which [`Program::row`] relies on.
+/// The programs in the order of the enumeration, on which [`Program::row`] relies.
 #[rustfmt::skip]
 const ROWS: [Row; 42] = {
     use Component::{Client, Contrib, Development, Server};
@@ -200,14 +212,14 @@ impl Program {
         ROWS.iter().map(|row| row.program)
     }
 
-    /// The name of its file in the `bin` directory.
+    /// The file name of the program in the `bin` directory.
     pub fn name(self) -> &'static str {
         self.row().name
     }
 
     /// Returns whether PostgreSQL of this major version contains the program.
     ///
-    /// Programs older than 9.0 count as always there.
+    /// Programs that are older than 9.0 are treated as always present.
     pub fn exists_in(self, major: MajorVersion) -> bool {
         let row = self.row();
         row.first.is_none_or(|first| first <= major) && row.last.is_none_or(|last| major <= last)
@@ -215,7 +227,7 @@ impl Program {
 
     /// The kind of package that contains the program.
     ///
-    /// Distributions differ in details; this is how most of them split PostgreSQL.
+    /// Distributions differ in details. The result is correct for most of them.
     pub fn component(self) -> Component {
         self.row().component
     }
@@ -229,14 +241,14 @@ impl Program {
     }
 }
 
-/// The name of its file.
+/// Writes the file name: `pg_ctl`.
 impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
     }
 }
 
-/// The name of the file: `pg_ctl`.
+/// Parses the file name: `pg_ctl`.
 impl FromStr for Program {
     type Err = ParseNameError;
 
@@ -250,7 +262,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_program_is_at_its_own_row() {
+    fn every_program_is_at_its_row() {
         for (index, row) in ROWS.iter().enumerate() {
             assert_eq!(row.program.index(), index, "{}", row.name);
         }

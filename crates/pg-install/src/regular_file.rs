@@ -1,4 +1,4 @@
-//! Reading regular files only: another user may have put a pipe or a device in their place.
+//! Reading of regular files. A pipe or device that another user put in place of a file is rejected.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -6,11 +6,11 @@ use std::io::{self, Read as _};
 use camino::Utf8Path;
 use rustix::fs::{Mode, OFlags};
 
-/// Returns the first `limit` bytes of a regular file, or all of it.
+/// Returns up to `limit` bytes from the start of a regular file.
 ///
-/// A pipe or a device is not waited for, even if it takes the place of the file meanwhile.
+/// The function does not block on a pipe or a device, even if it replaces the file meanwhile.
 pub(crate) fn read_start(path: &Utf8Path, limit: u64) -> io::Result<Vec<u8>> {
-    // Opening alone has an effect on some devices.
+    // The type is checked before opening, because opening has an effect on some devices.
     require_regular(&fs::metadata(path)?)?;
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = File::from(rustix::fs::open(path.as_std_path(), flags, Mode::empty())?);

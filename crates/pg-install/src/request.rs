@@ -12,13 +12,13 @@ use crate::version::{ParseVersionError, Version};
 ///
 /// | text | request |
 /// |---|---|
-/// | `any`, or nothing | the first that is found |
-/// | `newest` | the one with the highest version |
-/// | `16`, `9.6` | any of that series, the first that is found |
+/// | `any`, or the empty text | the first installation found |
+/// | `newest` | the installation with the highest version |
+/// | `16`, `9.6` | the first installation of that series |
 /// | `15.18`, `9.6.24`, `18beta1` | exactly that version |
 /// | `>=14`, `>14`, `<=14`, `<14` | series from, after, up to, or before that one |
 /// | `>=14.2`, `<15.4` | versions from, or before that one |
-/// | `>=14,<17`, `>=14,newest` | what all parts ask for |
+/// | `>=14,<17`, `>=14,newest` | all conditions together |
 ///
 /// A number that names a series is compared with series: `>14` begins with 15, and `<=14` ends with
 /// the last 14.x. `newest` prefers releases: a development or test version is only chosen if
@@ -60,12 +60,12 @@ enum Bound {
 }
 
 impl Request {
-    /// Any version: the first installation that is found.
+    /// Requests any version: the first installation found.
     pub fn any() -> Self {
         Self::default()
     }
 
-    /// The newest version. All installations have to be examined.
+    /// Requests the newest version. All installations have to be examined.
     pub fn newest() -> Self {
         Self {
             newest: true,
@@ -73,12 +73,23 @@ impl Request {
         }
     }
 
-    /// A release series.
+    /// Requests a release series.
     pub fn series(major: MajorVersion) -> Self {
         Self::equal(Bound::Series(major))
     }
 
-    /// One version, by whichever vendor.
+    /// Requests one version, of any vendor.
+    ///
+    /// ```
+    /// use pg_install::{MajorVersion, Request};
+    ///
+    /// let request = Request::exactly("16.3".parse()?);
+    /// assert!(request.accepts(&"16.3 (Debian 16.3-1)".parse()?));
+    /// assert!(!request.accepts(&"16.4".parse()?));
+    /// assert!(Request::series(MajorVersion::new(16)).accepts(&"16.4".parse()?));
+    /// assert!(Request::newest().wants_newest());
+    /// # Ok::<(), pg_install::ParseVersionError>(())
+    /// ```
     pub fn exactly(version: Version) -> Self {
         Self::equal(Bound::Version(version.without_vendor()))
     }
@@ -105,7 +116,7 @@ impl Request {
         self.newest
     }
 
-    /// The series that is asked for, if it is one.
+    /// The series of the first condition with a lower bound or an exact version, for hints.
     pub(crate) fn only_series(&self) -> Option<MajorVersion> {
         self.conditions
             .iter()
@@ -118,8 +129,8 @@ impl Request {
             })
     }
 
-    /// Which of two installations is preferred by [`newest`](Self::newest): releases, then the
-    /// higher version.
+    /// The key by which [`newest`](Self::newest) orders installations: releases are preferred, then
+    /// higher versions.
     pub(crate) fn rank(installation: &Installation) -> (bool, &Version) {
         let version = installation.version();
         (version.stage() == crate::Stage::Final, version)
@@ -182,7 +193,7 @@ fn condition(text: &str) -> Result<Condition, ParseVersionError> {
     let bound = match bound.parse::<MajorVersion>() {
         Ok(major) => Bound::Series(major),
         Err(error) => match bound.parse::<Version>() {
-            // "PostgreSQL 16" and "9" are not what people mean by a version here.
+            // "PostgreSQL 16" and "9" parse as versions but are not valid in a request.
             Ok(version) if version.without_vendor().to_string() == bound => Bound::Version(version),
             _ => return Err(error),
         },
@@ -190,7 +201,7 @@ fn condition(text: &str) -> Result<Condition, ParseVersionError> {
     Ok(Condition { relation, bound })
 }
 
-/// A text that [`Request::from_str`] reads as the same request.
+/// Writes a text that [`Request::from_str`] parses as the same request.
 impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.conditions.is_empty() && !self.newest {
@@ -227,7 +238,7 @@ impl From<MajorVersion> for Request {
     }
 }
 
-/// A text that is not a request for a version.
+/// The error of parsing a [`Request`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("failed to parse {text:?} as a request for PostgreSQL")]
 pub struct ParseRequestError {
@@ -237,12 +248,20 @@ pub struct ParseRequestError {
 }
 
 impl ParseRequestError {
-    /// The text.
+    /// The text that was parsed.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// Advice: the forms of a request.
+    /// Advice on the forms of a request.
+    ///
+    /// ```
+    /// use pg_install::Request;
+    ///
+    /// let error = "sixteen".parse::<Request>().unwrap_err();
+    /// assert_eq!(error.to_string(), "failed to parse \"sixteen\" as a request for PostgreSQL");
+    /// assert!(error.hint().unwrap().contains("a version such as 15.18"));
+    /// ```
     pub fn hint(&self) -> Option<Cow<'_, str>> {
         Some(Cow::Borrowed(
             "request any, newest, a series such as 16, a version such as 15.18, or a range such \

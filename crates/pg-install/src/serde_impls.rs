@@ -1,4 +1,4 @@
-//! What is text in Rust is text in serde: versions, requests, names of programs and directories.
+//! Serialization of versions, requests, and names of programs and directories as text.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -17,14 +17,14 @@ use crate::version::Version;
 
 macro_rules! as_text {
     ($($name:ident: $expected:literal),*) => {$(
-        /// As its text.
+        /// Serializes the value as text.
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.collect_str(self)
             }
         }
 
-        /// From its text.
+        /// Parses the value from text.
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 deserializer.deserialize_str(Text { expected: $expected, value: PhantomData })
@@ -58,7 +58,7 @@ impl<T: FromStr<Err: fmt::Display>> Visitor<'_> for Text<T> {
     }
 }
 
-/// From a sequence of parameters, of which there must be one at least.
+/// Reads a sequence of at least one parameter.
 impl<'de> Deserialize<'de> for ServerParameters {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let parameters = Vec::deserialize(deserializer)?;
@@ -66,14 +66,14 @@ impl<'de> Deserialize<'de> for ServerParameters {
     }
 }
 
-/// As a map of the values that are UTF-8.
+/// Serializes the UTF-8 values as a map.
 impl Serialize for PgConfig {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.iter())
     }
 }
 
-/// From a map of strings.
+/// Reads a map of strings.
 impl<'de> Deserialize<'de> for PgConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let pairs = std::collections::BTreeMap::<String, String>::deserialize(deserializer)?;

@@ -1,4 +1,4 @@
-//! Evidence of whether an installation was built with SSL.
+//! Evidence for SSL support of an installation.
 
 use std::io;
 
@@ -9,11 +9,24 @@ use crate::installation::{Installation, InstallationDirectory};
 use crate::program::Program;
 use crate::regular_file;
 
-/// More than a server has that was built with everything and is full of symbols.
+/// Larger than the executable of any server, even with all features and debug symbols.
 const LARGEST_SERVER: u64 = 256 << 20;
 
-/// The evidence on which [`Installation::ssl`] is based. The variants are in the order in which
-/// they are tried; the first that applies decides.
+/// The evidence on which [`Installation::ssl`] is based.
+///
+/// The sources are examined in the order of the variants. The first that applies decides.
+///
+/// ```
+/// use pg_install::{Installation, SslEvidence};
+///
+/// let version = ("version", "PostgreSQL 16.3");
+/// let built = Installation::from_pairs([version, ("configure", "'--with-ssl=openssl'")])?;
+/// assert!(built.ssl());
+/// assert!(matches!(built.ssl_evidence(), SslEvidence::ConfigureOption { option, .. }
+///     if option == "with_ssl=openssl"));
+/// assert_eq!(*Installation::from_pairs([version])?.ssl_evidence(), SslEvidence::Unknown);
+/// # Ok::<(), pg_install::InstallationError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SslEvidence {
@@ -26,15 +39,15 @@ pub enum SslEvidence {
         /// True if SSL is enabled.
         enabled: bool,
     },
-    /// `configure` was given options and none of these: SSL is off by default.
+    /// `configure` was run with options, but not with one of these. SSL is off by default.
     NotConfigured,
-    /// `pg_config` lists the library among those that programs are linked with: `-lssl`.
+    /// `pg_config` lists the library in `LIBS`: `-lssl`.
     #[non_exhaustive]
     LinkOption {
         /// The option of the linker.
         option: String,
     },
-    /// The header `pg_config.h` defines `USE_OPENSSL`, or does not.
+    /// The header `pg_config.h` was examined for `USE_OPENSSL`.
     #[non_exhaustive]
     Header {
         /// The header.
@@ -42,11 +55,10 @@ pub enum SslEvidence {
         /// True if SSL is enabled.
         enabled: bool,
     },
-    /// The server's executable file names the library `libssl` or the source file
-    /// `be-secure-openssl.c`, or neither.
+    /// The server's executable file was searched for the names `libssl` and `be-secure-openssl.c`.
     ///
-    /// The library is named if OpenSSL is linked dynamically. Every server since 9.5 that was
-    /// compiled with OpenSSL names the source file in its error messages.
+    /// The executable contains the name of the library if OpenSSL is linked dynamically. Since 9.5
+    /// every server that was compiled with OpenSSL contains the name of the source file.
     #[non_exhaustive]
     Server {
         /// The executable file.
@@ -54,12 +66,12 @@ pub enum SslEvidence {
         /// True if SSL is enabled.
         enabled: bool,
     },
-    /// No evidence: neither `pg_config` nor headers nor a readable server.
+    /// There is no evidence: no `pg_config`, no headers and no readable server.
     Unknown,
 }
 
 impl SslEvidence {
-    /// Returns whether SSL is enabled; false if nothing is known.
+    /// Returns whether SSL is enabled. Returns false if there is no evidence.
     pub fn is_enabled(&self) -> bool {
         match self {
             Self::ConfigureOption { enabled, .. }
@@ -118,7 +130,7 @@ fn from_header(installation: &Installation) -> Option<SslEvidence> {
     .find_map(|directory| {
         let path = directory.join("pg_config.h");
         let text = regular_file::read_start(&path, 1 << 20).ok()?;
-        // Where the real header depends on the architecture, this one only includes it.
+        // On some systems this header only includes the one of the architecture.
         memmem::find(&text, b"PG_VERSION_NUM")?;
         let defined = |name: &[u8]| memmem::find(&text, name).is_some();
         let enabled = defined(b"#define USE_OPENSSL 1") || defined(b"#define USE_SSL 1");
@@ -132,11 +144,11 @@ fn from_server(installation: &Installation) -> Option<SslEvidence> {
     Some(SslEvidence::Server { path, enabled })
 }
 
-/// Reads the executable as a whole: about 10 MB, 3 ms from the page cache.
+/// Searches the whole executable: about 10 MB, which takes 3 ms from the page cache.
 fn mentions_openssl(path: &Utf8Path) -> io::Result<bool> {
     let program = regular_file::read_start(path, LARGEST_SERVER)?;
     let mentions = |mark: &[u8]| memmem::find(&program, mark).is_some();
-    // A wrapper script says nothing about the program that it starts.
+    // A wrapper script gives no evidence about the program that it starts.
     if program.starts_with(b"#!") {
         return Err(io::Error::from(io::ErrorKind::InvalidData));
     }

@@ -1,4 +1,4 @@
-//! PostgreSQL's version numbers, of both numbering schemes.
+//! PostgreSQL's version numbers of both numbering schemes.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -10,21 +10,20 @@ use crate::name::{self, ParseNameError};
 
 /// A PostgreSQL version, such as `15.18`, `9.6.24`, `18beta1` or `15.18 (Debian 15.18-0+deb12u1)`.
 ///
-/// PostgreSQL has used two schemes. Up to 9.6 the first *two* numbers name the major version and
-/// the third counts its minor releases: 9.6.24. Since 10 the first number alone is the major
-/// version: 15.18. [`major`](Self::major), [`minor`](Self::minor) and [`patch`](Self::patch) are
-/// the numbers as they are written, whatever they mean; to ask which release series a version
-/// belongs to, use [`major_version`](Self::major_version), which knows both schemes.
+/// PostgreSQL has used two schemes. Up to 9.6 the first *two* numbers are the major version and
+/// the third is the minor release: 9.6.24. Since 10 the first number is the major version: 15.18.
+/// [`major`](Self::major), [`minor`](Self::minor) and [`patch`](Self::patch) return the numbers by
+/// position. [`major_version`](Self::major_version) returns the release series in both schemes.
 ///
 /// # Equality and order
 ///
 /// Versions are ordered as they were released: `17devel < 17beta1 < 17beta2 < 17rc1 < 17.0 < 17.1`.
-/// The text that a vendor adds takes no part in comparing, ordering or hashing: Debian's build of
-/// 15.18 *is* 15.18. Compare [`vendor`](Self::vendor) as well to tell builds apart.
+/// The vendor's text is ignored in comparisons and hashes, so Debian's build of 15.18 is equal to
+/// 15.18. Compare [`vendor`](Self::vendor) as well to distinguish builds.
 ///
 /// # Text
 ///
-/// [`FromStr`] takes the version by itself, and any line in which PostgreSQL prints it:
+/// [`FromStr`] accepts a version alone, and any line in which PostgreSQL prints it:
 ///
 /// ```
 /// use pg_install::{Stage, Version};
@@ -45,13 +44,13 @@ pub struct Version {
     patch: u16,
     stage: Stage,
     level: u16,
-    /// The text after the version proper, verbatim, including the separator.
+    /// The text after the version, verbatim, including the separator.
     suffix: Box<str>,
 }
 
 /// The stage of development of a version.
 ///
-/// The order is the order in which PostgreSQL publishes them.
+/// The variants are in the order in which PostgreSQL publishes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Stage {
@@ -67,19 +66,27 @@ pub enum Stage {
     Final,
 }
 
-/// The largest first number, and the largest minor number since 10, in a version.
+/// The largest first number of a version, and the largest minor number since 10.
 ///
-/// `PG_VERSION_NUM` leaves four digits for the minor number.
+/// `PG_VERSION_NUM` has four digits for the minor number.
 pub(crate) const MAX_NUMBER: u16 = 9999;
 
-/// The largest second and third number before 10: `PG_VERSION_NUM` leaves two digits for each.
+/// The largest second and third number before 10: `PG_VERSION_NUM` has two digits for each.
 pub(crate) const MAX_OLD_NUMBER: u16 = 99;
 
 impl Version {
-    /// The released version `major.minor` of the scheme that began with PostgreSQL 10.
+    /// Creates the release `major.minor`, for PostgreSQL 10 and later.
     ///
-    /// None if `major` is below 10 or if a number is above 9999. Versions before 10 and those that
-    /// are not released yet can be made with [`from_num`](Self::from_num) and by parsing.
+    /// Returns `None` if `major` is below 10 or if a number is above 9999. For versions before 10
+    /// use [`from_num`](Self::from_num). Development and test versions are created by parsing.
+    ///
+    /// ```
+    /// use pg_install::Version;
+    ///
+    /// assert_eq!(Version::new(15, 18), Version::from_num(150_018));
+    /// assert_eq!(Version::new(9, 6), None);
+    /// assert_eq!(Version::from_num(90_624).unwrap().to_string(), "9.6.24");
+    /// ```
     pub fn new(major: u16, minor: u16) -> Option<Self> {
         if major < 10 {
             None
@@ -88,11 +95,11 @@ impl Version {
         }
     }
 
-    /// The released version whose `PG_VERSION_NUM` or `server_version_num` this is:
-    /// 150018 is 15.18, and 90624 is 9.6.24.
+    /// Creates the release with this `PG_VERSION_NUM` or `server_version_num`: 150018 is 15.18, and
+    /// 90624 is 9.6.24.
     ///
-    /// None if no version has that number. A version that is not released yet has the number of
-    /// its first release, so 160000 gives 16.0 also where it came from 16beta1.
+    /// Returns `None` if no version can have that number. Test versions have the number of the
+    /// first release of their series, so the result for the number of 16beta1, 160000, is 16.0.
     pub fn from_num(num: u32) -> Option<Self> {
         let part = |value: u32| u16::try_from(value).ok();
         let major = part(num / 10_000)?;
@@ -142,7 +149,7 @@ impl Version {
         self.patch
     }
 
-    /// The stage: a release, or a development or test version.
+    /// The stage of development: a release, or a development or test version.
     pub fn stage(&self) -> Stage {
         self.stage
     }
@@ -155,14 +162,23 @@ impl Version {
 
     /// The text that the packager added after the version, such as `(Debian 15.18-0+deb12u1)`.
     ///
-    /// For a version with more numbers than PostgreSQL gives it, that is the rest of them, with
-    /// the dot: `.5` in EnterpriseDB's `9.5.0.5`.
+    /// If a version has more numbers than PostgreSQL's versions, the vendor's text begins with the
+    /// dot before the first additional one: `.5` in EnterpriseDB's `9.5.0.5`.
     pub fn vendor(&self) -> Option<&str> {
         let vendor = self.suffix.trim();
         (!vendor.is_empty()).then_some(vendor)
     }
 
-    /// The same version without what the packager added.
+    /// Returns the version without the packager's text.
+    ///
+    /// ```
+    /// use pg_install::Version;
+    ///
+    /// let version: Version = "EnterpriseDB 9.5.0.5".parse()?;
+    /// assert_eq!(version.vendor(), Some(".5"));
+    /// assert_eq!(version.without_vendor().to_string(), "9.5.0");
+    /// # Ok::<(), pg_install::ParseVersionError>(())
+    /// ```
     #[must_use]
     pub fn without_vendor(&self) -> Self {
         Self {
@@ -173,16 +189,26 @@ impl Version {
 
     /// The release series: 15 for 15.18, 9.6 for 9.6.24.
     ///
-    /// A data directory belongs to one series; this is what its `PG_VERSION` file holds.
+    /// A data directory belongs to one series, which its file `PG_VERSION` contains.
+    ///
+    /// ```
+    /// use pg_install::{Stage, Version};
+    ///
+    /// let version: Version = "18beta2".parse()?;
+    /// assert_eq!(version.major_version().to_string(), "18");
+    /// assert_eq!((version.stage(), version.level()), (Stage::Beta, 2));
+    /// assert_eq!("9.6.24".parse::<Version>()?.major_version().to_string(), "9.6");
+    /// # Ok::<(), pg_install::ParseVersionError>(())
+    /// ```
     pub fn major_version(&self) -> MajorVersion {
         MajorVersion::of(self.major, self.minor)
     }
 
-    /// `PG_VERSION_NUM`, as `server_version_num` shows it: 150018 for 15.18, 90624 for 9.6.24.
+    /// The number that PostgreSQL calls `PG_VERSION_NUM` and `server_version_num`: 150018 for
+    /// 15.18, 90624 for 9.6.24.
     ///
-    /// As in PostgreSQL, a version that is not released yet has the number of its first release:
-    /// 180000 for 18beta1 and for 18devel. Comparing numbers therefore cannot tell these apart,
-    /// which comparing versions does.
+    /// As in PostgreSQL, development and test versions have the number of the first release:
+    /// 180000 for 18beta1 and 18devel. To distinguish these, compare versions instead of numbers.
     pub fn num(&self) -> u32 {
         let (major, minor) = (u32::from(self.major), u32::from(self.minor));
         if self.major < 10 {
@@ -223,7 +249,7 @@ impl Hash for Version {
     }
 }
 
-/// The version as PostgreSQL writes it, vendor text included: `15.18 (Debian 15.18-0+deb12u1)`.
+/// Writes the version with the vendor's text: `15.18 (Debian 15.18-0+deb12u1)`.
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let series = self.major_version();
@@ -243,7 +269,7 @@ impl fmt::Debug for Version {
     }
 }
 
-/// `devel`, `alpha`, `beta`, `rc` or `final`, as py-postgresql names them.
+/// Writes `devel`, `alpha`, `beta`, `rc` or `final`, as py-postgresql does.
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
@@ -256,7 +282,7 @@ impl fmt::Display for Stage {
     }
 }
 
-/// The displayed name: `beta`.
+/// Parses the displayed name: `beta`.
 impl FromStr for Stage {
     type Err = ParseNameError;
 
@@ -277,11 +303,11 @@ impl FromStr for Version {
     }
 }
 
-/// Where the version begins in a line such as `postgres (PostgreSQL) 16.3`: at the first word that
-/// begins with a digit.
+/// Returns the start of the version in a line such as `postgres (PostgreSQL) 16.3`, which is the
+/// first word that begins with a digit.
 ///
-/// In front of it stand the name of the product, or that of the program with the product in
-/// parentheses, and nothing else: `Loading module 3 of 4` is not a version.
+/// Only the name of the product, or that of the program with the product in parentheses, may
+/// precede it: `Loading module 3 of 4` is not a version.
 fn version_start(line: &str) -> Option<usize> {
     let starts_word = |at: usize| at == 0 || line.as_bytes()[at - 1].is_ascii_whitespace();
     let at = (0..line.len()).find(|&at| starts_word(at) && line.as_bytes()[at].is_ascii_digit())?;
@@ -305,8 +331,8 @@ fn scan(text: &str) -> Result<Version, VersionFault> {
         _ => (0, rest),
     };
     let suffix = rest.trim_end();
-    // `--with-extra-version` adds any text, with or without a separator. It follows the minor
-    // number or the stage, which distinguishes `16.3mybuild` from `3rd`.
+    // `--with-extra-version` adds any text, with or without a separator. It follows a minor number
+    // or a stage, by which `16.3mybuild` is distinguished from `3rd`.
     let is_short = rest.len() == after_major && stage == Stage::Final;
     if is_short && suffix.starts_with(|c: char| c.is_ascii_alphanumeric()) {
         return Err(VersionFault::Trailing(suffix.into()));
@@ -332,7 +358,7 @@ fn number(text: &str) -> Result<(u16, &str), VersionFault> {
         .map_err(|_| VersionFault::OutOfRange)
 }
 
-/// Parses a dot and a number. Returns none if no number follows a dot.
+/// Parses a dot and a number. Returns `None` if the text does not begin with these.
 fn dotted_number(text: &str) -> Result<Option<(u16, &str)>, VersionFault> {
     match text.strip_prefix('.') {
         Some(rest) if rest.starts_with(|c: char| c.is_ascii_digit()) => number(rest).map(Some),
@@ -357,7 +383,7 @@ fn stage_and_level(text: &str) -> Result<(Stage, u16, &str), VersionFault> {
     Ok((Stage::Final, 0, text))
 }
 
-/// A text that is not a PostgreSQL version.
+/// The error of parsing a [`Version`] or a [`MajorVersion`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("failed to parse {text:?} as a PostgreSQL version")]
 pub struct ParseVersionError {
@@ -368,26 +394,26 @@ pub struct ParseVersionError {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum VersionFault {
-    #[error("a number is missing")]
+    #[error("the version number is missing")]
     NoNumber,
-    #[error("a number is too large")]
+    #[error("a version number is too large")]
     OutOfRange,
     #[error("{0:?} follows the major version without a separator")]
     Trailing(Box<str>),
     #[error("minor releases have no alpha, beta or development versions")]
     StageOfMinor,
-    #[error("more than a major version is given")]
+    #[error("the text is not a major version")]
     NotMajor,
 }
 
 impl ParseVersionError {
     pub(crate) fn new(text: &str, fault: VersionFault) -> Self {
-        // Whole outputs of programs end up here: keep what a person can take in.
+        // The text may be the whole output of a program. Keep a readable part.
         let text = text.chars().take(120).collect::<String>().into();
         Self { text, fault }
     }
 
-    /// The text, cut after 120 characters.
+    /// The text that was parsed, truncated to 120 characters.
     pub fn text(&self) -> &str {
         &self.text
     }

@@ -1,4 +1,4 @@
-//! Options of `configure` as `pg_config` prints them.
+//! The options of `configure`, as `pg_config` prints them.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ fn map(options: &ConfigureOptions) -> BTreeMap<&str, Option<&str>> {
     options.iter().collect()
 }
 
-/// The documentation has the result only; this is the command line that gives it.
+/// py-postgresql's documentation shows the result. This is the command line that leads to it.
 #[test]
 fn the_example_of_py_postgresql() {
     let options = ConfigureOptions::parse(
@@ -55,7 +55,7 @@ fn a_value_may_be_the_next_word() {
     );
 }
 
-/// For the others autoconf takes the next word for the name of a system.
+/// For other options, autoconf reads the next word as the name of a system.
 #[test]
 fn only_options_of_autoconf_take_the_next_word() {
     let options =
@@ -70,7 +70,7 @@ fn only_options_of_autoconf_take_the_next_word() {
 }
 
 #[test]
-fn quoting_is_that_of_a_shell() {
+fn words_are_quoted_as_in_a_shell() {
     let options = ConfigureOptions::parse(concat!(
         r" '--with-extra-version= (Debian 15.18-0+deb12u1)' 'CFLAGS=-O2 -DX='\''y'\''' ",
         r#"--a="b \"c\" \x" --d\ e=f '' "#
@@ -94,7 +94,7 @@ fn the_last_of_a_repeated_option_counts() {
 }
 
 #[test]
-fn features_are_enabled_in_four_ways() {
+fn features_are_enabled_and_disabled() {
     let options = ConfigureOptions::parse(
         "--enable-nls=de --disable-rpath --with-icu=no --without-llvm --with-lz4",
     );
@@ -111,7 +111,7 @@ fn features_are_enabled_in_four_ways() {
 }
 
 #[test]
-fn meson_builds_have_none() {
+fn meson_builds_have_no_options() {
     for text in ["", " ", "not recorded"] {
         assert!(ConfigureOptions::parse(text).is_empty(), "{text}");
     }
@@ -138,9 +138,9 @@ fn keys_of_pg_config_are_found_in_any_spelling() {
 }
 
 proptest! {
-    /// autoconf's own quoting: single quotes around, `'\''` for a single quote inside.
+    /// autoconf encloses words in single quotes, and writes a single quote as `'\''`.
     #[test]
-    fn what_autoconf_quotes_is_read_back(words in prop::collection::vec("\\PC*", 0..6)) {
+    fn words_quoted_by_autoconf_are_read_back(words in prop::collection::vec("\\PC*", 0..6)) {
         let quoted = words.iter().map(|word| format!("'{}'", word.replace('\'', r"'\''")));
         let quoted: Vec<_> = quoted.collect();
         let options = ConfigureOptions::parse(&quoted.join(" "));
@@ -148,7 +148,7 @@ proptest! {
     }
 
     #[test]
-    fn any_text_is_read(text in any::<String>()) {
+    fn any_text_is_parsed(text in any::<String>()) {
         let options = ConfigureOptions::parse(&text);
         for (name, _) in options.iter() {
             prop_assert!(options.contains(name));
@@ -156,7 +156,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_read(bytes in any::<Vec<u8>>()) {
+    fn any_bytes_are_parsed(bytes in any::<Vec<u8>>()) {
         let config = PgConfig::from_bytes(&bytes);
         for (key, value) in config.iter() {
             prop_assert_eq!(config.get(key), Some(value));

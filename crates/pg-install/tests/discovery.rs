@@ -1,4 +1,4 @@
-//! Searches of made-up machines: what is found, and in which order.
+//! Searches of simulated machines: the installations found, and their order.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod tree;
@@ -6,9 +6,9 @@ mod tree;
 use pg_install::{DiscoveryErrorKind, SearchOutcome, Source};
 use tree::{Tree, find, list, plain};
 
-/// One machine of each kind that is promised: where its packages put servers.
+/// One machine of each documented kind, with a server where its packages install it.
 #[test]
-fn every_kind_of_machine() {
+fn servers_are_found_on_every_kind_of_machine() {
     let home = [("HOME", "/home/me"), ("USER", "me")];
     for (source, bin) in [
         (Source::Debian, "/usr/lib/postgresql/16/bin"),
@@ -148,7 +148,7 @@ fn places_that_variables_name() {
         );
         assert!(
             find(&tree.discovery(&[(variable, "")]), "any").is_err(),
-            "an empty {variable} is none"
+            "an empty {variable} must be ignored"
         );
     }
 }
@@ -195,7 +195,7 @@ fn the_order_is_as_documented() {
 }
 
 #[test]
-fn nothing_is_run_before_it_is_needed() {
+fn programs_are_run_lazily() {
     let tree = Tree::new();
     tree.server("/a", "15.1");
     tree.server("/b", "16.1");
@@ -224,7 +224,7 @@ fn nothing_is_run_before_it_is_needed() {
 fn an_installation_is_found_once() {
     let tree = Tree::new();
     tree.server("/usr/lib/postgresql/16/bin", "16.3");
-    // Homebrew's, Alpine's and mise's ways of linking.
+    // Links as Homebrew, Alpine and mise create them.
     tree.link(
         "/usr/local/bin/postgres",
         "../../lib/postgresql/16/bin/postgres",
@@ -238,7 +238,7 @@ fn an_installation_is_found_once() {
         "../../../../usr/lib/postgresql/16",
     );
     tree.link("/bin", "usr/lib/postgresql/16/bin");
-    // Debian's `pg_config` of libpq-dev.
+    // The `pg_config` of Debian's libpq-dev.
     tree.pg_config_for(
         "/usr/bin",
         tree.at("/usr/lib/postgresql/16/bin").as_str(),
@@ -254,7 +254,7 @@ fn an_installation_is_found_once() {
         .filter(|outcome| matches!(outcome, SearchOutcome::Duplicate(_)))
         .count();
     assert_eq!(again, 7, "{}", discovery.explain());
-    // Reached by a link to the program, it is where the program is.
+    // If a link leads to the program, the installation is in the directory of the program.
     let discovery = tree.discovery(&[("PATH", "/usr/local/bin")]);
     let bindir = discovery
         .search()
@@ -268,7 +268,7 @@ fn an_installation_is_found_once() {
     assert_eq!(bindir, tree.at("/usr/lib/postgresql/16/bin"));
 }
 
-/// Red Hat's server in `/usr/bin`, with the `pg_config` of another version beside it.
+/// Red Hat's server in `/usr/bin`, in one directory with the `pg_config` of another version.
 #[test]
 fn a_directory_may_lead_to_two_installations() {
     let tree = Tree::new();
@@ -279,9 +279,9 @@ fn a_directory_may_lead_to_two_installations() {
     assert_eq!(list(&discovery), ["16.3 PATH", "13.20 PATH"]);
 }
 
-/// Directories of asdf and the like: scripts that start the program of the real installation.
+/// Tools such as asdf have directories of scripts that start the programs of the installation.
 #[test]
-fn shims_are_no_installation() {
+fn shims_are_not_an_installation() {
     let tree = Tree::new();
     tree.server("/home/me/.asdf/installs/postgres/16.3/bin", "16.3");
     let real = tree.at("/home/me/.asdf/installs/postgres/16.3/bin");
@@ -299,7 +299,7 @@ fn shims_are_no_installation() {
 }
 
 #[test]
-fn development_packages_are_recognised_and_passed_over() {
+fn development_packages_are_recognized_and_skipped() {
     let tree = Tree::new();
     tree.pg_config_for(
         "/usr/bin",
@@ -326,7 +326,7 @@ fn development_packages_are_recognised_and_passed_over() {
 }
 
 #[test]
-fn requests_are_met_by_the_first_or_by_the_newest() {
+fn a_request_finds_the_first_or_the_newest_installation() {
     let tree = Tree::new();
     tree.server("/path", "14.5");
     for (major, version) in [
@@ -396,9 +396,9 @@ fn a_server_beside_a_pg_config_without_a_directory() {
     }
 }
 
-/// In a profile of Nix, `pg_config` only says that it is in another package.
+/// In a Nix profile, `pg_config` only prints that it is in another package.
 #[test]
-fn a_pg_config_that_refuses() {
+fn a_server_beside_a_pg_config_that_fails() {
     let tree = Tree::new();
     tree.postgres("/profile/bin", "16.3");
     tree.script(
@@ -411,13 +411,13 @@ fn a_pg_config_that_refuses() {
         let text = discovery.explain().to_string();
         assert!(text.contains("stderr: no pg_config here\n"), "{text}");
     }
-    // Who asks for the `pg_config` itself is told.
+    // If `PG_CONFIG` names the program, its failure is an error.
     let discovery = tree.discovery(&[("PG_CONFIG", "/profile/bin/pg_config")]);
     assert!(find(&discovery, "any").unwrap_err().is_critical());
 }
 
 #[test]
-fn the_version_is_in_the_line_that_names_postgresql() {
+fn the_version_is_read_from_the_line_that_names_postgresql() {
     let tree = Tree::new();
     tree.script(
         "/pg/bin/postgres",

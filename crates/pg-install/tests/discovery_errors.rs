@@ -1,4 +1,4 @@
-//! Searches of made-up machines on which something is wrong.
+//! Searches of simulated machines with errors.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod tree;
@@ -11,8 +11,8 @@ use pg_install::{
 };
 use tree::{LONG, Tree, chain, find, list, must_end, plain};
 
-/// A variable says which installation is meant. One that leads nowhere is an error, even though
-/// there are others.
+/// A variable names the installation. If it does not lead to one, the search fails, even if there
+/// are other installations.
 #[test]
 fn explicit_errors_end_the_search() {
     let tree = Tree::new();
@@ -47,7 +47,7 @@ fn explicit_errors_end_the_search() {
     .unwrap_err();
     assert_eq!(
         plain(&error, &tree),
-        "failed to find PostgreSQL by way of PG_CONFIG: no_such_program does not lead to PostgreSQL"
+        "failed to find PostgreSQL via PG_CONFIG: no_such_program does not lead to PostgreSQL"
     );
     let error = find(
         &tree.discovery(&[("PGINSTALLATION", "/broken/pg_config")]),
@@ -56,14 +56,14 @@ fn explicit_errors_end_the_search() {
     .unwrap_err();
     assert_eq!(
         plain(&error, &tree),
-        "failed to find PostgreSQL by way of PGINSTALLATION: failed to examine \
+        "failed to find PostgreSQL via PGINSTALLATION: failed to examine \
          ROOT/broken/pg_config: failed to run ROOT/broken/pg_config: the program failed with exit \
          status: 1"
     );
 }
 
 #[test]
-fn the_name_of_a_program_in_pg_config_is_looked_up() {
+fn a_program_name_in_pg_config_is_searched_on_path() {
     let tree = Tree::new();
     tree.server("/a", "15.1");
     tree.server("/b", "16.1");
@@ -72,9 +72,9 @@ fn the_name_of_a_program_in_pg_config_is_looked_up() {
     assert_eq!(list(&discovery), ["16.1 PG_CONFIG", "15.1 PATH"]);
 }
 
-/// An explicit installation of another version is no error: the request is more explicit.
+/// An explicit installation of another version is not an error: the request has precedence.
 #[test]
-fn a_request_goes_beyond_the_explicit_installation() {
+fn a_request_has_precedence_over_the_explicit_installation() {
     let tree = Tree::new();
     tree.server("/mine/bin", "15.1");
     tree.server("/usr/lib/postgresql/16/bin", "16.3");
@@ -87,7 +87,7 @@ fn a_request_goes_beyond_the_explicit_installation() {
 }
 
 #[test]
-fn other_errors_are_reported_and_passed_over() {
+fn other_errors_are_reported_and_skipped() {
     let tree = Tree::new();
     tree.script("/broken/pg_config", "echo oops >&2; exit 1");
     tree.script("/usr/lib/postgresql/17/bin/postgres", "echo junk");
@@ -132,7 +132,7 @@ fn a_server_beside_a_broken_pg_config() {
 }
 
 #[test]
-fn a_hanging_program_does_not_hold_up_the_search_for_ever() {
+fn a_hanging_program_does_not_block_the_search() {
     let tree = Tree::new();
     tree.script("/hangs/pg_config", &tree.hang());
     tree.server("/works", "16.3");
@@ -153,7 +153,7 @@ fn a_hanging_program_does_not_hold_up_the_search_for_ever() {
 }
 
 #[test]
-fn nothing_found_says_where_it_was_looked_for() {
+fn not_found_lists_the_searched_places() {
     let tree = Tree::new();
     std::fs::create_dir_all(tree.at("/usr/bin")).unwrap();
     tree.file("/etc/os-release", "ID=ubuntu\n");
@@ -162,9 +162,9 @@ fn nothing_found_says_where_it_was_looked_for() {
     assert_eq!(
         error.hint().unwrap(),
         "install the package postgresql-16, with apt, or set PGINSTALLATION to a directory \
-         that holds bin/postgres"
+         that contains bin/postgres"
     );
-    // Each release of the distribution has one major version, and not this one.
+    // Without a series, the hint names the package of the distribution first.
     let any = find(&tree.discovery(&[("PATH", "/usr/bin:/sbin")]), "any").unwrap_err();
     assert!(
         any.hint().unwrap().starts_with(
@@ -200,14 +200,14 @@ fn nothing_found_says_where_it_was_looked_for() {
     assert!(matches!(has("/usr/bin"), [SearchOutcome::NoPrograms(_)]) && has("/sbin").is_empty());
 }
 
-/// In the same order whether examined one by one or all at once, and each only once.
+/// Each error is reported once. The order does not depend on concurrency.
 #[test]
-fn errors_stand_where_they_were_met() {
+fn errors_are_reported_in_the_order_of_the_search() {
     let tree = Tree::new();
     tree.server("/first", "15.1");
     tree.script("/broken/pg_config", "exit 1");
     tree.link("/same", "broken");
-    // Root may read everything; a link to itself nobody can.
+    // Root can read every directory, but not a link to itself.
     tree.link("/usr/lib/postgresql", "postgresql");
     tree.server("/usr/pgsql-16/bin", "16.3");
     let discovery = tree.discovery(&[("PATH", "/first:/broken:/same")]);
@@ -219,12 +219,9 @@ fn errors_stand_where_they_were_met() {
         (first.as_str(), last.as_str()),
         ("15.1 PATH", "16.3 Red Hat")
     );
+    assert!(broken.contains("via PATH: failed to examine"), "{broken}");
     assert!(
-        broken.contains("by way of PATH: failed to examine"),
-        "{broken}"
-    );
-    assert!(
-        unreadable.starts_with("failed to find PostgreSQL by way of Debian: the directory "),
+        unreadable.starts_with("failed to find PostgreSQL via Debian: the directory "),
         "{unreadable}"
     );
     assert!(
@@ -241,9 +238,9 @@ fn errors_stand_where_they_were_met() {
     );
 }
 
-/// Each of these waits for another one to have been started, which never happens one by one.
+/// Each program waits until another one has started, which never happens in sequence.
 #[test]
-fn programs_are_run_at_the_same_time() {
+fn programs_are_run_concurrently() {
     let tree = Tree::new();
     for major in 10..14 {
         let body = format!(
@@ -268,7 +265,7 @@ fn programs_are_run_at_the_same_time() {
 }
 
 #[test]
-fn names_that_are_not_utf8_are_passed_over() {
+fn names_that_are_not_utf8_are_skipped() {
     use std::os::unix::ffi::OsStrExt;
     let tree = Tree::new();
     let directory = tree.at("/usr/lib/postgresql").into_std_path_buf();
@@ -290,9 +287,9 @@ fn names_that_are_not_utf8_are_passed_over() {
     assert!(discovery.find(&Request::any()).unwrap_err().is_critical());
 }
 
-/// `createdb` without arguments creates a database.
+/// A program such as `createdb` must not be run: without arguments it creates a database.
 #[test]
-fn other_programs_are_not_taken_for_pg_config_and_not_run() {
+fn other_programs_are_not_run_as_pg_config() {
     let tree = Tree::new();
     for program in ["psql", "initdb", "createdb", "psql-16"] {
         tree.script(
@@ -317,13 +314,13 @@ fn other_programs_are_not_taken_for_pg_config_and_not_run() {
     let error = find(&tree.discovery(&[("PG_CONFIG", "/pg/bin/psql")]), "any").unwrap_err();
     assert_eq!(
         plain(&error, &tree),
-        "failed to find PostgreSQL by way of PG_CONFIG: failed to examine ROOT/pg/bin/psql: \
+        "failed to find PostgreSQL via PG_CONFIG: failed to examine ROOT/pg/bin/psql: \
          failed to run ROOT/pg/bin/psql: psql is another program of PostgreSQL, not pg_config"
     );
     for program in ["psql", "initdb", "createdb", "psql-16"] {
         assert_eq!(tree.runs(&format!("/pg/bin/{program}")), 0, "{program}");
     }
-    // Under another name it is run, and refused for what its help says.
+    // By another name it is run, and rejected because of its help.
     tree.script(
         "/pg/bin/client",
         "case $1 in --help) echo --version;; --version) echo psql \\(PostgreSQL\\) 16.3;; \
@@ -332,8 +329,8 @@ fn other_programs_are_not_taken_for_pg_config_and_not_run() {
     assert!(find(&tree.discovery(&[("PG_CONFIG", "/pg/bin/client")]), "any").is_err());
 }
 
-/// The first program that hangs is waited for alone. Each of the others waits for the next one,
-/// and only the last would be found if they were examined one by one.
+/// The search waits for the first program that hangs. Each of the other programs waits for the
+/// next one, so only the last would be found if they were examined in sequence.
 #[test]
 fn programs_that_hang_do_not_stop_the_search() {
     let tree = Tree::new();
@@ -360,7 +357,7 @@ fn programs_that_hang_do_not_stop_the_search() {
     assert_eq!(version, 160_003);
 }
 
-/// A program that is slow is not passed over if nothing else fits.
+/// A slow program is examined if no other installation matches.
 #[test]
 fn a_slow_program_is_examined_again() {
     let tree = Tree::new();
@@ -379,7 +376,7 @@ fn a_slow_program_is_examined_again() {
 }
 
 #[test]
-fn what_hangs_is_named() {
+fn errors_name_programs_that_hang() {
     let tree = Tree::new();
     tree.script("/hanging/pg_config", &tree.hang());
     let discovery = tree

@@ -1,5 +1,5 @@
-//! What those may do who can write to a directory on `PATH`, or into a data directory: nothing of
-//! it makes a search wait beyond its limits, read without end, or run something that was not meant.
+//! Hostile contents of a directory on `PATH` or of a data directory. They must not make a search
+//! exceed its time limit, read without a limit, or run another program.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod tree;
@@ -17,7 +17,7 @@ use pg_install::{
 use tree::{Tree, list, must_end};
 
 #[test]
-fn what_is_on_a_path_and_is_no_program() {
+fn files_on_path_that_are_not_programs() {
     let tree = Tree::new();
     fs::create_dir_all(tree.at("/directory/pg_config")).unwrap();
     fs::create_dir_all(tree.at("/directory/postgres")).unwrap();
@@ -58,9 +58,9 @@ fn what_is_on_a_path_and_is_no_program() {
     assert_eq!(tree.runs("/relative/pg_config"), 0);
 }
 
-/// It would lead to the programs of whatever directory is the current one.
+/// A relative directory would lead to programs in the current directory.
 #[test]
-fn a_relative_directory_is_not_believed() {
+fn relative_directories_are_ignored() {
     let installation = Installation::from_pairs([
         ("version", "PostgreSQL 16.3"),
         ("bindir", "bin"),
@@ -81,7 +81,7 @@ fn a_relative_directory_is_not_believed() {
 }
 
 #[test]
-fn whatever_stands_in_the_place_of_a_pg_version_file() {
+fn pg_version_is_not_a_regular_file() {
     let tree = Tree::new();
     tree.fifo("/pipe");
     tree.link("/endless", "/dev/zero");
@@ -115,9 +115,9 @@ fn a_header_that_is_a_pipe() {
     assert_eq!(evidence, SslEvidence::Unknown);
 }
 
-/// The oldest protocol asks for each option that the help names.
+/// The oldest protocol runs the program with each option that its help lists.
 #[test]
-fn a_program_with_options_without_end() {
+fn a_program_with_thousands_of_options() {
     let tree = Tree::new();
     let letters = "a b c d e f g h i j k l m n o p q r s t u v w x y z";
     let path = tree.script(
@@ -140,7 +140,7 @@ fn a_program_with_options_without_end() {
 }
 
 #[test]
-fn a_time_limit_that_no_clock_can_count() {
+fn a_time_limit_beyond_the_range_of_the_clock() {
     let tree = Tree::new();
     let path = tree.pg_config("/bin", "16.3");
     PgConfig::query_within(&path, Duration::MAX).unwrap();

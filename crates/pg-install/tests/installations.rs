@@ -1,4 +1,4 @@
-//! Installations from made-up data and made-up directories.
+//! Installations from given data and simulated directories.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod tree;
@@ -83,7 +83,7 @@ fn all_programs_of_py_postgresql_are_known() {
     }
 }
 
-/// Exactly the programs that a complete build installs; contrib's and ecpg included.
+/// Each version has exactly the programs of a complete build, including contrib and ecpg.
 #[test]
 fn each_major_version_has_its_programs() {
     let programs = |major: &str| {
@@ -166,7 +166,7 @@ fn a_program_is_an_executable_file() {
     assert!(!missing.contains(&Program::Postgres));
     assert!(
         !missing.contains(&Program::PgResetxlog),
-        "16 does not have it"
+        "PostgreSQL 16 does not have this program"
     );
 }
 
@@ -248,7 +248,7 @@ fn hints_name_the_package_of_the_distribution() {
 }
 
 #[test]
-fn pg_config_is_asked_if_it_belongs_to_the_directory() {
+fn pg_config_is_used_if_it_describes_the_directory() {
     let tree = Tree::new();
     tree.server("/pg/bin", "16.3");
     tree.link("/link", "pg");
@@ -264,7 +264,7 @@ fn pg_config_is_asked_if_it_belongs_to_the_directory() {
 }
 
 #[test]
-fn a_pg_config_of_another_directory_is_not_believed() {
+fn a_pg_config_of_another_directory_is_not_used() {
     let tree = Tree::new();
     tree.pg_config_for("/usr/bin", "/usr/lib/postgresql/16/bin", "16.3");
     let error = Installation::from_bin_directory(tree.at("/usr/bin")).unwrap_err();
@@ -295,8 +295,8 @@ fn an_empty_directory() {
     );
 }
 
-/// What packagers have made of PostgreSQL's directories: `bin`, then where `postgres.bki` and
-/// `plpgsql.so` are.
+/// The layouts of packagers: the `bin` directory, and the directories of `postgres.bki` and
+/// `plpgsql.so`.
 #[test]
 fn directories_are_found_without_pg_config() {
     for (bin, share, pkglib) in [
@@ -398,7 +398,7 @@ fn pg_config_and_server_are_compared() {
 }
 
 #[test]
-fn ssl_is_decided_by_the_first_that_says_something() {
+fn ssl_is_decided_by_the_first_evidence() {
     let tree = Tree::new();
     let bin = tree.at("/bin");
     let evidence = |pairs: &[(&str, &str)]| {
@@ -455,7 +455,7 @@ fn ssl_is_decided_by_the_first_that_says_something() {
     assert_eq!(
         evidence(&[]),
         is(false, "Unknown"),
-        "a script is not the server"
+        "a wrapper script is not evidence"
     );
     let server = |content: &[u8]| {
         fs::write(bin.join("postgres"), content).unwrap();
@@ -472,7 +472,7 @@ fn ssl_is_decided_by_the_first_that_says_something() {
     assert_eq!(
         evidence(&[]),
         is(true, "Server"),
-        "that header says nothing itself"
+        "a header that only includes another is not evidence"
     );
     tree.file(
         "/h/pg_config.h",

@@ -1,9 +1,6 @@
-//! Programs whose exit status is collected elsewhere: by the kernel or by another thread.
+//! Programs whose exit status is lost to the kernel or to another thread.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![allow(
-    unsafe_code,
-    reason = "what is done about SIGCHLD is up to the process"
-)]
+#![allow(unsafe_code, reason = "the test sets the action of SIGCHLD")]
 
 mod tree;
 
@@ -17,7 +14,8 @@ use pg_install::{PgConfig, ProgramErrorKind};
 use rustix::process::{WaitOptions, wait};
 use tree::{Tree, find};
 
-/// The one test of this program, since the whole process loses the exit statuses of its children.
+/// The only test of this program, because the whole process loses the exit statuses of its
+/// children.
 #[test]
 fn discovery_does_not_need_exit_statuses() {
     let tree = Tree::new();
@@ -36,17 +34,17 @@ fn discovery_does_not_need_exit_statuses() {
 
 fn on_sigchld(handler: SigHandler, flags: SaFlags) {
     let action = SigAction::new(handler, flags, SigSet::empty());
-    // SAFETY: no handler is installed, the action is the kernel's.
+    // SAFETY: the action is SIG_IGN or SIG_DFL, so no handler is installed.
     unsafe { sigaction(Signal::SIGCHLD, &action) }.unwrap();
 }
 
-/// As a program does that calls `waitpid(-1)`.
+/// Runs `act` while another thread waits for all children, as a call of `waitpid(-1)` does.
 fn while_another_thread_waits(act: impl FnOnce()) {
     let is_done = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
             while !is_done.load(Ordering::Relaxed) {
-                // Fails while there are no children.
+                // Fails if there are no children.
                 let _ = wait(WaitOptions::empty());
                 thread::yield_now();
             }
@@ -57,7 +55,7 @@ fn while_another_thread_waits(act: impl FnOnce()) {
     });
 }
 
-/// Often, since now and then this process is faster than the kernel or the other thread.
+/// Repeats the discovery, because this process sometimes collects a status first.
 fn discover(tree: &Tree) {
     for _ in 0..20 {
         let discovery = tree.discovery(&[]);

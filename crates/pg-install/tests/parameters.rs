@@ -67,7 +67,7 @@ fn parameters_are_data() {
 }
 
 #[test]
-fn text_that_describes_no_parameters() {
+fn invalid_descriptions_are_rejected() {
     let line = |text: &str| ServerParameters::parse(text.as_bytes()).unwrap_err().line();
     assert_eq!(line(""), 1);
     assert_eq!(line("hello\n"), 1);
@@ -94,7 +94,7 @@ fn text_that_describes_no_parameters() {
 }
 
 #[test]
-fn parameters_are_asked_for_once() {
+fn parameters_are_queried_once() {
     let tree = Tree::new();
     tree.file("/described", DESCRIBED);
     tree.script(

@@ -1,6 +1,6 @@
-//! docs/platform.md lists what the search reads. This is compared with what it does.
+//! Compares the places and variables in docs/platform.md with those of the search.
 //!
-//! To write the table anew: `UPDATE_DOCS=1 cargo test -p pg-install --test platform`.
+//! `UPDATE_DOCS=1 cargo test -p pg-install --test platform` rewrites the table.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
@@ -17,7 +17,7 @@ fn document() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/platform.md")
 }
 
-/// A search of a machine where there is nothing at all, not even an environment.
+/// Searches an empty machine with an empty environment.
 fn search_of_nothing() -> SearchedPlaces {
     let empty = tempfile::tempdir().unwrap();
     let root = Utf8PathBuf::try_from(empty.path().to_owned()).unwrap();
@@ -29,11 +29,11 @@ fn search_of_nothing() -> SearchedPlaces {
 
 #[test]
 fn the_places_are_those_of_the_document() {
-    let mut table = String::from("\n| | found by way of | place |\n|---|---|---|\n");
+    let mut table = String::from("\n| | found via | place |\n|---|---|---|\n");
     for (index, searched) in search_of_nothing().searched().iter().enumerate() {
         let (source, place) = (searched.source(), searched.place());
         let place = match place {
-            "PGINSTALLATION" | "PG_CONFIG" => "what the variable names".to_owned(),
+            "PGINSTALLATION" | "PG_CONFIG" => "the value of the variable".to_owned(),
             "PATH" => "each of its directories".to_owned(),
             pattern => format!("`{pattern}`"),
         };
@@ -52,7 +52,7 @@ fn the_places_are_those_of_the_document() {
     assert_eq!(documented, table);
 }
 
-/// Where no variable is set, each that would be read is reported as missing.
+/// If no variable is set, the search reports each variable that it reads.
 #[test]
 fn the_variables_are_those_of_the_document() {
     let explanation = search_of_nothing();

@@ -1,4 +1,4 @@
-//! `pg_config` and `postgres` as they should not be.
+//! Programs named `pg_config` and `postgres` that fail or misbehave.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod tree;
@@ -11,11 +11,11 @@ use tree::{LONG, Tree, must_end, plain};
 
 fn query_error(tree: &Tree, body: &str) -> pg_install::ProgramError {
     let path = tree.script("/bin/pg_config", body);
-    PgConfig::query(path).expect_err("nothing that could be believed was printed")
+    PgConfig::query(path).expect_err("the output should be rejected")
 }
 
 #[test]
-fn a_program_that_is_not_there() {
+fn a_missing_program() {
     let tree = Tree::new();
     let error = PgConfig::query(tree.at("/bin/pg_config")).unwrap_err();
     assert!(matches!(error.kind(), ProgramErrorKind::Spawn(_)));
@@ -41,7 +41,7 @@ fn a_file_that_is_not_executable() {
 }
 
 #[test]
-fn an_executable_that_is_no_program() {
+fn an_executable_file_that_is_not_a_program() {
     let tree = Tree::new();
     let path = tree.script("/bin/pg_config", "");
     fs::write(&path, [0x7f, b'E', b'L', b'F', 0, 0]).unwrap();
@@ -53,7 +53,7 @@ fn an_executable_that_is_no_program() {
 }
 
 #[test]
-fn failing_counts_whatever_is_printed() {
+fn a_failing_program_is_rejected_despite_its_output() {
     let tree = Tree::new();
     let error = query_error(&tree, "echo VERSION = PostgreSQL 16.3\necho no >&2\nexit 3");
     let ProgramErrorKind::Failed { status, stderr, .. } = error.kind() else {
@@ -88,7 +88,7 @@ fn junk() {
 }
 
 #[test]
-fn a_version_of_something_else() {
+fn a_version_of_another_product() {
     let tree = Tree::new();
     let path = tree.script("/bin/pg_config", "echo 'VERSION = MariaDB'");
     let error = Installation::from_pg_config(path).unwrap_err();
@@ -96,12 +96,12 @@ fn a_version_of_something_else() {
     assert_eq!(
         plain(&error, &tree),
         "failed to examine ROOT/bin/pg_config: failed to parse \"MariaDB\" as a \
-         PostgreSQL version: a number is missing"
+         PostgreSQL version: the version number is missing"
     );
 }
 
 #[test]
-fn what_is_not_utf8_is_kept_and_refused_where_it_matters() {
+fn values_that_are_not_utf8_are_kept() {
     let tree = Tree::new();
     let body = "printf 'CFLAGS = \\351\\nBINDIR = /opt/\\351/bin\\nVERSION = PostgreSQL 16.3\\n'";
     let path = tree.script("/bin/pg_config", body);
@@ -116,7 +116,7 @@ fn what_is_not_utf8_is_kept_and_refused_where_it_matters() {
 }
 
 #[test]
-fn output_without_end() {
+fn unlimited_output() {
     let tree = Tree::new();
     let error = query_error(&tree, "exec yes 'VERSION = PostgreSQL 16.3'");
     assert!(
@@ -130,7 +130,7 @@ fn output_without_end() {
     );
 }
 
-/// More than a pipe holds, on both outputs, so that reading one after the other would block.
+/// Both outputs exceed the size of a pipe, so reading them in sequence would block.
 #[test]
 fn much_output_on_both_pipes() {
     let tree = Tree::new();
@@ -141,7 +141,7 @@ fn much_output_on_both_pipes() {
     assert_eq!(config.get("k2999"), Some("12345678901234567890"));
 }
 
-/// The pipe named `alive` reports the end of all processes that have it open.
+/// The pipe named `alive` reaches its end when all processes that have it open have exited.
 #[test]
 fn a_hanging_program_is_killed_with_its_children() {
     let tree = Tree::new();
@@ -175,15 +175,15 @@ fn a_program_that_closes_its_output_and_hangs() {
     );
 }
 
-/// The background process keeps the pipes until the test lets it go, so that waiting for their
-/// end would fail.
+/// The background process keeps the pipes open until the end of the test, so waiting for the end of
+/// the pipes would fail.
 #[test]
-fn a_background_process_that_keeps_the_pipes_is_not_waited_for() {
+fn a_background_process_that_keeps_the_pipes_is_not_awaited() {
     let tree = Tree::new();
     let go = tree.fifo("/go");
     let body = format!("echo VERSION = PostgreSQL 16.3\n(read line < {go}) &\nexit 0");
     let path = tree.script("/bin/pg_config", &body);
-    let config = PgConfig::query_within(path, LONG).expect("the program itself has ended");
+    let config = PgConfig::query_within(path, LONG).expect("the program should exit");
     assert_eq!(config.get("version"), Some("PostgreSQL 16.3"));
     must_end(move || fs::write(go, "").unwrap());
 }
@@ -208,7 +208,7 @@ fn the_environment_is_cleaned() {
     assert_eq!(found.installation().bindir().unwrap(), "/home/me//C");
 }
 
-/// The program of 8.0: without arguments it fails, and it prints what it is asked for.
+/// `pg_config` of 8.0 fails without arguments, and prints the value of each option.
 const OLD: &str = r#"
 case "$1" in
 --help) cat <<'EOF'
@@ -258,9 +258,9 @@ fn the_protocol_of_8_0() {
     assert!(installation.ssl());
 }
 
-/// The error is that of the first attempt: nobody has asked for `--help`.
+/// The error is that of the first run, and not that of `--help`.
 #[test]
-fn a_failing_program_that_has_help_is_no_old_one() {
+fn a_failing_program_with_help_is_not_an_old_pg_config() {
     let tree = Tree::new();
     let error = query_error(
         &tree,

@@ -30,7 +30,7 @@ fn versions_and_requests_are_text() {
     );
     assert!(
         from_value::<Version>(json!(16)).is_err(),
-        "a number loses the minor version: 16.10 is 16.1"
+        "a version must be text: as a number, 16.10 would be 16.1"
     );
 }
 

@@ -8,7 +8,7 @@ fn parse(text: &str) -> Version {
     text.parse().unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// What py-postgresql calls `version_info`.
+/// The tuple that py-postgresql calls `version_info`.
 fn info(version: &Version) -> (u16, u16, u16, String, u16) {
     let state = version.stage().to_string();
     (
@@ -87,7 +87,7 @@ fn lines_and_versions_as_vendors_print_them() {
 }
 
 #[test]
-fn what_is_no_version() {
+fn texts_that_are_not_versions() {
     for text in [
         "",
         " ",
@@ -113,7 +113,7 @@ fn what_is_no_version() {
 }
 
 #[test]
-fn releases_come_in_this_order() {
+fn versions_are_ordered_by_release() {
     let order = [
         "7.4.30",
         "8.0.0",
@@ -144,9 +144,9 @@ fn releases_come_in_this_order() {
     assert_eq!(texts, order);
 }
 
-/// PostgreSQL's configure: a version with devel, alpha, beta or rc has minor version 0.
+/// In PostgreSQL's configure, a version with devel, alpha, beta or rc has minor version 0.
 #[test]
-fn numbers_are_those_of_postgresql() {
+fn numbers_equal_pg_version_num() {
     for (text, num) in [
         ("15.18", 150_018),
         ("9.6.24", 90_624),
@@ -170,14 +170,14 @@ fn numbers_are_those_of_postgresql() {
 }
 
 #[test]
-fn the_vendor_takes_no_part_in_comparing() {
+fn comparisons_ignore_the_vendor() {
     let (debian, plain) = (parse("15.18 (Debian 15.18-0+deb12u1)"), parse("15.18"));
     assert_eq!(debian, plain);
     assert_eq!(debian.without_vendor().to_string(), "15.18");
 }
 
 #[test]
-fn a_pg_version_file_holds_a_major_version() {
+fn a_pg_version_file_contains_a_major_version() {
     let directory = tempfile::tempdir().unwrap();
     let path = camino::Utf8Path::from_path(directory.path())
         .unwrap()
@@ -209,7 +209,7 @@ fn a_pg_version_file_holds_a_major_version() {
 }
 
 #[test]
-fn requests_accept_what_they_say() {
+fn requests_accept_matching_versions() {
     let cases = [
         ("any", "9.6.24 10.23 17beta1 17.10", ""),
         ("", "9.6.24 17beta1", ""),
@@ -234,13 +234,13 @@ fn requests_accept_what_they_say() {
         for version in accepted.split_whitespace() {
             assert!(
                 request.accepts(&parse(version)),
-                "{text} is to accept {version}"
+                "{text} must accept {version}"
             );
         }
         for version in rejected.split_whitespace() {
             assert!(
                 !request.accepts(&parse(version)),
-                "{text} is to reject {version}"
+                "{text} must reject {version}"
             );
         }
         assert_eq!(request.wants_newest(), text.contains("newest"));
@@ -270,7 +270,7 @@ fn stage() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Every version that PostgreSQL's numbering allows.
+/// Generates every version that PostgreSQL's numbering allows.
 fn version() -> impl Strategy<Value = Version> {
     let old = (1u16..10, 0u16..100, 0u16..100).prop_map(|(a, b, c)| format!("{a}.{b}.{c}"));
     let new = (10u16..10_000, 0u16..10_000).prop_map(|(a, b)| format!("{a}.{b}"));
@@ -304,7 +304,7 @@ proptest! {
     }
 
     #[test]
-    fn text_and_version_are_the_same(version in version(), vendor in "( \\([ -~]*\\))?") {
+    fn versions_survive_display_and_parse(version in version(), vendor in "( \\([ -~]*\\))?") {
         let text = format!("{version}{vendor}");
         prop_assert_eq!(parse(&text).to_string(), text.trim_end());
         prop_assert_eq!(parse(&format!("postgres (PostgreSQL) {text}\n")), version);
@@ -338,7 +338,7 @@ proptest! {
     }
 
     #[test]
-    fn numbers_of_releases_lead_back(version in version()) {
+    fn releases_survive_a_conversion_to_numbers(version in version()) {
         let from_num = Version::from_num(version.num()).unwrap();
         if version.stage() == Stage::Final {
             prop_assert_eq!(&from_num, &version);
@@ -356,7 +356,7 @@ proptest! {
 }
 
 #[test]
-fn what_is_displayed_is_parsed() {
+fn displayed_names_are_parsed() {
     for stage in [
         Stage::Devel,
         Stage::Alpha,

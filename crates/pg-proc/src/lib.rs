@@ -71,6 +71,7 @@
 struct Readme;
 
 mod account;
+pub mod data_directory;
 mod deadline;
 mod files;
 mod fs;
@@ -102,20 +103,23 @@ pub use files::configuration_problem::ConfigurationProblem;
 pub use files::control_data::{
     ControlData, ControlDataError, ControlDataErrorKind, ControlState, ParseControlStateError,
 };
-pub use files::layout;
+pub use files::lsn::{Lsn, ParseLsnError};
 pub use files::pid_file::{PidFile, PidFileError, PidFileErrorKind, ServerKind, Status};
 pub use files::postmaster_opts::{PostmasterOpts, PostmasterOptsError, PostmasterOptsErrorKind};
+pub use files::replication_problem::{BackupProgress, ReplicationProblem, ReplicationProblemKind};
 pub use files::server_message::{ServerMessage, Severity};
 pub use files::socket::{MAX_SOCKET_PATH, SocketPath, SocketPathError};
 pub use fs::directory::{Directory, MadeDirectory};
 pub use fs::directory_lock::{DirectoryLock, LockError, LockErrorKind, TryLock, available_space};
 pub use fs::entry::Entry;
 pub use fs::guard::{DirectoryGuard, GuardError, GuardErrorKind, GuardOptions};
-pub use fs::regular_file::{open_regular_file, read_all, read_tail};
+pub use fs::locked_file::{FileError, FileErrorKind, LockedFile};
+pub use fs::regular_file::{open_any_file, open_regular_file, read_all, read_tail};
 pub use fs::replacement::Replacement;
 pub use fs::walk::ForeignLink;
 pub use launch::command::Command;
-pub use launch::log::Log;
+pub use launch::foreground::run_in_foreground;
+pub use launch::log::{Log, LogPart};
 pub use launch::ownership::Ownership;
 pub use launch::run::{Output, RunError, RunErrorKind};
 pub use launch::server::{DetachError, Server, ServerOptions};
@@ -124,15 +128,18 @@ pub use launch::stop_plan::StopPlan;
 pub use launch::tenancy::{Tenancy, Tenant};
 pub use maker::Maker;
 pub use pid::{Pid, PidError};
+pub use postmaster::connection_info::{ConnectionInfo, Host, absolute_socket_directory};
 pub use postmaster::find::{FindError, FindErrorKind, Found, Stale, StaleReason};
 pub use postmaster::handle::Postmaster;
 pub use postmaster::orphans::Orphans;
 pub use postmaster::ping::{Endpoint, Ping, Rejection, ping};
+pub use postmaster::running::RunningServer;
 pub use postmaster::shared_memory::{
     Released, SharedMemoryError, SharedMemoryErrorKind, release_shared_memory,
 };
-pub use postmaster::sockets::remove_dead_socket;
+pub use postmaster::sockets::{TakenAddress, bystander_of_socket, remove_dead_socket};
+pub use postmaster::suspend::{SuspendError, SuspendErrorKind, Suspended};
 pub use postmaster::wait_error::{WaitError, WaitErrorKind};
 pub use shared_memory_id::SharedMemoryId;
 pub use signal::{Signal, SignalError, SignalErrorKind};
-pub use sys::{interface_addresses, tcp_listener};
+pub use sys::interface_addresses;

@@ -1,27 +1,15 @@
-//! What people get to read: every kind of error once, with its causes and what is advised, in
-//! `texts.txt`. After a change of a text, `PG_UPDATE_TEXTS=1 cargo test` writes that file anew.
+//! Every kind of error once: see [`harness`].
 
-use std::borrow::Cow;
-use std::error::Error;
+mod harness;
+
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use self::harness::{compare, shown};
+use crate::data_directory::{NewDataDirectoryError, NewDataDirectoryErrorKind, RemovalError};
 use crate::*;
-
-/// An error, its causes below each other, and the hint.
-fn shown(error: &dyn Error, hint: Option<Cow<'_, str>>) -> String {
-    let mut text = format!("{error}\n");
-    let (mut above, mut next) = (error.to_string(), error.source());
-    while let Some(cause) = next {
-        let said = cause.to_string();
-        assert!(!above.contains(&said), "said twice: {above}: {said}");
-        text += &format!("  because {said}\n");
-        (above, next) = (said, cause.source());
-    }
-    text + &hint.map_or(String::new(), |hint| format!("  hint: {hint}\n"))
-}
 
 fn denied() -> io::Error {
     io::ErrorKind::PermissionDenied.into()
@@ -99,12 +87,8 @@ fn every_error_reads_as_it_did() {
     let text = texts
         .join("\n")
         .replace(&format!("more than {MAX_SOCKET_PATH}"), "more than MAX");
-    if std::env::var_os("PG_UPDATE_TEXTS").is_some() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/texts/texts.txt");
-        std::fs::write(path, &text).expect("a writable checkout");
-        return;
-    }
-    assert_eq!(text, include_str!("texts.txt"));
+    let expected = include_str!("texts.txt");
+    compare(&text, env!("CARGO_MANIFEST_DIR"), expected);
 }
 
 fn values(texts: &mut Vec<String>) {
@@ -113,6 +97,8 @@ fn values(texts: &mut Vec<String>) {
     texts.push(shown(&long, long.hint()));
     let state = "asleep".parse::<ControlState>().expect_err("no state");
     texts.push(shown(&state, None));
+    let lsn = "0".parse::<Lsn>().expect_err("no slash");
+    texts.push(shown(&lsn, None));
     let detach = DetachError { pid: pid() };
     texts.push(shown(&detach, detach.hint()));
 }
@@ -208,6 +194,34 @@ fn directories(texts: &mut Vec<String>) {
         texts.push(shown(&error, error.hint()));
     }
 
+    for kind in [
+        FileErrorKind::Read(denied()),
+        FileErrorKind::ForeignLink("/etc/passwd".into()),
+        FileErrorKind::Lock(lock(LockErrorKind::System(refused()))),
+        FileErrorKind::Lock(lock(LockErrorKind::Busy { holder: None })),
+        FileErrorKind::Write(denied()),
+        FileErrorKind::Write(io::ErrorKind::ResourceBusy.into()),
+    ] {
+        let error = FileError::new(Utf8Path::new("/data/pg_hba.conf"), kind);
+        texts.push(shown(&error, error.hint()));
+    }
+
+    use NewDataDirectoryErrorKind as N;
+    for kind in [
+        N::AlreadyInitialized,
+        N::NotEmpty("thesis.txt".to_owned()),
+        N::Busy,
+        N::Lock(lock(LockErrorKind::System(refused()))),
+        N::Directory(denied()),
+    ] {
+        let error = NewDataDirectoryError::at(Utf8Path::new("/data"))(kind);
+        texts.push(shown(&error, error.hint()));
+    }
+    for error in [denied(), foreign_link()] {
+        let error = RemovalError::at(std::path::Path::new("/data/base"))(error);
+        texts.push(shown(&error, error.hint()));
+    }
+
     use GuardErrorKind as G;
     let guard = GuardError::at;
     for error in [
@@ -248,6 +262,20 @@ fn signals(texts: &mut Vec<String>) {
     ] {
         let error = SignalError::new(pid(), signal, kind);
         texts.push(shown(&error, error.hint()));
+    }
+    use SuspendErrorKind as S;
+    let timed_out = S::TimedOut {
+        running: pid(),
+        waited: Duration::from_secs(5),
+    };
+    for kind in [
+        S::Exited,
+        S::NotPermitted,
+        S::NoChildren,
+        timed_out,
+        S::System(refused()),
+    ] {
+        texts.push(shown(&SuspendError::new(pid(), kind), None));
     }
 }
 

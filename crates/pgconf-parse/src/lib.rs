@@ -1,8 +1,10 @@
-//! Round-trip parser and editor of postgresql.conf, pg_hba.conf and pg_ident.conf, exact on bytes
-//! and in the server's own reading.
+//! A lossless parser and editor for postgresql.conf, pg_hba.conf and pg_ident.conf.
 //!
-//! It is not a list of PostgreSQL's settings: it knows neither which exist nor what values they
-//! may have. It runs no program and talks to no server. Unix only, like the crates beside it.
+//! Files are read exactly as the server reads them, and written back byte for byte. An edit changes
+//! one line and keeps comments, order and spacing.
+//!
+//! The crate does not know which settings exist or which values they accept. It does not run
+//! programs or connect to servers. It supports Unix only.
 //!
 //! ```
 //! use pgconf_parse::{Action, BaseUnit, Document, Removal};
@@ -15,7 +17,7 @@
 //! Port = 5433
 //! ",
 //! );
-//! // The last assignment is in effect, and case does not matter.
+//! // The last assignment is in effect. Case is ignored.
 //! assert_eq!(doc.get("port").unwrap().to_int(BaseUnit::None)?, 5433);
 //!
 //! doc.set("listen_addresses", "*")?;
@@ -35,50 +37,53 @@
 //!
 //! # Overview
 //!
-//! * [`Document`]: one file. [`get`](Document::get) and its kin read, [`set`](Document::set),
+//! * [`Document`]: one file. [`get`](Document::get) reads a setting. [`set`](Document::set),
 //!   [`update`](Document::update), [`append`](Document::append) and [`remove`](Document::remove)
-//!   edit, [`edit`](Document::edit) makes many edits at once, and [`check`](Document::check)
-//!   reports what the server would reject.
-//! * [`assignments`] and [`statements`]: the same reading straight from bytes, without allocation.
-//! * [`Assignment`]: name, value, place; typed readings by the server's rules.
-//! * [`Resolver`] and [`Configuration`]: a file with everything that it includes and
-//!   `postgresql.auto.conf`, and [where each setting comes from](Configuration::explain).
-//! * [`split_directories`] and the other lists within a value.
-//! * [`hba`] and [`ident`]: access rules and user name maps, and who may connect.
+//!   edit it. [`edit`](Document::edit) makes many edits at once. [`check`](Document::check) reports
+//!   the lines that the server would reject.
+//! * [`assignments`] and [`statements`]: iterators over bytes, without allocation.
+//! * [`Assignment`]: name, value and place of a setting, with typed readings by the server's rules.
+//! * [`Resolver`] and [`Configuration`]: a file with all its includes and `postgresql.auto.conf`,
+//!   and [the origin of each setting](Configuration::explain).
+//! * [`split_directories`] and similar functions: lists within a value.
+//! * [`hba`] and [`ident`]: access rules and user name maps, and which of them applies to a
+//!   connection.
 //!
 //! # Guarantees
 //!
-//! * Every sequence of bytes is a document, and is written as it was read.
-//! * An edit changes one line, and adding one gives the line before its newline if it lacks it;
-//!   [`Document::remove`] changes every line that assigns to the setting, and no other.
-//! * What was set is what the server reads. Where no file can express it, setting it is an error.
-//! * Names, values, line numbers and errors are the server's, for the servers from 10 to 18; what
-//!   is different on purpose is marked `DIFFERENCE:` in these pages.
-//! * No input makes it panic, and time is linear in the size of the file and the number of edits
-//!   of a session. Reading with includes
-//!   ends after 10,000 files, or 16 MiB.
+//! * Any sequence of bytes can be parsed, and is written as it was read.
+//! * An edit changes one line. [`Document::remove`] changes the lines of one setting. An added line
+//!   may complete the line before it, if that lacks its newline.
+//! * The server reads exactly the values that were set. A value that the file format cannot express
+//!   is rejected.
+//! * Names, values, line numbers and errors are those of the servers from 10 to 18. Deliberate
+//!   differences are listed below, and marked `DIFFERENCE:` in these pages.
+//! * No input causes a panic. Time is linear in the size of the file and the number of edits of a
+//!   session.
 //!
-//! # Where it differs from the server
+//! # Differences from the server
 //!
-//! * An error at the end of a last line without newline has the number of its own line; the
+//! * A syntax error at the end of a last line without a newline has the number of that line. The
 //!   server reports the line before. See [`SyntaxError::line`].
-//! * A quoted value that begins with a NUL byte is empty; the server takes what happens to be in
-//!   its memory.
-//! * More than 10,000 files, or 16 MiB of text, in one configuration are
-//!   [an error](ProblemKind::TooManyFiles).
-//! * A pipe or device in the place of a file is [an error](FileSystem).
-//! * Of several unreadable entries in one `include_dir` the first in the order of their names is
-//!   reported; the server takes the first in the order of the directory.
-//! * [`split_identifiers`] does not cut names off after 63 bytes.
-//! * `Document::set` changes one assignment by its own name; the few old names of settings
-//!   (`sort_mem` for `work_mem`) are not taken for the new.
+//! * A quoted value that begins with a NUL byte is empty. The server reads uninitialized memory.
+//! * A configuration is limited to 10,000 files and 16 MiB of text. Beyond that,
+//!   [`ProblemKind::TooManyFiles`] is reported.
+//! * A pipe or a device in place of a file [is an error](FileSystem).
+//! * If several entries of an `include_dir` are unreadable, the first in the order of their names
+//!   is reported. The server reports the first in the order of the directory.
+//! * [`split_identifiers`] does not truncate names to 63 bytes.
 //!
-//! The modules [`hba`] and [`ident`] have limits of their own.
+//! # Limits
+//!
+//! * The old names of a few settings (`sort_mem` for `work_mem`) are treated as different settings.
+//! * [`Document::set`] edits one file and does not consider its includes.
+//!   [`Configuration::explain`] shows whether another file overrides the setting.
+//! * The modules [`hba`] and [`ident`] describe their own limits.
 //!
 //! # Features
 //!
-//! * `serde`: `Document::deserialize` and `Configuration::deserialize` for structs of settings,
-//!   `to_settings` for the other direction, and `Serialize` for both as maps.
+//! * `serde`: `Document::deserialize` and `Configuration::deserialize` read structs of settings,
+//!   `to_settings` converts structs to settings, and both types implement `Serialize` as maps.
 
 mod bytes;
 mod document;
@@ -101,7 +106,7 @@ pub use crate::include::configuration::{
     Configuration, Event, LocatedAssignment, Problem, ProblemKind, SettingExplanation, SourceFile,
 };
 pub use crate::include::resolver::{AutoConf, ResolveError, Resolver};
-pub use crate::loader::{FileSystem, LoadError, Loader};
+pub use crate::loader::{Edited, FileSystem, LoadError, Loader};
 #[cfg(feature = "serde")]
 pub use crate::serde::de::DeserializeError;
 #[cfg(feature = "serde")]

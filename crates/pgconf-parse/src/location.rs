@@ -1,12 +1,13 @@
-//! Paths of included files, as the server makes them.
+//! Paths of included files, as the server builds them.
 //!
-//! The server compares such paths to detect a file that includes itself, and reports them, so
-//! they are made here byte for byte as it makes them. Relative paths stay relative if the path of
-//! the first file is; the server's is always absolute.
+//! The server compares these paths to detect a file that includes itself, and reports them.
+//! They are therefore built here byte for byte as the server builds them. If the path of the first
+//! file is relative, the paths of included files are relative too; in the server, all are absolute.
 
 use memchr::memrchr;
 
-/// The longest path that the server builds, one byte less than `MAXPGPATH`; it cuts off the rest.
+/// The length of the longest path that the server builds, one byte less than `MAXPGPATH`. The
+/// server truncates longer paths.
 const LONGEST: usize = 1023;
 
 /// The path of a file or directory named by a directive in the file `calling_file`.
@@ -21,7 +22,7 @@ pub(crate) fn included(location: &[u8], calling_file: &[u8], major: u16) -> Vec<
     joined(&directory, location, major)
 }
 
-/// The path of `name` within a directory, tidied up.
+/// The canonical path of `name` within a directory.
 ///
 /// Source: `join_path_components` and `canonicalize_path` in src/port/path.c.
 pub(crate) fn joined(directory: &[u8], mut name: &[u8], major: u16) -> Vec<u8> {
@@ -50,7 +51,7 @@ pub(crate) fn cut_off(mut path: Vec<u8>) -> Vec<u8> {
     path
 }
 
-/// Without double slashes, slash at the end, `.`, and `..` wherever it has something to cancel.
+/// Removes double slashes, a trailing slash, each `.`, and each `..` with the name before it.
 ///
 /// Source: `canonicalize_path` since PostgreSQL 15.
 pub(crate) fn canonical(path: &[u8]) -> Vec<u8> {
@@ -80,8 +81,8 @@ pub(crate) fn canonical(path: &[u8]) -> Vec<u8> {
     }
 }
 
-/// The same before PostgreSQL 15: `.` and `..` were only looked at from the end of the path, so
-/// that `sub/../x.conf` stayed what it is.
+/// `canonicalize_path` before PostgreSQL 15, which resolved `.` and `..` only at the end of the
+/// path: `sub/../x.conf` remains as it is.
 fn trimmed_at_end(mut path: Vec<u8>) -> Vec<u8> {
     while path.len() > 1 && path.ends_with(b"/") {
         path.pop();
@@ -116,9 +117,9 @@ fn trimmed_at_end(mut path: Vec<u8>) -> Vec<u8> {
     path
 }
 
-/// Cuts off the last part with its slash, but not the slash at the root.
+/// Removes the last component with its slash, but not the slash of the root directory.
 ///
-/// Source: `trim_directory` in src/port/path.c, which is what `get_parent_directory` does.
+/// Source: `trim_directory` in src/port/path.c, which implements `get_parent_directory`.
 fn trim_directory(path: &mut Vec<u8>) {
     while path.len() > 1 && path.ends_with(b"/") {
         path.pop();
@@ -138,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_are_tidied_up_as_by_each_server() {
+    fn paths_are_canonical_as_in_each_server_version() {
         for (directory, name, since_15, before) in [
             ("/d", "x", "/d/x", "/d/x"),
             ("/d", "./x", "/d/x", "/d/x"),
@@ -166,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn relative_paths_start_from_the_directory_of_the_file() {
+    fn relative_paths_start_in_the_directory_of_the_including_file() {
         for (location, calling_file, path) in [
             ("b", "/d/a", "/d/b"),
             ("b", "/a", "/b"),

@@ -1,4 +1,4 @@
-//! Configurations of several files, beyond what the oracle's cases show.
+//! Configurations of several files, in addition to the oracle's cases.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
@@ -23,7 +23,7 @@ fn files<const N: usize>(files: [(&str, &str); N]) -> Files {
 }
 
 #[test]
-fn the_file_of_alter_system_is_read_last_wherever_it_is() {
+fn auto_conf_is_read_last_from_each_place() {
     let files = files([
         ("/etc/pg/postgresql.conf", "port = 1\nport = 2\n"),
         ("/etc/pg/postgresql.auto.conf", "port = 3\n"),
@@ -44,9 +44,9 @@ fn the_file_of_alter_system_is_read_last_wherever_it_is() {
     }
 }
 
-/// Relative paths stay what they are; the loader knows what they are relative to.
+/// Relative paths stay relative; the loader resolves them.
 #[test]
-fn a_relative_path_may_be_given() {
+fn a_relative_path_stays_relative() {
     let files = files([
         ("postgresql.conf", "include 'sub/a.conf'\n"),
         (
@@ -68,10 +68,9 @@ fn a_relative_path_may_be_given() {
     assert_eq!(read.get("y").unwrap().file(), Path::new("../c.conf"));
 }
 
-/// Two files that include each other many times would keep a server busy for longer than anyone
-/// waits.
+/// Two files that include each other many times would keep a server busy practically forever.
 #[test]
-fn a_ring_of_includes_comes_to_an_end() {
+fn mutual_includes_are_limited() {
     let ring = |other: &str| format!("include '{other}'\n").repeat(20);
     let files = files([("/a", &ring("b")), ("/b", &ring("a"))]);
     let read = Resolver::new().load(&files, Path::new("/a")).unwrap();
@@ -85,9 +84,9 @@ fn a_ring_of_includes_comes_to_an_end() {
     );
 }
 
-/// What is small on the disk may not become large by being read again and again.
+/// A small file that is included many times must not require unlimited memory.
 #[test]
-fn what_is_included_over_and_over_comes_to_an_end() {
+fn repeated_includes_are_limited() {
     let line = format!("a '{}'\n", "x".repeat(1000));
     let settings = line.repeat(500);
     let files = files([
@@ -104,9 +103,9 @@ fn what_is_included_over_and_over_comes_to_an_end() {
     }
 }
 
-/// Whatever stands where a file should be, reading it neither waits nor takes up the memory.
+/// Reading a pipe or a device in place of a file neither blocks nor exhausts the memory.
 #[test]
-fn what_is_no_file_is_not_read() {
+fn pipes_and_devices_are_not_read() {
     let root = tempfile::tempdir().unwrap();
     let at = |name: &str| root.path().join(name);
     let pipe = Command::new("mkfifo").arg(at("pipe")).status();
@@ -132,7 +131,7 @@ fn what_is_no_file_is_not_read() {
         });
         let (direct, included) = is_done
             .recv_timeout(Duration::from_secs(60))
-            .expect("it blocks");
+            .expect("reading should not block");
         let source = |error: ResolveError| {
             let cause = error.kind().source().unwrap();
             cause.downcast_ref::<io::Error>().unwrap().kind()
@@ -152,7 +151,7 @@ fn what_is_no_file_is_not_read() {
 }
 
 #[test]
-fn a_directory_is_read_in_the_order_of_bytes() {
+fn a_directory_is_read_in_byte_order() {
     let root = tempfile::tempdir().unwrap();
     let conf = root.path().join("conf.d");
     fs::create_dir_all(conf.join("dir.conf")).unwrap();
@@ -171,9 +170,9 @@ fn a_directory_is_read_in_the_order_of_bytes() {
     assert_eq!(order, ["10.conf", "9.conf", "B.conf", "b.conf", "é.conf"]);
 }
 
-/// A path is cut off where the server's buffer ends, which then names another file, or none.
+/// A path is truncated to the server's buffer size. The result may name another file or none.
 #[test]
-fn no_path_is_longer_than_the_servers() {
+fn long_paths_are_truncated_as_by_the_server() {
     let long = "x".repeat(2000);
     let files = files([("/d/postgresql.conf", &format!("include '{long}'\n"))]);
     let read = Resolver::new()

@@ -1,4 +1,4 @@
-//! What holds for every file and every edit.
+//! Laws that hold for every file and every edit.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
@@ -16,14 +16,14 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn writing_what_was_parsed_gives_the_input(source in any_file()) {
+    fn parsing_and_writing_return_the_input(source in any_file()) {
         let document = Document::parse(source.clone());
         prop_assert_eq!(document.as_bytes(), &source);
         prop_assert_eq!(document.to_bytes(), source);
     }
 
     #[test]
-    fn iterating_and_parsing_find_the_same(source in any_file()) {
+    fn iterator_and_document_agree(source in any_file()) {
         let document = Document::parse(source.clone());
         let all: Vec<_> = statements(&source).map(|found| seen(&found)).collect();
         prop_assert_eq!(document.statements().map(|found| seen(&found)).collect::<Vec<_>>(), all);
@@ -32,7 +32,7 @@ proptest! {
         prop_assert_eq!(found.collect::<Vec<_>>(), spans);
     }
 
-    /// A file can be cut at any newline, and its parts are read as they are in the whole.
+    /// A file can be split at any newline. Its parts are read as in the whole.
     #[test]
     fn lines_are_read_one_by_one(source in any_file()) {
         let whole: Vec<_> = statements(&source).map(|found| seen(&found).1).collect();
@@ -44,12 +44,12 @@ proptest! {
     }
 
     #[test]
-    fn positions_are_those_of_the_text(source in any_file()) {
+    fn spans_refer_to_the_text(source in any_file()) {
         for found in statements(&source) {
             let (line, column, span) = match &found {
                 Statement::Assignment(found) => (found.line(), found.column(), found.span()),
                 Statement::Error(error) => (error.line(), error.column(), error.span()),
-                _ => unreachable!("no other kinds"),
+                _ => unreachable!("`Statement` has no other variants"),
             };
             let before = &source[..span.start];
             let start = before.iter().rposition(|&byte| byte == b'\n').map_or(0, |n| n + 1);
@@ -61,7 +61,7 @@ proptest! {
     }
 
     #[test]
-    fn what_was_set_is_read_back(source in any_file(), name in name(), value in value()) {
+    fn get_returns_the_value_that_was_set(source in any_file(), name in name(), value in value()) {
         let mut document = Document::parse(source);
         let change = document.set(&name, value.as_slice()).unwrap();
         let found = document.get(&name).unwrap();
@@ -82,7 +82,7 @@ proptest! {
             Action::Unchanged => {}
             Action::Appended => {
                 after.remove(change.line - 1);
-                // The last line may have got the newline that it lacked.
+                // The last line may have been completed with a newline.
                 if !source.is_empty() && !source.ends_with(b"\n") {
                     let (old, new) = (before.pop().unwrap(), after.pop().unwrap());
                     let end = new.strip_prefix(old.as_slice()).unwrap();
@@ -98,7 +98,7 @@ proptest! {
     }
 
     #[test]
-    fn errors_stay_where_they_were(source in any_file(), name in name(), value in value()) {
+    fn set_moves_errors_with_their_lines(source in any_file(), name in name(), value in value()) {
         let mut document = Document::parse(source);
         let errors = |document: &Document| -> Vec<_> {
             document.errors().map(|error| error.text().trim_ascii_end().to_vec()).collect()
@@ -109,9 +109,9 @@ proptest! {
         prop_assert_eq!(errors(&document), before);
     }
 
-    /// In a comment, a value only has to keep its column if there is room for it.
+    /// The comment keeps its column if there is room.
     #[test]
-    fn the_comment_behind_a_value_survives(
+    fn set_keeps_the_comment_after_the_value(
         source in likely_file(), name in name(), value in value(),
     ) {
         let comment = |document: &Document| {
@@ -127,7 +127,7 @@ proptest! {
     }
 
     #[test]
-    fn line_ends_stay_those_of_the_file(
+    fn added_lines_have_the_line_ends_of_the_file(
         source in likely_file(), settings in vec((name(), value()), 1..4),
     ) {
         let unix: Vec<u8> = source.into_iter().filter(|&byte| byte != b'\r').collect();
@@ -153,7 +153,7 @@ proptest! {
     }
 
     #[test]
-    fn remove_leaves_nothing_alive(source in any_file(), name in name(), delete in any::<bool>()) {
+    fn remove_disables_every_line(source in any_file(), name in name(), delete in any::<bool>()) {
         let mut document = Document::parse(source.clone());
         let count = document.get_all(&name).count();
         let removal = if delete { Removal::Delete } else { Removal::CommentOut };
@@ -171,7 +171,7 @@ proptest! {
         }
     }
 
-    /// Commenting out is undone by setting, whatever else is commented out in the file.
+    /// `set` reverses `comment_out`, whatever else is commented out in the file.
     #[test]
     fn a_commented_out_setting_is_set_as_if_it_were_live(
         source in any_file(), name in name(), value in value(),
@@ -180,7 +180,7 @@ proptest! {
         let Some(line) = live.get(&name).map(|found| found.line()) else {
             return Ok(());
         };
-        // Those before the last stay commented out.
+        // The assignments before the last one stay commented out.
         let old = live.get(&name).unwrap().value().into_owned();
         if live.get_all(&name).count() > 1 {
             live.comment_out(&name);
@@ -196,7 +196,7 @@ proptest! {
     }
 
     #[test]
-    fn any_number_of_toggles_gives_the_first_text_back(
+    fn repeated_toggling_restores_the_text(
         source in any_file(), name in name(), rounds in 1..4,
     ) {
         let mut document = Document::parse(source.clone());
@@ -212,7 +212,7 @@ proptest! {
     }
 
     #[test]
-    fn edits_at_once_are_edits_one_by_one(source in any_file(), edits in vec(edit(), 0..24)) {
+    fn a_session_equals_single_edits(source in any_file(), edits in vec(edit(), 0..24)) {
         let mut one_by_one = Document::parse(source.clone());
         let mut expected = Vec::new();
         for edit in &edits {
@@ -243,7 +243,7 @@ proptest! {
     }
 
     #[test]
-    fn update_is_set_after_set(source in any_file(), settings in vec((name(), value()), 0..5)) {
+    fn update_equals_repeated_set(source in any_file(), settings in vec((name(), value()), 0..5)) {
         let mut one_by_one = Document::parse(source);
         let mut at_once = one_by_one.clone();
         let set = |(name, value): &(String, Vec<u8>)| one_by_one.set(name, value.as_slice());
@@ -293,7 +293,7 @@ enum Edit {
     Remove(String, Removal),
 }
 
-/// Of names that meet again, and of enough others that an index is made.
+/// Edits of a few names that recur, and of enough others that an index is built.
 fn edit() -> impl Strategy<Value = Edit> {
     let name = || prop_oneof![4 => name(), 1 => "[a-m]"];
     let removal = any::<bool>().prop_map(|delete| match delete {
@@ -306,10 +306,10 @@ fn edit() -> impl Strategy<Value = Edit> {
     ]
 }
 
-/// A comment stays in its column also where a value comes and goes, and an example further down is
-/// not taken for the setting that was in effect.
+/// Toggling a value keeps the column of its comment, and a later example is not mistaken for the
+/// setting that was in effect.
 #[test]
-fn toggling_neither_drifts_nor_strays() {
+fn toggling_keeps_the_column_and_the_line() {
     for source in [
         "port = 5432 # c\n",
         "  port = 5432\t# c\r\n# port = 9999\n",
@@ -327,7 +327,7 @@ fn toggling_neither_drifts_nor_strays() {
             assert_eq!(document.to_string(), source);
         }
     }
-    // The value may change while it is toggled.
+    // The value may change when it is uncommented.
     let mut document = Document::parse("port = 5432 # c\n# port = 9999\n");
     for value in ["5433", "5434", "5435", "5432"] {
         document.comment_out("port");
@@ -337,7 +337,7 @@ fn toggling_neither_drifts_nor_strays() {
 }
 
 #[test]
-fn after_a_hundred_errors_the_rest_does_not_count() {
+fn after_a_hundred_errors_the_rest_is_ignored() {
     let mut source = "a = 1\n#c = 0\n".to_owned() + &"=\n".repeat(MAX_ERRORS);
     source.push_str("a = 2\n#b = 3\n#c = 4\n");
     let mut document = Document::parse(source.as_str());
@@ -347,7 +347,7 @@ fn after_a_hundred_errors_the_rest_does_not_count() {
     assert_eq!(document.commented_out().count(), 1);
     assert!(
         document.set("b", 1).is_err(),
-        "added or uncommented, it would not be read"
+        "an added or uncommented line would not be read"
     );
     assert_eq!(document.as_bytes(), source.as_bytes());
     document.set("c", 5).unwrap();
@@ -360,11 +360,11 @@ fn after_a_hundred_errors_the_rest_does_not_count() {
     assert_eq!(
         document.get("a").unwrap().value_lossy(),
         "6",
-        "all or nothing"
+        "a failed session changes nothing"
     );
 }
 
-/// With one error less nothing is abandoned.
+/// One error less than the limit does not end the reading.
 #[test]
 fn ninety_nine_errors_do_not_end_the_reading() {
     let document = Document::parse("=\n".repeat(MAX_ERRORS - 1) + "a = 2");
@@ -373,7 +373,7 @@ fn ninety_nine_errors_do_not_end_the_reading() {
 }
 
 #[test]
-fn names_that_cannot_be_are_refused() {
+fn invalid_names_are_rejected() {
     let mut document = Document::parse("a = 1\n");
     for name in [
         "",
@@ -394,7 +394,7 @@ fn names_that_cannot_be_are_refused() {
 }
 
 #[test]
-fn quotes_are_put_where_they_are_needed() {
+fn values_are_quoted_if_needed() {
     for (value, written) in [
         (Value::from("on"), "on"),
         ("".into(), "''"),
@@ -416,7 +416,7 @@ fn quotes_are_put_where_they_are_needed() {
     }
 }
 
-/// What can be compared of a statement: where it stands, and what it says.
+/// The comparable part of a statement: its line and its content.
 type Seen = (usize, Said);
 
 /// Name and value, or the text of a line in error and what was expected there.
@@ -432,7 +432,7 @@ fn seen(found: &Statement<'_>) -> Seen {
             error.span().start,
             Err((error.text().to_vec(), error.expected().to_string())),
         ),
-        _ => unreachable!("no other kinds"),
+        _ => unreachable!("`Statement` has no other variants"),
     }
 }
 
@@ -442,7 +442,21 @@ fn is(found: &Said, name: &str) -> bool {
         .is_ok_and(|(found, _)| found.eq_ignore_ascii_case(name.as_bytes()))
 }
 
-/// After an edit the document knows of itself what parsing its text anew would find.
+/// A line that was commented out without an equals sign could be prose, in the same session too.
+#[test]
+fn a_comment_that_could_be_prose_is_not_uncommented() {
+    let mut document = Document::parse("port 5\nport=5\n");
+    let edited = document.edit(|session| {
+        session.remove("port", Removal::CommentOut);
+        session.set("port", 6)?;
+        session.remove("port", Removal::Delete);
+        session.set("port", 7)
+    });
+    assert_eq!(edited.unwrap().action, Action::Appended);
+    assert_eq!(document.to_string(), "#port 5\nport = 7\n");
+}
+
+/// Asserts that the index of an edited document equals that of a new one with the same text.
 fn assert_index_is_true(document: &Document) -> Result<(), TestCaseError> {
     let anew = Document::parse(document.to_bytes());
     let all = |document: &Document| -> Vec<_> {

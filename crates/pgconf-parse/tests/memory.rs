@@ -1,6 +1,6 @@
-//! What reading costs in memory: nothing to iterate, and little beside its text for a document.
+//! Memory use: iteration allocates nothing, and a document little more than its text.
 
-#![allow(unsafe_code, reason = "an allocator that counts")]
+#![allow(unsafe_code, reason = "a counting allocator")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -10,7 +10,7 @@ use pgconf_parse::{Document, assignments};
 struct Counting;
 
 thread_local! {
-    /// Bytes that this thread holds, and how often it asked for some.
+    /// The number of bytes that this thread holds, and its number of allocations.
     static HELD: Cell<(isize, usize)> = const { Cell::new((0, 0)) };
 }
 
@@ -18,17 +18,17 @@ fn count(bytes: isize) {
     HELD.set((HELD.get().0 + bytes, HELD.get().1 + usize::from(bytes > 0)));
 }
 
-// SAFETY: every call goes on to the system's allocator as it is.
+// SAFETY: every call is forwarded unchanged to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size() as isize);
-        // SAFETY: the caller keeps the contract of `alloc`.
+        // SAFETY: the caller upholds the contract of `alloc`.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
         count(-(layout.size() as isize));
-        // SAFETY: the caller keeps the contract of `dealloc`.
+        // SAFETY: the caller upholds the contract of `dealloc`.
         unsafe { System.dealloc(memory, layout) }
     }
 }
@@ -36,7 +36,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// The text of the stock file's kind: mostly comments, a setting now and then.
+/// Returns a text like the stock file: mostly comments, and a few settings.
 fn stock(lines: usize) -> String {
     (0..lines)
         .map(|n| match n % 20 {

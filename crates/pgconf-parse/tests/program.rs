@@ -1,4 +1,4 @@
-//! The example program `pgconf`, run as it is.
+//! The example program `pgconf`, run as a process.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
@@ -45,11 +45,11 @@ fn dump_agrees_with_every_server_on_every_case() {
             let server = case.rows(major, data);
             differences += compare(&case.id, rows, &server, data);
         }
-        assert!(differences > 0, "the wanted difference does not show");
+        assert!(differences > 0, "the expected difference did not occur");
     }
 }
 
-/// What was dumped of each file.
+/// Parses the dump of each file.
 fn dumps(output: &Output) -> Vec<(PathBuf, Vec<Row>)> {
     let mut dumps = Vec::new();
     for line in output.stdout.split_inclusive(|&byte| byte == b'\n') {
@@ -66,7 +66,7 @@ fn dumps(output: &Output) -> Vec<(PathBuf, Vec<Row>)> {
 }
 
 #[test]
-fn dump_of_one_file_prints_its_rows_and_nothing_else() {
+fn dump_of_one_file_prints_only_its_rows() {
     let data = tempfile::tempdir().unwrap();
     fs::write(data.path().join("b.conf"), "a.y = '2'\n").unwrap();
     fs::write(data.path().join("postgresql.auto.conf"), "a.z = 3\n").unwrap();
@@ -81,7 +81,7 @@ fn dump_of_one_file_prints_its_rows_and_nothing_else() {
 }
 
 #[test]
-fn paths_are_those_of_the_server_as_seen_from_the_file() {
+fn paths_are_relative_to_the_directory_of_the_file() {
     let root = tempfile::tempdir().unwrap();
     let data = root.path().join("data");
     fs::create_dir_all(data.join("sub")).unwrap();
@@ -147,7 +147,7 @@ fn set_get_and_unset_change_the_file() {
     assert_eq!(
         fs::read_to_string(&file).unwrap(),
         written,
-        "--stdout leaves the file alone"
+        "--stdout must not change the file"
     );
     run(&["unset"], &file, &["work_mem"]);
     let output = run(&["get"], &file, &["work_mem"]);
@@ -157,9 +157,9 @@ fn set_get_and_unset_change_the_file() {
     );
 }
 
-/// A server that does not run as root could not read its file any more.
+/// A server that does not run as root could not read a file that is owned by root.
 #[test]
-fn the_file_stays_its_owners() {
+fn set_keeps_the_owner_of_the_file() {
     const NOBODY: u32 = 65_534;
     let data = tempfile::tempdir().unwrap();
     let file = write(data.path(), "port = 1\n");
@@ -177,12 +177,12 @@ fn the_file_stays_its_owners() {
     assert_eq!(owner(), before);
     assert_eq!(fs::read_to_string(&file).unwrap(), "port = 2\n");
 
-    // Only root can make a file that its user may not give away.
+    // Only root can create a file whose owner the program, run as another user, cannot set.
     if is_root {
         chown(&file, Some(0), Some(0)).unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
         fs::set_permissions(data.path(), fs::Permissions::from_mode(0o777)).unwrap();
-        // The program where that user can execute it.
+        // A copy of the program that the other user can execute.
         let copy = data.path().join("pgconf");
         fs::copy(program(), &copy).unwrap();
         let mut command = Command::new(copy);
@@ -196,7 +196,7 @@ fn the_file_stays_its_owners() {
         assert_eq!(output.status.code(), Some(2));
         let text = String::from_utf8(output.stderr).unwrap();
         assert!(
-            text.contains("the file cannot stay that of user 0 and group 0"),
+            text.contains("cannot keep the owner, user 0 and group 0"),
             "{text}"
         );
         assert_eq!(owner(), (0, 0, 0o644));
@@ -204,13 +204,13 @@ fn the_file_stays_its_owners() {
         assert_eq!(
             fs::read_dir(data.path()).unwrap().count(),
             2,
-            "nothing is left behind"
+            "the temporary file must be removed"
         );
     }
 }
 
 #[test]
-fn explain_names_every_place() {
+fn explain_lists_every_assignment() {
     let data = tempfile::tempdir().unwrap();
     fs::write(data.path().join("postgresql.auto.conf"), "port = '3'\n").unwrap();
     let file = write(data.path(), "port = 1\nport = 2\n");
@@ -227,7 +227,7 @@ fn explain_names_every_place() {
 }
 
 #[test]
-fn a_file_that_is_not_there_is_no_empty_one() {
+fn a_missing_file_is_an_error() {
     let data = tempfile::tempdir().unwrap();
     for command in ["dump", "get", "set", "unset", "explain"] {
         let output = run(&[command], &data.path().join("gone"), &["a=b"]);
@@ -251,8 +251,8 @@ fn run(command: &[&str], file: &Path, rest: &[&str]) -> Output {
         .unwrap()
 }
 
-/// The example program in its present state. `cargo test` builds it along with the tests, but not
-/// if it is told to run only this one.
+/// Builds the example program and returns its path. `cargo test` builds it with all tests, but
+/// `cargo test --test program` does not.
 fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
@@ -267,7 +267,7 @@ fn program() -> &'static Path {
         }
         assert!(
             cargo.status().unwrap().success(),
-            "the example program could not be built"
+            "cannot build the example program"
         );
         profile.join("examples/pgconf")
     })

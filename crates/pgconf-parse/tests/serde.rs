@@ -1,4 +1,4 @@
-//! Settings out of structs and into them.
+//! Conversion between settings and structs.
 
 #![cfg(feature = "serde")]
 #![allow(clippy::unwrap_used, reason = "a test")]
@@ -73,7 +73,7 @@ fn errors_name_file_line_and_setting() {
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Port {
-        #[allow(dead_code, reason = "only read")]
+        #[allow(dead_code, reason = "only deserialized")]
         port: u16,
     }
     let error = read.deserialize::<Port>().unwrap_err();
@@ -104,7 +104,7 @@ fn errors_name_file_line_and_setting() {
 }
 
 #[test]
-fn what_cannot_be_settings_is_refused() {
+fn types_that_are_not_settings_are_rejected() {
     let error = to_settings(&BTreeMap::from([("a b", 1)])).unwrap_err();
     assert!(
         error
@@ -115,17 +115,17 @@ fn what_cannot_be_settings_is_refused() {
     let error = to_settings(&nested).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "setting `a`: no setting has values of this type"
+        "setting `a`: a setting cannot have a value of this type"
     );
     assert!(to_settings("text").is_err());
 }
 
 proptest! {
     #[test]
-    fn amounts_of_memory_come_back(
+    fn memory_survives_a_round_trip(
         bytes in prop_oneof![0..5_u64, any::<u64>(), (0..99_u64).prop_map(|n| n << 30)],
     ) {
-        // A double holds no more digits.
+        // The low bits are cleared because a double has a precision of 53 bits.
         let memory = Memory::from_bytes(bytes & !0 << 11);
         prop_assert_eq!(memory.to_string().parse::<Memory>().unwrap(), memory);
         let json = serde_json::to_string(&memory).unwrap();
@@ -133,7 +133,7 @@ proptest! {
     }
 
     #[test]
-    fn a_map_comes_back(map in btree_map("[a-z]{1,3}", "\\PC{0,8}", 0..5)) {
+    fn a_map_survives_a_round_trip(map in btree_map("[a-z]{1,3}", "\\PC{0,8}", 0..5)) {
         let mut document = Document::default();
         document.update(to_settings(&map).unwrap()).unwrap();
         prop_assert_eq!(document.deserialize::<BTreeMap<String, String>>().unwrap(), map.clone());
@@ -144,7 +144,7 @@ proptest! {
     }
 
     #[test]
-    fn serializing_gives_every_name_once(source in inputs::likely_file()) {
+    fn each_name_is_serialized_once(source in inputs::likely_file()) {
         let document = Document::parse(source);
         if let Ok(json) = serde_json::to_value(&document) {
             let map = json.as_object().unwrap();

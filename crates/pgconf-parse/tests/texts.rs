@@ -1,4 +1,4 @@
-//! What people get to read when something is wrong.
+//! The texts of errors.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
@@ -27,18 +27,18 @@ fn syntax_errors() {
             "Straße = 'it's'",
             "line 1, column 15: expected end of line or a comment, found `s`\n    \
              Straße = 'it's'\n                 ^",
-            Some("write a value of this shape within single quotes"),
+            Some("enclose this value in single quotes"),
         ),
         (
             "a = 'open",
             "line 1, column 5: expected a value, found `'`\n    a = 'open\n        ^",
-            Some("a quoted value ends on the line it begins on, with a quote"),
+            Some("close the quoted value on the line on which it begins"),
         ),
         (
             "a = \u{7}\u{1b}[2J",
             "line 1, column 5: expected a value, found `\\u{7}`\n    \
              a = \\u{7}\\u{1b}[2J\n        ^^^^^",
-            Some("write a value of this shape within single quotes"),
+            Some("enclose this value in single quotes"),
         ),
     ] {
         let document = Document::parse(source);
@@ -69,7 +69,7 @@ fn long_lines_are_shown_in_part() {
 }
 
 #[test]
-fn bytes_that_are_no_text() {
+fn bytes_that_are_not_utf_8() {
     let error = Document::parse(b"\xe9 = \xff \xfe".as_slice())
         .check()
         .unwrap_err();
@@ -92,7 +92,7 @@ fn a_file_that_the_server_abandons() {
 }
 
 #[test]
-fn edits_that_cannot_be_made() {
+fn impossible_edits() {
     let mut document = Document::parse("a = 1\nb = 2\n");
     let mut refused = |name: &str, value: &str, place| {
         let error = document.append(name, value, place).unwrap_err();
@@ -107,7 +107,7 @@ fn edits_that_cannot_be_made() {
             "1",
             Place::End,
             "failed to set `a b`: the name is not valid: `a b` is not the name of a setting: \
-             it is not an identifier or two identifiers joined by a dot",
+             expected an identifier, or two identifiers joined by a dot",
             None,
         ),
         (
@@ -154,7 +154,7 @@ fn edits_that_cannot_be_made() {
     );
     assert_eq!(
         SettingName::new("Include").unwrap_err().to_string(),
-        "`Include` is not the name of a setting: it is a directive",
+        "`Include` is not the name of a setting: directives are not settings",
     );
 }
 
@@ -166,7 +166,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 #[test]
-fn values_that_are_something_else() {
+fn values_of_another_type() {
     let document = Document::parse("a = '64 Mb'\nb = maybe\nc = -1\n");
     let found = |name: &str| document.get(name).unwrap();
     let error = found("a").to_memory(BaseUnit::Kilobyte).unwrap_err();
@@ -180,7 +180,7 @@ fn values_that_are_something_else() {
         .unwrap_err();
     assert_eq!(
         error.to_string(),
-        "`maybe` is not one of the words that the setting takes"
+        "`maybe` is not one of the values that the setting accepts"
     );
     assert_eq!(error.hint().unwrap(), "available values: never, always");
     assert_eq!(
@@ -194,23 +194,23 @@ fn values_that_are_something_else() {
     let error = split_directories("/a, , /b").unwrap_err();
     assert_eq!(
         error.to_string(),
-        "invalid list `/a, , /b`: a name is missing at byte 4"
+        "invalid list `/a, , /b`: missing name at byte 4"
     );
     let error = split_guc_list("a b").unwrap_err();
     assert_eq!(
         error.to_string(),
-        "invalid list `a b`: a comma is missing at byte 2"
+        "invalid list `a b`: missing comma at byte 2"
     );
     let error = split_guc_list("\"a").unwrap_err();
     assert_eq!(
         error.to_string(),
-        "invalid list `\\\"a`: a quote is not closed at byte 0"
+        "invalid list `\\\"a`: unterminated quote at byte 0"
     );
 }
 
-/// A program whose `main` returns an error, and a test that unwraps one, print it with `Debug`.
+/// Programs whose `main` returns an error, and tests that unwrap one, print the `Debug` form.
 #[test]
-fn debugging() {
+fn debug_forms() {
     let mut doc = Document::parse("port = 1\nwork_mem = '64 MB' # each\n");
     assert_eq!(
         format!("{:?}", doc.get("work_mem").unwrap()),
@@ -253,7 +253,7 @@ fn configurations_with_problems() {
             "/d: line 1: input in flex scanner failed",
         ],
     );
-    // What could not be read may say something about it.
+    // A file that could not be read may assign to the setting, so each explanation has the problem.
     for (name, shown) in [
         ("a", "/d/postgresql.conf:1: a = 1 (in effect)"),
         ("b", "b is not set: the server's default is in effect"),
@@ -262,7 +262,7 @@ fn configurations_with_problems() {
         let why = explained
             .strip_prefix(shown)
             .unwrap()
-            .strip_prefix("\nbut the server takes nothing from this configuration: ");
+            .strip_prefix("\nbut the server rejects this configuration: ");
         assert_eq!(why, Some(problems[0].as_str()));
     }
     let error = Resolver::new()

@@ -1,9 +1,10 @@
-//! Fifty tests, each with a server of its own.
+//! A hundred tests, each with a server of its own.
 
-mod fifty;
+mod hundred;
 
+use hundred::{builder, with_schema};
 use pg_fixture::TempCluster;
 
 fn database() -> TempCluster {
-    fifty::builder().start().unwrap()
+    with_schema(builder()).start().unwrap()
 }

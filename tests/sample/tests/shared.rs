@@ -1,9 +1,10 @@
-//! The same fifty tests, each with a database of its own in one server.
+//! The same tests, each with a database of its own in one server.
 
-mod fifty;
+mod hundred;
 
+use hundred::{builder, with_schema};
 use pg_fixture::SharedCluster;
 
 fn database() -> SharedCluster {
-    fifty::builder().share("sample").unwrap()
+    with_schema(builder()).share("sample").unwrap()
 }

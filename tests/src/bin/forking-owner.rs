@@ -1,7 +1,8 @@
 //! An owner of servers that forks without executing anything: `forking-owner HOW DATA SOCKETS`.
 //!
 //! The child drops its copies of what owns the server. `child` says whether the child managed that
-//! and the server answers; `daemon` goes on as the child, of a parent that has exited.
+//! and the server answers; `daemon` goes on as the child, of a parent that has exited. With
+//! `lives-on` the child drops nothing, and exits when its standard input ends.
 #![allow(clippy::print_stdout, reason = "this is how it answers")]
 #![allow(unsafe_code, reason = "nothing else forks without executing a program")]
 
@@ -28,12 +29,16 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     // SAFETY: the child only drops what it has a copy of, which is what is tried here.
     match unsafe { fork() }? {
+        ForkResult::Child if how == "lives-on" => {
+            std::io::copy(&mut std::io::stdin(), &mut std::io::sink())?;
+            std::process::exit(0);
+        }
         ForkResult::Child => {
             drop((cluster, temp));
             // Nothing else of this copy is to be run down.
             std::process::exit(0);
         }
-        ForkResult::Parent { .. } if how == "daemon" => {
+        ForkResult::Parent { .. } if how == "daemon" || how == "lives-on" => {
             println!("done");
             // As daemons do: nothing is dropped. The server's owner has exited.
             std::process::exit(0);

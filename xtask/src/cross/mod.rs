@@ -1,9 +1,9 @@
-//! `cargo xtask cross`: all crates and tests checked for other targets, by whichever toolchain has
-//! them, and tests run where the target can be linked and executed.
+//! `cargo xtask cross`: checks all crates and tests for other targets, and runs tests for
+//! those that can be linked and executed here.
 //!
-//! Where rustup has the target's standard library, cargo uses that. Otherwise Debian's packages
-//! rustc-web, cargo-web and rust-web-src build the standard library from its source. Neither needs
-//! a linker for the target, because nothing is linked.
+//! If rustup has the target's standard library, cargo uses that. Otherwise Debian's packages
+//! rustc-web, cargo-web and rust-web-src build the standard library from its source. A linker for
+//! the target is not required, because nothing is linked.
 
 mod run;
 
@@ -29,12 +29,12 @@ pub(crate) struct Args {
     /// Tests of the package pg-tests to run, on the servers of this machine
     #[arg(long, value_name = "NAME", value_delimiter = ',', requires = "run")]
     tests: Vec<String>,
-    /// Another directory than `target/cross` for what is built
+    /// Directory for build results [default: `target/cross`]
     #[arg(long)]
     target_dir: Option<Utf8PathBuf>,
 }
 
-/// The C library, the kernel or the width of a pointer differs from each one to the next.
+/// Targets that differ in the C library, the kernel or the width of a pointer.
 const MOST_DIFFERENT: [&str; 4] = [
     "x86_64-unknown-linux-musl",
     "i686-unknown-linux-gnu",
@@ -42,7 +42,7 @@ const MOST_DIFFERENT: [&str; 4] = [
     "x86_64-unknown-netbsd",
 ];
 
-/// The rest of docs/platform.md.
+/// The other targets in docs/platform.md.
 const OTHERS: [&str; 6] = [
     "aarch64-unknown-linux-gnu",
     "aarch64-unknown-linux-musl",
@@ -52,7 +52,7 @@ const OTHERS: [&str; 6] = [
     "x86_64-unknown-openbsd",
 ];
 
-/// Packages that are for Linux alone.
+/// A package that supports Linux only.
 const NOT_CHECKED: &str = "pg-benches";
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
@@ -102,15 +102,15 @@ enum Outcome {
     NoToolchain,
 }
 
-/// What this machine can check with.
+/// The toolchains of this machine.
 struct Toolchains {
-    /// Targets whose standard library the toolchain that runs this has.
+    /// The directory of the targets whose standard library is installed.
     installed: Utf8PathBuf,
-    /// Whether Debian's toolchain is there, with the source of the standard library.
+    /// True if Debian's toolchain and the source of the standard library are installed.
     has_debian: bool,
 }
 
-/// Named in full: rustup has programs of the same names on `PATH`.
+/// An absolute path, because rustup has programs of the same names on `PATH`.
 const DEBIAN_CARGO: &str = "/usr/bin/cargo";
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_SOURCE: &str = "/usr/lib/rustlib/src/rust/library/std/Cargo.toml";
@@ -145,6 +145,9 @@ impl Toolchains {
             .args(["--all-targets", "--all-features", "--locked", "--quiet"])
             .args(["--target", target, "--target-dir", directory.as_str()])
             .env("CARGO_ENCODED_RUSTFLAGS", "-Dwarnings")
+            // Nothing is linked, so the C code of ring, for certificates, is not needed, and no
+            // compiler of C for the target.
+            .envs([("TARGET_CC", "true"), ("TARGET_AR", "true")])
             .status()
             .context("failed to run cargo")?;
         Ok(if status.success() {
@@ -155,13 +158,13 @@ impl Toolchains {
     }
 }
 
-/// Debian's cargo and rustc, with the standard library built from source. That takes an option that
-/// stable compilers have, and hide.
+/// Returns Debian's cargo and rustc, which build the standard library from source. This requires an
+/// unstable option, which `RUSTC_BOOTSTRAP` enables in a stable compiler.
 fn debian_cargo() -> Command {
     let mut cargo = Command::new(DEBIAN_CARGO);
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
-        // cargo describes xtask with the former; rustup names its toolchain with the latter.
+        // cargo describes xtask with the former. rustup names its toolchain with the latter.
         if text.starts_with("CARGO_") && text != "CARGO_HOME" || text.starts_with("RUST") {
             cargo.env_remove(&name);
         }

@@ -1,14 +1,14 @@
 //! The cache of fetched servers: one per user, shared by all checkouts, outside of `target`.
 //!
 //! ```text
-//! NAME/                   complete, since it came here by a rename
-//!     MANIFEST            the archive's hash, and size and path of each file
-//! .partial/NAME/RANDOM/   a download in the making, or what a dead run left
-//! .lock/NAME              held by the run that fetches NAME
+//! NAME/                   a complete package, which was renamed to this path
+//!     MANIFEST            the hash of the archive, and the size and path of each file
+//! .partial/NAME/RANDOM/   a download in progress, or left behind by a killed run
+//! .lock/NAME              locked by the run that fetches NAME
 //! ```
 //!
-//! Whoever holds NAME's lock owns `.partial/NAME` and may replace `NAME`. Lock files are never
-//! removed: a run that waits on a removed file would believe that it holds the lock.
+//! The run that holds the lock of NAME owns `.partial/NAME` and may replace `NAME`. Lock files are
+//! never removed: a run that waits for a removed file would acquire a lock without effect.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
@@ -27,25 +27,25 @@ pub(crate) struct Cache {
     root: Utf8PathBuf,
 }
 
-/// The right to write one package's directories; given back when dropped, also by the system when
-/// the process dies.
+/// The lock of the directories of one package. It is released when the value is dropped or the
+/// process exits.
 pub(crate) struct PackageLock {
     _file: File,
 }
 
-/// A package in the making.
+/// A package that is being fetched.
 pub(crate) struct Partial {
     _directory: TempDir,
     pub(crate) path: Utf8PathBuf,
 }
 
 impl Cache {
-    /// The cache of this user, created if need be: `$PG_TESTS_CACHE`; else
-    /// `$XDG_CACHE_HOME/pg-cluster-tests`, else the platform's directory for caches in `$HOME`.
+    /// Opens the cache of this user and creates it if necessary. The cache is `$PG_TESTS_CACHE`,
+    /// else `$XDG_CACHE_HOME/pg-cluster-tests`, else in the platform's cache directory in `$HOME`.
     ///
-    /// A server does not run as root. So for root the cache must be open to the account that will
-    /// run it: where home is closed to others, as `/root` is, it is the system's directory for
-    /// caches.
+    /// A server does not run as root, so root's cache must be readable by another account. If the
+    /// home directory is closed to other users, as `/root` is, the system's cache directory is
+    /// used.
     pub(crate) fn open() -> Result<Cache, FetchError> {
         let is_root = rustix::process::geteuid().is_root();
         let root = match absolute_from_env("PG_TESTS_CACHE") {
@@ -75,18 +75,18 @@ impl Cache {
         &self.root
     }
 
-    /// The programs' directory of a package that is there in full.
+    /// Returns the directory of programs of a complete package.
     pub(crate) fn find(&self, package: &Package) -> Option<Utf8PathBuf> {
         let directory = self.directory(package);
         is_complete(&directory, package).then(|| directory.join(package.bin()))
     }
 
-    /// Where a package is when it is complete.
+    /// Returns the directory of a complete package.
     pub(crate) fn directory(&self, package: &Package) -> Utf8PathBuf {
         self.root.join(package.slug())
     }
 
-    /// Waits for a run that fetches the same package. `on_wait` is called once if there is one.
+    /// Acquires the lock of a package. If another run holds it, calls `on_wait` once and waits.
     pub(crate) fn lock(
         &self,
         package: &Package,
@@ -102,8 +102,9 @@ impl Cache {
         Ok(PackageLock { _file: file })
     }
 
-    /// A new directory to build a package in, removed when dropped. What dead runs left is removed;
-    /// the new one has a new name, since a dead run's client may still be writing.
+    /// Creates a directory for a package, which is removed when dropped. Directories left behind by
+    /// killed runs are removed. The name is new, because the client of a killed run may still be
+    /// writing.
     pub(crate) fn start_partial(
         &self,
         package: &Package,
@@ -127,7 +128,7 @@ impl Cache {
         })
     }
 
-    /// Makes a directory within a partial one the package's complete directory.
+    /// Renames a directory within a partial one to the complete directory of the package.
     pub(crate) fn publish(
         &self,
         package: &Package,
@@ -140,7 +141,7 @@ impl Cache {
         fs::rename(tree, &directory).map_err(FetchError::io("create", &directory))
     }
 
-    /// Removes what runs left that were killed while they fetched. Those at work hold their locks.
+    /// Removes the files left behind by killed runs. Active runs hold their locks.
     pub(crate) fn prune(&self) -> Result<(), FetchError> {
         let partials = self.root.join(".partial");
         let entries = match fs::read_dir(&partials) {
@@ -177,7 +178,7 @@ impl Cache {
     }
 }
 
-/// Creates a directory and its parents, each open to others whatever the umask.
+/// Creates a directory and its parents, which all users can enter regardless of the umask.
 pub(crate) fn create_open_directory(path: &Utf8Path) -> Result<(), FetchError> {
     if path.is_dir() {
         return Ok(());
@@ -186,7 +187,7 @@ pub(crate) fn create_open_directory(path: &Utf8Path) -> Result<(), FetchError> {
         create_open_directory(parent)?;
     }
     match fs::create_dir(path) {
-        // Another run was faster.
+        // Another run created it first.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         result => result.and_then(|()| fs::set_permissions(path, Permissions::from_mode(0o755))),
     }
@@ -217,8 +218,8 @@ fn absolute_from_env(name: &str) -> Option<Utf8PathBuf> {
     path.is_absolute().then_some(path)
 }
 
-/// The first directory on the way to `path` that other accounts cannot pass. What does not exist
-/// yet will be open.
+/// Returns the first ancestor of `path` that other accounts cannot enter. Directories that do not
+/// exist yet will be created open.
 pub(crate) fn closed_ancestor(path: &Utf8Path) -> Option<Utf8PathBuf> {
     let mut ancestors: Vec<_> = path.ancestors().collect();
     ancestors.reverse();
@@ -229,8 +230,8 @@ pub(crate) fn closed_ancestor(path: &Utf8Path) -> Option<Utf8PathBuf> {
         .map(Utf8Path::to_owned)
 }
 
-/// Compares each file's size with the manifest: a cleaner of old files may have passed, or the
-/// machine may have lost power before the files' contents reached the disk.
+/// Compares the size of each file with the manifest. Old files may have been cleaned up, or the
+/// machine may have crashed before the contents reached the disk.
 fn is_complete(directory: &Utf8Path, package: &Package) -> bool {
     let Ok(manifest) = fs::read_to_string(directory.join(MANIFEST)) else {
         return false;
@@ -290,7 +291,7 @@ mod tests {
         package: Package,
     }
 
-    /// A cache with one complete package of one file.
+    /// Creates a cache with one complete package of one file.
     fn fixture() -> Fixture {
         let directory = tempfile::tempdir().unwrap();
         let root = Utf8PathBuf::try_from(directory.path().to_owned()).unwrap();
@@ -298,7 +299,7 @@ mod tests {
         let package = Package::made_up(Client::Npm, &root.join("archive"));
         let cache = Cache::at(&root.join("cache"));
         let lock = cache
-            .lock(&package, || unreachable!("nobody else is here"))
+            .lock(&package, || unreachable!("no other run uses this cache"))
             .unwrap();
         let partial = cache.start_partial(&package, &lock).unwrap();
         let tree = partial.path.join("tree");
@@ -313,12 +314,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_damaged_is_not_complete() {
+    fn a_damaged_package_is_not_complete() {
         let damages: [fn(&Fixture, &Utf8Path); 4] = [
             |_, bin| fs::remove_file(bin.join("postgres")).unwrap(),
             |_, bin| fs::write(bin.join("postgres"), "prog").unwrap(),
             |it, _| fs::remove_file(it.cache.directory(&it.package).join(MANIFEST)).unwrap(),
-            // As if it were cut off by a crash.
+            // Truncated, as by a crash.
             |it, _| fs::write(it.cache.directory(&it.package).join(MANIFEST), "").unwrap(),
         ];
         for damage in damages {
@@ -342,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn pruning_removes_what_a_dead_run_left_and_spares_one_at_work() {
+    fn pruning_removes_the_files_of_killed_runs_only() {
         let Fixture {
             _directory,
             cache,
@@ -353,7 +354,7 @@ mod tests {
         let partial = cache.start_partial(&package, &lock).unwrap();
         cache.prune().unwrap();
         assert!(partial.path.exists());
-        // Nothing is dropped in a process that dies; the lock is, by the system.
+        // A killed process does not run destructors. The system releases its lock.
         std::mem::forget(partial);
         drop(lock);
         cache.prune().unwrap();
@@ -362,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_parent_is_found_however_deep() {
+    fn a_closed_parent_is_found_at_any_depth() {
         let directory = tempfile::tempdir().unwrap();
         let closed = Utf8PathBuf::try_from(directory.path().join("a/closed")).unwrap();
         create_open_directory(&closed).unwrap();

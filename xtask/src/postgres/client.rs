@@ -1,5 +1,4 @@
-//! The registries' own clients: npm and pip. They know mirrors, proxies and certificates; we know
-//! none.
+//! The registries' own clients, npm and pip. They handle mirrors, proxies and certificates.
 
 use std::ffi::OsString;
 use std::fs;
@@ -16,8 +15,8 @@ pub(crate) struct Found {
 }
 
 impl Client {
-    /// Looks for the client on `PATH`; once, since asking whether it works takes a third of a
-    /// second.
+    /// Searches for the client on `PATH`. The result is cached, because checking that the client
+    /// works takes a third of a second.
     pub(crate) fn find(self) -> Option<&'static Found> {
         static NPM: OnceLock<Option<Found>> = OnceLock::new();
         static PIP: OnceLock<Option<Found>> = OnceLock::new();
@@ -31,7 +30,7 @@ impl Client {
     fn search(self) -> Option<Found> {
         let candidates: &[&[&str]] = match self {
             Client::Npm => &[&["npm"]],
-            // `python3 -m pip` first: a `pip` on PATH may belong to some other, older Python.
+            // `python3 -m pip` first: a `pip` on PATH may belong to another, older Python.
             Client::Pip => &[
                 &["python3", "-m", "pip"],
                 &["python", "-m", "pip"],
@@ -61,9 +60,8 @@ impl Found {
         }
     }
 
-    /// Downloads the package's archive into `directory`. What the client keeps for itself, caches
-    /// and temporary files, goes there too, so that nothing else on the machine changes and a dead
-    /// run's leftovers are in one place.
+    /// Downloads the archive of a package into `directory`. The client's caches and temporary files
+    /// are put there too, so that no other files change and a killed run leaves files in one place.
     pub(crate) fn download(
         &self,
         package: &Package,
@@ -80,7 +78,7 @@ impl Found {
         let archives_as_seen_by_client = "../archive";
         match package.client {
             Client::Npm => command
-                // A package's scripts never run: links are restored by `unpack`.
+                // Scripts of packages are never run. `unpack` restores links instead.
                 .args([
                     "pack",
                     "--ignore-scripts",
@@ -92,7 +90,7 @@ impl Found {
                 .env("npm_config_cache", &own)
                 .env("npm_config_update_notifier", "false")
                 .env("npm_config_logs_max", "0")
-                // The defaults wait for more than a minute when there is no network.
+                // Without a network, the default retries take more than a minute.
                 .env("npm_config_fetch_retries", "1")
                 .env("npm_config_fetch_retry_mintimeout", "1000"),
             Client::Pip => command
@@ -129,7 +127,7 @@ impl Found {
         })
     }
 
-    /// The client, to be told what to do.
+    /// Returns the command of the client, without arguments.
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(&self.argv[0]);
         command.args(&self.argv[1..]);
@@ -137,7 +135,7 @@ impl Found {
     }
 }
 
-/// Runs a client to its end. What it printed is its answer.
+/// Runs a client and returns its output.
 pub(crate) fn run(command: &mut Command) -> Result<Vec<u8>, FetchError> {
     let output = command
         .stdin(Stdio::null())

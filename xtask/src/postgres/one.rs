@@ -1,4 +1,4 @@
-//! One server, for what needs no matrix of them.
+//! One server, for tasks that do not need a matrix.
 
 use anyhow::Result;
 
@@ -10,13 +10,13 @@ use super::{
 #[derive(Clone, Copy)]
 pub(crate) enum Wanted {
     Any,
-    /// With pg_config and all programs, if that can be had.
+    /// With pg_config and all programs, if available.
     Complete,
     Major(u32),
 }
 
-/// A server of this machine, else one that was fetched before, else one that is fetched. As root
-/// only one that other accounts can run, since no server runs as root.
+/// Returns an installed server, else one in the cache, else one that is fetched. As root, only
+/// servers that other accounts can run are considered, because a server does not run as root.
 pub(crate) fn one(wanted: Wanted) -> Result<Server> {
     let (cache, pins) = (Cache::open()?, Pins::load()?);
     let is_root = rustix::process::geteuid().is_root();

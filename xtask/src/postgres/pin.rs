@@ -1,4 +1,4 @@
-//! `cargo xtask postgres pin`: brings the pin file up to date, comments and order kept.
+//! `cargo xtask postgres pin`: updates the pin file, and keeps its comments and order.
 
 use std::fs;
 
@@ -61,24 +61,25 @@ fn update(package: &mut Table) -> Result<()> {
 fn newest_by_npm(npm: &Found, name: &str, major: u32) -> Result<(String, String)> {
     let view =
         |what: &str, field: &str| run_client(npm.command().args(["view", "--json", what, field]));
-    // In the order of semantic versioning.
+    // npm prints versions in the order of semantic versioning.
     let versions: Vec<String> = serde_json::from_slice(&view(name, "versions")?)?;
     let newest = versions
         .into_iter()
         .rfind(|version| version.starts_with(&format!("{major}.")));
-    let version = newest.with_context(|| format!("npm knows no {name} of major {major}"))?;
+    let version = newest
+        .with_context(|| format!("npm has no version of {name} with major version {major}"))?;
     let hash = serde_json::from_slice(&view(&format!("{name}@{version}"), "dist.integrity")?)?;
     Ok((version, hash))
 }
 
-/// pip tells no hash: it has to be of what it downloads.
+/// pip does not report hashes, so the hash is computed from the downloaded file.
 fn newest_by_pip(pip: &Found, name: &str, major: u32, platform: &str) -> Result<(String, String)> {
     let tags: &[&str] = match platform {
         "linux-x64" => &["manylinux_2_28_x86_64", "manylinux_2_34_x86_64"],
         "linux-arm64" => &["manylinux_2_28_aarch64", "manylinux_2_34_aarch64"],
         "darwin-x64" => &["macosx_13_0_x86_64"],
         "darwin-arm64" => &["macosx_14_0_arm64"],
-        other => bail!("{other} is no platform that wheels are tagged with"),
+        other => bail!("wheels have no tag for the platform {other}"),
     };
     let directory = tempfile::tempdir()?;
     let mut command = pip.command();
@@ -101,7 +102,7 @@ fn newest_by_pip(pip: &Found, name: &str, major: u32, platform: &str) -> Result<
     let wheel = directory
         .read_dir_utf8()?
         .next()
-        .context("pip left no wheel")??;
+        .context("pip did not download a wheel")??;
     // NAME-VERSION-TAGS.whl
     let version = wheel
         .file_name()

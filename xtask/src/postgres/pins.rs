@@ -1,4 +1,4 @@
-//! The pin file: which package holds which server, and the hash its archive must have.
+//! The pin file: the packages of servers, with the hashes of their archives.
 
 use std::fmt;
 use std::fs::File;
@@ -56,7 +56,8 @@ impl Pins {
         Ok(toml::from_str(text)?)
     }
 
-    /// What is packaged for this platform, oldest first, server-only packages before complete ones.
+    /// Iterates over the packages for this platform, oldest first, and server-only packages before
+    /// complete ones.
     pub(crate) fn here(&self) -> impl Iterator<Item = &Package> {
         let platform = platform();
         self.packages
@@ -82,7 +83,7 @@ impl Pins {
     }
 }
 
-/// npm's name of this platform, which the pin file uses for wheels too.
+/// Returns npm's name of this platform, which the pin file uses for wheels too.
 pub(crate) fn platform() -> String {
     let os = match std::env::consts::OS {
         "macos" => "darwin",
@@ -97,7 +98,7 @@ pub(crate) fn platform() -> String {
 }
 
 impl Package {
-    /// Name of the package's directory in the cache.
+    /// The name of the package's directory in the cache.
     pub(crate) fn slug(&self) -> String {
         let name = self.name.trim_start_matches('@').replace('/', "-");
         match self.client {
@@ -106,7 +107,7 @@ impl Package {
         }
     }
 
-    /// The programs' directory within the unpacked archive.
+    /// The directory of programs in the unpacked archive.
     pub(crate) fn bin(&self) -> String {
         match self.client {
             Client::Npm => "package/native/bin".to_owned(),
@@ -134,7 +135,7 @@ impl Package {
 
 #[cfg(test)]
 impl Package {
-    /// A package whose archive is this file.
+    /// Creates a package whose archive is this file.
     pub(crate) fn made_up(client: Client, archive: &Utf8Path) -> Package {
         Package {
             client,
@@ -194,7 +195,7 @@ impl Hash {
 }
 
 impl Hash {
-    /// The hash of a file, by the algorithm of this one.
+    /// Computes the hash of a file with the algorithm of this hash.
     pub(crate) fn of_same_kind(&self, path: &Utf8Path) -> io::Result<Hash> {
         let mut file = File::open(path)?;
         match self {
@@ -218,9 +219,8 @@ impl fmt::Display for Hash {
 
 fn deserialize_hash<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Hash, D::Error> {
     let text = String::deserialize(deserializer)?;
-    Hash::parse(&text).ok_or_else(|| {
-        serde::de::Error::custom(format!("{text:?} is not a hash of npm's or pip's"))
-    })
+    Hash::parse(&text)
+        .ok_or_else(|| serde::de::Error::custom(format!("{text:?} is not a hash of npm or pip")))
 }
 
 fn digest<D: Digest>(file: &mut File) -> io::Result<Vec<u8>> {
@@ -240,10 +240,10 @@ mod tests {
 
     use super::*;
 
-    /// A slug names a directory of the shared cache: two pins with one slug would overwrite each
-    /// other for ever.
+    /// A slug names a directory of the shared cache. Two pins with the same slug would overwrite
+    /// each other repeatedly.
     #[test]
-    fn every_pin_has_a_directory_of_its_own() {
+    fn every_pin_has_its_own_directory() {
         let pins = Pins::load().unwrap();
         let slugs: BTreeSet<_> = pins.packages.iter().map(Package::slug).collect();
         assert_eq!(slugs.len(), pins.packages.len());
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn every_platform_has_the_newest_major_from_both_clients() {
+    fn both_clients_have_the_newest_major_for_every_platform() {
         let pins = Pins::load().unwrap();
         for platform in ["linux-x64", "linux-arm64", "darwin-x64", "darwin-arm64"] {
             for client in [Client::Npm, Client::Pip] {
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn hashes_print_as_they_were_read_and_short_ones_are_refused() {
+    fn hashes_survive_a_round_trip_and_short_ones_are_rejected() {
         let sha256 = format!("sha256:{}", "0f".repeat(32));
         let sha512 = format!("sha512-{}", STANDARD.encode([7; 64]));
         for text in [&sha256, &sha512] {

@@ -1,4 +1,4 @@
-//! Unpacking: npm's tarballs and wheels, into a directory that nothing in them can leave.
+//! Unpacking of npm's tarballs and of wheels. No path in an archive can leave the directory.
 
 use std::fs::{self, File, Permissions};
 use std::io;
@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::{Client, FetchError, Package, cache::create_open_directory};
 
-/// Compares the archive's hash with the pinned one.
+/// Compares the hash of the archive with the pinned one.
 pub(crate) fn verify(archive: &Utf8Path, package: &Package) -> Result<(), FetchError> {
     let actual = package
         .hash
@@ -26,7 +26,7 @@ pub(crate) fn verify(archive: &Utf8Path, package: &Package) -> Result<(), FetchE
     })
 }
 
-/// Unpacks a verified archive into the new directory `tree`. Both unpackers refuse what would leave
+/// Unpacks a verified archive into the new directory `tree`. Both unpackers reject paths that leave
 /// it.
 pub(crate) fn unpack(
     archive: &Utf8Path,
@@ -51,7 +51,8 @@ pub(crate) fn unpack(
     open_up(tree)
 }
 
-/// Packages come with what modes their makers' umask left; other accounts have to run them.
+/// Makes files readable by all users. The modes in a package depend on its packager's umask, and
+/// other accounts have to run the programs.
 fn open_up(path: &Utf8Path) -> Result<(), FetchError> {
     let data = fs::symlink_metadata(path).map_err(FetchError::io("read", path))?;
     if data.is_symlink() {
@@ -75,12 +76,12 @@ struct Unpacking<'a> {
 }
 
 impl Unpacking<'_> {
-    /// Restores the links that npm cannot pack: the package lists them in a file, for a script that
-    /// we do not run.
+    /// Restores the links, which npm cannot pack. The package lists them in a file for a script,
+    /// which is not run.
     fn links(&self) -> Result<(), FetchError> {
         #[derive(Deserialize)]
         struct Link {
-            /// The file that is there. The package's names, not ours.
+            /// The existing file. The names of the fields are those of the package.
             source: String,
             /// The link to create.
             target: String,
@@ -95,8 +96,7 @@ impl Unpacking<'_> {
         let package = Utf8Path::new("package");
         for Link { source, target } in links {
             let (source, target) = (Utf8Path::new(&source), Utf8Path::new(&target));
-            // Both are checked to be within the tree, so what one says relative to the other is
-            // too.
+            // Both are within the tree, so the relative path between them is too.
             self.path(&package.join(source))?;
             let link = self.path(&package.join(target))?;
             let depth = target.components().count().saturating_sub(1);
@@ -116,7 +116,7 @@ impl Unpacking<'_> {
         Ok(())
     }
 
-    /// Where a listed name is. Only plain names are allowed: no root, no `..`.
+    /// Returns the path of a listed name. Absolute names and `..` are rejected.
     fn path(&self, name: &Utf8Path) -> Result<Utf8PathBuf, FetchError> {
         let plain = |component| matches!(component, Utf8Component::Normal(_));
         if name.as_str().is_empty() || !name.components().all(plain) {
@@ -158,7 +158,7 @@ mod tests {
         let mut tarball = tar::Builder::new(gzip);
         for (name, mode, content) in files {
             let mut header = tar::Header::new_gnu();
-            // Not `set_path`, which refuses what we want to see refused.
+            // `set_path` would reject the names that the test needs.
             header.as_gnu_mut().unwrap().name[..name.len()].copy_from_slice(name.as_bytes());
             header.set_mode(*mode);
             header.set_size(content.len() as u64);
@@ -189,10 +189,10 @@ mod tests {
     }
 
     #[test]
-    fn nothing_in_an_archive_is_written_outside_its_directory() {
+    fn archives_are_not_unpacked_outside_the_directory() {
         for name in ["../out", "/out", "package/../../out", "a/../../out"] {
             let (_guard, directory) = new_directory();
-            // Some are refused, and some put where they belong.
+            // Some names are rejected, and others are unpacked within the directory.
             let _ = unpack_tarball(&directory, &[(name, 0o644, "content")]);
             let _ = unpack_wheel(&directory, name);
             assert!(
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listed_link_that_leaves_the_package_is_refused() {
+    fn a_listed_link_that_leaves_the_package_is_rejected() {
         for (source, target) in [
             ("../../../etc/passwd", "native/a"),
             ("/etc/passwd", "native/a"),
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn programs_can_be_run_and_everything_be_read_by_others() {
+    fn other_users_can_run_programs_and_read_files() {
         let (_guard, directory) = new_directory();
         let files = [
             ("package/native/bin/postgres", 0o600, ""),

@@ -1,4 +1,4 @@
-//! Accounts: who runs this, and who else the tests are to be run by.
+//! The accounts that run the tests.
 
 use anyhow::{Context, Result, bail};
 use nix::unistd::{Gid, Uid, User};
@@ -10,8 +10,8 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    /// The unprivileged account to run the server tests under as well; none if we are an ordinary
-    /// user ourselves.
+    /// Returns the unprivileged account that also runs the server tests, or `None` if this process
+    /// is not run by root.
     pub(crate) fn choose(name: Option<&str>) -> Result<Option<Account>> {
         if !Uid::effective().is_root() {
             if name.is_some() {

@@ -1,4 +1,4 @@
-//! Building the tests, once for all accounts.
+//! Building of the tests, once for all accounts.
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
@@ -10,29 +10,29 @@ use serde::Deserialize;
 use crate::workspace;
 
 /// Directories of the packages whose tests start servers.
-const SERVER_TESTS: [&str; 2] = ["tests", "crates/pg-cluster"];
+const SERVER_TESTS: [&str; 3] = ["tests", "crates/pg-cluster", "crates/pgcluster"];
 
-/// Tests in these packages that need files of the checkout and no server: another account has
-/// nothing to add to them.
+/// Tests in these packages that need files of the checkout and no server. They are not run again by
+/// another account.
 const WITHOUT_SERVER: [&str; 4] = ["cluster_docs", "guide", "oracle", "oracle_hba"];
 
 /// The executables of the packages that have server tests.
 #[derive(Default)]
 pub(crate) struct Executables {
     pub(crate) tests: Vec<TestExecutable>,
-    /// Ordinary programs of these packages, which the tests start, by name.
+    /// The programs of these packages that the tests start, by name.
     pub(crate) programs: BTreeMap<String, Utf8PathBuf>,
 }
 
 pub(crate) struct TestExecutable {
     pub(crate) path: Utf8PathBuf,
-    /// Of its file, without extension.
+    /// The file name without extension.
     pub(crate) name: String,
-    /// Directory of its package, relative to the workspace's.
+    /// The directory of the package, relative to the workspace.
     pub(crate) package: &'static str,
 }
 
-/// Builds all tests of the workspace, with the flags that the runs use too.
+/// Builds all tests of the workspace, with the same flags as the runs.
 pub(crate) fn tests() -> Result<Executables> {
     let output = workspace::cargo()
         .args(["test", "--workspace", "--all-features", "--no-run"])
@@ -41,7 +41,7 @@ pub(crate) fn tests() -> Result<Executables> {
         .output()
         .context("failed to run cargo")?;
     if !output.status.success() {
-        bail!("the tests do not build");
+        bail!("the tests cannot be built");
     }
     let root = workspace::root();
     let mut executables = Executables::default();
@@ -75,7 +75,7 @@ pub(crate) fn tests() -> Result<Executables> {
     Ok(executables)
 }
 
-/// cargo's message about something it built.
+/// cargo's message about a built artifact.
 #[derive(Deserialize)]
 struct Artifact {
     manifest_path: String,

@@ -1,16 +1,15 @@
-//! `cargo xtask test`: every test, against every server that can be had, as every kind of user.
+//! `cargo xtask test`: runs every test against the available servers, as every kind of user.
 //!
-//! What tests may rely on:
+//! The tests are given this environment:
 //!
-//! * `PG_TESTS_BINDIRS`: the programs' directories of all servers to test with, separated by
-//!   colons, the newest first. Where a directory has `pg_config`, the installation is complete.
-//! * `TMPDIR`: what is left there in the end counts as a failure, and so does a process that works
-//!   there.
-//! * `PG_TESTS_SHARED`: a directory for what tests of one run share. Removed with the run.
-//! * The working directory is the package's, as always with cargo. `CARGO_MANIFEST_DIR` and
-//!   `CARGO_BIN_EXE_NAME` are to be asked when the test runs: under another account both are
-//!   copies, and the compiled-in ones may be closed to it. `CARGO_TARGET_TMPDIR` is of no use
-//!   there.
+//! * `PG_TESTS_BINDIRS`: the directories of programs of all servers to test with, separated by
+//!   colons, the newest first. If a directory contains `pg_config`, the installation is complete.
+//! * `TMPDIR`: a directory in which no file and no process may remain after the tests.
+//! * `PG_TESTS_SHARED`: a directory for files that the tests of one run share. It is removed after
+//!   the run.
+//! * The working directory is that of the package, as with cargo. `CARGO_MANIFEST_DIR` and
+//!   `CARGO_BIN_EXE_NAME` must be read at run time: another account uses copies, and may not be
+//!   able to read the paths from compile time. `CARGO_TARGET_TMPDIR` cannot be used there.
 
 mod account;
 pub(crate) mod build;
@@ -30,11 +29,11 @@ use stage::Stage;
 pub(crate) struct Args {
     #[command(flatten)]
     servers: servers::Selection,
-    /// As root: the account that the server tests run under after they ran as root
-    /// [default: nobody, or the first that exists of a few like it]
+    /// If run by root, the account that runs the server tests again
+    /// [default: nobody, or another unprivileged account]
     #[arg(long)]
     account: Option<String>,
-    /// Only tests with one of these words in their name, or in that of their file
+    /// Run only tests with one of these words in their name or in the name of their file
     filter: Vec<String>,
 }
 
@@ -60,7 +59,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         phases.push(phase.as_account(account, &executables)?);
         phases.push(stage.leftovers(&account.name));
     }
-    // Only root has rights to lose.
+    // Only root has privileges that can be dropped.
     if cfg!(target_os = "linux") && account.is_some() {
         let stage = Stage::new()?;
         let phase = Phase::new(&stage, &chosen.servers, &args.filter);

@@ -1,4 +1,4 @@
-//! Running tests: cargo's way, and one executable after another under another account.
+//! Runs of tests: with cargo, and one executable after another by another account.
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -18,10 +18,10 @@ pub(crate) struct Phase<'a> {
     filter: &'a [String],
 }
 
-/// Tells tests that need servers of two users that there is one.
+/// Informs tests that need servers of two users that only one user is available.
 const ONE_USER: (&str, &str) = ("PG_TESTS_ONE_USER", "1");
 
-/// What another account has of our environment.
+/// The variables of this process that another account inherits.
 const INHERITED: [&str; 6] = [
     "LANG",
     "LC_ALL",
@@ -46,8 +46,8 @@ impl<'a> Phase<'a> {
         }
     }
 
-    /// Unit and integration tests of the workspace as the account that we are, by nextest when
-    /// there is one.
+    /// Runs the unit and integration tests of the workspace as the current account, with nextest if
+    /// it is installed.
     pub(crate) fn cargo_tests(&self, executables: &Executables) -> Result<Outcome> {
         let nextest = workspace::has_nextest();
         let mut command = workspace::cargo();
@@ -60,13 +60,16 @@ impl<'a> Phase<'a> {
         if nextest {
             command.args(["nextest", "run", "--no-tests=pass"]);
         } else if files.is_empty() {
-            // Everything but doc tests, which have a phase of their own.
+            // Doc tests have their own phase.
             command.args(["test", "--lib", "--bins", "--tests", "--examples"]);
         } else {
             command.arg("test");
             command.args(files.iter().flat_map(|name| ["--test", name]));
         }
         command.args(["--workspace", "--all-features", "--no-fail-fast"]);
+        for (name, path) in &executables.programs {
+            command.env(format!("CARGO_BIN_EXE_{name}"), path);
+        }
         if nextest {
             let words = self.filter.iter();
             let sets: Vec<_> = words
@@ -100,7 +103,7 @@ impl<'a> Phase<'a> {
         self.run(command, format!("doc tests as {}", account::current_name()))
     }
 
-    /// The server tests under another account, from copies.
+    /// Runs copies of the server tests as another account.
     pub(crate) fn as_account(
         &self,
         account: &Account,
@@ -112,7 +115,7 @@ impl<'a> Phase<'a> {
             |test| {
                 let package = self.stage.package(test);
                 let mut command = Command::new(self.stage.copy_of(&test.path));
-                // Our environment is nothing to them; std drops our groups with the user.
+                // std drops supplementary groups when it sets the user.
                 command
                     .env_clear()
                     .current_dir(&package)
@@ -139,8 +142,8 @@ impl<'a> Phase<'a> {
         )
     }
 
-    /// The tests of whole clusters as root in an ordinary container, which may look into no process
-    /// of another account.
+    /// Runs the tests of whole clusters with the capabilities of root in a container, without
+    /// permission to inspect processes of other accounts.
     pub(crate) fn confined(&self, executables: &Executables) -> Result<Outcome> {
         let confined = executables
             .programs
@@ -152,7 +155,7 @@ impl<'a> Phase<'a> {
                 .any(|begin| test.name.starts_with(begin))
         };
         let tests = executables.tests.iter().filter(of_clusters);
-        let what = "as root with the rights that Docker leaves it";
+        let what = "as root with Docker's default capabilities";
         self.one_by_one(tests, what, |test| {
             let package = workspace::root().join(test.package);
             let mut command = Command::new(confined);
@@ -192,7 +195,7 @@ impl<'a> Phase<'a> {
         })
     }
 
-    /// Whether the filter names a whole file of tests.
+    /// Returns whether the filter selects a whole file of tests.
     fn names(&self, file: &str) -> bool {
         self.filter.iter().any(|word| file.contains(word))
     }
@@ -203,7 +206,7 @@ impl<'a> Phase<'a> {
             .envs(counts())
             .env("PG_TESTS_BINDIRS", &self.bin_directories)
             .env("PG_TESTS_SHARED", self.stage.shared())
-            // What takes a second user only root can test.
+            // Only root can test with a second user.
             .envs((!nix::unistd::Uid::effective().is_root()).then_some(ONE_USER))
             .env("TMPDIR", self.stage.temporary());
         let program = command.get_program().to_owned();
@@ -217,8 +220,8 @@ impl<'a> Phase<'a> {
     }
 }
 
-/// How often tests try what happens by chance: `PG_TESTS_SETTINGS_KILLS=1000` and the like, which
-/// are the caller's to say.
+/// Returns the variables by which the caller sets numbers of repetitions, such as
+/// `PG_TESTS_SETTINGS_KILLS=1000`.
 fn counts() -> impl Iterator<Item = (String, String)> {
     std::env::vars().filter(|(name, value)| {
         name.starts_with("PG_TESTS_") && name != ONE_USER.0 && value.parse::<u64>().is_ok()

@@ -1,4 +1,4 @@
-//! Which servers to test with.
+//! The selection of servers for tests.
 
 use anyhow::Result;
 use nix::unistd::Uid;
@@ -11,19 +11,19 @@ pub(crate) struct Selection {
     /// complete installation, and what is installed]
     #[arg(long, value_delimiter = ',', conflicts_with = "all")]
     majors: Vec<u32>,
-    /// Test with every server that is packaged or installed
+    /// Test with all packaged and installed servers
     #[arg(long)]
     all: bool,
-    /// Download nothing: only what was fetched before, and what is installed
+    /// Do not download servers; use only the cache and installed servers
     #[arg(long)]
     no_fetch: bool,
-    /// Pass over installed servers
+    /// Do not use installed servers
     #[arg(long)]
     no_installed: bool,
 }
 
 impl Selection {
-    /// Every server that is packaged or installed.
+    /// Selects all packaged and installed servers.
     pub(crate) fn all() -> Self {
         Self {
             majors: Vec::new(),
@@ -44,9 +44,9 @@ impl Selection {
 }
 
 pub(crate) struct Chosen {
-    /// Newest first.
+    /// The servers, newest first.
     pub(crate) servers: Vec<Server>,
-    /// What was wanted and could not be had.
+    /// The reasons why requested servers are not available.
     pub(crate) notes: Vec<String>,
 }
 
@@ -79,10 +79,10 @@ pub(crate) fn choose(args: &Selection) -> Result<Chosen> {
 
     let mut notes: Vec<_> = missing.iter().map(brief).collect();
     if Uid::effective().is_root() {
-        // What other accounts cannot run is of no use: no server runs as root.
+        // A server does not run as root, so other accounts must be able to run it.
         servers.retain(|server| match postgres::closed_ancestor(&server.bin) {
             Some(directory) => {
-                notes.push(format!("{server}: {directory} is closed to other users"));
+                notes.push(format!("{server}: other users cannot enter {directory}"));
                 false
             }
             None => true,
@@ -99,7 +99,7 @@ pub(crate) fn choose(args: &Selection) -> Result<Chosen> {
     Ok(Chosen { servers, notes })
 }
 
-/// Exactly these majors: each fetched, or else installed.
+/// Returns servers of exactly these majors, fetched or else installed.
 fn named(
     args: &Selection,
     cache: &Cache,
@@ -127,7 +127,7 @@ fn named(
     Ok(servers)
 }
 
-/// The oldest and the newest, and the newest complete installation.
+/// Returns the oldest and the newest server, and the newest complete installation.
 fn few_of(servers: &[Server]) -> Vec<Server> {
     let kind = |complete| {
         servers
@@ -144,7 +144,7 @@ fn few_of(servers: &[Server]) -> Vec<Server> {
     few
 }
 
-/// The installed servers of the majors that are tested at all.
+/// Returns the installed servers of supported majors.
 fn supported() -> Vec<Server> {
     postgres::installed()
         .into_iter()
@@ -152,7 +152,7 @@ fn supported() -> Vec<Server> {
         .collect()
 }
 
-/// A client's output is too long for a list.
+/// Shortens an error, because a client's output is too long for a list.
 fn brief(problem: &FetchError) -> String {
     problem
         .to_string()
@@ -163,7 +163,7 @@ fn brief(problem: &FetchError) -> String {
 }
 
 impl Chosen {
-    /// Says what was chosen.
+    /// Prints the selection.
     pub(crate) fn list(&self) {
         println!("servers:");
         for server in &self.servers {

@@ -1,6 +1,6 @@
-//! Where a run's temporary files go: one directory that is ours, so that what tests leave behind is
-//! seen, and gone afterwards. For another account it also holds copies of all that the account
-//! needs, since it may not be able to read the checkout.
+//! The directory for the temporary files of a run. Files that tests leave behind are reported, and
+//! the directory is removed. For another account it also contains copies of the files that the
+//! account needs, because it may not be able to read the checkout.
 
 use std::fs::{self, File, Permissions};
 use std::io;
@@ -20,7 +20,7 @@ use crate::{memory, workspace};
 
 const PREFIX: &str = "pgt-";
 
-/// In a stage's directory: held while its run lives.
+/// The lock file in the directory of a stage. It is locked until the run ends.
 const LOCK: &str = "lock";
 
 pub(crate) struct Stage {
@@ -30,11 +30,11 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// For a run as the account that we are.
+    /// Creates a stage for a run as the current account.
     pub(crate) fn new() -> Result<Stage> {
         let parent = parent();
         prune(&parent);
-        // Short: the path of a Unix socket has to fit into some hundred bytes.
+        // The name is short, because the path of a Unix socket is limited to about 100 bytes.
         let directory = tempfile::Builder::new()
             .prefix(PREFIX)
             .tempdir_in(&parent)?;
@@ -47,13 +47,13 @@ impl Stage {
             root,
         };
         set_mode(&stage.root, 0o755)?;
-        // As root the tests run servers as other accounts, which create files here too.
+        // If run by root, the tests run servers as other accounts, which create files here too.
         create(&stage.temporary(), 0o1777)?;
         create(&stage.shared(), 0o1777)?;
         Ok(stage)
     }
 
-    /// For a run as another account.
+    /// Creates a stage for a run as another account.
     pub(crate) fn for_account(account: &Account, executables: &Executables) -> Result<Stage> {
         let stage = Stage::new()?;
         create(&stage.home(), 0o700)?;
@@ -84,8 +84,8 @@ impl Stage {
         self.root.join("tmp")
     }
 
-    /// For what tests of one run share, such as a data directory to copy. Not searched for
-    /// leftovers.
+    /// The directory for files that the tests of one run share, such as a data directory to copy.
+    /// It is not searched for leftovers.
     pub(crate) fn shared(&self) -> Utf8PathBuf {
         self.root.join("shared")
     }
@@ -94,7 +94,7 @@ impl Stage {
         self.root.join("home")
     }
 
-    /// The copy of an executable.
+    /// The path of the copy of an executable.
     pub(crate) fn copy_of(&self, executable: &Utf8Path) -> Utf8PathBuf {
         self.root
             .join("programs")
@@ -105,13 +105,13 @@ impl Stage {
         self.root.join("checkout")
     }
 
-    /// The copy of a test's package.
+    /// The path of the copy of a test's package.
     pub(crate) fn package(&self, test: &TestExecutable) -> Utf8PathBuf {
         self.checkout().join(test.package)
     }
 
-    /// Tests clean up: no process may be left that works in our directory, and no file. A server
-    /// that ends because its owner was killed does so a moment later, and has that moment.
+    /// Checks that the tests left no file and no process in the directory. A server whose owner was
+    /// killed needs a moment to exit, so the check is repeated.
     pub(crate) fn leftovers(&self, account: &str) -> Outcome {
         let deadline = Instant::now() + Duration::from_secs(10);
         let mut found = self.processes_and_files();
@@ -137,8 +137,8 @@ impl Stage {
     }
 }
 
-/// Removes the stages of runs that were killed: those whose lock nobody holds. A new one is not
-/// locked at once.
+/// Removes the stages of killed runs, whose lock file is not locked. New stages are spared, because
+/// a stage is locked a moment after its creation.
 fn prune(parent: &Utf8Path) {
     let Ok(entries) = parent.read_dir_utf8() else {
         return;
@@ -158,15 +158,15 @@ fn prune(parent: &Utf8Path) {
             flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(io::Error::from)
         };
         if is_ours && is_dead().is_ok() {
-            // What cannot be removed now is tried again by the next run.
+            // The next run tries again to remove remaining files.
             let _ = fs::remove_dir_all(path);
         }
     }
 }
 
-/// Memory where there is plenty, unless `TMPDIR` says otherwise: hundreds of data directories are
-/// made and removed, and waiting for the disk each time would test the disk. Otherwise the usual
-/// place, if other accounts can enter it.
+/// Returns the parent of stages: `TMPDIR` if set, else a directory in memory if it has enough
+/// space, else the usual directory if other accounts can enter it. Memory is preferred because the
+/// tests create and remove hundreds of data directories.
 fn parent() -> Utf8PathBuf {
     if std::env::var_os("TMPDIR").is_none() {
         if let Some(memory) = memory::with_room(ROOM) {
@@ -184,10 +184,11 @@ fn parent() -> Utf8PathBuf {
     }
 }
 
-/// What a whole run takes at most.
+/// The space that a complete run needs at most.
 const ROOM: u64 = 6 << 30;
 
-/// Processes whose working directory is within `root`: servers, for theirs is the data directory.
+/// Returns the processes whose working directory is within `root`. The working directory of a
+/// server is its data directory.
 fn processes_in(root: &Utf8Path) -> Vec<String> {
     let Ok(entries) = fs::read_dir("/proc") else {
         return Vec::new();
@@ -207,7 +208,7 @@ fn processes_in(root: &Utf8Path) -> Vec<String> {
     entries.flatten().filter(works_here).map(describe).collect()
 }
 
-/// Copies a package's directory, without what was built in it.
+/// Copies the directory of a package without build results.
 fn copy_sources(from: &Utf8Path, to: &Utf8Path) -> Result<()> {
     fs::create_dir_all(to)?;
     set_mode(to, 0o755)?;
@@ -230,7 +231,7 @@ fn copy_sources(from: &Utf8Path, to: &Utf8Path) -> Result<()> {
 
 fn copy_file(from: &Utf8Path, to: &Utf8Path) -> Result<()> {
     fs::copy(from, to).with_context(|| format!("failed to copy {from} to {to}"))?;
-    // Readable whatever our umask; runnable if it was.
+    // Readable regardless of the umask, and executable if the original is.
     let mode = fs::metadata(to)?.mode() & 0o111;
     set_mode(to, if mode == 0 { 0o644 } else { 0o755 })
 }

@@ -1,4 +1,4 @@
-//! How many crates each published crate pulls in.
+//! Limits on the number of crates on which each published crate depends.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,8 +9,8 @@ use super::Finding;
 use super::packages::Packages;
 use crate::workspace;
 
-/// The most crates that a release build without optional features may consist of, the crate itself
-/// included.
+/// The maximum number of crates in a release build without optional features, including the crate
+/// itself.
 const BUDGETS: [(&str, usize); 3] = [("pg-cluster", 20), ("pg-fixture", 22), ("pgconf-parse", 3)];
 
 pub(super) struct Budget {
@@ -67,7 +67,7 @@ impl fmt::Display for Budget {
     }
 }
 
-/// `cargo tree` lists a crate wherever it is used.
+/// Counts each crate once; `cargo tree` lists a crate wherever it is used.
 fn count(tree: &str) -> usize {
     let name_and_version = |line: &str| {
         let mut words = line.split_whitespace();
@@ -84,13 +84,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_crate_counts_once_for_each_version() {
+    fn a_crate_is_counted_once_per_version() {
         let tree = "a v1.0.0 (/w/a)\nb v1.0.0\nc v1.0.0\n\nc v1.0.0 (*)\nc v2.0.0\nb v1.0.0 (*)\n";
         assert_eq!(count(tree), 4);
     }
 
     #[test]
-    fn only_more_than_allowed_is_too_much() {
+    fn only_counts_above_the_limit_are_reported() {
         let budget = |crates| {
             [Budget {
                 package: "a",

@@ -1,8 +1,8 @@
-//! Who may depend on whom.
+//! The allowed dependencies between crates.
 //!
-//! A published crate depends on crates of the floors below it, never on one above or beside it,
-//! not even for its tests. Nothing depends on xtask, and only the benchmarks on the tests' library.
-//! Parsing is one crate's affair, system calls another's, and each says so by its dependencies.
+//! A published crate depends only on crates of lower floors, even for its tests. No crate depends
+//! on xtask, and only the benchmarks depend on the tests' library. Dependencies for parsing and for
+//! system calls belong to one crate each.
 
 use super::packages::{Dependency, Package, Packages};
 use super::{Finding, Tree};
@@ -17,12 +17,11 @@ const FLOORS: [(&str, u8); 6] = [
     ("pgcluster", 4),
 ];
 
-/// Members that are not published, and who depends on them all the same.
+/// Unpublished members, and the members that may depend on them.
 const UNPUBLISHED: [(&str, &str); 1] = [("pg-tests", "pg-benches")];
 
-/// Dependencies that belong to some of the published crates. pg-install runs programs within
-/// limits, for which std has no call; everything else that the kernel is asked for belongs to
-/// pg-proc.
+/// Dependencies that only some of the published crates may have. pg-install runs programs with
+/// limits, for which std has no function. All other system calls belong to pg-proc.
 const OWNERS: [(&str, &[&str]); 4] = [
     ("winnow", &["pgconf-parse"]),
     ("libc", &["pg-proc"]),
@@ -30,7 +29,7 @@ const OWNERS: [(&str, &[&str]); 4] = [
     ("rustix", &["pg-proc", "pg-install"]),
 ];
 
-/// Dependencies that need no reason. Any other has one in a comment above it.
+/// Dependencies that need no justification. Other dependencies must have one in a comment above.
 const AGREED: [&str; 8] = [
     "camino",
     "nix",
@@ -60,7 +59,7 @@ pub(super) fn check(packages: &Packages, tree: &Tree) -> Vec<Finding> {
         if package.is_published() && !is_known {
             findings.push(Finding::new(
                 &manifest,
-                "is published, but has no place in the layers",
+                "is published, but has no floor in FLOORS",
             ));
         }
     }
@@ -83,7 +82,7 @@ fn problem(
             let is_known = UNPUBLISHED.contains(&(used.as_str(), user.as_str()));
             return (!is_known).then(|| format!("nothing may depend on {used}"));
         }
-        // A crate without a floor is an unpublished one, or reported as such.
+        // A crate without a floor is unpublished, or was reported above.
         let (user_floor, used_floor) = (floor(user)?, floor(used)?);
         return (user_floor <= used_floor).then(|| {
             format!("{user} (floor {user_floor}) must not use {used} (floor {used_floor})")
@@ -100,8 +99,9 @@ fn problem(
         ));
     }
     let is_agreed = AGREED.contains(&used.as_str());
-    (!is_agreed && !has_reason(manifest, used))
-        .then(|| format!("{used} is not among the agreed dependencies: say why above it"))
+    (!is_agreed && !has_reason(manifest, used)).then(|| {
+        format!("{used} is not an agreed dependency: give the reason in a comment above it")
+    })
 }
 
 fn floor(name: &str) -> Option<u8> {
@@ -109,14 +109,14 @@ fn floor(name: &str) -> Option<u8> {
     found.map(|(_, floor)| *floor)
 }
 
-/// Whether a comment stands above the dependency.
+/// Returns whether there is a comment above the dependency.
 fn has_reason(manifest: &str, name: &str) -> bool {
     let above =
         line_of(manifest, name).and_then(|index| manifest.lines().nth(index.checked_sub(1)?));
     above.is_some_and(|line| line.starts_with('#') && line.len() > 10)
 }
 
-/// Index of the line that declares a dependency.
+/// Returns the index of the line that declares a dependency.
 fn line_of(manifest: &str, name: &str) -> Option<usize> {
     manifest.lines().position(|line| {
         line.strip_prefix(name)
@@ -128,8 +128,8 @@ fn line_of(manifest: &str, name: &str) -> Option<usize> {
 mod tests {
     use super::*;
 
-    /// Findings for a workspace given as `name [publish]: dependencies`, `dev:` before those that
-    /// are for tests.
+    /// Returns the findings for a workspace given as `name [publish]: dependencies`. The prefix
+    /// `dev:` marks dependencies of tests.
     fn found(workspace: &[(&str, &[&str])], manifests: &[(&str, &str)]) -> Vec<String> {
         let packages: Vec<_> = workspace
             .iter()
@@ -216,14 +216,17 @@ mod tests {
     }
 
     #[test]
-    fn a_dependency_beyond_the_agreed_ones_needs_a_reason() {
+    fn other_dependencies_need_a_reason() {
         let workspace: [(&str, &[&str]); 1] = [("pg-proc", &["nine"])];
         let with = "[dependencies]\n# No other can count to nine.\nnine.workspace = true\n";
         assert_eq!(found(&workspace, &[("pg-proc/Cargo.toml", with)]), [""; 0]);
         let without = "[dependencies]\nnine = \"0.9\"\n";
         assert_eq!(
             found(&workspace, &[("pg-proc/Cargo.toml", without)]),
-            ["pg-proc/Cargo.toml:2: nine is not among the agreed dependencies: say why above it"]
+            [
+                "pg-proc/Cargo.toml:2: nine is not an agreed dependency: give the reason in a \
+                 comment above it"
+            ]
         );
     }
 }

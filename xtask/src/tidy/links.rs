@@ -1,4 +1,4 @@
-//! Links between the project's documents: files and headings that they point to must be there.
+//! Links between the project's documents. The target files and headings must exist.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,9 +38,9 @@ fn problem(
         _ => resolve(from.parent()?, file),
     };
     let Some(path) = path.filter(|path| tree.contains(path)) else {
-        return Some(format!("{target} leads nowhere"));
+        return Some(format!("{target} does not exist"));
     };
-    // Anchors into anything but documents are line numbers of some viewer.
+    // Anchors into other files are line numbers of a viewer.
     let headings = &documents.get(path.as_path())?.anchors;
     (!anchor.is_empty() && !headings.contains(anchor))
         .then(|| format!("{path} has no heading for #{anchor}"))
@@ -90,8 +90,8 @@ impl Document {
         document
     }
 
-    /// Names a heading as code forges do: lower case, hyphens for spaces, other punctuation
-    /// dropped, and a number after a name that was there before.
+    /// Adds the anchor of a heading in the form of code forges: lower case, hyphens for spaces, no
+    /// other punctuation, and a number after a repeated name.
     fn add_anchor(&mut self, heading: &str) {
         let name: String = heading
             .trim()
@@ -108,17 +108,18 @@ impl Document {
     }
 }
 
-/// `https:`, `mailto:` and the like.
+/// Returns whether the target has a scheme such as `https:` or `mailto:`.
 fn has_scheme(target: &str) -> bool {
     target.split_once(':').is_some_and(|(scheme, rest)| {
         !scheme.is_empty()
             && scheme.chars().all(|c| c.is_ascii_alphanumeric())
-            // A path of Rust, which only rustdoc could resolve.
+            // `a::b` is a Rust path, which only rustdoc can resolve.
             && !rest.starts_with(':')
     })
 }
 
-/// The path of `file` as seen from `directory`; none if it is outside of the project.
+/// Resolves the path of `file` relative to `directory`. Returns `None` if the result is outside the
+/// project.
 fn resolve(directory: &Utf8Path, file: &str) -> Option<Utf8PathBuf> {
     let mut path = directory.to_owned();
     for component in file.split('/') {
@@ -147,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn links_to_files_directories_headings_and_elsewhere_pass() {
+    fn valid_and_external_links_are_accepted() {
         let files = [
             (
                 "README.md",
@@ -166,17 +167,17 @@ mod tests {
     }
 
     #[test]
-    fn dead_links_are_found_with_their_lines() {
+    fn broken_links_are_reported_with_their_lines() {
         let text = "# A\n\n[x](nowhere.md)\n[y](#b) [z](other.md#c)\n\n[up](../../etc/passwd) \
                     [r](crate::Foo)\n\n```\n[not a link](nowhere.md)\n```\n";
         assert_eq!(
             found(&[("d/a.md", text), ("d/other.md", "# B\n")]),
             [
-                "d/a.md:3: nowhere.md leads nowhere",
+                "d/a.md:3: nowhere.md does not exist",
                 "d/a.md:4: d/a.md has no heading for #b",
                 "d/a.md:4: d/other.md has no heading for #c",
-                "d/a.md:6: ../../etc/passwd leads nowhere",
-                "d/a.md:6: crate::Foo leads nowhere",
+                "d/a.md:6: ../../etc/passwd does not exist",
+                "d/a.md:6: crate::Foo does not exist",
             ]
         );
     }

@@ -1,5 +1,5 @@
-//! `cargo xtask tidy`: what the compiler does not check. Layers, folders, dependency budgets, rules
-//! for Rust, names, links, and what each published crate must bring along.
+//! `cargo xtask tidy`: checks that the compiler does not make. They cover layers, folders,
+//! dependency budgets, rules for Rust, names, links, and the files of published crates.
 
 mod budgets;
 mod layers;
@@ -24,7 +24,7 @@ use tree::Tree;
 #[derive(clap::Args)]
 pub(crate) struct Args {}
 
-/// Something that is against a rule.
+/// A violation of a rule.
 #[derive(Debug, PartialEq)]
 struct Finding {
     path: Utf8PathBuf,
@@ -55,10 +55,10 @@ pub(crate) fn run(_args: Args) -> Result<ExitCode> {
         println!("{budget}");
     }
     if findings.is_empty() {
-        println!("tidy: {} files, nothing to complain about", tree.len());
+        println!("tidy: {} files, no findings", tree.len());
         return Ok(ExitCode::SUCCESS);
     }
-    println!("tidy: {} to mend", findings.len());
+    println!("tidy: {} findings", findings.len());
     Ok(ExitCode::FAILURE)
 }
 

@@ -1,4 +1,4 @@
-//! Names that say nothing. A folder listing should explain a crate.
+//! Names without meaning. A folder listing should explain a crate.
 
 use super::{Finding, Tree};
 
@@ -6,8 +6,7 @@ const FORBIDDEN: [&str; 7] = [
     "common", "helper", "helpers", "misc", "types", "util", "utils",
 ];
 
-/// Checks the names of Rust files, of the directories that hold them, and of modules written
-/// inline.
+/// Checks the names of Rust files, of their directories, and of inline modules.
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (path, text) in tree.with_extension("rs") {
@@ -26,14 +25,14 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
 }
 
 fn problem(word: &str) -> String {
-    format!("{word:?} is the name of a drawer for anything: name what it holds")
+    format!("{word:?} does not describe the content: choose a specific name")
 }
 
 fn forbidden_word(name: &str) -> Option<&str> {
     name.split(['_', '-']).find(|word| FORBIDDEN.contains(word))
 }
 
-/// The name in `pub(crate) mod NAME {`.
+/// Returns the name in `pub(crate) mod NAME {`.
 fn inline_module(line: &str) -> Option<&str> {
     let declaration = line.trim().strip_suffix('{')?;
     let (visibility, name) = declaration.split_once("mod ")?;
@@ -46,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn forbidden_words_are_found_in_files_directories_and_modules() {
+    fn forbidden_words_are_reported_in_files_directories_and_modules() {
         let tree = Tree::made_up(&[
             ("a/src/utils.rs", ""),
             ("a/tests/common/mod.rs", ""),
@@ -67,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn words_that_only_contain_a_forbidden_one_are_fine() {
+    fn words_that_only_contain_a_forbidden_word_are_accepted() {
         let tree = Tree::made_up(&[
             ("a/src/commons.rs", "// mod types {\nlet types = 1;\n"),
             ("a/src/prototypes.rs", "fn types() {}\nstruct Model {}\n"),

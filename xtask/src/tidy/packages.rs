@@ -1,4 +1,4 @@
-//! The workspace's packages, and what a published one must have.
+//! The packages of the workspace, and the requirements of published ones.
 
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::{Finding, Tree};
 use crate::workspace;
 
-/// What `cargo metadata` says about the workspace.
+/// The output of `cargo metadata` for the workspace.
 #[derive(Deserialize)]
 pub(super) struct Packages {
     pub(super) packages: Vec<Package>,
@@ -21,7 +21,7 @@ pub(super) struct Package {
     pub(super) version: String,
     manifest_path: String,
     pub(super) dependencies: Vec<Dependency>,
-    /// Registries that it may be published to: all, or an empty list.
+    /// The registries to which the package may be published. An empty list stands for none.
     #[serde(default)]
     publish: Option<Vec<String>>,
     #[serde(default)]
@@ -48,7 +48,7 @@ impl Packages {
     pub(super) fn query() -> Result<Packages> {
         let arguments = ["metadata", "--no-deps", "--format-version=1"];
         let output = workspace::output_of(workspace::cargo().args(arguments))?;
-        serde_json::from_slice(&output).context("`cargo metadata` printed something unexpected")
+        serde_json::from_slice(&output).context("`cargo metadata` printed unexpected output")
     }
 
     pub(super) fn published(&self) -> impl Iterator<Item = &Package> {
@@ -57,7 +57,7 @@ impl Packages {
             .filter(|package| package.is_published())
     }
 
-    /// Path of a package's manifest, relative to the workspace.
+    /// Returns the path of a package's manifest, relative to the workspace.
     pub(super) fn manifest(&self, package: &Package) -> Utf8PathBuf {
         let path = Utf8Path::new(&package.manifest_path);
         path.strip_prefix(&self.workspace_root)
@@ -74,8 +74,8 @@ impl Package {
     }
 }
 
-/// Checks what a published crate brings along: the files that people and lawyers look for, and the
-/// fields by which it is found.
+/// Checks that a published crate has a README, a changelog, licenses, and descriptive fields in its
+/// manifest.
 pub(super) fn check(packages: &Packages, tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for package in packages.published() {
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_published_crate_without_papers_is_told_so_and_an_unpublished_one_is_not() {
+    fn missing_files_of_published_crates_are_reported() {
         let packages = packages(
             r###"{"workspace_root": "/w", "packages": [
                 {"name": "a", "version": "1.2.3", "manifest_path": "/w/a/Cargo.toml",

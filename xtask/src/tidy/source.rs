@@ -16,21 +16,22 @@ enum Rule {
     Winnow,
 }
 
-/// What is not yet as it has to be: each path begins with the second part. A line that excuses
-/// nothing is reported, so that the list shrinks.
+/// Known violations: the rule, and the beginning of the path. An entry that is no longer needed is
+/// reported, so that the list shrinks.
 const EXEMPT: &[(Rule, &str)] = &[
     (Rule::Unsafe, "crates/pg-install/tests/lost_statuses.rs"),
     (Rule::SystemCall, "crates/pg-install/"),
 ];
 
-/// The last column of a line, whatever stands in it.
+/// The maximum length of a line of code or comment.
 const COLUMNS: usize = 100;
 
-/// Where system calls and unsafe code are at home.
+/// The crate that may contain system calls.
 const CALLS: &str = "crates/pg-proc/";
 const UNSAFE: &str = "crates/pg-proc/src/sys/";
 
-/// What allows it for that module, an allocator that counts, and an owner that forks.
+/// Files outside the module that may contain unsafe code: the one that allows it for the module, a
+/// counting allocator, and an owner that forks.
 const UNSAFE_TOO: [&str; 3] = [
     "crates/pg-proc/src/lib.rs",
     "crates/pgconf-parse/tests/memory.rs",
@@ -55,13 +56,13 @@ fn without_exempt(tree: &Tree, exempt: &[(Rule, &str)]) -> Vec<Finding> {
     }
     let unused = exempt.iter().zip(used).filter(|(_, used)| !used);
     findings.extend(unused.map(|((rule, path), _)| {
-        let problem = format!("{rule:?} is exempt for {path}, which needs it no more");
+        let problem = format!("the exemption from {rule:?} for {path} is no longer needed");
         Finding::new("xtask/src/tidy/source.rs", problem)
     }));
     findings
 }
 
-/// The rules that a file breaks, each with the line.
+/// Returns the rules that a file violates, each with the line number.
 fn broken(path: &Utf8Path, text: &str) -> Vec<(Rule, usize)> {
     let is_published = path.starts_with("crates") && path.as_str().contains("/src/");
     let mut found = Vec::new();
@@ -115,14 +116,14 @@ fn has_unsafe(code: &str) -> bool {
 fn has_system_call(code: &str) -> bool {
     let crates = ["rustix::", "nix::", "libc::"];
     let is_path = |(index, _): (usize, &str)| {
-        // `std::os::unix::` and the like contain them.
+        // Paths such as `std::os::unix::` contain these names.
         !code[..index].ends_with(|c: char| c.is_alphanumeric() || c == '_')
     };
     let of_crate = |name: &&str| code.match_indices(*name).any(is_path);
     crates.iter().any(of_crate) || code.contains("extern \"C\"")
 }
 
-/// What stands after the name in `pub struct NAMEError ...`.
+/// Returns the text after the name in `pub struct NAMEError ...`.
 fn public_error(code: &str) -> Option<&str> {
     let name = code.strip_prefix("pub struct ")?;
     let end = name.find(|c: char| !c.is_alphanumeric() && c != '_')?;
@@ -136,10 +137,10 @@ impl fmt::Display for Rule {
         match self {
             Self::Columns => write!(f, "the line ends after column {COLUMNS}"),
             Self::ModuleLine => f.write_str("the module does not begin with a `//!` line"),
-            Self::ErrorField => f.write_str("an error's field is public: give it an accessor"),
-            Self::Unsafe => write!(f, "unsafe code stands outside of {UNSAFE}"),
-            Self::SystemCall => write!(f, "a system call stands outside of {CALLS}"),
-            Self::Winnow => f.write_str("winnow is used outside of crates/pgconf-parse"),
+            Self::ErrorField => f.write_str("a field of an error is public: add an accessor"),
+            Self::Unsafe => write!(f, "unsafe code is not allowed outside {UNSAFE}"),
+            Self::SystemCall => write!(f, "system calls are not allowed outside {CALLS}"),
+            Self::Winnow => f.write_str("winnow is not allowed outside crates/pgconf-parse"),
         }
     }
 }
@@ -153,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_too_long_is_found_in_code_comments_and_strings() {
+    fn long_lines_are_reported_in_code_comments_and_strings() {
         let long =
             |begin: &str| format!("//! M.\n{begin}{}\n", "é".repeat(COLUMNS + 1 - begin.len()));
         for begin in ["", "// ", "    let s = \""] {
@@ -168,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_module_begins_with_its_line() {
+    fn modules_without_a_first_doc_line_are_reported() {
         assert_eq!(found("a.rs", "#![no_main]\n//! A target.\n"), []);
         for text in [
             "",
@@ -180,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_public_field_of_an_error_is_found() {
+    fn public_fields_of_errors_are_reported() {
         let path = "crates/a/src/e.rs";
         let text = "//! E.\npub struct AError {\n    pub path: PathBuf,\n    kind: Kind,\n}\n\
                     pub struct Other {\n    pub a: u8,\n}\n\
@@ -194,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn unsafe_code_and_system_calls_are_found_outside_of_their_places() {
+    fn unsafe_code_and_system_calls_are_reported_outside_their_crate() {
         let text = concat!(
             "//! M.\n#![allow(un",
             "safe_code)]\nun",
@@ -226,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn winnow_is_found_outside_of_the_parser() {
+    fn winnow_is_reported_outside_the_parser() {
         let text = concat!("//! M.\nuse winnow", "::Parser;\n");
         assert_eq!(found("crates/pgconf-parse/src/scan.rs", text), []);
         assert_eq!(
@@ -236,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exemption_counts_for_its_rule_and_path_and_is_reported_when_idle() {
+    fn exemptions_apply_to_a_rule_and_path_and_are_reported_if_unused() {
         let tree = Tree::made_up(&[("crates/a/src/lib.rs", ""), ("crates/b/src/lib.rs", "")]);
         let exempt = [
             (Rule::ModuleLine, "crates/a/"),
@@ -247,7 +248,8 @@ mod tests {
             found.iter().map(Finding::to_string).collect::<Vec<_>>(),
             [
                 "crates/b/src/lib.rs:1: the module does not begin with a `//!` line",
-                "xtask/src/tidy/source.rs: Columns is exempt for crates/b/, which needs it no more",
+                "xtask/src/tidy/source.rs: the exemption from Columns for crates/b/ is no longer \
+                 needed",
             ]
         );
     }

@@ -1,19 +1,19 @@
-//! What must not stand in a file, and how long it may be.
+//! Forbidden texts, and the maximum length of files.
 
 use camino::Utf8Path;
 
 use super::{Finding, Tree};
 
-/// Lines of Rust from which on a file needs a reason for its length.
+/// The number of lines above which a Rust file needs a reason for its length.
 const LONG: usize = 600;
 
-/// How a file says why it is longer, in a comment of its own.
+/// The beginning of the comment that gives the reason.
 const LONG_BECAUSE: &str = "// Long, because ";
 
 pub(super) fn check(tree: &Tree, checkout: &Utf8Path) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (path, text) in tree.texts() {
-        // cargo writes it, sources included.
+        // cargo writes this file with the sources of packages.
         if path.file_name() == Some("Cargo.lock") {
             continue;
         }
@@ -33,7 +33,7 @@ pub(super) fn check(tree: &Tree, checkout: &Utf8Path) -> Vec<Finding> {
         let lines = text.lines().count();
         if lines > LONG && !text.lines().any(|line| line.starts_with(LONG_BECAUSE)) {
             let problem = format!(
-                "has {lines} lines: divide it, or say why not in a comment {LONG_BECAUSE:?}..."
+                "has {lines} lines: split it, or give the reason in a comment {LONG_BECAUSE:?}..."
             );
             findings.push(Finding::new(path, problem));
         }
@@ -41,8 +41,8 @@ pub(super) fn check(tree: &Tree, checkout: &Utf8Path) -> Vec<Finding> {
     findings
 }
 
-/// Hosts of package registries: which one serves a package is the affair of the client's
-/// configuration. Put together here, so that this file passes its own check.
+/// Returns the hosts of package registries, which must not be named: the client's configuration
+/// selects the registry. The names are assembled here so that this file passes the check.
 fn hosts() -> [String; 5] {
     [
         ("crates", "io"),
@@ -54,8 +54,8 @@ fn hosts() -> [String; 5] {
     .map(|(name, domain)| format!("{name}.{domain}"))
 }
 
-/// Whether `path` stands in the line and ends there. A checkout in `/tmp/a` says nothing about
-/// `/tmp/ab`.
+/// Returns whether the line contains `path` and the name ends there: `/tmp/ab` does not contain
+/// `/tmp/a`.
 fn contains_path(line: &str, path: &str) -> bool {
     let ends = |rest: &str| !rest.starts_with(|c: char| c.is_alphanumeric() || "._-".contains(c));
     line.match_indices(path)
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_and_paths_of_this_machine_are_found_with_their_lines() {
+    fn hosts_and_paths_of_this_machine_are_reported() {
         let host = &hosts()[0];
         let text = format!("fine\nget it from https://static.{host}/x\n");
         assert_eq!(

@@ -1,4 +1,4 @@
-//! The files that belong to the project.
+//! The files of the project.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,18 +9,18 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::workspace;
 
-/// Files by their path relative to the workspace.
+/// Files by path relative to the workspace.
 pub(super) struct Tree {
     files: BTreeMap<Utf8PathBuf, Vec<u8>>,
 }
 
 impl Tree {
-    /// What git tracks, and what is new and not ignored: a rule is better broken before the commit
-    /// than after it.
+    /// Reads the files that git tracks, and new files that are not ignored, so that a violation is
+    /// reported before the commit.
     pub(super) fn read(root: &Utf8Path) -> Result<Tree> {
         let mut git = Command::new("git");
-        // Also in a checkout of another account, where git is wary of hooks and configuration. We
-        // run neither.
+        // In a checkout of another account, git fails because of hooks and configuration, which
+        // this command does not use.
         git.args(["-c", "safe.directory=*", "ls-files", "-z"])
             .args(["--cached", "--others", "--exclude-standard"])
             .current_dir(root);
@@ -28,7 +28,7 @@ impl Tree {
             .context("a file's name is not UTF-8")?;
         let mut files = BTreeMap::new();
         for name in names.split_terminator('\0') {
-            // Deleted, and not yet committed; or a submodule or a link to a directory.
+            // A file that is deleted but not committed, a submodule, or a link to a directory.
             let Ok(content) = fs::read(root.join(name)) else {
                 continue;
             };
@@ -51,14 +51,14 @@ impl Tree {
         self.files.len()
     }
 
-    /// The files that are text.
+    /// Iterates over the text files.
     pub(super) fn texts(&self) -> impl Iterator<Item = (&Utf8Path, &str)> {
         self.files.iter().filter_map(|(path, content)| {
             Some((path.as_path(), std::str::from_utf8(content).ok()?))
         })
     }
 
-    /// Text files whose names end in `.EXTENSION`.
+    /// Iterates over the text files whose names end in `.EXTENSION`.
     pub(super) fn with_extension<'a>(
         &'a self,
         extension: &'a str,
@@ -71,7 +71,7 @@ impl Tree {
         std::str::from_utf8(self.files.get(path)?).ok()
     }
 
-    /// Whether there is such a file, or a file below such a directory.
+    /// Returns whether a file with this path, or a file in this directory, exists.
     pub(super) fn contains(&self, path: &Utf8Path) -> bool {
         path.as_str().is_empty() || self.files.keys().any(|file| file.starts_with(path))
     }

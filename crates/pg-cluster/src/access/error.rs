@@ -6,11 +6,10 @@ use std::fmt;
 use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use pg_proc::{LockError, LockErrorKind};
+use pg_proc::FileErrorKind;
 use pgconf_parse::hba::{EditError, ReadError};
 
 use crate::ControlError;
-use crate::locked_file::Refused;
 
 /// An error in reading, changing or reloading `pg_hba.conf` or `pg_ident.conf`.
 #[derive(Debug, thiserror::Error)]
@@ -26,27 +25,15 @@ pub struct AccessError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AccessErrorKind {
-    /// The file or its directory cannot be read.
-    #[error("the file cannot be read")]
-    Read(#[source] io::Error),
+    /// The file cannot be read, locked or replaced.
+    #[error(transparent)]
+    File(#[from] FileErrorKind),
     /// The rules cannot be read from their files.
     #[error("the rules cannot be read")]
     Load(#[source] ReadError),
-    /// A symbolic link, or a setting of the server, leads to this file. The link or the data
-    /// directory belongs neither to root, nor to the caller, nor to the owner of the file.
-    #[error("the path leads to {0}, whose owner did not make it lead there")]
-    ForeignLink(Utf8PathBuf),
-    /// Another program has been changing the file for 30 seconds, or its directory cannot be
-    /// locked.
-    #[error("the directory of the file cannot be locked")]
-    Lock(#[source] LockError),
     /// The closure that makes the change failed.
     #[error("the edit is impossible")]
     Edit(#[source] EditError),
-    /// The new content cannot be written, cannot be given the owner and mode of the file, or cannot
-    /// replace the file.
-    #[error("the new content cannot be written")]
-    Write(#[source] io::Error),
     /// The server would reject the file as a whole, or has rejected it.
     #[error("the server rejects the file: {}", list(.0))]
     Rejected(Vec<AccessProblem>),
@@ -153,25 +140,8 @@ impl AccessError {
     /// Advice, where there is any.
     pub fn hint(&self) -> Option<Cow<'_, str>> {
         match &self.kind {
-            AccessErrorKind::Read(error) | AccessErrorKind::Write(error)
-                if error.kind() == io::ErrorKind::PermissionDenied =>
-            {
-                Some("run as root or as the account of the server, which owns the file".into())
-            }
-            AccessErrorKind::Write(error) if error.kind() == io::ErrorKind::ResourceBusy => Some(
-                "the file is a mount point and cannot be replaced: mount its directory instead"
-                    .into(),
-            ),
-            AccessErrorKind::Lock(error) => match error.kind() {
-                LockErrorKind::Busy { holder: None } => {
-                    Some("another program is changing the file: try again".into())
-                }
-                _ => error.hint(),
-            },
+            AccessErrorKind::File(kind) => kind.hint(),
             AccessErrorKind::Edit(error) => error.hint(),
-            AccessErrorKind::ForeignLink(_) => Some(
-                "if the path is meant to lead there, give the link to the owner of the file".into(),
-            ),
             AccessErrorKind::Rejected(problems) => {
                 let kept = "a server that runs keeps the rules that it has";
                 let hint = problems.iter().find_map(AccessProblem::hint);
@@ -188,17 +158,6 @@ impl AccessError {
                 Some("repair the file before the next reload or start of the server".into())
             }
             _ => None,
-        }
-    }
-}
-
-impl From<Refused> for AccessErrorKind {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::Read(error) => Self::Read(error),
-            Refused::ForeignLink(target) => Self::ForeignLink(target),
-            Refused::Lock(error) => Self::Lock(error),
-            Refused::NotAFile(error) => Self::Write(error),
         }
     }
 }

@@ -1,25 +1,21 @@
 //! The user name maps of a cluster: `pg_ident.conf`.
 
-use std::error::Error;
-use std::path::Path;
+use std::marker::PhantomData;
 
-use camino::Utf8Path;
-use pgconf_parse::Loader;
-use pgconf_parse::hba::{EditError, Fact, Facts, ReadError, Server};
+use pgconf_parse::hba::{Fact, Facts, Server};
 use pgconf_parse::ident::{Decision, Document, Mapping, Mappings};
 
-use super::rule_file::{Rows, RuleFile, boxed};
-use super::{AccessError, AccessErrorKind, AccessLine, AccessProblem};
+use super::file::{AccessFile, of_mappings};
+use super::{AccessError, AccessErrorKind, AccessLine};
 use crate::Cluster;
-use crate::locked_file::lossy;
 
 /// The user name maps in a cluster's `pg_ident.conf`, obtained from [`Cluster::ident`].
 ///
-/// The path is that of the setting `ident_file`: see [`Cluster::ident_file`]. The documentation of
-/// [`Hba`](crate::Hba) applies, with two differences: an empty file is valid, and a server
-/// starts with a file that it rejects, without any mapping.
-#[derive(Debug)]
-pub struct Ident<'c>(RuleFile<'c>);
+/// The path is that of the setting `ident_file`: see [`Cluster::ident_file`]. Everything that is
+/// said of [`Hba`](crate::Hba) holds, with three differences: an empty file is valid, a server
+/// starts with a file that it rejects, without any mapping, and before PostgreSQL 15, which has no
+/// view `pg_ident_file_mappings`, only the parser judges.
+pub type Ident<'c> = AccessFile<'c, Document>;
 
 /// The decision whether a system user may connect as a database user.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,36 +35,16 @@ pub enum MappingDecision {
 impl Cluster {
     /// The user name maps in `pg_ident.conf`.
     pub fn ident(&self) -> Ident<'_> {
-        let server = Server::new(self.installation().major_version().first());
-        Ident(RuleFile {
+        AccessFile {
             cluster: self,
             path: self.ident_file(),
-            setting: "ident_file",
-            view: (server.major() >= 15).then_some("pg_ident_file_mappings"),
-            server,
-            problems,
-        })
+            server: Server::new(self.installation().major_version().first()),
+            document: PhantomData,
+        }
     }
 }
 
 impl Ident<'_> {
-    /// The path of the file, as configured. It may be a symbolic link.
-    pub fn path(&self) -> &Utf8Path {
-        &self.0.path
-    }
-
-    /// The file as a document, without the files that it includes.
-    ///
-    /// # Errors
-    ///
-    /// Fails if the file cannot be read.
-    pub fn document(&self) -> Result<Document, AccessError> {
-        let content = self.0.files().load(self.0.path.as_std_path());
-        let content =
-            content.map_err(|error| self.0.failed("read", AccessErrorKind::Read(error.into())))?;
-        Ok(Document::parse_for(content, self.0.server.major()))
-    }
-
     /// The mappings of the file and of all files that it includes, with the errors in them. See
     /// [`Hba::rules`](crate::Hba::rules).
     ///
@@ -76,8 +52,8 @@ impl Ident<'_> {
     ///
     /// Fails if the file itself cannot be read.
     pub fn mappings(&self) -> Result<Mappings, AccessError> {
-        Mappings::load(&self.0.files(), self.0.path.as_std_path(), &self.0.server)
-            .map_err(|error| self.0.failed("read", AccessErrorKind::Load(error)))
+        Mappings::load(&self.files(), self.path.as_std_path(), &self.server)
+            .map_err(|error| self.failed("read", AccessErrorKind::Load(error)))
     }
 
     /// Returns whether a system user may connect as a database user by this map, by the files as
@@ -96,11 +72,9 @@ impl Ident<'_> {
         facts: &Facts,
     ) -> Result<MappingDecision, AccessError> {
         let mappings = self.mappings()?;
-        let problems = rejections(&mappings);
+        let problems = of_mappings(&mappings);
         if !problems.is_empty() {
-            return Err(self
-                .0
-                .failed("explain", AccessErrorKind::Rejected(problems)));
+            return Err(self.failed("explain", AccessErrorKind::Rejected(problems)));
         }
         let decision = mappings.decide(
             map.as_bytes(),
@@ -115,95 +89,8 @@ impl Ident<'_> {
             _ => MappingDecision::Refused,
         })
     }
-
-    /// Returns successfully if the server would accept the file.
-    ///
-    /// # Errors
-    ///
-    /// Fails with [`AccessErrorKind::Rejected`] if it would not, or if the file cannot be read.
-    pub fn validate(&self) -> Result<(), AccessError> {
-        self.0
-            .require_accepted(&self.0.files())
-            .map_err(|kind| self.0.failed("validate", kind))
-    }
-
-    /// Changes the file: see [`Hba::edit`](crate::Hba::edit).
-    ///
-    /// # Errors
-    ///
-    /// As [`Hba::edit`](crate::Hba::edit).
-    pub fn edit(
-        &self,
-        change: impl FnOnce(&mut Document) -> Result<(), EditError>,
-    ) -> Result<bool, AccessError> {
-        self.0
-            .edit(self.changing(change), None)
-            .map_err(|kind| self.0.failed("change", kind))
-    }
-
-    /// Changes the file, has the running server judge it, and has the server use it: see
-    /// [`Hba::edit_and_reload`](crate::Hba::edit_and_reload). Before PostgreSQL 15, which has no
-    /// view `pg_ident_file_mappings`, only the parser judges.
-    ///
-    /// # Errors
-    ///
-    /// As [`Hba::edit_and_reload`](crate::Hba::edit_and_reload).
-    pub fn edit_and_reload<E>(
-        &self,
-        query: impl FnMut(&str) -> Result<Rows, E>,
-        change: impl FnOnce(&mut Document) -> Result<(), EditError>,
-    ) -> Result<bool, AccessError>
-    where
-        E: Into<Box<dyn Error + Send + Sync>>,
-    {
-        self.0
-            .edit(self.changing(change), Some(&mut boxed(query)))
-            .map_err(|kind| self.0.failed("change", kind))
-    }
-
-    /// Has the running server use the file as it is: see [`Hba::reload`](crate::Hba::reload).
-    ///
-    /// # Errors
-    ///
-    /// As [`Hba::reload`](crate::Hba::reload).
-    pub fn reload<E>(&self, query: impl FnMut(&str) -> Result<Rows, E>) -> Result<(), AccessError>
-    where
-        E: Into<Box<dyn Error + Send + Sync>>,
-    {
-        self.0
-            .edit(|old| Ok(old.to_vec()), Some(&mut boxed(query)))
-            .map(|_| ())
-            .map_err(|kind| self.0.failed("reload", kind))
-    }
-
-    fn changing(
-        &self,
-        change: impl FnOnce(&mut Document) -> Result<(), EditError>,
-    ) -> impl FnOnce(&[u8]) -> Result<Vec<u8>, EditError> {
-        let major = self.0.server.major();
-        move |old| {
-            let mut document = Document::parse_for(old, major);
-            change(&mut document)?;
-            Ok(document.into_bytes())
-        }
-    }
 }
 
 fn line(mapping: &Mapping<'_>) -> AccessLine {
     AccessLine::new(mapping.file(), mapping.line(), mapping.text())
-}
-
-fn problems(
-    files: &dyn Loader,
-    path: &Path,
-    server: &Server,
-) -> Result<Vec<AccessProblem>, ReadError> {
-    Ok(rejections(&Mappings::load(files, path, server)?))
-}
-
-fn rejections(mappings: &Mappings) -> Vec<AccessProblem> {
-    let errors = mappings.errors().map(|error| {
-        AccessProblem::new(lossy(error.file()), Some(error.line()), error.to_string())
-    });
-    errors.collect()
 }

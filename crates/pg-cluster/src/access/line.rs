@@ -6,7 +6,7 @@ use std::path::Path;
 use camino::{Utf8Path, Utf8PathBuf};
 use pgconf_parse::hba::{Method, Rule};
 
-use crate::locked_file::lossy;
+use crate::files::lossy;
 
 /// A line of `pg_hba.conf` or `pg_ident.conf`, or of a file that one of them includes.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,7 +5,11 @@ use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use pg_install::{MajorVersion, MissingProgramError, Version};
-use pg_proc::{AccountError, GuardError, LockError, RunError};
+use pg_proc::data_directory::NewDataDirectoryErrorKind;
+use pg_proc::{
+    AccountError, GuardError, LockError, ReplicationProblem, ReplicationProblemKind, RunError,
+    ServerMessage,
+};
 
 use crate::parts;
 
@@ -28,8 +32,8 @@ pub enum InitErrorKind {
     /// The directory is a data directory with missing parts.
     #[error("the directory is a data directory that lacks {}", .0.join(", "))]
     Incomplete(Vec<String>),
-    /// `initdb` cannot be run as the account of the cluster.
-    #[error("initdb cannot be run as another account")]
+    /// The programs cannot be run as the account of the cluster.
+    #[error("the programs cannot be run as another account")]
     Account(#[source] AccountError),
     /// The directory is not empty; this is the name of one entry. Nothing was changed.
     #[error("the directory is not empty: it contains `{0}`")]
@@ -46,26 +50,51 @@ pub enum InitErrorKind {
     /// An option has an invalid value.
     #[error("{0}")]
     Option(&'static str),
-    /// `initdb` of this version does not have an option that is needed.
-    #[error("initdb of PostgreSQL {version} has no {option}, which is available since {since}")]
+    /// `initdb` or `pg_basebackup` of this version does not have an option that is needed.
+    #[error("PostgreSQL {version} has no option {option}, which is available since {since}")]
     Unsupported {
-        /// The option, as `initdb` spells it.
+        /// The option, as the program spells it.
         option: &'static str,
         /// The first major version that has it.
         since: MajorVersion,
         /// The installation's version.
         version: Version,
     },
-    /// The installation has no `initdb`.
+    /// The installation has no `initdb` or no `pg_basebackup`.
     #[error("the installation is incomplete")]
     MissingProgram(#[source] MissingProgramError),
     /// `initdb` could not be started, failed, or took too long. The error has its exit status and
     /// its output.
     #[error("initdb did not succeed")]
     Program(#[source] RunError),
+    /// `pg_basebackup` could not be started, failed, or took too long. The error has its exit
+    /// status and its output.
+    #[error("pg_basebackup did not succeed")]
+    BaseBackup(#[source] RunError),
+    /// The other server has another major version than the installation.
+    #[error("the other server has version {server} of PostgreSQL, and the installation has {own}")]
+    MajorVersion {
+        /// The version of the other server, by the `PG_VERSION` of the base backup.
+        server: MajorVersion,
+        /// The installation's version.
+        own: Version,
+    },
     /// The process that removes unfinished work if this process is killed could not be started.
     #[error("the directory cannot be guarded")]
     Guard(#[source] GuardError),
+}
+
+impl From<NewDataDirectoryErrorKind> for InitErrorKind {
+    fn from(kind: NewDataDirectoryErrorKind) -> Self {
+        use NewDataDirectoryErrorKind as New;
+        match kind {
+            New::AlreadyInitialized => Self::AlreadyInitialized,
+            New::NotEmpty(name) => Self::NotEmpty(name),
+            New::Busy => Self::Busy,
+            New::Lock(error) => Self::Lock(error),
+            New::Directory(error) => Self::Directory(error),
+        }
+    }
 }
 
 impl InitError {
@@ -101,6 +130,14 @@ impl InitError {
                  `umask=077`)"
             }
             InitErrorKind::MissingProgram(error) => return error.hint(),
+            InitErrorKind::BaseBackup(error) => {
+                let said = String::from_utf8_lossy(error.stderr());
+                match ReplicationProblem::find(&ServerMessage::read_all(&said)) {
+                    Some(problem) => problem.hint(),
+                    None => return error.hint(),
+                }
+            }
+            InitErrorKind::MajorVersion { .. } => ReplicationProblemKind::MajorVersion.hint(),
             InitErrorKind::Program(error) => {
                 let said = |words: &str| String::from_utf8_lossy(error.stderr()).contains(words);
                 if said("invalid locale name") {

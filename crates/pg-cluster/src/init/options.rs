@@ -319,6 +319,13 @@ impl InitOptions {
             _ if self.user.is_empty() => Some("the superuser's name is empty"),
             _ if self.user.len() > 63 => Some("the superuser's name is longer than 63 bytes"),
             _ if broken(&self.user) => Some("the superuser's name holds a line break or NUL"),
+            _ if self
+                .wal_directory
+                .as_ref()
+                .is_some_and(|path| path.is_relative()) =>
+            {
+                Some("the path of the WAL directory is not absolute")
+            }
             _ if self.user.starts_with("pg_") => Some("names that begin with pg_ are reserved"),
             _ => None,
         };

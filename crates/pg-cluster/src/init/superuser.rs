@@ -5,8 +5,9 @@
 //! is made with another name, and its superuser is renamed before the directory is complete.
 
 use pg_install::Program;
+use pg_proc::data_directory::NewDataDirectory;
 
-use super::{InitErrorKind, InitOptions, Target};
+use super::{InitErrorKind, InitOptions};
 use crate::Cluster;
 
 /// The name that is passed to `initdb`.
@@ -27,7 +28,7 @@ pub(super) fn name_for_initdb(user: &str) -> &str {
 pub(super) fn rename(
     cluster: &Cluster,
     options: &InitOptions,
-    target: &Target<'_>,
+    new: &NewDataDirectory,
 ) -> Result<(), InitErrorKind> {
     if name_for_initdb(&options.user) == options.user {
         return Ok(());
@@ -43,7 +44,7 @@ pub(super) fn rename(
     let command = cluster
         .english_command(Program::Postgres)
         .map_err(InitErrorKind::MissingProgram)?
-        .args(["--single", "-D", target.stage().as_str()])
+        .args(["--single", "-D", new.stage().as_str()])
         .args([
             "-O",
             "-F",
@@ -54,7 +55,7 @@ pub(super) fn rename(
         ])
         .args(["-c", "lc_messages=C", "template1"])
         .input(script);
-    target.run(command, options)
+    super::run(command, new, options)
 }
 
 /// A string constant that does not depend on `standard_conforming_strings`.

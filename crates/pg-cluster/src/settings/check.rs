@@ -1,13 +1,15 @@
 //! Asking the server's own programs about settings.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use camino::Utf8Path;
 use pg_install::{ParameterContext, Program};
-use pg_proc::ConfigurationProblem;
+use pg_proc::{ConfigurationProblem, Output, RunError};
+use pgconf_parse::{Problem, ProblemKind};
 
-use super::{SettingsError, SettingsErrorKind, preload};
+use super::{SettingsError, SettingsErrorKind, preload, read_effective};
 use crate::Cluster;
 
 /// The outcome of [`Settings::check`](super::Settings::check).
@@ -79,7 +81,7 @@ impl fmt::Display for SettingProblemKind {
 }
 
 /// The program takes some 15 ms on a machine in good order.
-pub(super) const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(super) fn check(
     cluster: &Cluster,
@@ -107,8 +109,9 @@ pub(super) fn check(
     }
     // Only the server knows units, ranges and all other rules.
     let assignment = format!("{name}={value}");
-    let verdict_of_server =
-        ask(cluster, &["-c", "config_file=/dev/null", "-c", &assignment]).map_err(failed)?;
+    // In another directory: here `postgresql.auto.conf` may have errors of its own.
+    let settings = ["config_file=/dev/null", &assignment];
+    let verdict_of_server = judge(cluster, Utf8Path::new("/"), &settings).map_err(failed)?;
     let Some(complaint) = verdict_of_server else {
         return Ok(SettingCheck {
             problem: None,
@@ -145,45 +148,63 @@ pub(super) fn read_by_server(
     staged: &Utf8Path,
     path: &Utf8Path,
 ) -> Result<Vec<ConfigurationProblem>, SettingsError> {
-    let config_file = format!("config_file={staged}");
-    let verdict = ask(cluster, &["-c", &config_file])
-        .map_err(|kind| SettingsError::new(path.to_owned(), kind))?;
-    let problems = |complaint: &str| {
-        ConfigurationProblem::read_all_or_whole(&complaint.replace(staged.as_str(), path.as_str()))
+    let failed = |kind| SettingsError::new(path.to_owned(), kind);
+    let in_place = |text: String| text.replace(staged.as_str(), path.as_str());
+    // The server would wait for another process to open a pipe in the place of a file.
+    let effective = read_effective(cluster, staged)?;
+    let mut problems = effective.problems();
+    let is_no_file = |problem: &&Problem| {
+        let ProblemKind::Read { error } = problem.kind() else {
+            return false;
+        };
+        *error == ErrorKind::InvalidInput
     };
-    match verdict {
-        Some(complaint) => Ok(problems(&complaint)),
-        None => preload::unloadable(cluster, staged)
-            .map_err(|kind| SettingsError::new(path.to_owned(), kind)),
+    if let Some(problem) = problems.find(is_no_file) {
+        let problem = ConfigurationProblem::new(in_place(format!("{problem}: not a regular file")));
+        return Ok(vec![problem]);
+    }
+    let config_file = format!("config_file={staged}");
+    match judge(cluster, cluster.data_directory(), &[&config_file]).map_err(failed)? {
+        Some(complaint) => Ok(ConfigurationProblem::read_all_or_whole(&in_place(
+            complaint,
+        ))),
+        None => preload::unloadable(cluster, staged).map_err(failed),
     }
 }
 
-/// Runs `postgres -C`, which reads a whole configuration, and returns what it reports in English;
-/// none if it accepts the configuration.
-fn ask(cluster: &Cluster, settings: &[&str]) -> Result<Option<String>, SettingsErrorKind> {
-    // Any directory will do: the cluster need not exist yet.
-    let directory = match cluster.data_directory().is_dir() {
-        true => cluster.data_directory(),
-        false => Utf8Path::new("/"),
-    };
-    let asked = cluster
-        .english_command(Program::Postgres)
-        .map_err(|error| SettingsErrorKind::Installation(Box::new(error)))?
-        .args([
-            "-D",
-            directory.as_str(),
-            "-C",
-            "port",
-            "-c",
-            "lc_messages=C",
-        ])
-        .args(settings)
-        .run(TIMEOUT);
-    match asked {
+/// Has the server judge a whole configuration; none if it accepts the configuration.
+fn judge(
+    cluster: &Cluster,
+    data_directory: &Utf8Path,
+    settings: &[&str],
+) -> Result<Option<String>, SettingsErrorKind> {
+    match ask(cluster, data_directory, "port", settings)? {
         Ok(_) => Ok(None),
         Err(error) if error.status().is_some() => {
             Ok(Some(String::from_utf8_lossy(error.stderr()).into_owned()))
         }
         Err(error) => Err(SettingsErrorKind::Program(error)),
     }
+}
+
+/// Runs `postgres -C`, which reads a whole configuration and prints one setting.
+pub(super) fn ask(
+    cluster: &Cluster,
+    data_directory: &Utf8Path,
+    name: &str,
+    settings: &[&str],
+) -> Result<Result<Output, RunError>, SettingsErrorKind> {
+    let command = cluster
+        .english_command(Program::Postgres)
+        .map_err(|error| SettingsErrorKind::Installation(Box::new(error)))?
+        .args([
+            "-D",
+            data_directory.as_str(),
+            "-C",
+            name,
+            "-c",
+            "lc_messages=C",
+        ])
+        .args(settings.iter().flat_map(|setting| ["-c", setting]));
+    Ok(command.run(TIMEOUT))
 }

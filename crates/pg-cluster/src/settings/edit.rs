@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use camino::Utf8Path;
-use pgconf_parse::{Document, EditError, EditSession, SettingName};
+use pg_proc::FileErrorKind;
+use pgconf_parse::{Assignment, Document, EditError, EditSession, SettingName};
 
 use super::{SettingOrigin, SettingsError, SettingsErrorKind, check, read_effective};
 use crate::Cluster;
-use crate::locked_file::{LockedFile, Refused, lossy};
+use crate::files::{MAX_TEXT, lossy};
 
 /// The check of a change before it replaces the file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -42,17 +43,6 @@ pub struct Shadowed {
     pub by: SettingOrigin,
 }
 
-impl From<Refused> for SettingsErrorKind {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::Read(error) => Self::Read(error),
-            Refused::ForeignLink(target) => Self::ForeignLink(target),
-            Refused::Lock(error) => Self::Lock(error),
-            Refused::NotAFile(error) => Self::Write(error),
-        }
-    }
-}
-
 pub(super) fn edit(
     cluster: &Cluster,
     path: &Utf8Path,
@@ -61,11 +51,9 @@ pub(super) fn edit(
     change: impl FnOnce(&mut EditSession<'_>) -> Result<(), EditError>,
 ) -> Result<Written, SettingsError> {
     let failed = |kind| SettingsError::new(path.to_owned(), kind);
-    let held = LockedFile::acquire(cluster, path).map_err(|refused| failed(refused.into()))?;
-    let text = held
-        .read()
-        .map_err(|error| failed(SettingsErrorKind::Read(error)))?;
-    let old = Document::parse(text);
+    let file_failed = |kind| failed(SettingsErrorKind::File(kind));
+    let held = cluster.lock_file(path).map_err(file_failed)?;
+    let old = Document::parse(held.read(MAX_TEXT).map_err(file_failed)?);
     let mut new = old.clone();
     new.edit(change)
         .map_err(|error| failed(SettingsErrorKind::Edit(error)))?;
@@ -73,7 +61,7 @@ pub(super) fn edit(
     if changed {
         let replacement = held
             .stage(new.as_bytes())
-            .map_err(|error| failed(SettingsErrorKind::Write(error)))?;
+            .map_err(|error| file_failed(FileErrorKind::Write(error)))?;
         if validation == Validation::Server {
             let problems = check::read_by_server(cluster, &lossy(replacement.path()), path)?;
             if !problems.is_empty() {
@@ -82,7 +70,7 @@ pub(super) fn edit(
         }
         replacement
             .commit()
-            .map_err(|error| failed(SettingsErrorKind::Write(error)))?;
+            .map_err(|error| file_failed(FileErrorKind::Write(error)))?;
     }
     names.extend(touched(&old, &new));
     Ok(Written {
@@ -93,21 +81,15 @@ pub(super) fn edit(
 
 /// The settings whose values differ between the two documents.
 fn touched(old: &Document, new: &Document) -> BTreeSet<SettingName> {
-    let (old, new) = (values(old), values(new));
-    let differ = |name: &&SettingName| old.get(*name) != new.get(*name);
-    old.keys()
-        .chain(new.keys())
-        .filter(differ)
+    let (old, new) = (old.settings(), new.settings());
+    let value = |all: &BTreeMap<SettingName, Assignment<'_>>, name| {
+        all.get(name).map(|found| found.value().into_owned())
+    };
+    let names = old.keys().chain(new.keys());
+    names
+        .filter(|name| value(&old, *name) != value(&new, *name))
         .cloned()
         .collect()
-}
-
-fn values(document: &Document) -> BTreeMap<SettingName, Vec<u8>> {
-    let assignments = document.assignments().filter_map(|found| {
-        let name = SettingName::new(found.name()).ok()?;
-        Some((name, found.value().into_owned()))
-    });
-    assignments.collect()
 }
 
 /// Compares the edited file with the whole configuration. If that cannot be read, nothing is
@@ -125,14 +107,11 @@ fn shadowed(
         .into_iter()
         .filter_map(|name| {
             let winner = effective.get(&name)?;
-            (value(new, &name).as_deref() != Some(winner.value().as_ref())).then(|| Shadowed {
+            let written = new.get(&name).map(|found| found.value());
+            (written != Some(winner.value())).then(|| Shadowed {
                 name: name.to_string(),
                 by: SettingOrigin::new(&winner),
             })
         })
         .collect()
-}
-
-fn value(document: &Document, name: &SettingName) -> Option<Vec<u8>> {
-    document.get(name).map(|found| found.value().into_owned())
 }

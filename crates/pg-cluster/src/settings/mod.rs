@@ -8,10 +8,12 @@ mod preload;
 mod readable;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use pg_proc::FileErrorKind;
 use pgconf_parse::{
-    AutoConf, Configuration, Document, EditError, EditSession, FileSystem, Loader as _, Removal,
+    Assignment, AutoConf, Configuration, Document, EditError, EditSession, Loader as _, Removal,
     Resolver, SettingName, Value,
 };
 
@@ -21,6 +23,7 @@ pub use self::error::{SettingsError, SettingsErrorKind};
 pub use self::history::{SettingHistory, SettingOrigin};
 pub(crate) use self::readable::Readable;
 use crate::Cluster;
+use crate::files::MAX_TEXT;
 
 /// The settings in a cluster's `postgresql.conf`, obtained from [`Cluster::settings`].
 ///
@@ -68,7 +71,8 @@ impl<'c> Settings<'c> {
     /// If it cannot be read.
     pub fn document(&self) -> Result<Document, SettingsError> {
         let path = self.path();
-        read_document(&path).map_err(|kind| SettingsError::new(path, kind))
+        read_document(self.cluster, &path)
+            .map_err(|error| SettingsError::new(path, FileErrorKind::Read(error).into()))
     }
 
     /// The value that the file gives to a setting, as the server reads it. Names are compared
@@ -79,10 +83,7 @@ impl<'c> Settings<'c> {
     ///
     /// If the file cannot be read.
     pub fn get(&self, name: &str) -> Result<Option<String>, SettingsError> {
-        let document = self.document()?;
-        Ok(document
-            .get(name)
-            .map(|assignment| assignment.value_lossy().into_owned()))
+        Ok(value_in(&self.document()?, name))
     }
 
     /// The values of several settings, by the names as given. Settings that the file does not set
@@ -96,15 +97,11 @@ impl<'c> Settings<'c> {
         names: impl IntoIterator<Item = N>,
     ) -> Result<BTreeMap<String, String>, SettingsError> {
         let document = self.document()?;
-        let value = |name: &str| {
-            document
-                .get(name)
-                .map(|found| found.value_lossy().into_owned())
+        let value = |name: N| {
+            let name = name.as_ref();
+            Some((name.to_owned(), value_in(&document, name)?))
         };
-        Ok(names
-            .into_iter()
-            .filter_map(|name| Some((name.as_ref().to_owned(), value(name.as_ref())?)))
-            .collect())
+        Ok(names.into_iter().filter_map(value).collect())
     }
 
     /// Returns whether the file sets this setting.
@@ -123,24 +120,13 @@ impl<'c> Settings<'c> {
     /// If the file cannot be read.
     pub fn iter(&self) -> Result<impl Iterator<Item = (String, String)> + use<>, SettingsError> {
         let document = self.document()?;
-        // The names of directives are not names of settings.
-        let last: BTreeMap<SettingName, usize> = document
-            .assignments()
-            .filter_map(|assignment| {
-                Some((SettingName::new(assignment.name()).ok()?, assignment.line()))
-            })
-            .collect();
-        let settings: Vec<(String, String)> = document
-            .assignments()
-            .filter(|found| {
-                SettingName::new(found.name())
-                    .is_ok_and(|name| last.get(&name) == Some(&found.line()))
-            })
+        let mut settings: Vec<Assignment<'_>> = document.settings().into_values().collect();
+        settings.sort_by_key(Assignment::line);
+        let settings: Vec<(String, String)> = settings
+            .iter()
             .map(|found| {
-                (
-                    found.name_lossy().into_owned(),
-                    found.value_lossy().into_owned(),
-                )
+                let (name, value) = (found.name_lossy(), found.value_lossy());
+                (name.into_owned(), value.into_owned())
             })
             .collect();
         Ok(settings.into_iter())
@@ -222,14 +208,8 @@ impl<'c> Settings<'c> {
         &self,
         change: impl FnOnce(&mut EditSession<'_>) -> Result<(), EditError>,
     ) -> Result<Written, SettingsError> {
-        let path = self.path();
-        edit::edit(
-            self.cluster,
-            &path,
-            self.validation,
-            BTreeSet::new(),
-            change,
-        )
+        let names = BTreeSet::new();
+        edit::edit(self.cluster, &self.path(), self.validation, names, change)
     }
 
     /// All files as the server would read them at its start, with includes, and
@@ -265,12 +245,22 @@ impl<'c> Settings<'c> {
     }
 }
 
-/// One file, with the limits of the resolver.
-fn read_document(path: &Utf8Path) -> Result<Document, SettingsErrorKind> {
-    let content = FileSystem::new().load(path.as_std_path());
-    content
-        .map(Document::parse)
-        .map_err(|error| SettingsErrorKind::Read(error.into()))
+fn value_in(document: &Document, name: &str) -> Option<String> {
+    let found = document.get(name)?;
+    Some(found.value_lossy().into_owned())
+}
+
+/// One file. The account of the server need not be able to read it if no link of that account leads
+/// to it.
+fn read_document(cluster: &Cluster, path: &Utf8Path) -> io::Result<Document> {
+    let read = Readable::by(cluster.account()).load(path.as_std_path());
+    let content = match read.map_err(io::Error::from) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            pg_proc::read_all(&pg_proc::open_regular_file(path)?, MAX_TEXT)?
+        }
+        read => read?,
+    };
+    Ok(Document::parse(content))
 }
 
 fn read_effective(cluster: &Cluster, path: &Utf8Path) -> Result<Configuration, SettingsError> {

@@ -10,12 +10,12 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, chown, symlink};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use pg_install::Program;
-use pg_proc::ConfigurationProblem;
+use pg_install::Installation;
+use pg_proc::{ConfigurationProblem, ServerMessage};
 use pgconf_parse::split_directories;
 
 use super::SettingsErrorKind;
-use super::check::TIMEOUT;
+use super::check::ask;
 use crate::Cluster;
 
 const SETTING: &str = "shared_preload_libraries";
@@ -31,7 +31,7 @@ pub(super) fn unloadable(
     }
     let said = match cluster.installation().version().major() >= 15 {
         true => load(cluster, config_file)?,
-        false => missing(cluster, &listed),
+        false => missing(cluster.installation(), &listed),
     };
     let named = |mut problem: ConfigurationProblem| {
         problem.message = format!("{SETTING}: {}", problem.message);
@@ -41,13 +41,9 @@ pub(super) fn unloadable(
 }
 
 fn value(cluster: &Cluster, config_file: &Utf8Path) -> Result<String, SettingsErrorKind> {
-    let output = cluster
-        .command(Program::Postgres)
-        .map_err(|error| SettingsErrorKind::Installation(Box::new(error)))?
-        .args(["-D", cluster.data_directory().as_str(), "-C", SETTING])
-        .args(["-c", &format!("config_file={config_file}")])
-        .run(TIMEOUT)
-        .map_err(SettingsErrorKind::Program)?;
+    let config_file = format!("config_file={config_file}");
+    let output = ask(cluster, cluster.data_directory(), SETTING, &[&config_file])?;
+    let output = output.map_err(SettingsErrorKind::Program)?;
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
@@ -60,25 +56,39 @@ fn load(
     let Ok(scratch) = Scratch::of(cluster) else {
         return Ok(Vec::new());
     };
-    let asked = cluster
-        .command(Program::Postgres)
-        .map_err(|error| SettingsErrorKind::Installation(Box::new(error)))?
-        .args(["-D", scratch.0.as_str(), "-C", "shared_memory_size"])
-        .args(["-c", "lc_messages=C", "-c", "log_destination=stderr"])
-        .args(["-c", &format!("config_file={config_file}")])
-        .args(["-c", &format!("data_directory={}", scratch.0)])
-        .run(TIMEOUT);
-    match asked {
-        Ok(_) => Ok(Vec::new()),
-        Err(error) => Ok(error
-            .reason()
-            // Any other message is about the directory.
-            .filter(|reason| reason.contains("could not access file") || reason.contains("library"))
-            .cloned()
-            .map(ConfigurationProblem::from)
-            .into_iter()
-            .collect()),
-    }
+    let settings = [
+        "log_destination=stderr".to_owned(),
+        format!("config_file={config_file}"),
+        format!("data_directory={}", scratch.0),
+    ];
+    let settings = settings.each_ref().map(String::as_str);
+    let asked = ask(cluster, &scratch.0, "shared_memory_size", &settings)?;
+    let error = asked.err();
+    // Any other message is about the directory.
+    let is_about_library = |reason: &&ServerMessage| {
+        reason.contains("could not access file") || reason.contains("library")
+    };
+    let reason = error.as_ref().and_then(|error| error.reason());
+    let problems = reason.filter(is_about_library).cloned();
+    Ok(problems
+        .map(ConfigurationProblem::from)
+        .into_iter()
+        .collect())
+}
+
+/// The libraries that the server would not find; none if it is not known where it looks.
+fn missing(installation: &Installation, listed: &str) -> Vec<ConfigurationProblem> {
+    let Some(directory) = installation.library_directory() else {
+        return Vec::new();
+    };
+    let names = split_directories(listed).unwrap_or_default();
+    names
+        .iter()
+        .map(|name| name.to_string_lossy())
+        .filter(|name| !installation.has_library(name))
+        .map(|name| format!("the library \"{name}\" does not exist in {directory}"))
+        .map(ConfigurationProblem::new)
+        .collect()
 }
 
 /// A directory with links to `PG_VERSION` and `global` of a cluster. The server accepts it as a
@@ -109,41 +119,4 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
-}
-
-/// The libraries without a file in the directory that the server searches
-/// (`expand_dynamic_library_name` in src/backend/utils/fmgr/dfmgr.c). None if that directory is not
-/// known.
-fn missing(cluster: &Cluster, listed: &str) -> Vec<ConfigurationProblem> {
-    let Some(directory) = library_directory(cluster) else {
-        return Vec::new();
-    };
-    let exists = |name: &str| {
-        let path = name.replace("$libdir", directory.as_str());
-        let path = directory.join(path);
-        path.exists()
-            || Utf8PathBuf::from(format!("{path}{}", std::env::consts::DLL_SUFFIX)).exists()
-    };
-    let names = split_directories(listed).unwrap_or_default();
-    names
-        .iter()
-        .map(|name| name.to_string_lossy())
-        .filter(|name| !exists(name))
-        .map(|name| format!("the library \"{name}\" does not exist in {directory}"))
-        .map(ConfigurationProblem::new)
-        .collect()
-}
-
-/// `pkglibdir`, or else a directory beside that of the programs, as usual layouts have it. It
-/// contains PL/pgSQL, which every server has.
-fn library_directory(cluster: &Cluster) -> Option<Utf8PathBuf> {
-    let installation = cluster.installation();
-    let bin = cluster.daemon_path()?.canonicalize_utf8().ok()?;
-    let root = bin.parent()?.parent()?;
-    let beside = ["lib/postgresql", "lib", "lib64/pgsql", "lib64"].map(|name| root.join(name));
-    let known = installation.pkglibdir().map(Utf8Path::to_owned);
-    known.into_iter().chain(beside).find(|directory| {
-        let library = format!("plpgsql{}", std::env::consts::DLL_SUFFIX);
-        directory.join(library).exists()
-    })
 }

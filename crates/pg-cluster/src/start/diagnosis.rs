@@ -5,17 +5,17 @@
 //! the parts that are not translated.
 
 use std::io::{self, Read as _};
-use std::net::{TcpListener, ToSocketAddrs as _};
+use std::net::ToSocketAddrs as _;
 use std::time::Duration;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use pg_install::Program;
 use pg_proc::{
-    ConfigurationProblem, ControlData, ControlState, Endpoint, Found, PidFile, Ping, Postmaster,
-    Server, ServerMessage, SocketPath,
+    ConfigurationProblem, ControlData, ControlState, Found, Server, ServerMessage, SocketPath,
+    TakenAddress,
 };
 
-use super::error::{LIBRARIES, MISSING_FILE, PRE_EXISTING, TakenAddress};
+use super::error::{LIBRARIES, MISSING_FILE, PRE_EXISTING};
 use super::{StartError, StartErrorKind, StartOptions};
 use crate::cluster::OwnServer;
 use crate::listening::Listening;
@@ -150,19 +150,9 @@ fn held(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
 
 /// A server of this data directory that is known by its socket, without its `postmaster.pid`.
 fn own_server(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
-    let Listening {
-        socket_directories,
-        port,
-        ..
-    } = &evidence.listening;
-    let sockets = socket_directories
-        .iter()
-        .filter_map(|directory| SocketPath::new(directory, *port).ok());
-    sockets
-        .filter_map(|socket| {
-            let lock = socket.read_lock().ok().flatten();
-            holder_of_socket(evidence.cluster, &socket, lock.as_ref())
-        })
+    let holders = evidence.listening.sockets();
+    holders
+        .filter_map(|socket| holder_of_socket(evidence, &socket))
         .find(|kind| matches!(kind, StartErrorKind::Held(_)))
 }
 
@@ -270,49 +260,35 @@ fn socket_group(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
         return None;
     }
     let quoted = format!("\"{group}\"");
-    let sockets = &evidence.listening.socket_directories;
     // An address that is in use was checked before.
-    let names_socket = |message: &ServerMessage, directory: &Utf8PathBuf| {
-        SocketPath::new(directory, evidence.listening.port).is_ok_and(|socket| {
-            message
-                .message
-                .contains(&format!("\"{}\"", socket.socket()))
-        })
-    };
     let refused = |message: &&ServerMessage| {
-        message.message.contains(&quoted) || sockets.iter().any(|s| names_socket(message, s))
+        let says = |words: &str| message.message.contains(words);
+        let mut sockets = evidence.listening.sockets();
+        says(&quoted) || sockets.any(|socket| says(&format!("\"{}\"", socket.socket())))
     };
     let message = evidence.messages.iter().find(refused)?;
     Some(evidence.problem(SETTING, message))
 }
 
-/// Tries the addresses of the server, with the same socket options.
+/// Tries the addresses of the server.
 fn address(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
-    let listening = &evidence.listening;
-    let port = listening.port;
-    for directory in &listening.socket_directories {
-        let Ok(socket) = SocketPath::new(directory, port) else {
-            continue;
-        };
+    for socket in evidence.listening.sockets() {
         // The server has exited and removed its own lock files.
-        let lock = socket.read_lock().ok().flatten();
-        if let Some(kind) = holder_of_socket(evidence.cluster, &socket, lock.as_ref()) {
+        if let Some(kind) = holder_of_socket(evidence, &socket) {
             return Some(kind);
         }
         // A message about the lock file names the file in every language.
         if evidence.log.contains(socket.lock_file().as_str()) {
-            return Some(match lock {
+            return Some(match socket.read_lock().ok().flatten() {
                 Some(lock) => StartErrorKind::StaleSocketLock {
                     path: socket.lock_file(),
                     pid: lock.pid,
                 },
-                None if socket.lock_file().exists() => StartErrorKind::AddressInUse(TakenAddress {
-                    address: socket.socket().to_string(),
-                    pid: None,
-                    data_directory: None,
-                }),
+                None if socket.lock_file().exists() => {
+                    StartErrorKind::AddressInUse(TakenAddress::new(socket.socket()))
+                }
                 None => StartErrorKind::SocketDirectory {
-                    path: directory.clone(),
+                    path: socket.directory().to_owned(),
                     cause: io::ErrorKind::PermissionDenied.into(),
                 },
             });
@@ -323,46 +299,21 @@ fn address(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
 
 /// The running server of a socket, even if it serves this data directory and its `postmaster.pid`
 /// is lost.
-fn holder_of_socket(
-    cluster: &Cluster,
-    socket: &SocketPath,
-    lock: Option<&PidFile>,
-) -> Option<StartErrorKind> {
-    let data_directory = lock.and_then(|lock| lock.data_directory.clone());
-    let is_ours = data_directory
-        .as_ref()
-        .and_then(|path| path.canonicalize_utf8().ok())
-        .is_some_and(|path| {
-            cluster
-                .data_directory()
-                .canonicalize_utf8()
-                .is_ok_and(|ours| ours == path)
-        });
-    let found = data_directory
-        .as_ref()
-        .and_then(|directory| Postmaster::find(directory).ok());
-    let pid = match found {
-        Some(Found::Running(server)) => Some(server.pid()),
-        Some(Found::Unknown { pid, .. }) => Some(pid),
-        _ if is_served(socket.clone()) => lock.map(|lock| lock.pid),
-        _ => return None,
-    };
-    Some(match pid.filter(|_| is_ours) {
+fn holder_of_socket(evidence: &Evidence<'_>, socket: &SocketPath) -> Option<StartErrorKind> {
+    let taken = TakenAddress::of_socket(socket)?;
+    let real = |path: &Utf8Path| path.canonicalize_utf8().ok();
+    let ours = real(evidence.cluster.data_directory());
+    let is_ours = ours.is_some() && taken.data_directory.as_deref().and_then(real) == ours;
+    Some(match taken.pid.filter(|_| is_ours) {
         Some(pid) => StartErrorKind::Held(pid),
-        None => StartErrorKind::AddressInUse(TakenAddress {
-            address: socket.socket().to_string(),
-            pid,
-            data_directory,
-        }),
+        None => StartErrorKind::AddressInUse(taken),
     })
 }
 
 fn tcp_address(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
-    let Listening {
-        tcp_hosts, port, ..
-    } = &evidence.listening;
-    for host in tcp_hosts {
-        let addresses = match (host.as_str(), *port).to_socket_addrs() {
+    let port = evidence.listening.port;
+    for host in &evidence.listening.tcp_hosts {
+        let mut addresses = match (host.as_str(), port).to_socket_addrs() {
             Ok(addresses) => addresses,
             Err(cause) if evidence.log.contains(&format!("\"{host}\"")) => {
                 return Some(StartErrorKind::Unresolved {
@@ -372,33 +323,12 @@ fn tcp_address(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
             }
             Err(_) => continue,
         };
-        let taken = addresses.into_iter().find(|address| {
-            TcpListener::bind(address).is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
-        });
-        if let Some(address) = taken {
-            return Some(StartErrorKind::AddressInUse(TakenAddress {
-                address: address.to_string(),
-                pid: pg_proc::tcp_listener(*port),
-                data_directory: None,
-            }));
+        if let Some(taken) = addresses.find_map(TakenAddress::of_tcp) {
+            return Some(StartErrorKind::AddressInUse(taken));
         }
     }
     None
 }
-
-/// Returns whether any process listens on the socket, a PostgreSQL server or another one.
-pub(super) fn is_served(socket: SocketPath) -> bool {
-    use io::ErrorKind::{ConnectionRefused, NotFound, PermissionDenied};
-    match pg_proc::ping(&Endpoint::unix(socket), ADDRESS_PATIENCE) {
-        Ping::NoResponse(error) => {
-            ![ConnectionRefused, NotFound, PermissionDenied].contains(&error.kind())
-        }
-        _ => true,
-    }
-}
-
-/// How long a process that listens may take to answer.
-const ADDRESS_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The words of the C library for a full disk, a reached limit of shared memory, or a full
 /// `/dev/shm`.
@@ -422,18 +352,9 @@ fn full_disk(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
 /// The default size.
 const WAL_SEGMENT: u64 = 16 << 20;
 
-/// The DETAIL of the server names the failed system call in every language.
 fn shared_memory(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
-    const SIGNS: [&str; 6] = [
-        "shmget(",
-        "shmat(",
-        "shmctl(",
-        "anonymous shared memory",
-        "shared memory segment",
-        "/PostgreSQL.",
-    ];
-    let has_sign = |message: &&ServerMessage| SIGNS.iter().any(|sign| message.contains(sign));
-    let message = evidence.messages.iter().find(has_sign)?;
+    let mut messages = evidence.messages.iter();
+    let message = messages.find(|message| message.is_about_shared_memory())?;
     Some(StartErrorKind::SharedMemory(message.clone()))
 }
 

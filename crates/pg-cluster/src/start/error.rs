@@ -9,8 +9,8 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 use pg_install::{MajorVersion, MissingProgramError, Version};
 use pg_proc::{
-    AccountError, ConfigurationProblem, FindError, MAX_SOCKET_PATH, Pid, ServerMessage, Severity,
-    SpawnError, WaitError, WaitErrorKind,
+    AccountError, ConfigurationProblem, FindError, Pid, ServerMessage, Severity, SocketPathError,
+    SpawnError, TakenAddress, WaitError, WaitErrorKind,
 };
 
 use crate::control_error::ControlError;
@@ -47,8 +47,8 @@ pub enum StartErrorKind {
     /// Another thread of this program was starting the server for the whole time.
     #[error("another thread was starting the server for {0:.1?}")]
     Busy(Duration),
-    /// The server is running and stopped by a signal (SIGSTOP), or by a debugger.
-    #[error("server process {0} is stopped by a signal")]
+    /// The server is running and stopped by a signal (SIGSTOP) or a debugger, or frozen.
+    #[error("server process {0} is stopped by a signal or frozen")]
     Suspended(Pid),
     /// The data directory and the installation have different major versions.
     #[error("the data directory has version {data} of PostgreSQL, and the server has {server}")]
@@ -91,14 +91,8 @@ pub enum StartErrorKind {
     #[error("`{0}` is not the name of a setting")]
     SettingName(String),
     /// The path of the Unix socket is longer than the system allows.
-    #[error(
-        "the socket path {path} has {} bytes, more than {MAX_SOCKET_PATH}",
-        .path.as_str().len()
-    )]
-    SocketPathTooLong {
-        /// Directory and file.
-        path: Utf8PathBuf,
-    },
+    #[error(transparent)]
+    SocketPath(SocketPathError),
     /// Another process holds the data directory: a server that was started at the same time, a
     /// single-user process, or a process of another user.
     #[error("process {0} holds the data directory")]
@@ -299,7 +293,7 @@ impl StartError {
                 "choose another one with `StartOptions::socket_directory`; often only the account \
                  of a distribution may use the default of the server"
             }
-            StartErrorKind::SocketPathTooLong { .. } => {
+            StartErrorKind::SocketPath(_) => {
                 "choose a shorter one with `StartOptions::socket_directory`, such as a directory \
                  in /tmp"
             }
@@ -373,29 +367,6 @@ fn is_missing_file(problem: &ConfigurationProblem) -> bool {
 pub(crate) const LIBRARIES: &str = "shared_preload_libraries";
 /// The problem of a missing `pg_hba.conf`.
 pub(crate) const MISSING_FILE: &str = "the file is missing";
-
-/// An address at which another process listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct TakenAddress {
-    /// A TCP address with port, or the path of a Unix socket.
-    pub address: String,
-    /// The process, if the lock file of the socket names it or its descriptors can be read.
-    pub pid: Option<Pid>,
-    /// The data directory of the server that listens, if it is known.
-    pub data_directory: Option<Utf8PathBuf>,
-}
-
-impl fmt::Display for TakenAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.address)?;
-        match (self.pid, &self.data_directory) {
-            (Some(pid), Some(path)) => write!(f, " of process {pid}, the server of {path},"),
-            (Some(pid), None) => write!(f, " of process {pid}"),
-            _ => Ok(()),
-        }
-    }
-}
 
 impl fmt::Debug for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

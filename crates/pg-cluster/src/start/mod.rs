@@ -11,17 +11,18 @@ use std::time::{Duration, Instant};
 
 use pg_install::Program;
 use pg_proc::{
-    CollectedLog, Deadline, Found, Log, Orphans, Ownership, Pid, Postmaster, Server, ServerOptions,
-    Signal, SocketPath, SpawnErrorKind, Status, StopPlan, WaitErrorKind,
+    CollectedLog, Deadline, Log, Orphans, Ownership, Pid, Postmaster, Server, ServerOptions,
+    Signal, SpawnErrorKind, Status, StopPlan, WaitErrorKind,
 };
 
 pub(crate) use self::error::list;
-pub use self::error::{StartError, StartErrorKind, TakenAddress};
+pub use self::error::{StartError, StartErrorKind};
 pub use self::options::{StartOptions, StartWait};
 pub(crate) use self::turn::{Taken, Turn};
 use crate::Cluster;
 use crate::cluster::OwnServer;
 use crate::listening::Listening;
+use crate::log::StartNumber;
 use crate::state::Occupant;
 
 /// The outcome of [`Cluster::start`].
@@ -122,6 +123,7 @@ impl Cluster {
             collected_before: CollectedLog::find(self.data_directory()),
             process: self.spawn(options, &listening, left).map_err(failed)?,
             options: options.clone(),
+            number: StartNumber::next(),
         });
         let pid = server.process.pid();
         self.set_server(Some(Arc::clone(&server)));
@@ -245,7 +247,8 @@ impl Cluster {
             .log(log)
             .turn_timeout(left)
             .ownership(options.ownership.clone());
-        if let Some(pid) = bystander_of_socket(listening) {
+        let bystander = |socket| pg_proc::bystander_of_socket(&socket);
+        if let Some(pid) = listening.sockets().find_map(bystander) {
             server_options = server_options.bystander(pid);
         }
         if let Some(tenancy) = &options.tenancy {
@@ -278,22 +281,6 @@ impl Cluster {
         }
         arguments
     }
-}
-
-/// A process that the lock file of a socket names and that did not write it: no process holds the
-/// data directory of the server that did, and no process listens.
-fn bystander_of_socket(listening: &Listening) -> Option<Pid> {
-    let mut sockets = listening
-        .socket_directories
-        .iter()
-        .filter_map(|directory| SocketPath::new(directory, listening.port).ok());
-    sockets.find_map(|socket| {
-        let lock = socket.read_lock().ok().flatten()?;
-        let found = Postmaster::find(lock.data_directory.as_ref()?).ok()?;
-        let is_left_over =
-            matches!(found, Found::Nothing | Found::Stale(_)) && !diagnosis::is_served(socket);
-        is_left_over.then_some(lock.pid)
-    })
 }
 
 fn is_stopping(postmaster: &Postmaster) -> bool {

@@ -84,11 +84,7 @@ fn sockets(cluster: &Cluster, options: &StartOptions) -> Result<Listening, Start
         if directory.as_str().starts_with('@') {
             continue;
         }
-        SocketPath::new(directory, listening.port).map_err(|error| {
-            StartErrorKind::SocketPathTooLong {
-                path: error.path().to_owned(),
-            }
-        })?;
+        SocketPath::new(directory, listening.port).map_err(StartErrorKind::SocketPath)?;
         let unusable = |cause| StartErrorKind::SocketDirectory {
             path: Utf8PathBuf::from(directory),
             cause,

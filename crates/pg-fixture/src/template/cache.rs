@@ -156,9 +156,7 @@ impl Cache {
             let _ = replace(&directory, MANIFEST, manifest.to_text().as_bytes());
         }
         note_use(&directory);
-        let first_of_databases = manifest
-            .entries
-            .partition_point(|entry| !entry.is_of_database());
+        let first_of_databases = manifest.first_of_databases();
         Some(Template {
             path: self.path.join(TEMPLATES).join(key.name()),
             directory,
@@ -223,7 +221,8 @@ impl Slot<'_> {
         let stage = clear(workshop)
             .and_then(|()| workshop.make(STAGE)?.make(&name))
             .map_err(at(&path))?;
-        let manifest = pack::pack(made.data_directory(), &stage, &path)?;
+        let manifest =
+            pack::Contents::of(made.data_directory())?.pack(&stage, &path, pack::Use::Lasting)?;
         let write = || {
             write_synced(&stage, KEY, self.key.text().as_bytes())?;
             write_synced(&stage, MANIFEST, manifest.to_text().as_bytes())?;

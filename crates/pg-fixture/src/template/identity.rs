@@ -25,7 +25,7 @@ const LONG_HEADER: u16 = 2;
 
 /// The identifier of a template, and the one of a clone.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Identity {
+pub(crate) struct Identity {
     old: u64,
     new: u64,
 }

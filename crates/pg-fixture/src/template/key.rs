@@ -69,11 +69,15 @@ impl Key {
         let account = recipe.account.as_ref().map_or(0, Account::uid);
         line("account", &account.to_string());
         line("database", recipe.database);
-        let setups = recipe.setups.iter().map(|setup| setup.key.as_str());
+        let setups = recipe.setup_keys.iter().map(String::as_str);
         let mut keys = server.into_iter().chain(setups).peekable();
-        if keys.peek().is_some() {
+        for extension in &recipe.extensions {
+            line("extension", &extension.name);
+            line("files", &extension.files);
+        }
+        if keys.peek().is_some() || !recipe.extensions.is_empty() {
             // The setup steps run under them, and may depend on them (as on a preloaded library).
-            for (name, value) in recipe.settings {
+            for (name, value) in &recipe.settings {
                 line(name, value);
             }
         }
@@ -81,6 +85,8 @@ impl Key {
             line("setup", key);
         }
         if server.is_some() {
+            // Changed with every change of how databases are made in it.
+            line("databases", "sealed template");
             // Templates do not depend on them: each clone is given its own.
             for (name, text) in ["hba", "ident"].into_iter().zip(recipe.access) {
                 line(name, text.unwrap_or_default());

@@ -89,6 +89,12 @@ impl Manifest {
         self.entries.iter().map(of).sum()
     }
 
+    /// Where the files of databases begin.
+    pub(super) fn first_of_databases(&self) -> usize {
+        self.entries
+            .partition_point(|entry| !entry.is_of_database())
+    }
+
     pub(super) fn to_text(&self) -> String {
         let Stamp {
             size,

@@ -29,15 +29,19 @@ mod unpack;
 use std::fs::File;
 use std::sync::atomic::AtomicBool;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use pg_proc::Directory;
+
+use crate::error::{TempErrorKind, at};
 
 pub(crate) use self::cache::{
     CACHE_VARIABLE, Cache, Entry, lock_private, private_subdirectory, read, replace,
 };
+pub(crate) use self::identity::Identity;
 pub(crate) use self::key::Key;
 use self::manifest::Manifest;
-pub(crate) use self::recipe::{Made, Recipe, Setup};
+pub(crate) use self::pack::{Contents, refuse_links};
+pub(crate) use self::recipe::{Extension, Made, Recipe, Setup};
 pub(crate) use self::unpack::{CloneError, Cloning};
 
 /// A template that was found in the cache and is held open.
@@ -55,6 +59,20 @@ pub(crate) struct Template {
 }
 
 impl Template {
+    /// Packs these files into a directory of the caller, for this process only.
+    pub(crate) fn pack(contents: &Contents, path: &Utf8Path) -> Result<Self, TempErrorKind> {
+        let directory = Directory::open(path).map_err(at(path))?;
+        let manifest = contents.pack(&directory, path, pack::Use::Fleeting)?;
+        Ok(Self {
+            pack: directory.open_file(pack::PACK).map_err(at(path))?,
+            path: path.to_owned(),
+            directory,
+            first_of_databases: manifest.first_of_databases(),
+            manifest,
+            can_reflink: AtomicBool::new(true),
+        })
+    }
+
     /// How many bytes a clone takes at least.
     pub(crate) fn size(&self) -> u64 {
         self.manifest.size()

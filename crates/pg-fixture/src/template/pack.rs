@@ -1,14 +1,17 @@
 //! A data directory packed into one file: to be cloned by reading one file instead of a thousand.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Read as _, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::io::{self, Read as _};
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use pg_proc::Directory;
 
 use super::identity::{CONTROL_FILE, address_of_segment, is_segment, u64_at};
 use super::manifest::{Content, Entry, Extent, Hash, Manifest, Stamp, is_of_database};
+use super::unpack::{BATCH, threads};
 use crate::error::{TempErrorKind, at};
 
 pub(super) const PACK: &str = "pack";
@@ -17,35 +20,96 @@ pub(super) const LARGE: &str = "large";
 const LARGE_SIZE: u64 = 8 << 20;
 /// Zeros are left out in blocks of this size, the unit in which file systems and tmpfs keep holes.
 const BLOCK: usize = 4096;
+/// How much of a file is read at once: a multiple of the block.
+const PIECE: usize = 64 * BLOCK;
 static ZEROS: [u8; BLOCK] = [0; BLOCK];
 
-/// Packs the data directory of a stopped server into `stage`, whose path is for messages.
+/// The files of the data directory of a stopped server, which are to be packed.
 ///
 /// The directory belongs to the server's account, which may put a link to any file there: what root
 /// reads, it reads by descriptors.
-pub(super) fn pack(
-    data: &Utf8Path,
-    stage: &Directory,
-    path: &Utf8Path,
-) -> Result<Manifest, TempErrorKind> {
-    let held = Directory::open(data).map_err(at(data))?;
-    let mut entries = Vec::new();
-    collect(&held, data, Utf8Path::new(""), &mut entries)?;
-    leave_out_spent_wal(&held, &mut entries);
-    entries.sort_by_key(Entry::is_of_database);
-    let make = || Ok((stage.create_file(PACK)?, stage.make(LARGE)?));
-    let (file, large) = make().map_err(at(path))?;
-    let mut pack = Pack {
-        file: BufWriter::with_capacity(1 << 20, file),
-        length: 0,
-        large,
-        count: 0,
-    };
-    for entry in &mut entries {
-        pack.add(&held, entry).map_err(at(data.join(&entry.path)))?;
+#[derive(Debug)]
+pub(crate) struct Contents {
+    path: Utf8PathBuf,
+    held: Directory,
+    entries: Vec<Entry>,
+}
+
+/// How long a pack is to be of use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// By later processes, which recognize a damaged one, also after a crash of the machine.
+    Lasting,
+    /// By this process only.
+    Fleeting,
+}
+
+impl Contents {
+    /// Lists the files.
+    pub(crate) fn of(path: &Utf8Path) -> Result<Self, TempErrorKind> {
+        let held = Directory::open(path).map_err(at(path))?;
+        let mut entries = Vec::new();
+        collect(&held, path, Utf8Path::new(""), &mut entries)?;
+        leave_out_spent_wal(&held, &mut entries);
+        entries.sort_by_key(Entry::is_of_database);
+        Ok(Self {
+            path: path.to_owned(),
+            held,
+            entries,
+        })
     }
-    let stamp = pack.finish(stage).map_err(at(path))?;
-    Ok(Manifest { stamp, entries })
+
+    /// How many bytes a pack of them takes at most.
+    pub(crate) fn size(&self) -> u64 {
+        let of = |entry: &Entry| match entry.content {
+            Content::Directory => 0,
+            Content::Packed { size, .. } | Content::Large { size, .. } => size,
+        };
+        self.entries.iter().map(of).sum()
+    }
+
+    /// Packs them into `stage`, whose path is for messages.
+    pub(super) fn pack(
+        &self,
+        stage: &Directory,
+        path: &Utf8Path,
+        purpose: Use,
+    ) -> Result<Manifest, TempErrorKind> {
+        let mut entries = self.entries.clone();
+        let make = || Ok((stage.create_file(PACK)?, stage.make(LARGE)?));
+        let (file, large) = make().map_err(at(path))?;
+        let pack = Pack {
+            contents: self,
+            path,
+            file,
+            length: AtomicU64::new(0),
+            large,
+            count: AtomicU32::new(0),
+            purpose,
+            units: Mutex::new(units(&mut entries)),
+        };
+        pack.run(threads())?;
+        let stamp = pack.finish(stage).map_err(at(path))?;
+        Ok(Manifest { stamp, entries })
+    }
+}
+
+/// Refuses what cannot be packed and can be seen while the server runs: tablespaces and a log
+/// elsewhere.
+pub(crate) fn refuse_links(data: &Utf8Path) -> Result<(), TempErrorKind> {
+    let held = Directory::open(data).map_err(at(data))?;
+    let tablespaces = data.join("pg_tblspc");
+    let directory = held.subdirectory("pg_tblspc").map_err(at(&tablespaces))?;
+    for name in directory.names().map_err(at(&tablespaces))? {
+        if directory.subdirectory(&name).is_err() {
+            let name = name.to_string_lossy();
+            return Err(TempErrorKind::NotClonable(tablespaces.join(&*name)));
+        }
+    }
+    match held.subdirectory("pg_wal") {
+        Ok(_) => Ok(()),
+        Err(_) => Err(TempErrorKind::NotClonable(data.join("pg_wal"))),
+    }
 }
 
 /// Walks a directory in a fixed order; parents come before their children.
@@ -195,40 +259,151 @@ fn address_by_name(path: &Utf8Path, segment_size: u64) -> Option<u64> {
         .checked_add(high)
 }
 
-struct Pack {
-    file: BufWriter<File>,
-    length: u64,
+/// A pack that several threads write. Each takes a few files at a time, and the next free part of
+/// the pack for their data.
+struct Pack<'a> {
+    contents: &'a Contents,
+    /// For messages.
+    path: &'a Utf8Path,
+    file: File,
+    length: AtomicU64,
     /// For files that are kept by themselves, and how many there are.
     large: Directory,
-    count: u32,
+    count: AtomicU32,
+    purpose: Use,
+    units: Mutex<Vec<&'a mut [Entry]>>,
 }
 
-impl Pack {
-    fn add(&mut self, data: &Directory, entry: &mut Entry) -> io::Result<()> {
+/// Files that lie one after the other, with about [`BATCH`] bytes of data; the last ones first.
+fn units(entries: &mut [Entry]) -> Vec<&mut [Entry]> {
+    let mut units = Vec::new();
+    let mut rest = entries;
+    while !rest.is_empty() {
+        let mut size = 0;
+        let mut fits = |entry: &Entry| {
+            if let Content::Packed { size: more, .. } = entry.content {
+                size += more;
+            }
+            size <= BATCH
+        };
+        let count = rest.iter().take_while(|entry| fits(entry)).count();
+        let (unit, others) = rest.split_at_mut(count.max(1));
+        units.push(unit);
+        rest = others;
+    }
+    units.reverse();
+    units
+}
+
+impl Pack<'_> {
+    fn run(&self, threads: usize) -> Result<(), TempErrorKind> {
+        std::thread::scope(|scope| {
+            let others: Vec<_> = (1..threads)
+                .map_while(|_| {
+                    let builder = std::thread::Builder::new().name("pg-cluster pack".to_owned());
+                    builder.spawn_scoped(scope, || self.work()).ok()
+                })
+                .collect();
+            let own = self.work();
+            let died = |_| Err(at(self.path)(io::ErrorKind::Other.into()));
+            others
+                .into_iter()
+                .map(|thread| thread.join().unwrap_or_else(died))
+                .fold(own, Result::and)
+        })
+    }
+
+    fn work(&self) -> Result<(), TempErrorKind> {
+        let (mut input, mut output) = (vec![0; PIECE], Vec::new());
+        let next = || {
+            self.units
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .pop()
+        };
+        while let Some(unit) = next() {
+            let outcome = self.unit(unit, &mut input, &mut output);
+            outcome.inspect_err(|_| {
+                // The others need not go on.
+                self.units
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .clear();
+            })?;
+        }
+        Ok(())
+    }
+
+    fn unit(
+        &self,
+        unit: &mut [Entry],
+        input: &mut [u8],
+        output: &mut Vec<u8>,
+    ) -> Result<(), TempErrorKind> {
+        output.clear();
+        let held = &self.contents.held;
+        // Files of one directory follow each other.
+        let mut above: Option<(Utf8PathBuf, Directory)> = None;
+        for entry in &mut *unit {
+            if entry.content == Content::Directory {
+                continue;
+            }
+            let path = self.contents.path.join(&entry.path);
+            let parent = entry.path.parent().unwrap_or(Utf8Path::new(""));
+            if above.as_ref().is_none_or(|(known, _)| known != parent) {
+                let opened = open_below(held, parent).map_err(at(&path))?;
+                above = Some((parent.to_owned(), opened));
+            }
+            let Some((_, above)) = &above else { continue };
+            self.add(above, entry, input, output).map_err(at(&path))?;
+        }
+        let begin = self
+            .length
+            .fetch_add(output.len() as u64, Ordering::Relaxed);
+        for entry in unit {
+            if let Content::Packed { extents, .. } = &mut entry.content {
+                for extent in extents {
+                    extent.position += begin;
+                }
+            }
+        }
+        self.file.write_all_at(output, begin).map_err(at(self.path))
+    }
+
+    /// Adds the data of a file to the output, and notes where in it they are.
+    fn add(
+        &self,
+        above: &Directory,
+        entry: &mut Entry,
+        input: &mut [u8],
+        output: &mut Vec<u8>,
+    ) -> io::Result<()> {
+        let name = entry.path.file_name().unwrap_or_default();
         let Content::Packed { size, extents } = &mut entry.content else {
             return Ok(());
         };
-        let mut file = open_file_below(data, &entry.path)?;
-        if *size > LARGE_SIZE && data_size(&mut file)? > LARGE_SIZE {
-            let number = self.count;
-            self.count += 1;
+        if *size > LARGE_SIZE && data_size(&mut above.open_file(name)?)? > LARGE_SIZE {
+            let number = self.count.fetch_add(1, Ordering::Relaxed);
             let mut target = self.large.create_file(number.to_string())?;
-            let size = io::copy(&mut open_file_below(data, &entry.path)?, &mut target)?;
-            target.sync_all()?;
+            // Shares the blocks where the file system can.
+            let size = io::copy(&mut above.open_file(name)?, &mut target)?;
+            if self.purpose == Use::Lasting {
+                target.sync_all()?;
+            }
             entry.content = Content::Large { size, number };
             return Ok(());
         }
-        let mut file = open_file_below(data, &entry.path)?;
-        let mut block = [0; BLOCK];
+        let mut file = above.open_file(name)?;
         let mut offset = 0;
         loop {
-            let length = fill(&mut file, &mut block)?;
-            let bytes = block.get(..length).unwrap_or_default();
-            if Some(bytes) != ZEROS.get(..length) {
-                self.write(bytes, offset, extents)?;
+            let length = fill(&mut file, input)?;
+            for bytes in input.get(..length).unwrap_or_default().chunks(BLOCK) {
+                if Some(bytes) != ZEROS.get(..bytes.len()) {
+                    append(bytes, offset, extents, output);
+                }
+                offset += bytes.len() as u64;
             }
-            offset += length as u64;
-            if length < BLOCK {
+            if length < input.len() {
                 break;
             }
         }
@@ -236,35 +411,35 @@ impl Pack {
         Ok(())
     }
 
-    fn write(&mut self, bytes: &[u8], offset: u64, extents: &mut Vec<Extent>) -> io::Result<()> {
-        let length = bytes.len() as u64;
-        match extents.last_mut() {
-            Some(last) if last.offset + last.length == offset => last.length += length,
-            _ => extents.push(Extent {
-                offset,
-                length,
-                position: self.length,
-            }),
-        }
-        self.file.write_all(bytes)?;
-        self.length += length;
-        Ok(())
-    }
-
     fn finish(self, stage: &Directory) -> io::Result<Stamp> {
-        let file = self
-            .file
-            .into_inner()
-            .map_err(io::IntoInnerError::into_error)?;
-        file.sync_all()?;
-        let info = file.metadata()?;
-        let hash = hash(stage.open_file(PACK)?)?;
+        let size = self.length.into_inner();
+        if self.purpose == Use::Fleeting {
+            return Ok(Stamp {
+                size,
+                changed: (0, 0),
+                hash: Hash::new(),
+            });
+        }
+        self.file.sync_all()?;
         Ok(Stamp {
-            size: info.len(),
-            changed: Stamp::changed(&info),
-            hash,
+            size,
+            changed: Stamp::changed(&self.file.metadata()?),
+            hash: hash(stage.open_file(PACK)?)?,
         })
     }
+}
+
+fn append(bytes: &[u8], offset: u64, extents: &mut Vec<Extent>, output: &mut Vec<u8>) {
+    let length = bytes.len() as u64;
+    match extents.last_mut() {
+        Some(last) if last.offset + last.length == offset => last.length += length,
+        _ => extents.push(Extent {
+            offset,
+            length,
+            position: output.len() as u64,
+        }),
+    }
+    output.extend_from_slice(bytes);
 }
 
 fn data_size(file: &mut File) -> io::Result<u64> {

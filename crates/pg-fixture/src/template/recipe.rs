@@ -12,6 +12,7 @@ use pg_proc::{Account, GuardOptions, Ownership};
 
 use crate::error::TempErrorKind;
 use crate::root::{Root, SocketDirectory};
+use crate::setup::SetupKey;
 use crate::sql::{identifier, literal};
 use crate::temp_cluster::PORT;
 use crate::tuning;
@@ -24,7 +25,7 @@ type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
 /// A step that prepares the template's database, and the key that stands for it.
 #[derive(Clone)]
 pub(crate) struct Setup {
-    pub(crate) key: String,
+    pub(crate) key: SetupKey,
     pub(crate) run: Arc<dyn Fn(&ConnectionInfo) -> Outcome + Send + Sync>,
 }
 
@@ -32,6 +33,14 @@ impl fmt::Debug for Setup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Setup").field(&self.key).finish()
     }
+}
+
+/// An extension of the template's database.
+#[derive(Debug)]
+pub(crate) struct Extension {
+    pub(crate) name: String,
+    /// Tells whether its files have changed.
+    pub(crate) files: String,
 }
 
 /// How a template is made.
@@ -44,8 +53,11 @@ pub(crate) struct Recipe<'a> {
     /// What each clone's superuser is to have as password. The template must not: it is on disk.
     pub(crate) password: Option<&'a str>,
     pub(crate) database: &'a str,
-    pub(crate) settings: &'a [(String, String)],
+    pub(crate) settings: Vec<(String, String)>,
+    pub(crate) extensions: Vec<Extension>,
     pub(crate) setups: &'a [Setup],
+    /// The key of each, as it was read before the steps run.
+    pub(crate) setup_keys: Vec<String>,
     /// What each clone is to have as `pg_hba.conf` and `pg_ident.conf`. The template has the files
     /// of `initdb`.
     pub(crate) access: [Option<&'a str>; 2],
@@ -86,8 +98,14 @@ impl Recipe<'_> {
         // `initdb` makes the others.
         if !matches!(self.database, "postgres" | "template1") {
             let statement = format!("CREATE DATABASE {}", identifier(self.database));
-            run_single_user(&made.cluster, "postgres", &statement)
+            run_single_user(&made.cluster, &[], "postgres", &statement)
                 .map_err(|cause| TempErrorKind::Database(self.database.to_owned(), cause))?;
+        }
+        for Extension { name, .. } in &self.extensions {
+            let quoted = identifier(name);
+            let statement = format!("CREATE EXTENSION IF NOT EXISTS {quoted} CASCADE");
+            run_single_user(&made.cluster, &self.settings, self.database, &statement)
+                .map_err(|cause| TempErrorKind::Extension(name.clone(), cause))?;
         }
         if !self.setups.is_empty() {
             self.set_up(&made)?;
@@ -112,7 +130,7 @@ impl Recipe<'_> {
         };
         let role = identifier(self.options.superuser());
         let statement = format!("ALTER ROLE {role} PASSWORD {}", literal(password));
-        run_single_user(cluster, "template1", &statement).map_err(TempErrorKind::Password)
+        run_single_user(cluster, &[], "template1", &statement).map_err(TempErrorKind::Password)
     }
 
     fn set_up(&self, made: &Made) -> Result<(), TempErrorKind> {
@@ -122,7 +140,10 @@ impl Recipe<'_> {
             .map(|root| Root::guard([root], GuardOptions::new()))
             .transpose()?;
         let options = StartOptions::new()
-            .settings(tuning::settings(self.installation.version(), self.settings))
+            .settings(tuning::settings(
+                self.installation.version(),
+                &self.settings,
+            ))
             .listen_addresses::<&str>([])
             .socket_directory(sockets.path())
             .port(PORT)
@@ -133,7 +154,7 @@ impl Recipe<'_> {
             Some(password) => info.with_password(password),
             None => info,
         };
-        for setup in self.setups {
+        for (setup, key) in self.setups.iter().zip(&self.setup_keys) {
             // In a thread of its own: the caller may be inside an async runtime, which blocking
             // clients refuse.
             let outcome = std::thread::scope(|scope| {
@@ -142,7 +163,13 @@ impl Recipe<'_> {
                     .join()
                     .unwrap_or_else(|_| Err("the step panicked".into()))
             });
-            outcome.map_err(|error| TempErrorKind::Setup(setup.key.clone(), error))?;
+            let failed = |error| TempErrorKind::Setup(setup.key.name(), error);
+            outcome.map_err(failed)?;
+            if setup.key.read()? != *key {
+                return Err(failed(
+                    "the files that are its key changed meanwhile".into(),
+                ));
+            }
         }
         made.cluster
             .stop(&StopPlan::new(Signal::Fast, Duration::from_secs(120)))
@@ -160,11 +187,18 @@ impl Recipe<'_> {
 
 /// Runs a statement without a line break by a single-user server, which asks for no password
 /// and listens nowhere. The statement is in no log: it may hold a password.
-fn run_single_user(cluster: &Cluster, database: &str, statement: &str) -> Outcome {
+fn run_single_user(
+    cluster: &Cluster,
+    settings: &[(String, String)],
+    database: &str,
+    statement: &str,
+) -> Outcome {
+    let setting = |(name, value): &(String, String)| ["-c".to_owned(), format!("{name}={value}")];
     let output = cluster
         .command(Program::Postgres)?
         .env("LC_ALL", "C")
         .args(["--single", "-F", "-D", cluster.data_directory().as_str()])
+        .args(settings.iter().flat_map(setting))
         .args(["-c", "lc_messages=C", "-c", "logging_collector=off"])
         .args(["-c", "log_statement=none", "-c", "log_duration=off"])
         .args(["-c", "log_min_duration_statement=-1"])

@@ -17,7 +17,7 @@ use crate::error::{TempErrorKind, at};
 use crate::temp_cluster::SystemIdentifier;
 
 /// How much of the pack is read at once: it stays in the processor's cache until it is written.
-const BATCH: u64 = 256 << 10;
+pub(super) const BATCH: u64 = 256 << 10;
 /// The same for the few files that a server reads when it starts: each thread is to have some.
 const FIRST_BATCH: u64 = 64 << 10;
 /// More threads than this get into each other's way in the kernel.
@@ -53,7 +53,7 @@ impl<'a> Cloning<'a> {
         template: &'a Template,
         path: &'a Utf8Path,
         account: Option<&Account>,
-        identifier: SystemIdentifier,
+        identity: Option<Identity>,
     ) -> Result<Self, CloneError> {
         let cloning = Self {
             template,
@@ -61,10 +61,7 @@ impl<'a> Cloning<'a> {
             held: Directory::open(path)
                 .map_err(|error| CloneError::Target(Box::new(at(path)(error))))?,
             owner: account.map(|account| (account.uid(), account.gid())),
-            identity: match identifier {
-                SystemIdentifier::Own => template.new_identity()?,
-                SystemIdentifier::OfTemplate => None,
-            },
+            identity,
         };
         let entries = template.manifest.entries.get(..template.first_of_databases);
         let mut files = Vec::new();
@@ -196,9 +193,15 @@ impl<'a> Cloning<'a> {
 }
 
 impl Template {
-    /// An identifier of its own for a clone; none if the control file is of a newer form than this
-    /// crate knows.
-    fn new_identity(&self) -> Result<Option<Identity>, CloneError> {
+    /// The identifier of a clone, or of several that are to be of one family; none if it is the
+    /// template's, or the control file is of a newer form than this crate knows.
+    pub(crate) fn identity(
+        &self,
+        choice: SystemIdentifier,
+    ) -> Result<Option<Identity>, CloneError> {
+        if choice == SystemIdentifier::OfTemplate {
+            return Ok(None);
+        }
         let mut entries = self.manifest.entries.iter();
         let control = entries.find(|entry| entry.path == CONTROL_FILE);
         let Some(range) = control.and_then(pack_range) else {
@@ -212,7 +215,7 @@ impl Template {
     }
 }
 
-fn threads() -> usize {
+pub(super) fn threads() -> usize {
     std::thread::available_parallelism()
         .map_or(1, usize::from)
         .clamp(1, THREADS)
@@ -241,7 +244,7 @@ fn batches<'a>(files: &'a [&'a Entry], size: u64) -> Vec<Batch<'a>> {
         };
         if range.is_empty() {
             range = of_entry;
-        } else if of_entry.end - range.start > size {
+        } else if of_entry.start != range.end || of_entry.end - range.start > size {
             let files = files.get(first..index).unwrap_or_default();
             batches.push(Batch { files, range });
             (first, range) = (index, of_entry);
@@ -362,7 +365,7 @@ mod tests {
 
     use super::*;
     use crate::template::manifest::Manifest;
-    use crate::template::pack::{PACK, pack};
+    use crate::template::pack::{Contents, PACK, Use};
 
     /// A template of a data directory with these files, which lies in `room`.
     fn template(room: &Utf8Path, files: &[(&str, &str)]) -> Template {
@@ -375,11 +378,11 @@ mod tests {
         let path = room.join("template");
         fs::create_dir(&path).unwrap();
         let directory = Directory::open(&path).unwrap();
-        let manifest: Manifest = pack(&data, &directory, &path).unwrap();
+        let manifest: Manifest = Contents::of(&data)
+            .and_then(|contents| contents.pack(&directory, &path, Use::Lasting))
+            .unwrap();
         Template {
-            first_of_databases: manifest
-                .entries
-                .partition_point(|entry| !entry.is_of_database()),
+            first_of_databases: manifest.first_of_databases(),
             pack: directory.open_file(PACK).unwrap(),
             path,
             directory,
@@ -400,12 +403,12 @@ mod tests {
             path
         };
         let sound = clone("sound");
-        let cloning = Cloning::begin(&template, &sound, None, SystemIdentifier::Own).unwrap();
+        let cloning = Cloning::begin(&template, &sound, None, None).unwrap();
         cloning.databases().unwrap();
         assert_eq!(fs::read(sound.join("base/1/112")).unwrap(), b"table");
 
         let (attacked, elsewhere) = (clone("attacked"), clone("elsewhere"));
-        let cloning = Cloning::begin(&template, &attacked, None, SystemIdentifier::Own).unwrap();
+        let cloning = Cloning::begin(&template, &attacked, None, None).unwrap();
         fs::remove_dir(attacked.join("base/1")).unwrap();
         symlink(&elsewhere, attacked.join("base/1")).unwrap();
         assert!(matches!(cloning.databases(), Err(CloneError::Target(_))));
@@ -419,8 +422,7 @@ mod tests {
         fs::write(room.join("secret"), "secret").unwrap();
         fs::create_dir(room.join("data")).unwrap();
         symlink(room.join("secret"), room.join("data/PG_VERSION")).unwrap();
-        let stage = Directory::open(room).unwrap().make("stage").unwrap();
-        let outcome = pack(&room.join("data"), &stage, room);
+        let outcome = Contents::of(&room.join("data"));
         assert!(matches!(outcome, Err(TempErrorKind::NotClonable(_))));
     }
 }

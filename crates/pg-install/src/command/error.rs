@@ -1,4 +1,4 @@
-//! Errors of running a program.
+//! Errors of running programs.
 
 use std::io;
 use std::process::ExitStatus;
@@ -8,16 +8,27 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::program::Program;
 
-/// How much of an output an error keeps.
+/// The number of bytes of an output that an error contains.
 const TAIL: usize = 2048;
 
-/// The end of an output, for an error.
+/// Returns the end of an output, for an error.
 pub(super) fn tail(bytes: &[u8]) -> Box<str> {
     let start = bytes.len().saturating_sub(TAIL);
     String::from_utf8_lossy(&bytes[start..]).trim().into()
 }
 
-/// A program of PostgreSQL's that could not be run, or did not do what it should.
+/// The error of running one of PostgreSQL's programs.
+///
+/// ```
+/// use std::error::Error as _;
+/// use pg_install::{PgConfig, ProgramErrorKind};
+///
+/// let error = PgConfig::query("/missing/pg_config").unwrap_err();
+/// assert_eq!(error.program(), "/missing/pg_config");
+/// assert!(matches!(error.kind(), ProgramErrorKind::Spawn(_)));
+/// assert_eq!(error.to_string(), "failed to run /missing/pg_config");
+/// assert_eq!(error.source().unwrap().to_string(), "the program cannot be started");
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[error("failed to run {}", command_line(.program, .arguments))]
 pub struct ProgramError {
@@ -36,22 +47,22 @@ fn command_line(program: &Utf8Path, arguments: &[String]) -> String {
     line
 }
 
-/// Why running a program failed.
+/// The reason why running a program failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProgramErrorKind {
     /// The program could not be started: the file is missing, not executable, or not a program.
     #[error("the program cannot be started")]
     Spawn(#[source] io::Error),
-    /// The path names another program of PostgreSQL's, so it was not run.
+    /// The path names another program of PostgreSQL, which was not run.
     #[error("{program} is another program of PostgreSQL, not pg_config")]
     #[non_exhaustive]
     OtherProgram {
         /// The program.
         program: Program,
     },
-    /// The program exited without output, and its exit status was collected elsewhere: by another
-    /// thread that waits for all children, or by the kernel because the process ignores SIGCHLD.
+    /// The program exited without output, and its exit status was lost: another thread waits for
+    /// all children, or the process ignores SIGCHLD.
     #[error("the program printed nothing, and its exit status is lost{}", outputs("", .stderr))]
     #[non_exhaustive]
     StatusLost {
@@ -84,14 +95,14 @@ pub enum ProgramErrorKind {
     #[error("the program printed more than {limit} bytes")]
     #[non_exhaustive]
     TooMuchOutput {
-        /// The largest number of bytes that is accepted.
+        /// The maximum number of bytes.
         limit: usize,
     },
-    /// The output is not what such a program prints.
+    /// The output does not have the expected form.
     #[error("the program printed unexpected output: {reason}")]
     #[non_exhaustive]
     Unexpected {
-        /// The difference.
+        /// The difference from the expected form.
         reason: Box<str>,
         /// The last 2 KiB of its standard output.
         stdout: Box<str>,

@@ -1,4 +1,4 @@
-//! Running one of PostgreSQL's programs for its output, within bounds.
+//! Running PostgreSQL's programs with limits on time and output.
 
 mod error;
 mod watch;
@@ -15,23 +15,23 @@ use self::error::tail;
 pub use self::error::{ProgramError, ProgramErrorKind};
 use self::watch::{End, Watch};
 
-/// How long a program may take unless the caller says otherwise.
+/// The default time limit of a program.
 ///
-/// Programs need 1 to 10 ms; the rest is for machines under load and disks that have to spin up.
+/// Programs take 1 to 10 ms. The limit allows for loaded machines and disks that have to spin up.
 pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A longer time limit may exceed the range of the clock.
+/// The longest time limit, so that a deadline is within the range of the clock.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// How programs are run: with which environment, and how long.
+/// Runs programs with a given environment and time limit.
 #[derive(Clone)]
 pub(crate) struct Runner {
-    /// None means the environment of this process at the time of the run.
+    /// `None` stands for the environment of this process at the time of the run.
     environment: Option<Environment>,
     timeout: Duration,
 }
 
-/// Variables that replace those of the process.
+/// Environment variables that replace those of this process.
 pub(crate) type Environment = Arc<[(OsString, OsString)]>;
 
 impl Default for Runner {
@@ -53,8 +53,8 @@ impl Runner {
     /// Standard input is empty. The program leads its own process group, which is killed as a whole
     /// if the program does not exit in time.
     ///
-    /// Where the process ignores SIGCHLD, or another thread waits for all children, the exit status
-    /// is lost. The output alone counts then, and every caller checks it.
+    /// If this process ignores SIGCHLD, or if another thread waits for all children, the exit
+    /// status is lost. The output is then returned without it; every caller checks the output.
     pub(crate) fn run(
         &self,
         program: &Utf8Path,
@@ -119,8 +119,8 @@ impl Runner {
     }
 }
 
-/// Returns whether programs do not inherit a variable: those of libpq and the server, and the one
-/// that overrides the locale in choosing the language of messages.
+/// Returns whether programs must not inherit a variable. These are the variables of libpq and the
+/// server, and `LANGUAGE`, which overrides the language of messages.
 fn is_withheld(name: &OsString) -> bool {
     name.as_encoded_bytes().starts_with(b"PG") || name == "LANGUAGE"
 }

@@ -1,4 +1,4 @@
-//! Waiting for a program and reading its output at the same time, in one thread.
+//! Waiting for a program and reading its output in one thread.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -9,18 +9,18 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process_group};
 
-/// More than ten times what `postgres --describe-config`, the longest of them, prints.
+/// More than ten times the output of `postgres --describe-config`, which is the longest.
 pub(super) const OUTPUT_LIMIT: usize = 1 << 20;
 
-/// How long a killed program is waited for. It exits at once, unless it sleeps in the kernel or has
-/// more rights than the caller.
+/// The time limit for the exit of a killed program. It exits immediately unless it sleeps in the
+/// kernel or has more privileges than the caller.
 const KILL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How a program ended.
+/// The result of waiting for a program.
 pub(super) enum End {
     Exited(ExitStatus),
-    /// It exited, and its exit status was collected elsewhere: by the kernel, because SIGCHLD is
-    /// ignored, or by another thread that waits for all children.
+    /// The program exited, and its exit status was lost: SIGCHLD is ignored, or another thread
+    /// waits for all children.
     Lost,
     TimedOut,
     Overflow,
@@ -29,7 +29,8 @@ pub(super) enum End {
 /// A running program with its outputs.
 pub(super) struct Watch {
     child: Child,
-    /// Becomes readable when the program exits. None where the system has no such descriptor.
+    /// A descriptor that becomes readable when the program exits. `None` if the system does not
+    /// have such descriptors.
     exit: Option<OwnedFd>,
     stdout: Tap,
     stderr: Tap,
@@ -47,12 +48,12 @@ impl Watch {
         }
     }
 
-    /// Waits until the program has exited. If it does not, or prints too much, it is killed
-    /// together with its children that have stayed in its process group.
+    /// Waits until the program has exited. If it does not exit in time or prints too much, its
+    /// process group is killed.
     pub(super) fn until(&mut self, deadline: Instant) -> End {
         let end = self.read_until(deadline);
         let is_alive = matches!(end, End::TimedOut | End::Overflow);
-        // Once the program has been waited for, its PID may be another process's.
+        // After the program has been reaped, its PID may belong to another process.
         if is_alive && self.try_wait().is_none() {
             let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
             self.stdout.pipe = None;
@@ -62,8 +63,8 @@ impl Watch {
         end
     }
 
-    /// Waits as long as the program lives. Its background processes may keep the pipes open, and
-    /// all that it wrote itself can be read as soon as it has exited.
+    /// Reads the output until the program exits. Its background processes may keep the pipes open
+    /// after that, but everything that the program wrote can be read when it has exited.
     fn read_until(&mut self, deadline: Instant) -> End {
         let mut pause = Duration::from_millis(1);
         loop {
@@ -87,7 +88,7 @@ impl Watch {
         }
     }
 
-    /// Waits for output or the exit, up to `left`.
+    /// Waits up to `left` for output or the exit of the program.
     fn poll(&self, left: Duration, pause: &mut Duration) {
         let exit = self.exit.as_ref().map(AsFd::as_fd);
         let pipes = [&self.stdout, &self.stderr].map(|tap| tap.pipe.as_ref().map(AsFd::as_fd));
@@ -97,18 +98,18 @@ impl Watch {
             .flatten()
             .map(readable)
             .collect();
-        // Where the exit itself cannot be awaited, closed pipes announce it, and it is looked for
-        // now and then in case they stay open.
+        // Without an exit descriptor, closed pipes indicate the exit. In case they stay open, the
+        // wait is limited, and the exit is checked again.
         let limit = match self.exit {
             Some(_) => left,
             None => left.min(*pause),
         };
         *pause = (*pause * 2).min(Duration::from_millis(50));
-        // An interrupted wait is as good as one that has ended.
+        // The caller checks the state again, so an interrupted wait is not an error.
         let _ = poll(&mut events, Timespec::try_from(limit).ok().as_ref());
     }
 
-    /// Standard output and standard error, as far as they were read.
+    /// Returns the parts of standard output and standard error that were read.
     pub(super) fn finish(self) -> (Vec<u8>, Vec<u8>) {
         (self.stdout.bytes, self.stderr.bytes)
     }
@@ -129,16 +130,16 @@ fn exit_descriptor(_: &Child) -> Option<OwnedFd> {
     None
 }
 
-/// The pipe from one of the program's outputs, and what came out of it.
+/// The pipe of one output of the program, and the bytes read from it.
 struct Tap {
-    /// None once it has been read to its end.
+    /// `None` after the end was reached.
     pipe: Option<File>,
     bytes: Vec<u8>,
 }
 
 impl Tap {
     fn new(pipe: Option<impl Into<OwnedFd>>) -> Self {
-        // A pipe that cannot be read without blocking is closed, and the program fails to write.
+        // If the pipe cannot be made non-blocking, it is closed, and the program fails to write.
         let pipe = pipe.map(|pipe| File::from(pipe.into()));
         let pipe = pipe.filter(|pipe| rustix::io::ioctl_fionbio(pipe, true).is_ok());
         Self {
@@ -147,7 +148,7 @@ impl Tap {
         }
     }
 
-    /// Reads what is there, without waiting for more. Returns whether it is within the limit.
+    /// Reads the available bytes without blocking. Returns false if they exceed the limit.
     fn read(&mut self) -> bool {
         let mut chunk = [0; 16 * 1024];
         while let Some(pipe) = &mut self.pipe {

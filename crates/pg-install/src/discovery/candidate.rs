@@ -1,4 +1,4 @@
-//! Directories and programs that may lead to an installation.
+//! Candidates: directories and programs that may lead to an installation.
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -8,37 +8,37 @@ use crate::installation::error::InstallationError;
 use crate::installation::{Finder, executable, is_same};
 use crate::program::Program;
 
-/// A directory with PostgreSQL's programs, or a `pg_config`, that no program has been asked about.
+/// A directory with PostgreSQL's programs, or a `pg_config`, that has not been examined yet.
 #[derive(Clone, Debug)]
 pub(super) struct Candidate {
     pub(super) source: Source,
-    /// The path by which it was found.
+    /// The path that was searched.
     pub(super) path: Utf8PathBuf,
     kind: CandidateKind,
-    /// The directory that it most probably leads to, with all links resolved.
+    /// The directory of the installation as far as it is known, with all links resolved.
     pub(super) identity: Utf8PathBuf,
 }
 
 #[derive(Clone, Debug)]
 enum CandidateKind {
-    /// A `pg_config`, whatever directory it is in.
+    /// A `pg_config` in any directory.
     PgConfig,
-    /// A directory with `postgres` and no `pg_config`.
+    /// A directory with `postgres` and without `pg_config`.
     Server {
-        /// Where `postgres` really is.
+        /// The directory of `postgres` with links resolved.
         bin: Utf8PathBuf,
     },
     /// A directory with `pg_config`.
     Described {
         pg_config: Utf8PathBuf,
-        /// Where the `postgres` in that directory really is.
+        /// The directory of `postgres` with links resolved, if the directory contains it.
         server: Option<Utf8PathBuf>,
     },
 }
 
 impl Candidate {
     pub(super) fn pg_config(source: Source, path: Utf8PathBuf) -> Self {
-        // Which directory it describes is not known before it has been run.
+        // The directory that it describes is not known until it is run.
         let identity = path.canonicalize_utf8().unwrap_or_else(|_| path.clone());
         Self {
             source,
@@ -48,7 +48,7 @@ impl Candidate {
         }
     }
 
-    /// None if there is neither `postgres` nor `pg_config` in the directory.
+    /// Returns `None` if the directory contains neither `postgres` nor `pg_config`.
     pub(super) fn directory(source: Source, path: &Utf8Path) -> Option<Self> {
         let pg_config = executable(path, Program::PgConfig);
         let server =
@@ -70,7 +70,7 @@ impl Candidate {
         })
     }
 
-    /// Runs what has to be run to know the installation: almost always one program.
+    /// Runs the programs that identify the installation, which is almost always one program.
     pub(super) fn examine(
         &self,
         finder: &Finder,
@@ -109,10 +109,11 @@ impl Candidate {
 }
 
 impl Candidate {
-    /// The directory of a `pg_config` that describes no directory, if there is a server in it.
+    /// Returns the directory of a `pg_config` that does not report a `bin` directory, if that
+    /// directory contains a server.
     ///
-    /// `PGINSTALLATION` asks for an installation, so there the `pg_config` may fail altogether.
-    /// That of nixpkgs does so in a profile, where it asks for another package.
+    /// If `PGINSTALLATION` names the installation, the `pg_config` may even fail. The `pg_config`
+    /// of nixpkgs does so in a profile, because it is in another package.
     fn server_beside(&self, described: &Examined) -> Option<&Utf8Path> {
         let is_useless = match described {
             Ok(installation) => installation.bindir().is_none(),
@@ -131,10 +132,11 @@ fn describes(described: &Examined, bin: &Utf8Path) -> bool {
         .is_ok_and(|i| i.bindir().is_some_and(|bindir| is_same(bindir, bin)))
 }
 
-/// Returns the installations of a directory whose `pg_config` describes another one, and whose
-/// `postgres` may be an installation of its own.
+/// Returns the installations of a directory whose `pg_config` describes another directory, and
+/// whose `postgres` may be a separate installation.
 ///
-/// With equal versions it is not: the directory then contains shims for the programs of the other.
+/// If the versions are equal, the directory contains shims for the other one's programs, and there
+/// is one installation.
 fn both(described: Examined, own: Option<Examined>) -> Vec<Examined> {
     match (described, own) {
         (described, None) => vec![described],
@@ -148,8 +150,9 @@ fn both(described: Examined, own: Option<Examined>) -> Vec<Examined> {
     }
 }
 
-/// The directory of a program, or, if it is a symbolic link to a program of the same name, that
-/// one's directory: `/usr/bin/postgres` may be all that there is of `/usr/libexec/postgresql16`.
+/// Returns the directory of a program. If the program is a symbolic link to one of the same name,
+/// returns the directory of the target: `/usr/bin/postgres` may be the only link to
+/// `/usr/libexec/postgresql16`.
 fn real_directory(program: &Utf8Path, directory: &Utf8Path) -> Utf8PathBuf {
     let target = program
         .is_symlink()

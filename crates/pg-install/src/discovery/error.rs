@@ -1,4 +1,4 @@
-//! Errors of a search.
+//! Errors of searches.
 
 use std::borrow::Cow;
 use std::ffi::OsString;
@@ -12,9 +12,22 @@ use crate::package::PackageSystem;
 use crate::program::Component;
 use crate::request::Request;
 
-/// A search that found nothing, or a place that could not be searched.
+/// The error of a search, or of one place in a search.
+///
+/// ```
+/// use pg_install::{Discovery, DiscoveryErrorKind, Request};
+///
+/// let directory = tempfile::tempdir()?;
+/// let root = pg_install::Utf8PathBuf::try_from(directory.path().to_owned())?;
+/// let discovery = Discovery::new().root(root).environment([("PATH", "/usr/bin")]);
+/// let error = discovery.find(&Request::any()).unwrap_err();
+/// assert!(matches!(error.kind(), DiscoveryErrorKind::NotFound { .. }));
+/// assert!(error.explanation().unwrap().to_string().contains("PATH: /usr/bin"));
+/// assert!(error.hint().unwrap().contains("PGINSTALLATION"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
-#[error("failed to find PostgreSQL{}", by_way_of(*.origin))]
+#[error("failed to find PostgreSQL{}", via(*.origin))]
 pub struct DiscoveryError {
     origin: Option<Source>,
     #[source]
@@ -22,13 +35,13 @@ pub struct DiscoveryError {
     hint: Option<Box<str>>,
 }
 
-fn by_way_of(origin: Option<Source>) -> String {
+fn via(origin: Option<Source>) -> String {
     origin
-        .map(|origin| format!(" by way of {origin}"))
+        .map(|origin| format!(" via {origin}"))
         .unwrap_or_default()
 }
 
-/// Why a search or a part of it failed.
+/// The reason why a search or a part of it failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DiscoveryErrorKind {
@@ -38,10 +51,10 @@ pub enum DiscoveryErrorKind {
     NotFound {
         /// The request.
         request: Request,
-        /// The places that were searched, and what was found there.
+        /// The places that were searched, and the results.
         explanation: Box<SearchedPlaces>,
     },
-    /// A variable names a place that does not contain PostgreSQL.
+    /// An environment variable names a place that does not contain PostgreSQL.
     #[error("{} does not lead to PostgreSQL", .value.to_string_lossy())]
     #[non_exhaustive]
     NothingNamed {
@@ -71,7 +84,7 @@ impl DiscoveryError {
     ) -> Self {
         let packages = PackageSystem::read(discovery.root.as_deref());
         let hint = format!(
-            "{}, or set PGINSTALLATION to a directory that holds bin/postgres",
+            "{}, or set PGINSTALLATION to a directory that contains bin/postgres",
             packages.hint(Component::Server, request.only_series())
         );
         let kind = DiscoveryErrorKind::NotFound {
@@ -114,15 +127,15 @@ impl DiscoveryError {
         }
     }
 
-    /// Returns whether the search ends: nothing was found, or the installation that a variable asks
-    /// for does not exist.
+    /// Returns whether the error ends the search: no installation was found, or the one that a
+    /// variable names does not exist.
     ///
-    /// Other errors concern one place among many.
+    /// Other errors concern one of several places, and the search continues.
     pub fn is_critical(&self) -> bool {
         self.origin.is_none_or(Source::is_explicit)
     }
 
-    /// The source that led to the place, or none if the search as a whole found nothing.
+    /// The source of the place. `None` if the search as a whole failed.
     pub fn origin(&self) -> Option<Source> {
         self.origin
     }
@@ -132,7 +145,7 @@ impl DiscoveryError {
         &self.kind
     }
 
-    /// The error of the examination, if that is what failed.
+    /// The error of the examination, if the examination failed.
     pub(super) fn examined(&self) -> Option<&InstallationError> {
         match &self.kind {
             DiscoveryErrorKind::Examine(error) => Some(error),
@@ -140,7 +153,7 @@ impl DiscoveryError {
         }
     }
 
-    /// The places that were searched, if the search found nothing.
+    /// The places that were searched, if no installation was found.
     pub fn explanation(&self) -> Option<&SearchedPlaces> {
         match &self.kind {
             DiscoveryErrorKind::NotFound { explanation, .. } => Some(explanation),

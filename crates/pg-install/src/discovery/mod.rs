@@ -1,4 +1,4 @@
-//! Finding the installations of a machine.
+//! The search for the installations of a machine.
 
 mod candidate;
 mod error;
@@ -21,12 +21,16 @@ use crate::installation::Finder;
 use crate::installation::Installation;
 use crate::request::Request;
 
-/// How long [`Discovery::find`] waits for a program while another installation may fit: twice this,
-/// once for the first program that hangs and once for all others, is less than two seconds.
+/// The time limit of [`Discovery::find`] for a program while another installation may match.
+///
+/// The search waits at most twice this time: once for the first program that hangs, and once for
+/// all others. That is less than two seconds.
 const PATIENCE: Duration = Duration::from_millis(800);
 
-/// A search for PostgreSQL installations, in the order of [`Source`]: first those that environment
-/// variables name, then `PATH`, then the places where packages install PostgreSQL.
+/// A search for PostgreSQL installations.
+///
+/// Places are searched in the order of [`Source`]: those that environment variables name, then
+/// `PATH`, then the directories into which packages install PostgreSQL.
 ///
 /// ```no_run
 /// use pg_install::{Discovery, Request};
@@ -36,21 +40,23 @@ const PATIENCE: Duration = Duration::from_millis(800);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Nothing is searched before it is needed: [`search`](Self::search) returns an iterator that runs
-/// one program for each installation that is taken from it. An installation that is reached in
-/// several ways, through symbolic links or by a `pg_config` in another directory, is reported
-/// once, where it is found first.
+/// The search is lazy. [`search`](Self::search) returns an iterator that runs one program for each
+/// installation that it returns. If symbolic links or a `pg_config` in another directory lead to
+/// the same installation, it is returned once, at the first place.
 ///
 /// # Environment
 ///
 /// The search reads `PGINSTALLATION`, `PG_CONFIG`, `PATH`, `HOME` and the variables in the table of
-/// [`places`](Self::places), from the environment of this process or from the one
-/// [given](Self::environment). `PGINSTALLATION` may name a `pg_config` program, a `bin` directory,
-/// or the directory above one; `PG_CONFIG` a `pg_config` program, to be looked for on `PATH` if the
-/// value has no slash. An empty variable counts as not set. If `PGINSTALLATION` or `PG_CONFIG`
-/// leads nowhere or to a program that fails, the search ends with a
-/// [critical](DiscoveryError::is_critical) error. If it leads to a version that was not requested,
-/// the search goes on.
+/// [`places`](Self::places). It reads them from the environment of this process, or from the one
+/// [given](Self::environment). An empty variable is treated as not set.
+///
+/// * `PGINSTALLATION` names a `pg_config` program, a `bin` directory, or the directory above one.
+/// * `PG_CONFIG` names a `pg_config` program, which is searched on `PATH` if the value has no
+///   slash.
+///
+/// If one of these two does not lead to an installation, or if its program fails, the search ends
+/// with a [critical](DiscoveryError::is_critical) error. If the version was not requested, the
+/// search continues.
 #[derive(Clone)]
 pub struct Discovery {
     environment: Environment,
@@ -58,7 +64,7 @@ pub struct Discovery {
     timeout: Duration,
 }
 
-/// An installation and the way by which it was found.
+/// An installation and the place where it was found.
 #[derive(Clone, Debug)]
 pub struct DiscoveredInstallation {
     installation: Installation,
@@ -73,7 +79,7 @@ impl Default for Discovery {
 }
 
 impl Discovery {
-    /// A search of this machine with the environment of this process.
+    /// Creates a search of this machine with the environment of this process.
     pub fn new() -> Self {
         Self {
             environment: std::env::vars_os().collect(),
@@ -82,8 +88,8 @@ impl Discovery {
         }
     }
 
-    /// Uses these variables instead of the environment of this process for the search. The programs
-    /// inherit them, except those that start with `PG`.
+    /// Replaces the environment of this process for the search. Programs inherit these variables,
+    /// except those that start with `PG`.
     #[must_use]
     pub fn environment<K: Into<OsString>, V: Into<OsString>>(
         self,
@@ -98,11 +104,30 @@ impl Discovery {
         }
     }
 
-    /// Searches below this directory as if it were the root directory, such as a mounted image or a
-    /// tree made for a test. Paths in environment variables are below it as well.
+    /// Searches below this directory instead of the root directory, for example a mounted image or
+    /// the directory of a test. Paths in environment variables are relative to it as well.
     ///
-    /// Programs run outside of it, and the paths that they print are used as they are. Absolute
-    /// symbolic links lead out of the directory.
+    /// Programs are not run with this root directory, and the paths that they print are used
+    /// unchanged. Absolute symbolic links lead out of the directory.
+    ///
+    /// ```
+    /// use std::os::unix::fs::PermissionsExt as _;
+    /// use pg_install::{Discovery, Request, Utf8PathBuf};
+    ///
+    /// let directory = tempfile::tempdir()?;
+    /// let root = Utf8PathBuf::try_from(directory.path().canonicalize()?)?;
+    /// let bin = root.join("usr/lib/postgresql/16/bin");
+    /// std::fs::create_dir_all(&bin)?;
+    /// std::fs::write(bin.join("postgres"), "#!/bin/sh\necho 'postgres (PostgreSQL) 16.3'\n")?;
+    /// std::fs::set_permissions(bin.join("postgres"), std::fs::Permissions::from_mode(0o755))?;
+    ///
+    /// let discovery = Discovery::new().root(&root).environment([("PATH", "/usr/bin")]);
+    /// let found = discovery.find(&Request::any())?;
+    /// assert_eq!(found.installation().version().to_string(), "16.3");
+    /// assert_eq!(found.source().to_string(), "Debian");
+    /// assert_eq!(found.path(), bin);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn root(self, directory: impl Into<Utf8PathBuf>) -> Self {
         Self {
@@ -117,16 +142,37 @@ impl Discovery {
         Self { timeout, ..self }
     }
 
-    /// Searches lazily. Returns installations in order, and between them errors that do not end the
-    /// search.
+    /// Returns an iterator that searches lazily. Its items are installations, in order, and errors
+    /// that concern one place.
     ///
     /// Installations without a server, such as development packages, are included; see
-    /// [`Installation::is_server`]. After a program has hung, all others are examined side by side.
+    /// [`Installation::is_server`]. After a program has hung, all others are run concurrently.
+    ///
+    /// ```no_run
+    /// use pg_install::Discovery;
+    ///
+    /// for found in Discovery::new().search() {
+    ///     match found {
+    ///         Ok(found) => println!("{} in {}", found.installation().version(), found.path()),
+    ///         Err(error) => eprintln!("{error}"),
+    ///     }
+    /// }
+    /// ```
     pub fn search(&self) -> Search {
         Search::new(self.clone())
     }
 
-    /// Searches all places, running several programs at a time.
+    /// Searches all places and runs several programs concurrently.
+    ///
+    /// ```no_run
+    /// use pg_install::Discovery;
+    ///
+    /// let servers = Discovery::new().all().into_iter().flatten();
+    /// for found in servers.filter(|found| found.installation().is_server()) {
+    ///     println!("{} via {}", found.installation().version(), found.source());
+    /// }
+    /// ```
+    ///
     ///
     /// The results are those of [`search`](Self::search), in the same order.
     pub fn all(&self) -> Vec<Result<DiscoveredInstallation, DiscoveryError>> {
@@ -135,19 +181,19 @@ impl Discovery {
         search.collect()
     }
 
-    /// Finds the first or the newest server that matches the request. For [`Request::any`] this is
-    /// what py-postgresql's `default()` returns, found in more places.
+    /// Finds the first or the newest server that matches the request. [`Request::any`] corresponds
+    /// to py-postgresql's `default()`, with more places.
     ///
-    /// Installations that cannot be examined, that have no server, or that have another version are
-    /// passed over. So are those whose program does not exit within 0.8 seconds, or within the
-    /// [time limit](Self::timeout) if that is less, as long as another installation fits; if none
-    /// does, they are examined again with the whole time limit. As soon as one program hangs, all
-    /// others are examined side by side.
+    /// Installations are skipped if they cannot be examined, have no server or have another
+    /// version. An installation is deferred if its program does not exit within 0.8 seconds, or
+    /// within the [time limit](Self::timeout) if that is less. If no other installation matches, it
+    /// is examined again with the whole time limit. After one program has hung, all others are run
+    /// concurrently.
     ///
     /// # Errors
     ///
-    /// Fails with [`DiscoveryErrorKind::NotFound`] if no server matches; the error lists the places
-    /// that were searched. Fails if `PGINSTALLATION` or `PG_CONFIG` does not lead to an
+    /// Fails with [`DiscoveryErrorKind::NotFound`] if no server matches. The error lists the places
+    /// that were searched. Also fails if `PGINSTALLATION` or `PG_CONFIG` does not lead to an
     /// installation.
     pub fn find(&self, request: &Request) -> Result<DiscoveredInstallation, DiscoveryError> {
         let mut search = self.search().with_patience(PATIENCE);
@@ -163,7 +209,19 @@ impl Discovery {
         })
     }
 
-    /// Searches all places and returns what was found at each of them.
+    /// Searches all places and returns the results for each of them.
+    ///
+    /// ```
+    /// use pg_install::{Discovery, SearchOutcome, Source};
+    ///
+    /// let directory = tempfile::tempdir()?;
+    /// let root = pg_install::Utf8PathBuf::try_from(directory.path().to_owned())?;
+    /// let explained = Discovery::new().root(root).environment([("PATH", "/bin")]).explain();
+    /// let first = &explained.searched()[0];
+    /// assert_eq!(first.source(), Source::Pginstallation);
+    /// assert!(matches!(&first.outcomes()[0], SearchOutcome::NotSet(_)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn explain(&self) -> SearchedPlaces {
         let mut search = self.search();
         search.run_ahead();
@@ -171,11 +229,18 @@ impl Discovery {
         search.into_explanation()
     }
 
-    /// The places that are searched after the environment's, in order, as patterns: `*` stands for
-    /// any part of a name, `~` for the home directory, `$NAME` for an environment variable; a
-    /// pattern with a variable that is not set is left out.
+    /// Returns the patterns of the directories that are searched after those of the environment, in
+    /// order.
     ///
-    /// Where a pattern has several matches, the one with the highest number comes first.
+    /// In a pattern, `*` stands for any part of a name, `~` for the home directory and `$NAME` for
+    /// an environment variable. A pattern with a variable that is not set is skipped. If a pattern
+    /// has several matches, the one with the highest number is searched first.
+    ///
+    /// ```
+    /// use pg_install::{Discovery, Source};
+    ///
+    /// assert!(Discovery::places().any(|place| place == (Source::RedHat, "/usr/pgsql-*/bin")));
+    /// ```
     pub fn places() -> impl ExactSizeIterator<Item = (Source, &'static str)> {
         place::PLACES.iter().copied()
     }
@@ -186,7 +251,7 @@ impl Discovery {
         (!value.is_empty()).then_some(value)
     }
 
-    /// A path of the searched machine as this process has to spell it.
+    /// Converts a path on the searched machine to a path of this process.
     fn rooted(&self, path: &Utf8Path) -> Utf8PathBuf {
         match &self.root {
             Some(root) if path.is_absolute() => root.join(path.as_str().trim_start_matches('/')),
@@ -203,7 +268,7 @@ impl Discovery {
     }
 }
 
-/// Takes the requested installation from a search.
+/// Returns the requested installation of a search.
 fn choose(
     search: &mut Search,
     request: &Request,
@@ -230,7 +295,7 @@ fn choose(
     Ok(best)
 }
 
-/// Without the environment, which may hold secrets.
+/// Omits the environment, which may contain secrets.
 impl fmt::Debug for Discovery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Discovery")
@@ -246,18 +311,18 @@ impl DiscoveredInstallation {
         &self.installation
     }
 
-    /// Returns the installation.
+    /// Converts the result into the installation.
     pub fn into_installation(self) -> Installation {
         self.installation
     }
 
-    /// The way by which it was found first.
+    /// The source of the first place that led to the installation.
     pub fn source(&self) -> Source {
         self.source
     }
 
-    /// The directory or program that was found first. It is not always part of the installation: a
-    /// `pg_config` on `PATH` may describe another directory.
+    /// The first directory or program that led to the installation. It need not be part of the
+    /// installation: a `pg_config` on `PATH` may describe another directory.
     pub fn path(&self) -> &Utf8Path {
         &self.path
     }

@@ -1,4 +1,4 @@
-//! The table of places, and reading it against a file system.
+//! The table of places, and its expansion on a file system.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -11,7 +11,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::Discovery;
 use crate::name::{self, ParseNameError};
 
-/// The way by which an installation was found. The order is the order of the search.
+/// The source of a place: an environment variable, or a packager. The variants are in the order of
+/// the search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(
     feature = "serde",
@@ -28,7 +29,7 @@ pub enum Source {
     Path,
     /// Debian, Ubuntu and the PostgreSQL project's packages for them.
     Debian,
-    /// Red Hat and Fedora, the PostgreSQL project's packages for them among others.
+    /// Red Hat, Fedora and the PostgreSQL project's packages for them.
     RedHat,
     /// SUSE.
     Suse,
@@ -42,9 +43,11 @@ pub enum Source {
     Void,
     /// Slackware, by the script of SlackBuilds.org.
     Slackware,
-    /// The directories of the system's own programs. Fedora, Arch and others install PostgreSQL in
-    /// `/usr/bin`; FreeBSD, OpenBSD and the container image for Alpine in `/usr/local/bin`; pkgsrc
-    /// in `/usr/pkg/bin`, `/opt/local/bin` on SmartOS, `/opt/pkg/bin` on macOS.
+    /// The directories of system programs:
+    ///
+    /// * `/usr/bin`: Fedora, Arch and others,
+    /// * `/usr/local/bin`: FreeBSD, OpenBSD and the container image for Alpine,
+    /// * `/usr/pkg/bin`, `/opt/local/bin` on SmartOS, `/opt/pkg/bin` on macOS: pkgsrc.
     System,
     /// Solaris, OpenIndiana and OmniOS.
     Solaris,
@@ -77,14 +80,22 @@ pub enum Source {
 }
 
 impl Source {
-    /// Returns whether a variable asks for this installation explicitly, so that a failure ends the
-    /// search.
+    /// Returns whether an environment variable names the installation explicitly, so that a failure
+    /// ends the search.
+    ///
+    /// ```
+    /// use pg_install::Source;
+    ///
+    /// assert!(Source::PgConfig.is_explicit());
+    /// assert!(!"Postgres.app".parse::<Source>()?.is_explicit());
+    /// # Ok::<(), pg_install::ParseNameError>(())
+    /// ```
     pub fn is_explicit(self) -> bool {
         matches!(self, Self::Pginstallation | Self::PgConfig)
     }
 }
 
-/// The usual name: `PATH`, `Debian`, `Postgres.app`.
+/// Writes the usual name: `PATH`, `Debian`, `Postgres.app`.
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
@@ -118,7 +129,7 @@ impl fmt::Display for Source {
     }
 }
 
-/// The displayed name: `Postgres.app`.
+/// Parses the displayed name: `Postgres.app`.
 impl FromStr for Source {
     type Err = ParseNameError;
 
@@ -131,7 +142,7 @@ impl FromStr for Source {
     }
 }
 
-/// Listed for people in docs/platform.md, which a test compares with this.
+/// docs/platform.md contains this table. A test compares the two.
 #[rustfmt::skip]
 pub(super) const PLACES: [(Source, &str); 51] = [
     (Source::Debian, "/usr/lib/postgresql/*/bin"),
@@ -144,8 +155,8 @@ pub(super) const PLACES: [(Source, &str); 51] = [
     (Source::Gentoo, "/usr/lib64/postgresql-*/bin"),
     (Source::Gentoo, "/usr/lib/postgresql-*/bin"),
     (Source::Void, "/usr/lib/psql*/bin"),
-    // SlackBuildsOrg/slackbuilds, system/postgresql/postgresql.SlackBuild: --prefix. Without "64"
-    // it is Debian's place.
+    // SlackBuildsOrg/slackbuilds, system/postgresql/postgresql.SlackBuild: --prefix. The directory
+    // without "64" is the same as Debian's.
     (Source::Slackware, "/usr/lib64/postgresql/*/bin"),
     (Source::System, "/usr/bin"),
     (Source::System, "/usr/local/bin"),
@@ -198,15 +209,15 @@ pub(super) const PLACES: [(Source, &str); 51] = [
 
 /// The result of expanding a pattern.
 pub(super) enum Expansion {
-    /// A variable in it is not set.
+    /// The named variable is not set.
     NotSet(&'static str),
-    /// The directories that exist, and those in which no names could be looked up.
+    /// The directories that exist, and those that could not be read.
     Directories(Vec<Utf8PathBuf>, Vec<(Utf8PathBuf, io::Error)>),
 }
 
-/// The directories that a pattern stands for, the one with the highest version first.
+/// Returns the directories that match a pattern, the highest version first.
 pub(super) fn expand(pattern: &'static str, discovery: &Discovery) -> Expansion {
-    // Variables stand before the first wildcard only.
+    // Variables occur only before the first wildcard.
     let wildcard = pattern.find(['*', '?']).unwrap_or(pattern.len());
     let end = match wildcard == pattern.len() {
         true => wildcard,
@@ -238,7 +249,8 @@ pub(super) fn expand(pattern: &'static str, discovery: &Discovery) -> Expansion 
     Expansion::Directories(directories, errors)
 }
 
-/// Puts in the values of the variables, or names one that is not set, or not in UTF-8.
+/// Replaces the variables by their values. Fails with the name of a variable that is not set or not
+/// UTF-8.
 fn substitute(pattern: &'static str, discovery: &Discovery) -> Result<Utf8PathBuf, &'static str> {
     let mut path = Utf8PathBuf::new();
     for part in pattern.split('/') {
@@ -270,8 +282,8 @@ fn is_absence(error: &io::Error) -> bool {
     )
 }
 
-/// The names in a directory that fit a pattern, the one with the highest version first. Names that
-/// are not UTF-8 fit none.
+/// Returns the names in a directory that match a pattern, the highest version first. Names that are
+/// not UTF-8 never match.
 fn matches(directory: &Utf8Path, pattern: &str) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(directory)? {
@@ -295,7 +307,7 @@ fn fits(pattern: &[u8], name: &[u8]) -> bool {
     }
 }
 
-/// Orders names by the numbers in them: `9.6 < 10 < 16.2 < 16.10`, and `latest` before all.
+/// Orders names by the numbers in them: `latest < 9.6 < 10 < 16.2 < 16.10`.
 fn by_version(one: &str, other: &str) -> Ordering {
     let numbers = |name: &str| {
         name.split(|c: char| !c.is_ascii_digit())
@@ -322,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_fits_whole_names() {
+    fn a_pattern_matches_whole_names() {
         assert!(fits(b"postgresql*", b"postgresql@16"));
         assert!(fits(b"postgresql*", b"postgresql"));
         assert!(fits(b"rh-postgresql*-x", b"rh-postgresql-x-x"));

@@ -1,4 +1,4 @@
-//! The search itself.
+//! The iterator that searches.
 
 use std::ffi::OsStr;
 use std::iter::FusedIterator;
@@ -17,23 +17,22 @@ use crate::installation::Finder;
 use crate::installation::error::{InstallationError, InstallationErrorKind};
 use crate::program::Program;
 
-/// An iterator that searches as installations are taken from it; see [`Discovery::search`].
+/// A lazy iterator over installations and errors; see [`Discovery::search`].
 ///
-/// Its items are installations and errors. It ends after a
-/// [critical](DiscoveryError::is_critical) error; other errors concern one installation that could
-/// not be examined.
+/// It ends after a [critical](DiscoveryError::is_critical) error. Other errors concern one
+/// installation that could not be examined.
 #[derive(Debug)]
 pub struct Search {
     discovery: Discovery,
     steps: std::vec::IntoIter<Step>,
-    /// Results of the steps so far that are not examined yet, each with the index of its place.
+    /// The results of steps that have not been examined yet, each with the index of its place.
     pending: Vec<(Pending, usize)>,
     ready: Vec<Result<DiscoveredInstallation, DiscoveryError>>,
     seen: Vec<Utf8PathBuf>,
     searched: Vec<SearchedPlace>,
-    /// The time limit of programs that no variable asks for, if it is less than that of others.
+    /// A shorter time limit for programs that are not named by a variable.
     patience: Option<Duration>,
-    /// Candidates that took longer than `patience`, each with the index of its place.
+    /// The candidates that exceeded `patience`, each with the index of its place.
     deferred: Vec<(Candidate, usize)>,
 }
 
@@ -41,7 +40,7 @@ pub struct Search {
 enum Step {
     Pginstallation,
     PgConfig,
-    /// One of the directories on `PATH`, or none of it.
+    /// A directory on `PATH`, or `None` if `PATH` is not set.
     Path(Option<Utf8PathBuf>),
     Place(Source, &'static str),
 }
@@ -82,7 +81,7 @@ impl Search {
         }
     }
 
-    /// Defers what takes longer than this, unless a variable asks for it.
+    /// Defers candidates whose program takes longer than `patience`, unless a variable names them.
     pub(super) fn with_patience(self, patience: Duration) -> Self {
         Self {
             patience: Some(patience),
@@ -90,7 +89,7 @@ impl Search {
         }
     }
 
-    /// Examines what was deferred with the whole time limit. Returns whether there was anything.
+    /// Examines the deferred candidates with the whole time limit. Returns whether there were any.
     pub(super) fn resume(&mut self) -> bool {
         self.patience = None;
         let deferred = std::mem::take(&mut self.deferred);
@@ -102,7 +101,15 @@ impl Search {
         !deferred.is_empty()
     }
 
-    /// The places that have been searched so far.
+    /// Returns the places that have been searched so far.
+    ///
+    /// ```no_run
+    /// use pg_install::Discovery;
+    ///
+    /// let mut search = Discovery::new().search();
+    /// let first = search.next();
+    /// println!("{first:?} was found in:\n{}", search.explanation());
+    /// ```
     pub fn explanation(&self) -> SearchedPlaces {
         SearchedPlaces::new(self.searched.clone())
     }
@@ -111,7 +118,7 @@ impl Search {
         SearchedPlaces::new(self.searched)
     }
 
-    /// Examines all remaining places at once, running several programs at a time.
+    /// Examines all remaining places and runs several programs concurrently.
     pub(super) fn run_ahead(&mut self) {
         while let Some(step) = self.steps.next() {
             self.take(step);
@@ -196,7 +203,8 @@ impl Search {
         place
     }
 
-    /// Finds what a variable names: a program, a directory of programs, or the one above it.
+    /// Finds the candidate that a variable names: a program, a directory of programs, or the
+    /// directory above it.
     fn take_variable(&mut self, source: Source, name: &'static str) {
         let Some(value) = self.discovery.variable(name) else {
             self.note(source, name, vec![SearchOutcome::NotSet(name.into())]);
@@ -232,8 +240,8 @@ impl Search {
         path.exists().then(|| Candidate::pg_config(source, path))
     }
 
-    /// Examines what is pending at a place, unless that was examined before. Returns whether a
-    /// program did not exit in time.
+    /// Examines a pending candidate, unless it was examined before. Returns whether a program did
+    /// not exit in time.
     fn settle(
         &mut self,
         pending: Pending,
@@ -263,9 +271,9 @@ impl Search {
         hangs
     }
 
-    /// Records the results of a candidate, and keeps those that are new.
+    /// Records the results of a candidate, and queues those that are new.
     fn conclude(&mut self, candidate: &Candidate, place: usize, examined: Examined) {
-        // The requested server exists, whatever is wrong with its `pg_config`.
+        // If the requested server exists, an error of its `pg_config` is ignored.
         let is_forgiven = candidate.source.is_explicit() && examined.iter().any(Result::is_ok);
         for result in examined {
             let outcome = match &result {
@@ -314,7 +322,7 @@ impl Iterator for Search {
                 let hangs = self.settle(pending, place, |search, candidate| {
                     candidate.examine(&search.finder(candidate.source))
                 });
-                // Where one program hangs, others may: the rest is examined side by side.
+                // If one program hangs, others may too, so the rest are examined concurrently.
                 if hangs {
                     self.run_ahead();
                 }
@@ -328,15 +336,15 @@ impl Iterator for Search {
 
 impl FusedIterator for Search {}
 
-/// The directories on a `PATH`. Relative ones, of which the empty name is one, are skipped: which
-/// servers are found must not depend on the current directory.
+/// Returns the absolute directories on a `PATH`. Relative and empty names are skipped, so that the
+/// result does not depend on the current directory.
 fn absolute_directories(path: &OsStr) -> impl Iterator<Item = Utf8PathBuf> {
     std::env::split_paths(path)
         .filter_map(|directory| Utf8PathBuf::try_from(directory).ok())
         .filter(|directory| directory.is_absolute())
 }
 
-/// Adds a value if it is not there. Returns whether it was not.
+/// Adds a value unless it is present. Returns whether it was added.
 fn insert<T: PartialEq>(values: &mut Vec<T>, value: T) -> bool {
     let is_new = !values.contains(&value);
     if is_new {
@@ -355,8 +363,8 @@ fn has_timed_out(examined: &Result<DiscoveredInstallation, DiscoveryError>) -> b
 }
 
 impl Search {
-    /// Examines candidates with two threads for each processor, and at least eight: much of a
-    /// program's start is waiting for the disk, and one that hangs needs no processor.
+    /// Examines candidates concurrently, with two threads per processor and at least eight. A
+    /// program waits for the disk when it starts, and a program that hangs needs no processor.
     fn examine_all(&self, candidates: &[Option<&Candidate>]) -> Vec<Examined> {
         let results: Vec<Mutex<Examined>> = candidates.iter().map(|_| Mutex::default()).collect();
         let jobs = Mutex::new(candidates.iter().zip(&results));
@@ -375,7 +383,7 @@ impl Search {
         let threads = candidates.len().min((processors * 2).clamp(8, 16));
         thread::scope(|scope| {
             for _ in 1..threads {
-                // If no thread can be started, those that run do the work.
+                // If a thread cannot be started, the others do the work.
                 let _ = thread::Builder::new().spawn_scoped(scope, work);
             }
             work();

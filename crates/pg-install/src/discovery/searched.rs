@@ -1,4 +1,4 @@
-//! The places that a search has looked at.
+//! The results of a search by place.
 
 use std::error::Error;
 use std::fmt;
@@ -8,13 +8,13 @@ use camino::Utf8PathBuf;
 use super::{DiscoveredInstallation, DiscoveryError, Source};
 use crate::version::Version;
 
-/// The places that were searched, in order, and what was found there.
+/// The places that were searched, in order, with their results.
 ///
-/// The displayed text has a line for each result, and lists the places without one after them.
+/// `Display` writes one line per result, and then lists the places without results.
 #[derive(Clone, Default)]
 pub struct SearchedPlaces(Vec<SearchedPlace>);
 
-/// A place that was searched.
+/// A place that was searched, with its results.
 #[derive(Clone, Debug)]
 pub struct SearchedPlace {
     source: Source,
@@ -22,7 +22,7 @@ pub struct SearchedPlace {
     outcomes: Vec<SearchOutcome>,
 }
 
-/// A result at a place.
+/// One result of searching a place.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum SearchOutcome {
@@ -30,19 +30,19 @@ pub enum SearchOutcome {
     NotSet(Box<str>),
     /// The directory exists but contains neither `postgres` nor `pg_config`.
     NoPrograms(Utf8PathBuf),
-    /// An installation.
+    /// An installation was found.
     #[non_exhaustive]
     Found {
-        /// Its `bin` directory.
+        /// The `bin` directory of the installation.
         path: Utf8PathBuf,
-        /// Its version.
+        /// The version of the installation.
         version: Version,
         /// True if it contains a server.
         is_server: bool,
     },
     /// An installation that was found before.
     Duplicate(Utf8PathBuf),
-    /// A failed examination: the error with its causes.
+    /// The examination failed. The text is that of the error with its causes.
     Failed(Box<str>),
 }
 
@@ -70,7 +70,7 @@ impl SearchedPlace {
         self.outcomes.push(outcome);
     }
 
-    /// The reason for searching this place.
+    /// The source of the place.
     pub fn source(&self) -> Source {
         self.source
     }
@@ -80,7 +80,7 @@ impl SearchedPlace {
         &self.place
     }
 
-    /// The results, or none if no such directory exists.
+    /// The results. Empty if no such directory exists.
     pub fn outcomes(&self) -> &[SearchOutcome] {
         &self.outcomes
     }
@@ -135,14 +135,13 @@ impl fmt::Display for SearchOutcome {
             } => {
                 write!(f, "PostgreSQL {version} without a server, in {path}")
             }
-            Self::Duplicate(path) => write!(f, "{path} again"),
+            Self::Duplicate(path) => write!(f, "{path} was found before"),
             Self::Failed(error) => f.write_str(error),
         }
     }
 }
 
-/// The same as [`Display`](fmt::Display), so that a test that unwraps the error of a search shows a
-/// readable text.
+/// Writes the [`Display`](fmt::Display) form, so that `unwrap` in a test shows a readable text.
 impl fmt::Debug for SearchedPlaces {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -170,7 +169,7 @@ impl fmt::Display for SearchedPlaces {
                 last => {
                     let separator = if last.is_some() { "; " } else { "" };
                     write!(f, "{separator}{source}")?;
-                    // The name of a variable says it all if the variable is not set.
+                    // If a variable is not set, the place is the name of the source.
                     if source.to_string() != **place {
                         write!(f, ": {place}")?;
                     }

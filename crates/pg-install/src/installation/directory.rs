@@ -6,10 +6,24 @@ use std::str::FromStr;
 use crate::name::{self, ParseNameError};
 
 /// A directory that `pg_config` reports, or the makefile of PGXS.
+///
+/// ```
+/// use pg_install::{Installation, InstallationDirectory, Utf8Path};
+///
+/// let installation = Installation::from_pairs([
+///     ("version", "PostgreSQL 16.3"),
+///     ("includedir_server", "/usr/include/postgresql/16/server"),
+/// ])?;
+/// let headers = Utf8Path::new("/usr/include/postgresql/16/server");
+/// assert_eq!(installation.directory(InstallationDirectory::IncludeServer), Some(headers));
+/// assert_eq!(installation.includedir_server(), Some(headers));
+/// assert_eq!(installation.bindir(), None);
+/// # Ok::<(), pg_install::InstallationError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum InstallationDirectory {
-    /// `bindir`: the programs: `/usr/lib/postgresql/15/bin`.
+    /// `bindir`: the programs, such as `/usr/lib/postgresql/15/bin`.
     Bin,
     /// `docdir`: the documentation.
     Doc,
@@ -29,12 +43,11 @@ pub enum InstallationDirectory {
     Locale,
     /// `mandir`: manual pages.
     Man,
-    /// `sharedir`: what is independent of the architecture, such as `postgres.bki` and sample
-    /// files.
+    /// `sharedir`: architecture-independent files, such as `postgres.bki` and sample files.
     Share,
     /// `sysconfdir`: system-wide configuration of clients.
     SysConf,
-    /// `pgxs`: the makefile for building extensions; a file, unlike the others.
+    /// `pgxs`: the makefile for building extensions. This is a file and not a directory.
     Pgxs,
 }
 
@@ -61,6 +74,14 @@ impl InstallationDirectory {
     }
 
     /// The key in the output of `pg_config`, in the spelling of py-postgresql: `includedir_server`.
+    ///
+    /// ```
+    /// use pg_install::InstallationDirectory;
+    ///
+    /// let keys: Vec<_> = InstallationDirectory::all().map(InstallationDirectory::key).collect();
+    /// assert_eq!(keys[..2], ["bindir", "docdir"]);
+    /// assert_eq!("sharedir".parse(), Ok(InstallationDirectory::Share));
+    /// ```
     pub fn key(self) -> &'static str {
         match self {
             Self::Bin => "bindir",
@@ -80,14 +101,14 @@ impl InstallationDirectory {
     }
 }
 
-/// The key: `bindir`.
+/// Writes the key: `bindir`.
 impl fmt::Display for InstallationDirectory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.key())
     }
 }
 
-/// The key: `bindir`.
+/// Parses the key: `bindir`.
 impl FromStr for InstallationDirectory {
     type Err = ParseNameError;
 

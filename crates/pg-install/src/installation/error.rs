@@ -1,4 +1,4 @@
-//! Errors about one installation.
+//! Errors of one installation.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,20 @@ use crate::command::ProgramError;
 use crate::program::Program;
 use crate::version::{ParseVersionError, Version};
 
-/// A directory, program or data that do not lead to a usable installation.
+/// The error of examining a directory, a program or data as an installation.
+///
+/// ```
+/// use std::error::Error as _;
+/// use pg_install::{Installation, InstallationErrorKind};
+///
+/// let error = Installation::from_bin_directory("/missing/bin").unwrap_err();
+/// assert!(matches!(error.kind(), InstallationErrorKind::NothingHere));
+/// assert_eq!(error.to_string(), "failed to examine /missing/bin");
+/// assert_eq!(
+///     error.source().unwrap().to_string(),
+///     "the directory contains neither postgres nor pg_config",
+/// );
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[error("failed to examine {}", place(.path.as_deref()))]
 pub struct InstallationError {
@@ -24,11 +37,11 @@ fn place(path: Option<&Utf8Path>) -> &str {
     )
 }
 
-/// Why something could not be used as an installation.
+/// The reason why an installation could not be examined.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InstallationErrorKind {
-    /// A program could not be run, failed, or printed something unexpected.
+    /// A program could not be run, failed, or printed unexpected output.
     #[error(transparent)]
     Program(ProgramError),
     /// The installation lacks a program that is needed.
@@ -90,7 +103,7 @@ impl InstallationError {
         }
     }
 
-    /// The program or directory that was examined, or none if the caller gave the data.
+    /// The program or directory that was examined. `None` if the caller provided the data.
     pub fn path(&self) -> Option<&Utf8Path> {
         self.path.as_deref()
     }
@@ -115,7 +128,7 @@ impl InstallationError {
     }
 }
 
-/// An installation lacks a program.
+/// The error of [`Installation::require`](crate::Installation::require): a program is missing.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("failed to find {program} of PostgreSQL {version}")]
 pub struct MissingProgramError {
@@ -126,7 +139,7 @@ pub struct MissingProgramError {
     hint: String,
 }
 
-/// Why a program of an installation cannot be used.
+/// The reason why a program cannot be used.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MissingProgramErrorKind {
@@ -134,10 +147,10 @@ pub enum MissingProgramErrorKind {
     #[error("{path} does not exist")]
     #[non_exhaustive]
     NotFound {
-        /// The only place where the program is looked for.
+        /// The path at which the program should be.
         path: Utf8PathBuf,
     },
-    /// The file exists but is not a regular file, or not executable.
+    /// The file exists, but is not a regular file or not executable.
     #[error("{path} is not an executable file")]
     #[non_exhaustive]
     NotExecutable {
@@ -169,7 +182,7 @@ impl MissingProgramError {
         self.program
     }
 
-    /// The version of the installation, without what its vendor has added.
+    /// The version of the installation, without the vendor's text.
     pub fn version(&self) -> &Version {
         &self.version
     }
@@ -179,7 +192,7 @@ impl MissingProgramError {
         &self.kind
     }
 
-    /// Advice: the package that contains the program on this system.
+    /// Advice on the package that contains the program on this system.
     pub fn hint(&self) -> Option<Cow<'_, str>> {
         Some(Cow::Borrowed(&self.hint))
     }

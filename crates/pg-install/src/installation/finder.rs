@@ -1,4 +1,4 @@
-//! Making an installation from what is in the file system.
+//! Reading an installation from the file system.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -13,7 +13,7 @@ use crate::pg_config::PgConfig;
 use crate::program::Program;
 use crate::version::Version;
 
-/// How installations are examined, and below which root.
+/// Examines installations with a runner, and reads files below a root directory.
 #[derive(Clone, Default)]
 pub(crate) struct Finder {
     pub(crate) runner: Runner,
@@ -48,7 +48,7 @@ impl Finder {
         }
     }
 
-    /// The installation around a `postgres` program that no `pg_config` describes.
+    /// Examines the installation of a `postgres` program that is not described by a `pg_config`.
     pub(crate) fn server_only(&self, bin: &Utf8Path) -> Result<Installation, InstallationError> {
         let postgres = bin.join(Program::Postgres.name());
         let version = self.server_version(&postgres)?;
@@ -61,13 +61,13 @@ impl Finder {
             .map_err(|error| error.at(&postgres))
     }
 
-    /// Returns the version of the server in the form that `pg_config` prints. The server prints its
-    /// own name in front, and that of the product in parentheses.
+    /// Returns the version of the server in the form that `pg_config` prints. The server prints the
+    /// name of the program first, and the name of the product in parentheses.
     pub(crate) fn server_version(&self, postgres: &Utf8Path) -> Result<String, InstallationError> {
         let arguments = ["--version"];
         let error = |e| InstallationError::new(Some(postgres), InstallationErrorKind::Program(e));
         let printed = self.runner.run(postgres, &arguments).map_err(error)?;
-        // Modules and wrappers may print lines of their own.
+        // Modules and wrappers may print other lines.
         let mut lines = printed
             .split(|&byte| byte == b'\n')
             .filter_map(|line| std::str::from_utf8(line).ok())
@@ -89,8 +89,8 @@ impl Finder {
     }
 }
 
-/// Returns whether a line is the one that `postgres --version` prints: `PG_BACKEND_VERSIONSTR` of
-/// src/include/port.h, with the name that a vendor has put into it.
+/// Returns whether a line is the output of `postgres --version`: `PG_BACKEND_VERSIONSTR` of
+/// src/include/port.h, with a vendor's product name.
 fn names_server(line: &str) -> bool {
     let names = ["postgres ", "edb-postgres ", "PostgreSQL ", "EnterpriseDB "];
     names.iter().any(|name| line.starts_with(name)) && line.parse::<Version>().is_ok()
@@ -109,8 +109,8 @@ pub(crate) fn is_same(one: &Utf8Path, other: &Utf8Path) -> bool {
 }
 
 fn absolute(path: &Utf8Path) -> Utf8PathBuf {
-    // Fails for an empty path, or without a current directory: then the path itself goes into the
-    // error that using it will give.
+    // Fails for an empty path, or without a current directory. Then the path is kept, so that the
+    // error of using it contains it.
     let absolute = std::path::absolute(path).ok();
     absolute
         .and_then(|path| Utf8PathBuf::try_from(path).ok())

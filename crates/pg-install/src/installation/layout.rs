@@ -1,21 +1,21 @@
-//! The usual places of directories, for installations without `pg_config`.
+//! The usual directories of installations without `pg_config`.
 
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::InstallationDirectory;
 
-/// A directory, the places where it may be, and what must be in it to be believed.
+/// A directory, its possible places, and files that identify it.
 struct Guess {
     directory: InstallationDirectory,
-    /// Seen from the `bin` directory. `{name}` is the name of that directory, `{parent}` the name
-    /// of the one above it.
+    /// Paths relative to the `bin` directory. `{name}` is the name of that directory, `{parent}`
+    /// the name of the directory above it.
     places: &'static [&'static str],
-    /// Any of these.
+    /// The directory is recognized if it contains one of these files.
     proofs: &'static [&'static str],
 }
 
-/// PostgreSQL finds its own directories relative to the program that runs (`make_relative_path` in
-/// src/port/path.c); these are the relations that PostgreSQL and its packagers have chosen.
+/// The layouts of PostgreSQL and its packagers. PostgreSQL itself finds its directories relative to
+/// the running program (`make_relative_path` in src/port/path.c).
 const GUESSES: [Guess; 7] = [
     Guess {
         directory: InstallationDirectory::Share,
@@ -83,7 +83,7 @@ const GUESSES: [Guess; 7] = [
     },
 ];
 
-/// The directories that belong to a `bin` directory, as far as they are there.
+/// Returns the existing directories that belong to a `bin` directory.
 pub(crate) fn derive(bin: &Utf8Path) -> Vec<(InstallationDirectory, Utf8PathBuf)> {
     let mut found = vec![(InstallationDirectory::Bin, bin.to_owned())];
     let name = bin.file_name().unwrap_or_default();
@@ -107,8 +107,8 @@ pub(crate) fn derive(bin: &Utf8Path) -> Vec<(InstallationDirectory, Utf8PathBuf)
     found
 }
 
-/// Applies `..` to the path as written, as PostgreSQL does (`canonicalize_path`).
-fn resolve(bin: &Utf8Path, relative: &str) -> Utf8PathBuf {
+/// Resolves `..` textually, as PostgreSQL does (`canonicalize_path`).
+pub(crate) fn resolve(bin: &Utf8Path, relative: &str) -> Utf8PathBuf {
     let mut path = bin.to_owned();
     for part in relative.split('/') {
         if part == ".." {

@@ -3,7 +3,8 @@
 mod directory;
 pub(crate) mod error;
 mod finder;
-mod layout;
+pub(crate) mod layout;
+mod library;
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -26,10 +27,10 @@ use crate::request::Request;
 use crate::ssl::{self, SslEvidence};
 use crate::version::Version;
 
-/// An installation of PostgreSQL: its version, how it was built, and where its parts are.
+/// An installation of PostgreSQL: its version, build options, directories and programs.
 ///
-/// Cloning is cheap: clones share their results. Programs and SSL are looked up once and
-/// remembered; make a new value after packages have been installed or removed.
+/// Clones are cheap and share their results. Programs and SSL support are looked up once and
+/// cached. Create a new value after packages have been installed or removed.
 ///
 /// ```no_run
 /// use pg_install::{Installation, Program};
@@ -40,15 +41,15 @@ use crate::version::Version;
 /// ```
 #[derive(Clone)]
 pub struct Installation {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
-struct Inner {
+pub(crate) struct Inner {
     config: PgConfig,
     origin: Origin,
     version: Version,
     configure: ConfigureOptions,
-    finder: Finder,
+    pub(crate) finder: Finder,
     programs: OnceLock<Vec<Option<Utf8PathBuf>>>,
     ssl: OnceLock<SslEvidence>,
     parameters: OnceLock<ServerParameters>,
@@ -60,18 +61,29 @@ struct Inner {
 pub enum Origin {
     /// A `pg_config` program was run.
     PgConfig,
-    /// No `pg_config` describes the server: the server reports the version, the directories are in
-    /// their usual places next to it, and the build options are not known.
+    /// No `pg_config` describes the server. The server reported the version, the directories were
+    /// found in their usual places next to it, and the build options are not known.
     BinDirectory,
-    /// The caller gave the data.
+    /// The caller provided the data.
     Given,
 }
 
 impl Installation {
-    /// Makes an installation from the output of `pg_config`, or from data in its form. Only the
-    /// version is required.
+    /// Creates an installation from the output of `pg_config`, or from data in the same form. Only
+    /// the version is required.
     ///
-    /// No program is run and no file is read.
+    /// This function does not run a program or read a file.
+    ///
+    /// ```
+    /// use pg_install::{Installation, Origin, PgConfig};
+    ///
+    /// let config = PgConfig::from_bytes(b"BINDIR = /opt/pg/bin\nVERSION = PostgreSQL 16.3\n");
+    /// let installation = Installation::new(config)?;
+    /// assert_eq!(installation.version().num(), 160_003);
+    /// assert_eq!(installation.bindir().unwrap(), "/opt/pg/bin");
+    /// assert_eq!(installation.origin(), Origin::Given);
+    /// # Ok::<(), pg_install::InstallationError>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -85,7 +97,7 @@ impl Installation {
         Self::with_finder(config, origin, Finder::default())
     }
 
-    /// [`new`](Self::new) with data that the caller made up.
+    /// Creates an installation from pairs of keys and values, as [`new`](Self::new) does.
     ///
     /// ```
     /// use pg_install::Installation;
@@ -122,7 +134,7 @@ impl Installation {
     ///
     /// # Errors
     ///
-    /// Fails if no server on the machine matches; the error lists the places that were searched.
+    /// Fails if no server on the machine matches. The error lists the places that were searched.
     pub fn find(request: &Request) -> Result<Self, DiscoveryError> {
         let found = Discovery::new().find(request)?;
         Ok(found.into_installation())
@@ -130,8 +142,8 @@ impl Installation {
 
     /// Runs the program `pg_config` at `path`; see [`PgConfig::query`].
     ///
-    /// The installation is the one that the program describes, which need not be where the program
-    /// is: `/usr/bin/pg_config` of Debian's libpq-dev describes the newest server.
+    /// The program may describe an installation in another directory: `/usr/bin/pg_config` of
+    /// Debian's libpq-dev describes the newest server.
     ///
     /// # Errors
     ///
@@ -142,9 +154,9 @@ impl Installation {
 
     /// Examines the installation whose programs are in the directory `path`.
     ///
-    /// A `pg_config` in it is used if it describes this directory. Without one, as in packages that
-    /// contain only the server, `postgres --version` reports the version (8 ms), and the other
-    /// directories are searched in their usual places relative to this one.
+    /// A `pg_config` in the directory is used if it describes this directory. Otherwise, for
+    /// example in packages that contain only the server, `postgres --version` reports the version
+    /// (8 ms), and the other directories are searched in their usual places relative to this one.
     ///
     /// # Errors
     ///
@@ -188,12 +200,12 @@ impl Installation {
         })
     }
 
-    /// The version.
+    /// The version of PostgreSQL.
     pub fn version(&self) -> &Version {
         &self.inner.version
     }
 
-    /// The release series: the content of `PG_VERSION` in data directories of this server.
+    /// The release series, which is the content of `PG_VERSION` in data directories of this server.
     pub fn major_version(&self) -> MajorVersion {
         self.inner.version.major_version()
     }
@@ -208,42 +220,40 @@ impl Installation {
         self.inner.origin
     }
 
-    /// The output of `pg_config`, or the data in its place.
+    /// The output of `pg_config`, or the data provided instead.
     pub fn pg_config(&self) -> &PgConfig {
         &self.inner.config
     }
 
-    /// The options of the `configure` run that built it. Empty for meson builds, and without a
-    /// `pg_config`.
+    /// The options of `configure`. Empty for meson builds, and without a `pg_config`.
     pub fn configure_options(&self) -> &ConfigureOptions {
         &self.inner.configure
     }
 
     /// Returns whether the installation was built with SSL.
     ///
-    /// False if that cannot be determined; see [`ssl_evidence`](Self::ssl_evidence).
+    /// Returns false if this cannot be determined; see [`ssl_evidence`](Self::ssl_evidence).
     pub fn ssl(&self) -> bool {
         self.ssl_evidence().is_enabled()
     }
 
-    /// Returns the evidence of whether the installation was built with SSL.
+    /// Returns the evidence for or against SSL support.
     ///
     /// The configure options decide. If they are not known, the libraries, the header `pg_config.h`
-    /// and the executable of the server are examined, in this order. That reads up to 10 MB; the
-    /// result is remembered.
+    /// and the executable of the server are examined, in this order. This reads up to 10 MB. The
+    /// result is cached.
     pub fn ssl_evidence(&self) -> &SslEvidence {
         self.inner.ssl.get_or_init(|| ssl::find_evidence(self))
     }
 
-    /// Returns the absolute path of a directory as `pg_config` reports it, or none if it is not
+    /// Returns the absolute path of a directory as `pg_config` reports it, or `None` if it is not
     /// known.
     ///
     /// The directory need not exist: packages for development or documentation may not be
-    /// installed. DIFFERENCE: py-postgresql has no path where nothing exists, for directories as
-    /// for programs; its documentation promises it for programs.
+    /// installed. DIFFERENCE: py-postgresql omits directories that do not exist.
     pub fn directory(&self, directory: InstallationDirectory) -> Option<&Utf8Path> {
         let path = Utf8Path::new(self.inner.config.get(directory.key())?);
-        // A relative one would lead to whatever is in the current directory.
+        // A relative path would depend on the current directory.
         path.is_absolute().then_some(path)
     }
 
@@ -297,8 +307,8 @@ impl Installation {
         self.directory(InstallationDirectory::Man)
     }
 
-    /// [`InstallationDirectory::Share`]: what is independent of the architecture, such as
-    /// `postgres.bki` and sample files.
+    /// [`InstallationDirectory::Share`]: architecture-independent files, such as `postgres.bki` and
+    /// sample files.
     pub fn sharedir(&self) -> Option<&Utf8Path> {
         self.directory(InstallationDirectory::Share)
     }
@@ -313,10 +323,10 @@ impl Installation {
         self.directory(InstallationDirectory::Pgxs)
     }
 
-    /// Returns the absolute path of a program, or none if the `bin` directory contains no
+    /// Returns the absolute path of a program, or `None` if the `bin` directory does not contain an
     /// executable file of this name.
     ///
-    /// The first call looks up all programs, in about 50 µs.
+    /// The first call looks up all programs, which takes about 50 µs.
     pub fn program(&self, program: Program) -> Option<&Utf8Path> {
         let programs = self.inner.programs.get_or_init(|| {
             let look_up = |program| self.bindir().and_then(|bin| executable(bin, program));
@@ -327,9 +337,24 @@ impl Installation {
 
     /// Returns the absolute path of a program that the caller needs.
     ///
+    /// ```
+    /// use std::error::Error as _;
+    /// use pg_install::{Installation, Program};
+    ///
+    /// let installation = Installation::from_pairs([
+    ///     ("version", "PostgreSQL 16.3"),
+    ///     ("bindir", "/missing/bin"),
+    /// ])?;
+    /// let error = installation.require(Program::PgDump).unwrap_err();
+    /// assert_eq!(error.to_string(), "failed to find pg_dump of PostgreSQL 16.3");
+    /// assert_eq!(error.source().unwrap().to_string(), "/missing/bin/pg_dump does not exist");
+    /// assert!(error.hint().is_some());
+    /// # Ok::<(), pg_install::InstallationError>(())
+    /// ```
+    ///
     /// # Errors
     ///
-    /// Fails if the program is missing; the hint of the error names the package.
+    /// Fails if the program is missing. The hint of the error names the package that contains it.
     pub fn require(&self, program: Program) -> Result<&Utf8Path, MissingProgramError> {
         self.program(program).ok_or_else(|| {
             let kind = match self.bindir().map(|bin| bin.join(program.name())) {
@@ -343,7 +368,19 @@ impl Installation {
         })
     }
 
-    /// Returns the programs of this version of PostgreSQL that the installation lacks.
+    /// Returns the programs that this version of PostgreSQL has and the installation lacks.
+    ///
+    /// ```
+    /// use pg_install::{Installation, Program};
+    ///
+    /// let pairs = [("version", "PostgreSQL 16.3"), ("bindir", "/missing/bin")];
+    /// let installation = Installation::from_pairs(pairs)?;
+    /// let missing = installation.missing_programs();
+    /// assert!(missing.contains(&Program::PgWaldump));
+    /// assert!(!missing.contains(&Program::Postmaster)); // not part of PostgreSQL 16
+    /// assert!(!installation.is_server());
+    /// # Ok::<(), pg_install::InstallationError>(())
+    /// ```
     pub fn missing_programs(&self) -> Vec<Program> {
         let major = self.major_version();
         Program::all()
@@ -351,9 +388,9 @@ impl Installation {
             .collect()
     }
 
-    /// Returns whether the installation contains a server, the program `postgres`.
+    /// Returns whether the installation contains a server, which is the program `postgres`.
     ///
-    /// Without it, only the packages for clients or for development are installed.
+    /// If it does not, only the packages for clients or for development are installed.
     pub fn is_server(&self) -> bool {
         self.program(Program::Postgres).is_some()
     }
@@ -361,7 +398,16 @@ impl Installation {
     /// Compares the version that `pg_config` reports with that of the server. Runs
     /// `postgres --version` (8 ms).
     ///
-    /// The two are in different packages, which may have been updated at different times.
+    /// The two may be in different packages that were updated at different times.
+    ///
+    /// ```no_run
+    /// use pg_install::Installation;
+    ///
+    /// let installation = Installation::from_pg_config("/usr/bin/pg_config")?;
+    /// installation.verify()?;
+    /// println!("the server is {}", installation.version());
+    /// # Ok::<(), pg_install::InstallationError>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -387,12 +433,23 @@ impl Installation {
 
     /// Returns the parameters of the server, from `postgres --describe-config`.
     ///
-    /// The first call runs the program, which takes about 10 ms, and remembers the result. The
-    /// program needs no data directory, and root may run it.
+    /// The first call runs the program, which takes about 10 ms. The result is cached. The program
+    /// does not need a data directory, and root may run it.
+    ///
+    /// ```no_run
+    /// use pg_install::{Installation, Request};
+    ///
+    /// let installation = Installation::find(&Request::any())?;
+    /// let parameters = installation.server_parameters()?;
+    /// if let Some(nearest) = parameters.nearest("work_men") {
+    ///     println!("did you mean {}?", nearest.name());
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// Fails if the server is missing, fails, or prints something else.
+    /// Fails if the server is missing, exits with an error, or prints unexpected output.
     pub fn server_parameters(&self) -> Result<&ServerParameters, InstallationError> {
         if let Some(parameters) = self.inner.parameters.get() {
             return Ok(parameters);

@@ -1,4 +1,4 @@
-//! A made-up file system with made-up PostgreSQL programs in it.
+//! A simulated file system with scripts in place of PostgreSQL's programs.
 #![allow(dead_code, reason = "each test program uses a part")]
 
 use std::fs;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use camino::Utf8PathBuf;
 use pg_install::Discovery;
 
-/// Longer than anything here takes on any machine; only a test that fails waits for it.
+/// A time limit that only a failing test reaches.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 
 pub(crate) struct Tree {
@@ -26,17 +26,17 @@ impl Tree {
     }
 
     pub(crate) fn root(&self) -> Utf8PathBuf {
-        // Canonical, since macOS's temporary directory is reached through a link.
+        // Canonical, because the temporary directory of macOS is a symbolic link.
         let root = Utf8PathBuf::try_from(self.directory.path().to_owned()).unwrap();
         root.canonicalize_utf8().unwrap()
     }
 
-    /// The real path of a path in the tree.
+    /// Returns the real path of a path in the tree.
     pub(crate) fn at(&self, path: &str) -> Utf8PathBuf {
         self.root().join(path.trim_start_matches('/'))
     }
 
-    /// A search of the tree with these variables and no others.
+    /// Creates a search of the tree with exactly these variables.
     pub(crate) fn discovery(&self, variables: &[(&str, &str)]) -> Discovery {
         Discovery::new()
             .root(self.root())
@@ -51,8 +51,8 @@ impl Tree {
         path
     }
 
-    /// An executable shell script. A shell writes it: were this process to do so, a program that
-    /// another test starts meanwhile could inherit the open file, and running it fail for that.
+    /// Creates an executable shell script. A shell writes the file: if this process did, a program
+    /// started by another test could inherit the open file, and running the script would fail.
     pub(crate) fn script(&self, path: &str, body: &str) -> Utf8PathBuf {
         let path = self.at(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -72,14 +72,13 @@ impl Tree {
         path
     }
 
-    /// A `pg_config` that says that it belongs to the directory where it is. It takes a note when
-    /// it is run.
+    /// Creates a `pg_config` that describes its own directory and records each run.
     pub(crate) fn pg_config(&self, bin: &str, version: &str) -> Utf8PathBuf {
         let bindir = self.at(bin);
         self.pg_config_for(bin, bindir.as_str(), version)
     }
 
-    /// A `pg_config` in one directory that describes another.
+    /// Creates a `pg_config` in one directory that describes another.
     pub(crate) fn pg_config_for(&self, bin: &str, bindir: &str, version: &str) -> Utf8PathBuf {
         let body = format!(
             "echo run >> \"$0.log\"\n\
@@ -90,19 +89,19 @@ impl Tree {
         self.script(&format!("{bin}/pg_config"), &body)
     }
 
-    /// A `postgres` that knows its version only.
+    /// Creates a `postgres` that prints its version.
     pub(crate) fn postgres(&self, bin: &str, version: &str) -> Utf8PathBuf {
         let body = format!("echo run >> \"$0.log\"\necho 'postgres (PostgreSQL) {version}'");
         self.script(&format!("{bin}/postgres"), &body)
     }
 
-    /// A server with its `pg_config`.
+    /// Creates a server with its `pg_config`.
     pub(crate) fn server(&self, bin: &str, version: &str) {
         self.pg_config(bin, version);
         self.postgres(bin, version);
     }
 
-    /// How many times a script of the above kinds has been run.
+    /// Returns the number of runs of such a script.
     pub(crate) fn runs(&self, path: &str) -> usize {
         fs::read_to_string(self.at(&format!("{path}.log")))
             .unwrap_or_default()
@@ -116,7 +115,8 @@ impl Tree {
         symlink(target, path).unwrap();
     }
 
-    /// Shell code that hangs without the help of other programs: nobody writes to the pipe.
+    /// Returns shell code that hangs without starting other programs: it reads a pipe without a
+    /// writer.
     pub(crate) fn hang(&self) -> String {
         let never = self.at("/never");
         if !never.exists() {
@@ -125,7 +125,7 @@ impl Tree {
         format!("read line < {never}")
     }
 
-    /// A named pipe, for events between processes.
+    /// Creates a named pipe for events between processes.
     pub(crate) fn fifo(&self, path: &str) -> Utf8PathBuf {
         let path = self.at(path);
         assert!(
@@ -139,14 +139,16 @@ impl Tree {
     }
 }
 
-/// Runs something that blocks if there is a mistake, and fails then.
+/// Runs a function that may block, and panics if it does.
 pub(crate) fn must_end<T: Send + 'static>(what: impl FnOnce() -> T + Send + 'static) -> T {
     let (done, is_done) = mpsc::channel();
     std::thread::spawn(move || done.send(what()));
-    is_done.recv_timeout(LONG).expect("it blocks")
+    is_done
+        .recv_timeout(LONG)
+        .expect("the function should not block")
 }
 
-/// An error with its causes, as programs print it.
+/// Returns the text of an error with its causes, as programs print it.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -157,7 +159,7 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// A chain without what differs from machine to machine.
+/// Returns the chain with `ROOT` for the directory of the tree.
 pub(crate) fn plain(error: &dyn std::error::Error, tree: &Tree) -> String {
     chain(error).replace(tree.root().as_str(), "ROOT")
 }
@@ -169,7 +171,7 @@ pub(crate) fn find(
     discovery.find(&request.parse().unwrap())
 }
 
-/// What a search yields, an entry each: version and source, or the text of the error.
+/// Returns the results of a search: version and source, or the text of the error.
 pub(crate) fn list(discovery: &Discovery) -> Vec<String> {
     let lines =
         |found: Vec<Result<pg_install::DiscoveredInstallation, pg_install::DiscoveryError>>| {

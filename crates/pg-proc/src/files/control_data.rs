@@ -6,13 +6,15 @@ use std::str::FromStr;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::files::lsn::Lsn;
 use crate::fs::directory::Directory;
 
 /// The identity, the formats and the state of a cluster, from its control file.
 ///
 /// [`read`](Self::read) takes them from the file, whose first 20 bytes have kept their meaning
-/// since PostgreSQL 8.1 (src/include/catalog/pg_control.h). The output of `pg_controldata`, which
-/// can be parsed, has [`data_checksums`](Self::data_checksums) and all other entries as well.
+/// since PostgreSQL 8.1 (src/include/catalog/pg_control.h); what comes after is known of
+/// PostgreSQL 10 to 18. The output of `pg_controldata`, which can be parsed, has
+/// [`data_checksums`](Self::data_checksums) and all other entries as well.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -28,6 +30,17 @@ pub struct ControlData {
     pub state: ControlState,
     /// Whether data pages carry checksums.
     pub data_checksums: Option<bool>,
+    /// Whether changes of hint bits are logged: the setting `wal_log_hints` when the server last
+    /// wrote the file. With it, or with checksums, `pg_rewind` works.
+    pub wal_log_hints: Option<bool>,
+    /// The timeline of the last checkpoint. A promoted standby writes its new one within its first
+    /// checkpoint, a moment after it has become a primary.
+    pub timeline: Option<u32>,
+    /// The position of the last checkpoint. Everything before was replayed or written.
+    pub checkpoint: Option<Lsn>,
+    /// The position to which a standby has to replay before it is consistent. It has replayed as
+    /// far as that, or it was not shut down properly. None on a primary.
+    pub minimum_recovery: Option<Lsn>,
     /// Everything `pg_controldata` printed, label and value, in its order and its English wording.
     pub entries: Vec<(String, String)>,
 }
@@ -95,7 +108,7 @@ fn in_directory(data_directory: Option<&Utf8Path>) -> String {
 }
 
 impl ControlData {
-    /// Reads the first 20 bytes of `global/pg_control`, in this machine's byte order.
+    /// Reads the beginning of `global/pg_control`, in this machine's byte order.
     ///
     /// # Errors
     ///
@@ -125,24 +138,52 @@ impl ControlData {
 }
 
 fn read(data_directory: &Directory) -> Result<ControlData, ControlDataErrorKind> {
-    let mut head = [0; 20];
+    let mut head = Vec::new();
     data_directory
         .entry("global/pg_control")
         .and_then(|entry| entry.open_file())
-        .and_then(|mut file| file.read_exact(&mut head))
+        .and_then(|file| file.take(LONGEST).read_to_end(&mut head))
         .map_err(ControlDataErrorKind::File)?;
-    let word = |at: usize| u32::from_ne_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
-    let mut identifier = [0; 8];
-    identifier.copy_from_slice(&head[..8]);
-    let state = word(16);
+    let short = || ControlDataErrorKind::File(io::ErrorKind::UnexpectedEof.into());
+    let word = |at: usize| {
+        let bytes = head.get(at..at + 4)?;
+        Some(u32::from_ne_bytes(bytes.try_into().ok()?))
+    };
+    let long = |at: usize| {
+        let bytes = head.get(at..at + 8)?;
+        Some(u64::from_ne_bytes(bytes.try_into().ok()?))
+    };
+    let state = word(16).ok_or_else(short)?;
+    let control_version = word(8).ok_or_else(short)?;
+    let places = places(control_version);
+    let position = |at: usize| long(at).and_then(Lsn::valid);
     Ok(ControlData {
-        system_identifier: u64::from_ne_bytes(identifier),
-        control_version: word(8),
-        catalog_version: word(12),
+        system_identifier: long(0).ok_or_else(short)?,
+        control_version,
+        catalog_version: word(12).ok_or_else(short)?,
         state: ControlState::from_number(state).ok_or(ControlDataErrorKind::State(state))?,
         data_checksums: None,
+        wal_log_hints: places.and_then(|(_, recovery)| Some(*head.get(recovery + 40)? != 0)),
+        timeline: places.and_then(|(copy, _)| word(copy + 8)),
+        checkpoint: places.and_then(|_| position(32)),
+        minimum_recovery: places.and_then(|(_, recovery)| position(recovery)),
         entries: Vec::new(),
     })
+}
+
+/// How much of the file is read: more than any field that is looked at.
+const LONGEST: u64 = 256;
+
+/// Where `checkPointCopy` and `minRecoveryPoint` are in `ControlFileData`, for each
+/// `PG_CONTROL_VERSION`: the last checkpoint but one went in PostgreSQL 11, and the transaction ID
+/// in the copy grew in 12. From `minRecoveryPoint` to `wal_log_hints` nothing has changed.
+fn places(control_version: u32) -> Option<(usize, usize)> {
+    match control_version {
+        1002 => Some((48, 136)),
+        1100 => Some((40, 128)),
+        1201 | 1300 | 1800 => Some((40, 136)),
+        _ => None,
+    }
 }
 
 /// Reads the output of `pg_controldata` under the locale `C`.
@@ -182,6 +223,10 @@ fn parse(text: &str) -> Result<ControlData, &'static str> {
         let found = entries.iter().find(|(found, _)| found == label);
         found.map(|(_, value)| value.as_str()).ok_or(label)
     };
+    let position = |label| {
+        let lsn = number::<Lsn>(label, find).ok()?;
+        Lsn::valid(lsn.as_u64())
+    };
     Ok(ControlData {
         system_identifier: number("Database system identifier", find)?,
         control_version: number("pg_control version number", find)?,
@@ -192,6 +237,12 @@ fn parse(text: &str) -> Result<ControlData, &'static str> {
         data_checksums: number::<u32>("Data page checksum version", find)
             .ok()
             .map(|version| version != 0),
+        wal_log_hints: find("wal_log_hints setting")
+            .ok()
+            .map(|value| value == "on"),
+        timeline: number("Latest checkpoint's TimeLineID", find).ok(),
+        checkpoint: position("Latest checkpoint location"),
+        minimum_recovery: position("Minimum recovery ending location"),
         entries,
     })
 }

@@ -39,11 +39,24 @@ pub fn is_made_by_initdb(name: &str) -> bool {
     name.starts_with("pg_") || OTHERS.contains(&name)
 }
 
+/// Returns whether a base backup has a file with this name at the top, beside those of `initdb`
+/// (src/backend/backup/basebackup.c, `GenerateRecoveryConfig` in src/fe_utils/recovery_gen.c).
+pub fn is_made_by_base_backup(name: &str) -> bool {
+    const NAMES: [&str; 5] = [
+        "backup_label",
+        "backup_manifest",
+        "recovery.conf",
+        "standby.signal",
+        "tablespace_map",
+    ];
+    is_made_by_initdb(name) || NAMES.contains(&name)
+}
+
 /// Returns whether a server or an archiving tool makes a file or directory with this name in
 /// `pg_wal` (`IsXLogFileName` and similar functions in src/include/access/xlog_internal.h).
 ///
 /// ```
-/// use pg_proc::layout::is_made_in_pg_wal;
+/// use pg_proc::data_directory::layout::is_made_in_pg_wal;
 ///
 /// assert!(is_made_in_pg_wal("000000010000000000000001"));
 /// assert!(is_made_in_pg_wal("00000002.history"));

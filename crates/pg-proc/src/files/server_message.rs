@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::files::replication_problem::BackupProgress;
+
 /// How grave a message is (`src/include/utils/elog.h`), from the least to the most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
@@ -111,13 +113,28 @@ impl ServerMessage {
         self.message.contains(words) || parts.into_iter().flatten().any(|part| part.contains(words))
     }
 
-    /// What `initdb` says of the files it has made once it has failed (`cleanup_directories_atexit`
-    /// in src/bin/initdb/initdb.c).
+    /// Returns whether the message is about shared memory that cannot be used: its DETAIL names the
+    /// failed system call, or the segment, in every language.
+    pub fn is_about_shared_memory(&self) -> bool {
+        const SIGNS: [&str; 6] = [
+            "shmget(",
+            "shmat(",
+            "shmctl(",
+            "anonymous shared memory",
+            "shared memory segment",
+            "/PostgreSQL.",
+        ];
+        SIGNS.iter().any(|sign| self.contains(sign))
+    }
+
+    /// What `initdb` and `pg_basebackup` say of the files they have made once they have failed
+    /// (`cleanup_directories_atexit` in both), and lines of progress.
     fn is_closing(&self) -> bool {
         self.message.contains("not removed at user's request")
             || self.message.starts_with("initdb: removing ")
             || self.message.starts_with("removing ")
             || self.message.starts_with("child process exited ")
+            || BackupProgress::parse(&self.message).is_some()
     }
 }
 

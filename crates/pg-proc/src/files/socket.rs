@@ -43,6 +43,11 @@ impl SocketPath {
         &self.socket
     }
 
+    /// The directory of the socket.
+    pub fn directory(&self) -> &Utf8Path {
+        self.socket.parent().unwrap_or(&self.socket)
+    }
+
     /// The lock file that keeps two servers from using the socket.
     pub fn lock_file(&self) -> Utf8PathBuf {
         format!("{}.lock", self.socket).into()

@@ -4,6 +4,8 @@ pub(crate) mod directory;
 pub(crate) mod directory_lock;
 pub(crate) mod entry;
 pub(crate) mod guard;
+pub(crate) mod locked_file;
 pub(crate) mod regular_file;
 pub(crate) mod replacement;
+mod rights;
 pub(crate) mod walk;

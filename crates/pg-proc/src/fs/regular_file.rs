@@ -1,10 +1,13 @@
 //! Reading regular files in directories of other users, who may have put anything in their place:
 //! nothing there keeps the reader waiting, or uses up the memory of the machine.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::path::Path;
 
 use camino::Utf8Path;
+use rustix::fs::{Mode, OFlags};
 
 use super::entry::Entry;
 
@@ -34,6 +37,36 @@ impl From<io::Error> for Unreadable {
 /// or a link is a [`ForeignLink`](crate::ForeignLink).
 pub fn open_regular_file(path: impl AsRef<Utf8Path>) -> io::Result<File> {
     Entry::find(path)?.open_file()
+}
+
+/// Opens a regular file, or the null device, for reading, wherever links lead. A pipe or another
+/// device is not waited for. For the caller's own rights, or
+/// [those of an account](crate::Account::with_rights), on which links give nobody more.
+///
+/// # Errors
+///
+/// If it cannot be opened, is a directory ([`IsADirectory`](io::ErrorKind::IsADirectory)), or
+/// anything else ([`InvalidInput`](io::ErrorKind::InvalidInput)).
+pub fn open_any_file(path: impl AsRef<Path>) -> io::Result<File> {
+    // Opening alone has an effect on some devices. One that is put there meanwhile is opened.
+    require_file(&std::fs::metadata(path.as_ref())?)?;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file: File = rustix::fs::open(path.as_ref(), flags, Mode::empty())?.into();
+    require_file(&file.metadata()?)?;
+    Ok(file)
+}
+
+fn require_file(found: &Metadata) -> io::Result<()> {
+    let is_null = || std::fs::metadata("/dev/null").is_ok_and(|null| null.rdev() == found.rdev());
+    let kind = found.file_type();
+    match kind.is_file() || (kind.is_char_device() && is_null()) {
+        true => Ok(()),
+        false if kind.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+        false => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "not a regular file",
+        )),
+    }
 }
 
 /// The content; none when there is no such file.

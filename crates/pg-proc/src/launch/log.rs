@@ -1,17 +1,21 @@
 //! Where the output of a server goes, and reading its end.
 
-use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use camino::Utf8PathBuf;
 use rustix::event::{PollFd, PollFlags};
 
+use crate::deadline::Deadline;
 use crate::fs::regular_file;
 use crate::launch::tail::BoundedTail;
 use crate::maker::Maker;
+use crate::postmaster::watcher::Watcher;
+use crate::sys::{self, Means};
 
 /// Where a server's standard output and standard error go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,9 +36,29 @@ pub enum Log {
     /// reader. PostgreSQL ignores SIGPIPE, but programs that it runs may not, so a server with such
     /// a log cannot be [detached](crate::Server::detach).
     ///
-    /// A forked copy of the owner that outlives it, as in a daemon, has no such thread and keeps
-    /// the pipe open: the server blocks once the pipe is full (64 KiB on Linux). Use a file there.
+    /// The same holds if a forked copy of the owner outlives it, as in a daemon: nothing more is
+    /// kept. Before Linux 5.9, and on other systems, the copy keeps the pipe open, and the server
+    /// blocks once the pipe is full (64 KiB on Linux). Use a file there.
     Tail(usize),
+}
+
+/// A part of a server's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LogPart {
+    /// The position of the first of the bytes: how many bytes the server had written since its
+    /// start. Greater than the position that was asked for if the bytes between are not kept any
+    /// more.
+    pub position: u64,
+    /// The bytes, which may begin and end within a line.
+    pub bytes: Vec<u8>,
+}
+
+impl LogPart {
+    /// The position after the last of the bytes.
+    pub fn end(&self) -> u64 {
+        self.position + self.bytes.len() as u64
+    }
 }
 
 /// Reading end of a server's log, of this start only.
@@ -61,51 +85,174 @@ impl LogReader {
                 offset,
                 owner,
             } => {
-                let file = match regular_file::open_regular_file(path) {
-                    // A terminal or a pipe has given away what was written.
-                    Err(e) if e.kind() == io::ErrorKind::InvalidInput => return Ok(Vec::new()),
-                    other => other?,
+                let Some(file) = open_own(path, *owner)? else {
+                    return Ok(Vec::new());
                 };
-                // The account may have put a link there to what only the caller may read.
-                let found = file.metadata()?.uid();
-                if owner.is_some_and(|owner| owner != found) {
-                    return Err(io::ErrorKind::PermissionDenied.into());
-                }
                 regular_file::read_tail(file, *offset, limit)
+            }
+        }
+    }
+
+    /// Whether what the server writes can be read.
+    pub(crate) fn is_kept(&self) -> bool {
+        !matches!(self, Self::None)
+    }
+
+    /// How many bytes this start has written.
+    pub(crate) fn end(&self) -> io::Result<u64> {
+        match self {
+            Self::None => Ok(0),
+            Self::Memory(tail) => Ok(tail.total()),
+            Self::File {
+                path,
+                offset,
+                owner,
+            } => match open_own(path, *owner)? {
+                Some(file) => Ok(length_since(&file, *offset)?.1),
+                None => Ok(0),
+            },
+        }
+    }
+
+    /// At most `limit` bytes from this position on.
+    pub(crate) fn since(&self, position: u64, limit: usize) -> io::Result<LogPart> {
+        let nothing = LogPart {
+            position,
+            bytes: Vec::new(),
+        };
+        match self {
+            Self::None => Ok(nothing),
+            Self::Memory(tail) => Ok(tail.since(position, limit)),
+            Self::File {
+                path,
+                offset,
+                owner,
+            } => {
+                let Some(mut file) = open_own(path, *owner)? else {
+                    return Ok(nothing);
+                };
+                let (begin, length) = length_since(&file, *offset)?;
+                let position = position.min(length);
+                file.seek(SeekFrom::Start(begin + position))?;
+                let mut bytes = Vec::new();
+                let limit = u64::try_from(limit).unwrap_or(u64::MAX);
+                file.take(limit).read_to_end(&mut bytes)?;
+                Ok(LogPart { position, bytes })
+            }
+        }
+    }
+
+    /// Waits until there is more than this many bytes, and returns whether there is; false as soon
+    /// as `has_ended`, of which `end` reports the change, and nothing more can come.
+    pub(crate) fn wait(
+        &self,
+        position: u64,
+        deadline: Deadline,
+        end: Option<BorrowedFd<'_>>,
+        has_ended: impl Fn() -> bool,
+    ) -> io::Result<bool> {
+        match self {
+            Self::None => Ok(false),
+            Self::Memory(tail) => Ok(tail.wait(position, deadline)),
+            Self::File { path, .. } => {
+                let mut watcher = None;
+                loop {
+                    // Asked first: what it has written before its end counts.
+                    let ended = has_ended();
+                    if self.end()? > position {
+                        return Ok(true);
+                    }
+                    if ended || deadline.is_over() {
+                        return Ok(false);
+                    }
+                    match &watcher {
+                        // Once more, now that nothing can be missed.
+                        None => watcher = Some(Watcher::of_directory(path, Means::Native)),
+                        Some(watcher) => watcher.pause(end, true, deadline.remaining()),
+                    }
+                }
             }
         }
     }
 }
 
+/// Opens the log; none if it is a terminal or a pipe, which has given away what was written.
+fn open_own(path: &Utf8PathBuf, owner: Option<u32>) -> io::Result<Option<File>> {
+    let file = match regular_file::open_regular_file(path) {
+        Err(e) if e.kind() == io::ErrorKind::InvalidInput => return Ok(None),
+        other => other?,
+    };
+    // The account may have put a link there to what only the caller may read.
+    let found = file.metadata()?.uid();
+    if owner.is_some_and(|owner| owner != found) {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
+    Ok(Some(file))
+}
+
+/// Where what this start has written begins in the file, and how much that is. A file that is
+/// shorter than it was at the start was begun anew.
+fn length_since(file: &File, offset: u64) -> io::Result<(u64, u64)> {
+    let length = file.metadata()?.len();
+    let begin = if length < offset { 0 } else { offset };
+    Ok((begin, length - begin))
+}
+
 /// The end of a stream, kept in memory by a thread of its own.
 ///
-/// A process that was forked has no such thread, and reads nothing: what is in the stream is for
-/// the thread of the process that made this. It knows what was read until it was forked.
+/// That thread alone has the reading end, where the system allows it: it is closed when the process
+/// exits, whatever copies of the process live on. In a forked process there is no such thread, and
+/// nothing is read. It knows what was read until it was forked.
 #[derive(Debug)]
 pub(crate) struct Tail {
-    kept: Arc<Mutex<Kept>>,
-    /// Dropped to end the thread while the other end of the stream is still open.
-    stop: Option<OwnedFd>,
+    shared: Arc<Shared>,
+    /// A byte asks the thread for all that is there, or to end.
+    commands: OwnedFd,
     thread: Option<JoinHandle<()>>,
     maker: Maker,
 }
 
+#[derive(Debug)]
+struct Shared {
+    kept: Mutex<Kept>,
+    /// Notified whenever an answer is given, and when the thread ends.
+    answered: Condvar,
+}
+
+#[derive(Debug)]
+struct Kept {
+    tail: BoundedTail,
+    answers: u64,
+    has_ended: bool,
+}
+
+const READ: u8 = b'r';
+const END: u8 = b'e';
+
 impl Tail {
     pub(crate) fn drain(stream: OwnedFd, limit: usize) -> io::Result<Self> {
-        let (stopped, stop) = crate::sys::pipe()?;
-        crate::sys::set_nonblocking(&stream)?;
-        let watched = stream.try_clone()?;
-        let kept = Arc::new(Mutex::new(Kept {
-            stream,
-            tail: BoundedTail::new(limit),
-        }));
-        let shared = Arc::clone(&kept);
-        let thread = std::thread::Builder::new()
-            .name("pg-proc log".to_owned())
-            .spawn(move || drain(&watched, &stopped, &shared))?;
+        let (orders, commands) = sys::pipe()?;
+        sys::set_nonblocking(&stream)?;
+        let shared = Arc::new(Shared {
+            kept: Mutex::new(Kept {
+                tail: BoundedTail::new(limit),
+                answers: 0,
+                has_ended: false,
+            }),
+            answered: Condvar::new(),
+        });
+        let of_thread = Arc::clone(&shared);
+        let thread = sys::spawn_with("pg-proc log", [stream, orders], move |descriptors| {
+            let [stream, orders] = descriptors;
+            drain(&stream, &orders, &of_thread);
+            let mut kept = of_thread.lock();
+            kept.has_ended = true;
+            drop(kept);
+            of_thread.answered.notify_all();
+        })?;
         Ok(Self {
-            kept,
-            stop: Some(stop),
+            shared,
+            commands,
             thread: Some(thread),
             maker: Maker::this_process(),
         })
@@ -114,24 +261,72 @@ impl Tail {
     /// With all that was written before this call, whether or not the thread has come to it: a
     /// server that has just ended has said why.
     fn last(&self, limit: usize) -> Vec<u8> {
-        if self.maker.is_this_process() {
-            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-            kept.take_what_is_there();
-            return kept.tail.last(limit);
+        self.look(|tail| tail.last(limit)).unwrap_or_default()
+    }
+
+    fn total(&self) -> u64 {
+        self.look(BoundedTail::total).unwrap_or_default()
+    }
+
+    fn since(&self, position: u64, limit: usize) -> LogPart {
+        let (position, bytes) = self
+            .look(|tail| tail.since(position, limit))
+            .unwrap_or((position, Vec::new()));
+        LogPart { position, bytes }
+    }
+
+    /// None in a process that was forked while the lock was held.
+    fn look<T>(&self, look: impl FnOnce(&BoundedTail) -> T) -> Option<T> {
+        if !self.maker.is_this_process() {
+            // The thread may have held the lock when this process was forked.
+            let kept = self.shared.kept.try_lock().ok()?;
+            return Some(look(&kept.tail));
         }
-        // The thread may have held the lock when this process was forked.
-        match self.kept.try_lock() {
-            Ok(kept) => kept.tail.last(limit),
-            Err(_) => Vec::new(),
+        let mut kept = self.shared.lock();
+        let before = kept.answers;
+        // A thread that reads from now on reads all of it.
+        let is_asked = !kept.has_ended && sys::write(&self.commands, &[READ]).is_ok();
+        while is_asked && !kept.has_ended && kept.answers == before {
+            let waited = self.shared.answered.wait(kept);
+            kept = waited.unwrap_or_else(PoisonError::into_inner);
         }
+        Some(look(&kept.tail))
+    }
+
+    /// Waits until more than this many bytes were read; false if there are none to come.
+    fn wait(&self, position: u64, deadline: Deadline) -> bool {
+        if self.total() > position || !self.maker.is_this_process() {
+            return self.total() > position;
+        }
+        let mut kept = self.shared.lock();
+        while kept.tail.total() <= position && !kept.has_ended && !deadline.is_over() {
+            // The thread notifies of whatever it reads.
+            kept = match deadline.remaining() {
+                None => {
+                    let waited = self.shared.answered.wait(kept);
+                    waited.unwrap_or_else(PoisonError::into_inner)
+                }
+                Some(left) => {
+                    let waited = self.shared.answered.wait_timeout(kept, left);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+        kept.tail.total() > position
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Tail {
     fn drop(&mut self) {
-        drop(self.stop.take());
         match self.thread.take() {
             Some(thread) if self.maker.is_this_process() => {
+                let _ = sys::write(&self.commands, &[END]);
                 // It cannot have panicked; if it has, there is nothing to mend.
                 let _ = thread.join();
             }
@@ -141,38 +336,29 @@ impl Drop for Tail {
     }
 }
 
-/// What was read, and where more comes from: read under one lock, so that the bytes stay in their
-/// order.
-#[derive(Debug)]
-struct Kept {
-    stream: OwnedFd,
-    tail: BoundedTail,
-}
-
-impl Kept {
-    fn take_what_is_there(&mut self) -> bool {
-        self.tail.take_from(&self.stream)
-    }
-}
-
-fn drain(stream: &OwnedFd, stopped: &OwnedFd, kept: &Mutex<Kept>) {
+fn drain(stream: &OwnedFd, orders: &OwnedFd, shared: &Shared) {
     loop {
         let mut fds = [
             PollFd::from_borrowed_fd(stream.as_fd(), PollFlags::IN),
-            PollFd::from_borrowed_fd(stopped.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(orders.as_fd(), PollFlags::IN),
         ];
         match rustix::event::poll(&mut fds, None) {
             Err(rustix::io::Errno::INTR) => continue,
             Err(_) => return,
             Ok(_) => {}
         }
-        let [stream_ready, stop_asked] = fds.map(|fd| !fd.revents().is_empty());
-        let goes_on = stream_ready
-            && kept
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take_what_is_there();
-        if !goes_on && (stream_ready || stop_asked) {
+        let [_, is_ordered] = fds.map(|fd| !fd.revents().is_empty());
+        let mut order = [0; 64];
+        let orders = match is_ordered {
+            true => rustix::io::read(orders, &mut order).unwrap_or(0),
+            false => 0,
+        };
+        let mut kept = shared.lock();
+        let goes_on = kept.tail.take_from(stream, |_| {});
+        kept.answers += 1;
+        drop(kept);
+        shared.answered.notify_all();
+        if !goes_on || order[..orders].contains(&END) || (is_ordered && orders == 0) {
             return;
         }
     }

@@ -1,6 +1,7 @@
 //! Bringing programs and servers to life, and owning them.
 
 pub(crate) mod command;
+pub(crate) mod foreground;
 pub(crate) mod log;
 pub(crate) mod ownership;
 pub(crate) mod passage;

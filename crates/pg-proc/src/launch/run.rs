@@ -55,7 +55,40 @@ impl Command {
     ///
     /// It could not be started, exited with another status than 0, or ran beyond the deadline.
     pub fn run(&self, deadline: impl Into<Deadline>) -> Result<Output, RunError> {
-        let deadline = deadline.into();
+        self.exchange(deadline.into(), &mut |_| {})
+    }
+
+    /// As [`run`](Self::run), and shows each line of the standard error to `watch` as soon as it is
+    /// complete, for programs that report their progress there.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    pub fn run_watched(
+        &self,
+        deadline: impl Into<Deadline>,
+        mut watch: impl FnMut(&str),
+    ) -> Result<Output, RunError> {
+        let mut line = Vec::new();
+        self.exchange(deadline.into(), &mut |bytes| {
+            for &byte in bytes {
+                match byte {
+                    b'\n' | b'\r' => {
+                        watch(&String::from_utf8_lossy(&line));
+                        line.clear();
+                    }
+                    _ if line.len() < LONGEST_LINE => line.push(byte),
+                    _ => {}
+                }
+            }
+        })
+    }
+
+    fn exchange(
+        &self,
+        deadline: Deadline,
+        watch: &mut dyn FnMut(&[u8]),
+    ) -> Result<Output, RunError> {
         let failed = |kind| RunError {
             program: self.program().to_owned(),
             arguments: self.arguments().to_vec(),
@@ -108,6 +141,7 @@ impl Command {
                 stream: Some(stream),
                 kept: BoundedTail::new(self.capture_limit),
             }),
+            watch,
         };
         let status = exchange.until_end(&supervised, deadline);
         supervised.let_go();
@@ -133,11 +167,16 @@ impl Command {
     }
 }
 
+/// How much of a line is shown to who watches the standard error.
+const LONGEST_LINE: usize = 4096;
+
 /// Feeds and drains a program's streams.
 struct Exchange<'a> {
     input: Option<OwnedFd>,
     rest: &'a [u8],
     outputs: [Capture; 2],
+    /// Is shown what comes on the second output.
+    watch: &'a mut dyn FnMut(&[u8]),
 }
 
 struct Capture {
@@ -191,9 +230,15 @@ impl Exchange<'_> {
     }
 
     fn take_what_is_there(&mut self) {
-        for capture in &mut self.outputs {
+        for (number, capture) in self.outputs.iter_mut().enumerate() {
             if let Some(stream) = &capture.stream {
-                if !capture.kept.take_from(stream) {
+                let watch = &mut self.watch;
+                let show = |bytes: &[u8]| {
+                    if number == 1 {
+                        watch(bytes);
+                    }
+                };
+                if !capture.kept.take_from(stream, show) {
                     capture.stream = None;
                 }
             }

@@ -17,8 +17,7 @@ use crate::deadline::Deadline;
 use crate::files::pid_file::{PidFile, Status};
 use crate::launch::command::Command;
 use crate::launch::command::Streams;
-use crate::launch::log::Log;
-use crate::launch::log::{LogReader, Tail};
+use crate::launch::log::{Log, LogPart, LogReader, Tail};
 use crate::launch::ownership::Ownership;
 use crate::launch::passage::{PATIENCE, Passage};
 use crate::launch::spawn_error::{SpawnError, SpawnErrorKind};
@@ -366,6 +365,45 @@ impl Server {
     /// The log file cannot be read.
     pub fn log_tail(&self, limit: usize) -> io::Result<Vec<u8>> {
         self.log.tail(limit)
+    }
+
+    /// Whether what the server writes to its log can be read: false for [`Log::Inherit`] and
+    /// [`Log::Null`].
+    pub fn keeps_log(&self) -> bool {
+        self.log.is_kept()
+    }
+
+    /// How many bytes this server has written to its log since it was started: the position of
+    /// what it writes next.
+    ///
+    /// # Errors
+    ///
+    /// The log file cannot be read.
+    pub fn log_end(&self) -> io::Result<u64> {
+        self.log.end()
+    }
+
+    /// At most `limit` bytes of the log from a position on: of what this server has written since
+    /// it was started, without the first `position` bytes.
+    ///
+    /// # Errors
+    ///
+    /// The log file cannot be read.
+    pub fn read_log(&self, position: u64, limit: usize) -> io::Result<LogPart> {
+        self.log.since(position, limit)
+    }
+
+    /// Waits until the server has written more than `position` bytes to its log, and returns
+    /// whether it has. False if the deadline is over, or as soon as the server has exited and
+    /// nothing more can come.
+    ///
+    /// # Errors
+    ///
+    /// The log file cannot be read.
+    pub fn wait_log(&self, position: u64, deadline: impl Into<Deadline>) -> io::Result<bool> {
+        let has_ended = || !self.postmaster.is_alive();
+        let end = self.postmaster.process.descriptor();
+        self.log.wait(position, deadline.into(), end, has_ended)
     }
 
     /// Lets go of the server without ending it or waiting for anything: it belongs to its

@@ -10,6 +10,8 @@ use rustix::io::Errno;
 pub(crate) struct BoundedTail {
     bytes: VecDeque<u8>,
     limit: usize,
+    /// How many bytes were dropped to keep the limit.
+    dropped: u64,
 }
 
 impl BoundedTail {
@@ -17,11 +19,13 @@ impl BoundedTail {
         Self {
             bytes: VecDeque::new(),
             limit,
+            dropped: 0,
         }
     }
 
-    /// Reads what a stream that does not block has for now, and returns whether more may come.
-    pub(crate) fn take_from(&mut self, stream: &OwnedFd) -> bool {
+    /// Reads what a stream that does not block has for now, shows it, and returns whether more may
+    /// come.
+    pub(crate) fn take_from(&mut self, stream: &OwnedFd, mut show: impl FnMut(&[u8])) -> bool {
         let mut buffer = [0; 16 * 1024];
         // More than a pipe holds; a program that writes without a pause must not keep the reader
         // from its deadline, or others from its lock.
@@ -29,9 +33,11 @@ impl BoundedTail {
             match rustix::io::read(stream, &mut buffer) {
                 Ok(0) => return false,
                 Ok(n) => {
+                    show(buffer.get(..n).unwrap_or_default());
                     self.bytes.extend(buffer.iter().take(n));
                     let excess = self.bytes.len().saturating_sub(self.limit);
                     self.bytes.drain(..excess);
+                    self.dropped += excess as u64;
                 }
                 Err(Errno::INTR) => {}
                 Err(errno) => return errno == Errno::AGAIN,
@@ -44,6 +50,22 @@ impl BoundedTail {
     pub(crate) fn last(&self, limit: usize) -> Vec<u8> {
         let skipped = self.bytes.len().saturating_sub(limit);
         self.bytes.iter().skip(skipped).copied().collect()
+    }
+
+    /// How many bytes were read so far.
+    pub(crate) fn total(&self) -> u64 {
+        self.dropped + self.bytes.len() as u64
+    }
+
+    /// At most `limit` bytes from a position in the stream on, or from the first byte that is still
+    /// kept, and the position of the first of them.
+    pub(crate) fn since(&self, position: u64, limit: usize) -> (u64, Vec<u8>) {
+        let skipped = position.saturating_sub(self.dropped);
+        let skipped = usize::try_from(skipped)
+            .unwrap_or(usize::MAX)
+            .min(self.bytes.len());
+        let bytes = self.bytes.iter().skip(skipped).take(limit).copied();
+        (self.dropped + skipped as u64, bytes.collect())
     }
 
     pub(crate) fn into_bytes(self) -> Vec<u8> {

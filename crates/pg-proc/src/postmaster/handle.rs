@@ -70,8 +70,9 @@ impl Postmaster {
         !self.process.has_ended()
     }
 
-    /// Whether the process is stopped by a signal (SIGSTOP) or a debugger: it does nothing, answers
-    /// nobody, and obeys no signal but SIGCONT and SIGKILL. Known on Linux only.
+    /// Whether the process is stopped by a signal (SIGSTOP) or a debugger, or frozen with its
+    /// control group (`docker pause`): it does nothing, and answers nobody. A stopped process obeys
+    /// SIGCONT and SIGKILL, a frozen one no signal. Known on Linux only.
     pub fn is_suspended(&self) -> bool {
         sys::is_suspended(self.pid())
     }
@@ -81,6 +82,27 @@ impl Postmaster {
     /// only.
     pub fn child_titles(&self) -> Vec<(Pid, String)> {
         sys::titles_of_children(self.pid())
+    }
+
+    /// The child processes that a shutdown waits for, with their titles: clients, WAL senders, the
+    /// archiver. Known on Linux only.
+    pub fn holders_of_shutdown(&self) -> Vec<(Pid, String)> {
+        // These exit as soon as the postmaster signals them (`PostmasterStateMachine` in
+        // src/backend/postmaster/postmaster.c).
+        const OBEDIENT: [&str; 9] = [
+            "background writer",
+            "bgwriter",
+            "writer process",
+            "walwriter",
+            "wal writer",
+            "autovacuum launcher",
+            "stats collector",
+            "logger",
+            "launcher",
+        ];
+        let mut holders = self.child_titles();
+        holders.retain(|(_, title)| !OBEDIENT.iter().any(|name| title.contains(name)));
+        holders
     }
 
     /// What its lock file says; none as long as it has not written one, or after it has removed it.

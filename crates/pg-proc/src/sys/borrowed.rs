@@ -22,9 +22,14 @@ pub(super) struct Borrowed {
 }
 
 #[cfg(not(any(target_arch = "x86", target_arch = "arm")))]
-use libc::{SYS_setresgid as SET_GROUPS, SYS_setresuid as SET_USERS};
+use libc::{
+    SYS_setgroups as SET_SUPPLEMENTARY, SYS_setresgid as SET_GROUPS, SYS_setresuid as SET_USERS,
+};
 #[cfg(any(target_arch = "x86", target_arch = "arm"))]
-use libc::{SYS_setresgid32 as SET_GROUPS, SYS_setresuid32 as SET_USERS};
+use libc::{
+    SYS_setgroups32 as SET_SUPPLEMENTARY, SYS_setresgid32 as SET_GROUPS,
+    SYS_setresuid32 as SET_USERS,
+};
 
 const UNCHANGED: c_long = -1;
 
@@ -75,6 +80,50 @@ impl Drop for Borrowed {
     }
 }
 
+/// Does something with all the rights of another account, and no others, in the calling thread.
+/// None if the system refuses.
+pub(crate) fn with_rights_of<T>(
+    user: libc::uid_t,
+    group: libc::gid_t,
+    groups: &[libc::gid_t],
+    work: impl FnOnce() -> T,
+) -> Option<T> {
+    // Returned last: the user that was borrowed has no right to change them.
+    let _groups = Groups::borrow(groups)?;
+    let _account = Borrowed::account(user, Some(group))?;
+    Some(work())
+}
+
+/// The supplementary groups that the calling thread had before.
+struct Groups(Vec<libc::gid_t>);
+
+impl Groups {
+    fn borrow(groups: &[libc::gid_t]) -> Option<Self> {
+        // SAFETY: only counts.
+        let count = unsafe { libc::getgroups(0, std::ptr::null_mut()) };
+        let mut own = vec![0; usize::try_from(count).ok()?];
+        // SAFETY: the array has as many places as it is said to have.
+        let count = unsafe { libc::getgroups(count, own.as_mut_ptr()) };
+        own.truncate(usize::try_from(count).ok()?);
+        Self::set(groups).then_some(Self(own))
+    }
+
+    /// Of the calling thread: the C library would change those of all threads.
+    fn set(groups: &[libc::gid_t]) -> bool {
+        // SAFETY: the array has as many places as it is said to have.
+        unsafe { libc::syscall(SET_SUPPLEMENTARY, groups.len(), groups.as_ptr()) == 0 }
+    }
+}
+
+impl Drop for Groups {
+    fn drop(&mut self) {
+        if !Self::set(&self.0) {
+            // SAFETY: ends the process rather than go on with the groups of another account.
+            unsafe { libc::abort() };
+        }
+    }
+}
+
 /// The sets of the calling thread (`struct __user_cap_data_struct`, twice).
 struct Capabilities([u32; 6]);
 
@@ -105,6 +154,9 @@ fn set(call: c_long, effective: u32) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
     use crate::sys::fork::{outcome_in_forked_process, refuse, succeeds_in_forked_process};
 
@@ -128,6 +180,28 @@ mod tests {
             refuse(SET_USERS);
             assert!(Borrowed::account(4711, Some(4711)).is_none());
         }));
+    }
+
+    /// With the rights of an account nothing of root's is read, not even by root's groups.
+    #[test]
+    fn rights_are_those_of_the_account_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
+        let file = directory.path().join("of root's group");
+        std::fs::write(&file, "secret").unwrap();
+        std::fs::set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
+        let read = || std::fs::read(&file).is_ok();
+        // SAFETY: a number.
+        let is_root = unsafe { libc::geteuid() } == 0;
+        let outcome = outcome_in_forked_process(|| {
+            if is_root {
+                assert!(Groups::set(&[0]));
+            }
+            let expected = is_root.then_some(false);
+            assert_eq!(with_rights_of(4711, 4711, &[4711], read), expected);
+            assert!(read());
+        });
+        assert_eq!(outcome, Some(0));
     }
 
     /// Takes root: others have nothing to borrow.

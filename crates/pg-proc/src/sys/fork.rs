@@ -280,12 +280,18 @@ pub(super) fn let_go_of_streams() {
 }
 
 /// Waits for a child that ends by itself at any moment. A caller that ignores SIGCHLD, or waits for
-/// children it does not know, may have got it already.
-pub(crate) fn reap(pid: pid_t) {
+/// children it does not know, may have got it already: then there is no status.
+pub(crate) fn reap(pid: pid_t) -> Option<c_int> {
     let mut status = 0;
-    // SAFETY: `status` is valid. The number is ours until waited for; if another thread waited for
-    // it, this fails.
-    while unsafe { libc::waitpid(pid, &mut status, 0) } < 0 && Errno::last_raw() == libc::EINTR {}
+    loop {
+        // SAFETY: `status` is valid. The number is ours until waited for; if another thread waited
+        // for it, this fails.
+        match unsafe { libc::waitpid(pid, &mut status, 0) } {
+            -1 if Errno::last_raw() == libc::EINTR => {}
+            -1 => return None,
+            _ => return Some(status),
+        }
+    }
 }
 
 /// Kills a child, unless somebody else has waited for it.

@@ -130,19 +130,22 @@ fn may_signal(pid: Pid) -> bool {
     rustix::process::test_kill_process(pid.rustix()) != Err(Errno::PERM)
 }
 
-fn working_directory(pid: Pid, status: Option<&Status>) -> io::Result<(u64, u64)> {
+pub(super) fn working_directory(pid: Pid, status: Option<&Status>) -> io::Result<(u64, u64)> {
     let look = || fs::metadata(proc_path(pid, "cwd")).map(|cwd| (cwd.dev(), cwd.ino()));
     as_its_account(status, look)
 }
 
-fn runs_server(pid: Pid, status: Option<&Status>) -> io::Result<bool> {
+pub(super) fn runs_server(pid: Pid, status: Option<&Status>) -> io::Result<bool> {
     let look = || executable::is_server(File::open(proc_path(pid, "exe"))?);
     as_its_account(status, look)
 }
 
 /// Looks as the account of the process, if the caller itself may not: links in `/proc` are for
 /// that account and for CAP_SYS_PTRACE, which root does not have in a container of Docker's.
-fn as_its_account<T>(status: Option<&Status>, look: impl Fn() -> io::Result<T>) -> io::Result<T> {
+pub(super) fn as_its_account<T>(
+    status: Option<&Status>,
+    look: impl Fn() -> io::Result<T>,
+) -> io::Result<T> {
     match look() {
         Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
             let account =
@@ -153,7 +156,7 @@ fn as_its_account<T>(status: Option<&Status>, look: impl Fn() -> io::Result<T>) 
     }
 }
 
-fn proc_path(pid: Pid, name: &str) -> PathBuf {
+pub(super) fn proc_path(pid: Pid, name: &str) -> PathBuf {
     PathBuf::from(format!("/proc/{pid}/{name}"))
 }
 
@@ -186,6 +189,18 @@ pub(crate) fn children(parent: Pid) -> Vec<Pid> {
             .filter(|&pid| Stat::read(pid).is_some_and(|stat| stat.parent == parent.as_raw()))
             .collect(),
     }
+}
+
+/// The children of a process, held. Each is opened before its parent is looked at: what has not
+/// exited then is a child, whatever its number was before.
+pub(crate) fn open_children(parent: Pid) -> Vec<Process> {
+    let open = |pid: Pid| {
+        let process = Process::open_child(pid);
+        let is_child =
+            Stat::read(pid).is_some_and(|stat| stat.parent == parent.as_raw() && !stat.has_ended());
+        (is_child && !process.has_ended()).then_some(process)
+    };
+    children(parent).into_iter().filter_map(open).collect()
 }
 
 /// Children of a postmaster of this directory that has gone. A living postmaster, which may be
@@ -291,10 +306,10 @@ impl Server {
 /// What a process shows as its command line. Empty of one that is on its way out: the kernel takes
 /// its program and its title first, and it is still attached to the shared memory for as long as it
 /// takes to free its own.
-struct Title(Vec<u8>);
+pub(super) struct Title(Vec<u8>);
 
 impl Title {
-    fn read(pid: Pid) -> Self {
+    pub(super) fn read(pid: Pid) -> Self {
         Self(fs::read(proc_path(pid, "cmdline")).unwrap_or_default())
     }
 
@@ -307,10 +322,11 @@ impl Title {
     /// Other modes than the postmaster's have to be named by the first argument
     /// (`src/backend/main/main.c`), behind the program of an emulator.
     fn has_argument(&self, modes: &[&[u8]]) -> bool {
-        self.0
-            .split(|&byte| byte == 0)
-            .skip(1)
-            .any(|argument| modes.contains(&argument))
+        self.arguments().any(|argument| modes.contains(&argument))
+    }
+
+    pub(super) fn arguments(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.split(|&byte| byte == 0).skip(1)
     }
 
     fn is_single_user(&self) -> bool {
@@ -326,14 +342,39 @@ impl Title {
         !self.is_of_child() && !self.only_prints()
     }
 
-    fn is_of_postmaster(&self) -> bool {
+    pub(super) fn is_of_postmaster(&self) -> bool {
         self.holds_directory() && !self.is_single_user()
     }
 }
 
-/// Whether the process is stopped by a signal or a debugger (`T` and `t` in proc_pid_stat(5)).
+/// Whether the process is stopped by a signal or a debugger (`T` and `t` in proc_pid_stat(5)), or
+/// frozen.
 pub(crate) fn is_suspended(pid: Pid) -> bool {
-    Stat::read(pid).is_some_and(|stat| matches!(stat.state, b'T' | b't'))
+    Stat::read(pid).is_some_and(|stat| matches!(stat.state, b'T' | b't')) || is_frozen(pid)
+}
+
+/// By the freezer of its control group, which `docker pause` uses, of version 2 or 1 (cgroups(7)).
+fn is_frozen(pid: Pid) -> bool {
+    let says = |file: String, line: &str| {
+        fs::read_to_string(file).is_ok_and(|text| text.lines().any(|found| found == line))
+    };
+    let groups = fs::read_to_string(proc_path(pid, "cgroup")).unwrap_or_default();
+    groups.lines().any(|line| {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (Some(controllers), Some(group)) = (fields.next(), fields.next()) else {
+            return false;
+        };
+        // Both versions at once have version 2 in a directory of its own.
+        let mut second = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].into_iter();
+        match controllers {
+            "" => second.any(|root| says(format!("{root}{group}/cgroup.events"), "frozen 1")),
+            "freezer" => says(
+                format!("/sys/fs/cgroup/freezer{group}/freezer.state"),
+                "FROZEN",
+            ),
+            _ => false,
+        }
+    })
 }
 
 /// The children of a process with their command lines, which servers replace by what they do.
@@ -394,7 +435,7 @@ pub(crate) fn cpu_ticks(pid: Pid) -> Option<u64> {
     Stat::read(pid).map(|stat| stat.cpu_ticks)
 }
 
-fn processes() -> impl Iterator<Item = Pid> {
+pub(super) fn processes() -> impl Iterator<Item = Pid> {
     fs::read_dir("/proc")
         .into_iter()
         .flatten()
@@ -433,12 +474,12 @@ impl Stat {
         })
     }
 
-    fn has_ended(&self) -> bool {
+    pub(super) fn has_ended(&self) -> bool {
         matches!(self.state, b'Z' | b'X' | b'x')
     }
 
     /// Seconds since 1970, by the clock as it is set now.
-    fn began_at(&self) -> Option<i64> {
+    pub(super) fn began_at(&self) -> Option<i64> {
         let per_second = rustix::param::clock_ticks_per_second();
         let since_boot = i64::try_from(self.start_ticks.checked_div(per_second)?).ok()?;
         let now = rustix::time::clock_gettime(ClockId::Realtime).tv_sec;
@@ -448,17 +489,17 @@ impl Stat {
 }
 
 /// `/proc/PID/status`, as far as it is needed here.
-struct Status {
+pub(super) struct Status {
     /// The process to which this thread belongs.
-    process: Pid,
-    user: u32,
+    pub(super) process: Pid,
+    pub(super) user: u32,
     group: u32,
     /// The signals that are caught or ignored, one bit for each.
     handled: u64,
 }
 
 impl Status {
-    fn read(pid: Pid) -> Option<Self> {
+    pub(super) fn read(pid: Pid) -> Option<Self> {
         Self::parse(&fs::read(proc_path(pid, "status")).ok()?)
     }
 

@@ -8,7 +8,7 @@ use crate::pid::Pid;
 /// descriptors cannot be looked at: that takes the same user, or root. Known on Linux only.
 ///
 /// All processes are looked at, so this is for errors alone.
-pub fn tcp_listener(port: u16) -> Option<Pid> {
+pub(crate) fn tcp_listener(port: u16) -> Option<Pid> {
     let sockets: Vec<String> = ["/proc/net/tcp", "/proc/net/tcp6"]
         .into_iter()
         .filter_map(|table| fs::read_to_string(table).ok())

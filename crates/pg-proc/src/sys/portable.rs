@@ -118,6 +118,12 @@ pub(crate) fn postmaster_in(_directory: DirectoryId) -> Option<Process> {
     None
 }
 
+/// The functions of the C library change the rights of all threads.
+#[cfg(not(all(target_os = "linux", not(pg_portable))))]
+pub(crate) fn with_rights_of<T>(_: u32, _: u32, _: &[u32], _: impl FnOnce() -> T) -> Option<T> {
+    None
+}
+
 /// The state of a process cannot be read portably.
 #[cfg(not(all(target_os = "linux", not(pg_portable))))]
 pub(crate) fn is_suspended(_pid: Pid) -> bool {
@@ -127,6 +133,12 @@ pub(crate) fn is_suspended(_pid: Pid) -> bool {
 /// The children of a process cannot be listed portably.
 #[cfg(not(all(target_os = "linux", not(pg_portable))))]
 pub(crate) fn titles_of_children(_parent: Pid) -> Vec<(Pid, String)> {
+    Vec::new()
+}
+
+/// The children of a process cannot be listed portably.
+#[cfg(not(all(target_os = "linux", not(pg_portable))))]
+pub(crate) fn open_children(_parent: Pid) -> Vec<Process> {
     Vec::new()
 }
 

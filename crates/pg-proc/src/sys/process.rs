@@ -169,6 +169,20 @@ impl Process {
     }
 
     pub(crate) fn send(&self, signal: Signal) -> Result<(), Errno> {
+        self.send_any(signal.rustix())
+    }
+
+    /// Stops the process by SIGSTOP.
+    pub(crate) fn suspend(&self) -> Result<(), Errno> {
+        self.send_any(rustix::process::Signal::STOP)
+    }
+
+    /// Lets the process go on by SIGCONT.
+    pub(crate) fn resume(&self) -> Result<(), Errno> {
+        self.send_any(rustix::process::Signal::CONT)
+    }
+
+    fn send_any(&self, signal: rustix::process::Signal) -> Result<(), Errno> {
         match self {
             #[cfg(all(target_os = "linux", not(pg_portable)))]
             Self::Descriptor { fd, .. } => {
@@ -176,11 +190,11 @@ impl Process {
                 if self.has_ended() {
                     return Err(Errno::SRCH);
                 }
-                match rustix::process::pidfd_send_signal(fd, signal.rustix()) {
+                match rustix::process::pidfd_send_signal(fd, signal) {
                     // A sandbox may let pass the one call and not the other. The process lived a
                     // moment ago, so the number was its own then.
                     Err(Errno::PERM | Errno::NOSYS | Errno::ACCESS) if !self.has_ended() => {
-                        rustix::process::kill_process(self.pid().rustix(), signal.rustix())
+                        rustix::process::kill_process(self.pid().rustix(), signal)
                     }
                     outcome => outcome,
                 }
@@ -189,7 +203,7 @@ impl Process {
                 if self.has_ended() {
                     return Err(Errno::SRCH);
                 }
-                rustix::process::kill_process(pid.rustix(), signal.rustix())
+                rustix::process::kill_process(pid.rustix(), signal)
             }
         }
     }

@@ -7,7 +7,7 @@ use pgconf_parse::hba::{Encryption, Facts, Place, Server, Ssl};
 
 use crate::Failure;
 
-/// Operands, and options wherever they stand.
+/// Operands and options, which may be mixed.
 pub(crate) struct Arguments {
     pub(crate) command: String,
     pub(crate) operands: Vec<Vec<u8>>,
@@ -95,7 +95,7 @@ impl Arguments {
                 "stdout" => found.is_stdout = true,
                 "before" => found.place = Place::Before(value()?.parse().map_err(|_| usage)?),
                 "after" => found.place = Place::After(value()?.parse().map_err(|_| usage)?),
-                // Several of them, or an empty list, which says that there are no more.
+                // The option may be repeated. An empty list states that there are no other roles.
                 "member-of" => {
                     let list = value()?;
                     let names = list.split(',').filter(|name| !name.is_empty());
@@ -124,7 +124,8 @@ impl Arguments {
     }
 }
 
-/// The numbers of lines, last first, so that removing one does not change the others.
+/// Parses line numbers and returns them in descending order, so that removing one line does not
+/// change the numbers of the others.
 pub(crate) fn lines(operands: &[Vec<u8>], usage: &'static str) -> Result<Vec<usize>, Failure> {
     let mut lines = Vec::new();
     for operand in operands {

@@ -11,12 +11,13 @@
 //!
 //! The commands for `pg_hba.conf` and `pg_ident.conf` are described in `hba.rs` and `ident.rs`.
 //!
-//! `dump` prints what a server reads, one JSON object a line, following includes; `--auto` reads
-//! `postgresql.auto.conf` beside the file last. `set` and `unset` change the file itself, or with
-//! `--stdout` print what it would become.
+//! `dump` follows includes and prints one JSON object per assignment or problem. With `--auto`,
+//! `postgresql.auto.conf` in the directory of the file is read last. `set` and `unset` change the
+//! file, or with `--stdout` print the result instead.
 //!
-//! Exit status: 0 for success; 1 if `dump` found something that the server rejects, or a NAME is
-//! not set; 2 for an error of usage or of the system, told on the standard error stream.
+//! The exit status is 0 for success. It is 1 if `dump` found a problem that the server would
+//! reject, or if a NAME is not set. It is 2 for errors of usage and of the system, which are
+//! reported on standard error.
 
 #![allow(clippy::print_stderr, reason = "a command-line program")]
 
@@ -139,7 +140,7 @@ impl Command {
             if self.operands.len() > 1 {
                 writeln!(out, "{}", json!({ "dump": bytes(file.as_bytes()) }))?;
             }
-            // The server too works on an absolute path, so that those of included files are.
+            // The server uses an absolute path too, so the paths of included files are absolute.
             let file = std::path::absolute(file)?;
             let configuration = self.read(&file)?;
             accepted &= configuration.is_accepted();
@@ -215,14 +216,14 @@ impl Command {
     }
 }
 
-/// Puts the text in the place of the file in one step, so that a server that reads it meanwhile
-/// sees the one or the other. With `stdout` only prints it.
+/// Replaces the file atomically, so that a server that reads it at the same time sees either the
+/// old or the new text. With `stdout` only prints the text.
 fn write(file: &Path, text: &[u8], stdout: bool, out: &mut impl Write) -> Result<(), Failure> {
     if stdout {
         return Ok(out.write_all(text)?);
     }
     let file = fs::canonicalize(file)?;
-    // A link to /dev/null switches a file off; root could replace the device.
+    // A link to /dev/null disables a file. Root must not replace the device.
     if !file.is_file() {
         return Err(format!("{} is not a regular file", file.display()).into());
     }
@@ -248,8 +249,8 @@ fn write(file: &Path, text: &[u8], stdout: bool, out: &mut impl Write) -> Result
     Ok(())
 }
 
-/// A server cannot read what root has made its own, so a file that cannot be given to the owner of
-/// the old one does not replace it.
+/// Gives the new file the owner of the old one. If that fails, the old file is not replaced,
+/// because a server could not read a file that is owned by root.
 fn keep_owner(new: &fs::File, old: &fs::Metadata) -> io::Result<()> {
     let made = new.metadata()?;
     if (made.uid(), made.gid()) == (old.uid(), old.gid()) {
@@ -257,7 +258,7 @@ fn keep_owner(new: &fs::File, old: &fs::Metadata) -> io::Result<()> {
     }
     fchown(new, Some(old.uid()), Some(old.gid())).map_err(|error| {
         let (uid, gid) = (old.uid(), old.gid());
-        let message = format!("the file cannot stay that of user {uid} and group {gid}: {error}");
+        let message = format!("cannot keep the owner, user {uid} and group {gid}: {error}");
         io::Error::new(error.kind(), message)
     })
 }
@@ -283,12 +284,12 @@ fn row(event: &Event<'_>, directory: &Path) -> Json {
             }
             row
         }
-        // Kinds of events that do not exist yet.
+        // `Event` is non-exhaustive.
         _ => Json::Null,
     }
 }
 
-/// The server's words, with its paths made relative.
+/// Returns the server's message with relative paths.
 fn message(problem: &Problem, directory: &Path) -> Json {
     let (words, path) = match problem.kind() {
         ProblemKind::OpenFile { path, .. } => ("could not open file", path),
@@ -304,9 +305,10 @@ fn relative(path: &Path, directory: &Path) -> Json {
     bytes(shortened(path, directory).as_os_str().as_bytes())
 }
 
-/// The path as seen from `directory`, byte for byte as the server made it otherwise. It stays
-/// absolute if nothing but the root directory is common to both, or if a doubled slash follows
-/// what is, which a relative path could not express.
+/// Returns the path relative to `directory`, otherwise byte for byte as the server built it.
+///
+/// The path stays absolute if the two have only the root directory in common, or if a double slash
+/// follows the common part, which a relative path could not express.
 fn shortened(path: &Path, directory: &Path) -> PathBuf {
     let whole = path.as_os_str().as_bytes();
     let mut up = PathBuf::new();
@@ -337,7 +339,7 @@ fn shortened(path: &Path, directory: &Path) -> PathBuf {
     path.to_path_buf()
 }
 
-/// A JSON string, or an object with the base64 form of bytes that are no UTF-8.
+/// Returns a JSON string, or an object with the base64 form of bytes that are not UTF-8.
 fn bytes(bytes: &[u8]) -> Json {
     match std::str::from_utf8(bytes) {
         Ok(text) => text.into(),

@@ -1,4 +1,4 @@
-//! Assignments that stand in comments.
+//! Commented-out assignments.
 
 use std::ops::Range;
 
@@ -7,7 +7,7 @@ use crate::syntax::scan::{self, Line};
 /// A commented-out assignment, as offsets into the source.
 #[derive(Clone, Debug)]
 pub(crate) struct Commented {
-    /// The `#` and the blank after it, if any: what has to go to bring the assignment to life.
+    /// The `#` and the blank after it, if any. Removing this range activates the assignment.
     pub(crate) marker: Range<usize>,
     pub(crate) name: Range<usize>,
     pub(crate) value: Range<usize>,
@@ -15,11 +15,11 @@ pub(crate) struct Commented {
     pub(crate) depth: usize,
 }
 
-/// The assignment on the line at `start..end`, if it is a comment that would be one without its
-/// `#`.
+/// Returns the assignment on the line `start..end`, if the line is a comment that would be an
+/// assignment without its `#`.
 ///
-/// An equals sign is required after a single `#`, because prose could do without it. Two and more
-/// are what [`depth`] asked for.
+/// After a single `#` an equals sign is required, because the comment could be prose. A comment
+/// with two or more `#` was written by this crate; see [`depth`].
 pub(crate) fn find(source: &[u8], start: usize, end: usize) -> Option<Commented> {
     let source = &source[..end];
     let (marker, depth) = marker(source, start)?;
@@ -38,7 +38,7 @@ pub(crate) fn find(source: &[u8], start: usize, end: usize) -> Option<Commented>
     }
 }
 
-/// The name on the line that starts at `start`, if [`find`] might find an assignment there.
+/// Returns the name on the line that starts at `start`, if [`find`] may find an assignment there.
 #[inline]
 pub(crate) fn name(source: &[u8], start: usize) -> Option<&[u8]> {
     let (marker, depth) = marker(source, start)?;
@@ -48,9 +48,10 @@ pub(crate) fn name(source: &[u8], start: usize) -> Option<&[u8]> {
     (depth > 1 || rest.get(blanks) == Some(&b'=')).then_some(name)
 }
 
-/// What precedes the text of a comment that could be an assignment, and the number of its `#`.
+/// Returns the range before the text of a comment that could be an assignment, and the number of
+/// its `#`.
 ///
-/// Deeper indented text is an example or prose: in the file that `initdb` writes, the line
+/// Text with a deeper indent is an example or prose: in the file that `initdb` writes, the line
 /// `#   name = value` explains the format.
 #[inline]
 fn marker(source: &[u8], start: usize) -> Option<(Range<usize>, usize)> {
@@ -72,9 +73,11 @@ fn run(text: &[u8], belongs: impl Fn(u8) -> bool) -> usize {
     text.iter().take_while(|&&byte| belongs(byte)).count()
 }
 
-/// How many `#` an assignment gets when it is commented out, so that it is the one that is brought
-/// to life again: that with the most `#`, and the last of several. `others` are the commented-out
-/// assignments of the same name, as the number of their `#` and whether they stand above it.
+/// Returns the number of `#` with which an assignment is commented out. `set` uncomments the one
+/// with the most `#`, and the last of several, so the number must make this one the choice.
+///
+/// `others` are the commented-out assignments of the same name: the number of their `#`, and `true`
+/// for those above this one.
 pub(crate) fn depth(has_equals: bool, others: impl Iterator<Item = (usize, bool)>) -> usize {
     let least = if has_equals { 1 } else { 2 };
     others.fold(least, |depth, (other, is_above)| {

@@ -16,59 +16,72 @@ use crate::value::written::Value;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Change {
-    /// How the document was changed.
+    /// The kind of change.
     pub action: Action,
-    /// The line on which the assignment stands now, counted from 1.
+    /// The line number of the assignment after the change, counted from 1.
     pub line: usize,
 }
 
 impl Change {
-    /// Whether any byte of the document was changed.
+    /// Returns whether any byte of the document was changed.
+    ///
+    /// ```
+    /// use pgconf_parse::Document;
+    ///
+    /// let mut doc = Document::parse("port = 5432\n");
+    /// assert!(!doc.set("port", 5432)?.is_change());
+    /// assert!(doc.set("port", 5433)?.is_change());
+    /// # Ok::<(), pgconf_parse::EditError>(())
+    /// ```
     #[must_use]
     pub fn is_change(&self) -> bool {
         self.action != Action::Unchanged
     }
 }
 
-/// The ways in which [`Document::set`] reaches its end.
+/// The kind of change that [`Document::set`] made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Action {
-    /// The setting had that value already, and the document is as it was.
+    /// The setting already had that value, and the document is unchanged.
     Unchanged,
-    /// The assignment in effect was given another value.
+    /// The value of the assignment in effect was replaced.
     Edited,
-    /// A commented-out assignment was brought to life.
+    /// A commented-out assignment was uncommented.
     Uncommented,
     /// A line was added.
     Appended,
 }
 
-/// How [`Document::remove`] takes an assignment out of effect.
+/// The way in which [`Document::remove`] disables an assignment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Removal {
-    /// The assignment stays as a comment: `#port = 5432`.
+    /// The assignment is kept as a comment: `#port = 5432`.
     CommentOut,
-    /// Its line is deleted, with the comment after the value.
+    /// The line is deleted, including the comment after the value.
     Delete,
 }
 
 impl Document {
-    /// Gives the setting `name` the value `value`, changing one line.
+    /// Sets the setting `name` to `value` by changing one line.
     ///
-    /// The assignment in effect is edited in place, keeping its name as spelled, its spacing, its
-    /// line end and the comment after it, which also keeps its column where there is room. If
-    /// there is none, a commented-out assignment of that name is brought to life: the one that
-    /// [`comment_out`](Self::comment_out) commented out, or else the last. If there is none either,
-    /// a line is added at the end. A value that was quoted stays
-    /// quoted; otherwise quotes are put where they are needed.
+    /// The first of these that applies is done:
     ///
-    /// Only this file is considered: a later include or `postgresql.auto.conf` may assign to the
-    /// same setting, which [`Configuration::explain`](crate::Configuration::explain) shows.
+    /// 1. The assignment in effect is edited in place. Its name as spelled, its spacing, its line
+    ///    end and the comment after it are kept. The comment also keeps its column if there is
+    ///    room.
+    /// 2. A commented-out assignment of that name is uncommented: the one that
+    ///    [`comment_out`](Self::comment_out) commented out, or else the last.
+    /// 3. A line is added at the end.
+    ///
+    /// A quoted value stays quoted. Other values are quoted if the grammar requires it.
+    ///
+    /// Only this file is considered. An included file or `postgresql.auto.conf` may override the
+    /// setting, which [`Configuration::explain`](crate::Configuration::explain) shows.
     ///
     /// A newline in the value is written as `\n`. Avoid such values in `postgresql.auto.conf`: the
-    /// server reads them, but its next `ALTER SYSTEM` writes the newline itself between the quotes,
+    /// server reads them, but its next `ALTER SYSTEM` writes a literal newline between the quotes,
     /// which is a syntax error (`write_auto_conf_file` in guc.c).
     ///
     /// ```
@@ -86,9 +99,12 @@ impl Document {
     ///
     /// # Errors
     ///
-    /// Fails with [`EditError`] if `name` is not the name of a setting, if the value contains a NUL
-    /// byte, which no file can express, if it was made of a NaN, or if a line would have to be
-    /// added below the point where the server stops reading.
+    /// Fails with [`EditError`] if:
+    ///
+    /// * `name` is not a valid setting name,
+    /// * the value contains a NUL byte, which the file format cannot express,
+    /// * the value was converted from a floating-point NaN, or
+    /// * a line would have to be added below the line at which the server stops reading.
     pub fn set(
         &mut self,
         name: impl AsRef<[u8]>,
@@ -97,13 +113,26 @@ impl Document {
         self.edit(|session| session.set(name, value))
     }
 
-    /// Sets many settings, each as by [`set`](Self::set), in order: all of them, or none if one
-    /// cannot be set.
+    /// Sets several settings in order, each as [`set`](Self::set) does. Sets either all of them or
+    /// none.
+    ///
+    /// ```
+    /// use pgconf_parse::Document;
+    ///
+    /// let mut doc = Document::parse("#port = 5432\nwork_mem = 4MB\n");
+    /// doc.update([("port", "5433"), ("work_mem", "64MB")])?;
+    /// assert_eq!(doc.to_string(), "port = 5433\nwork_mem = 64MB\n");
+    ///
+    /// let refused = doc.update([("port", "5434"), ("no name", "1")]);
+    /// assert_eq!(refused.unwrap_err().to_string(), "failed to set `no name`");
+    /// assert_eq!(doc.to_string(), "port = 5433\nwork_mem = 64MB\n");
+    /// # Ok::<(), pgconf_parse::EditError>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// Fails as [`set`](Self::set) does for the first setting that cannot be set. The document then
-    /// stays as it was.
+    /// Fails as [`set`](Self::set) does for the first setting that cannot be set. The document is
+    /// then unchanged.
     pub fn update<N: AsRef<[u8]>, V: Into<Value>>(
         &mut self,
         settings: impl IntoIterator<Item = (N, V)>,
@@ -116,11 +145,11 @@ impl Document {
         })
     }
 
-    /// Makes any number of edits: all of them, or none if the closure returns an error.
+    /// Makes any number of edits at once: all of them, or none if the closure returns an error.
     ///
-    /// The result is the same as that of the same edits made one by one, to the byte. But the names
-    /// of the document are indexed once, and its text is rewritten once, so that the time is linear
-    /// in the size of the document and the number of edits.
+    /// The result is byte for byte the same as that of single edits. The names of the document are
+    /// indexed once and its text is rewritten once, so the time is linear in the size of the
+    /// document and the number of edits.
     ///
     /// ```
     /// use pgconf_parse::{Document, Removal};
@@ -137,7 +166,7 @@ impl Document {
     ///
     /// # Errors
     ///
-    /// Fails with what the closure returns. The document then stays as it was.
+    /// Fails with the error of the closure. The document is then unchanged.
     pub fn edit<T, E>(
         &mut self,
         change: impl FnOnce(&mut EditSession<'_>) -> Result<T, E>,
@@ -149,12 +178,24 @@ impl Document {
         Ok(done)
     }
 
-    /// Takes every assignment of that name out of effect and returns how many there were. Taking
-    /// out only the last would bring an earlier one back to life.
+    /// Disables every assignment of that name and returns their number. If only the last one were
+    /// disabled, an earlier one would take effect.
     ///
-    /// [`set`](Self::set) brings the one that was in effect back to life, in its place and as it
-    /// was. Where another commented-out assignment would be taken for it, or where it has no equals
-    /// sign and a comment could be prose, it gets more than one `#`.
+    /// [`set`](Self::set) restores a commented-out assignment that was in effect, in its place and
+    /// byte for byte. If `set` could mistake another comment for it, or if it has no equals sign
+    /// and could be prose, it is commented out with more than one `#`.
+    ///
+    /// ```
+    /// use pgconf_parse::{Document, Removal};
+    ///
+    /// let mut doc = Document::parse("port = 1\nport = 2 # main\nfsync = off\n");
+    /// assert_eq!(doc.remove("port", Removal::CommentOut), 2);
+    /// assert_eq!(doc.remove("fsync", Removal::Delete), 1);
+    /// assert_eq!(doc.to_string(), "#port = 1\n#port = 2 # main\n");
+    /// doc.set("port", 2)?;
+    /// assert_eq!(doc.to_string(), "#port = 1\nport = 2 # main\n");
+    /// # Ok::<(), pgconf_parse::EditError>(())
+    /// ```
     pub fn remove(&mut self, name: impl AsRef<[u8]>, removal: Removal) -> usize {
         let mut session = EditSession::new(self);
         let count = session.remove(name, removal);
@@ -163,13 +204,23 @@ impl Document {
         count
     }
 
-    /// Puts `#` before every assignment of that name and returns how many there were.
+    /// Comments out every assignment of that name and returns their number. A shorthand for
+    /// [`remove`](Self::remove) with [`Removal::CommentOut`].
+    ///
+    /// ```
+    /// use pgconf_parse::Document;
+    ///
+    /// let mut doc = Document::parse("ssl = on\t# TLS\n");
+    /// assert_eq!(doc.comment_out("ssl"), 1);
+    /// assert_eq!(doc.to_string(), "#ssl = on\t# TLS\n");
+    /// assert_eq!(doc.comment_out("ssl"), 0);
+    /// ```
     pub fn comment_out(&mut self, name: impl AsRef<[u8]>) -> usize {
         self.remove(name, Removal::CommentOut)
     }
 
-    /// Adds a line for the setting at the given place, and leaves existing assignments and
-    /// commented-out ones as they are. Most callers want [`set`](Self::set).
+    /// Adds a line for the setting at the given place. Existing assignments and commented-out ones
+    /// are not changed. Most callers want [`set`](Self::set).
     ///
     /// ```
     /// use pgconf_parse::{Document, Place};
@@ -186,8 +237,8 @@ impl Document {
     ///
     /// # Errors
     ///
-    /// Fails as [`set`](Self::set) does, if the document has no such place, or if an assignment of
-    /// that name below it would override the new one.
+    /// Fails as [`set`](Self::set) does. Also fails if the document has no such place, or if an
+    /// assignment of that name below the place would override the new one.
     pub fn append(
         &mut self,
         name: impl AsRef<[u8]>,
@@ -211,13 +262,13 @@ impl Document {
         }
     }
 
-    /// Adds a line at `at`, which is the start of a line or the end of the document.
+    /// Adds a line at `at`, which must be the start of a line or the end of the document.
     fn insert(&mut self, at: usize, name: &[u8], value: &Value) -> Change {
         let before = &self.as_bytes()[..at];
         let end = self.end_of_line_before(at);
         let number = line_count(before) + 1;
         let mut text = Vec::new();
-        // The last line gets the end that it lacks, of which it may have a part.
+        // Terminate the last line. A `\r` at its end is the first half of a `\r\n`.
         match before.last() {
             None | Some(b'\n') => {}
             Some(b'\r') => text.push(b'\n'),
@@ -250,7 +301,7 @@ impl Document {
         }
     }
 
-    /// The line in which `at` stands, with its end.
+    /// Returns the line that contains `at`, including its end.
     pub(crate) fn line_around(&self, at: usize) -> Range<usize> {
         let source = self.as_bytes();
         let start = memrchr(b'\n', &source[..at]).map_or(0, |n| n + 1);

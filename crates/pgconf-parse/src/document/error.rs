@@ -1,4 +1,4 @@
-//! Edits that could not be made.
+//! Errors of edits.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,7 +6,19 @@ use std::fmt;
 use crate::bytes::Bytes;
 use crate::syntax::name::NameError;
 
-/// A setting that could not be set.
+/// The error of [`Document::set`](crate::Document::set) and the other edits.
+///
+/// ```
+/// use std::error::Error as _;
+/// use pgconf_parse::{Document, EditErrorKind, Place};
+///
+/// let mut doc = Document::parse("port = 1\nport = 2\n");
+/// let error = doc.append("PORT", 3, Place::Section("SSL")).unwrap_err();
+/// assert_eq!(error.name(), b"PORT");
+/// assert_eq!(*error.kind(), EditErrorKind::NoSuchPlace);
+/// assert_eq!(error.to_string(), "failed to set `PORT`");
+/// assert_eq!(error.source().unwrap().to_string(), "the file has no such section or setting");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EditError {
     name: Bytes,
@@ -33,7 +45,7 @@ impl EditError {
         &self.kind
     }
 
-    /// What to do about it, where that is known.
+    /// Advice on how to avoid the error, if there is any.
     #[must_use]
     pub fn hint(&self) -> Option<Cow<'_, str>> {
         let hint = match &self.kind {
@@ -61,19 +73,19 @@ impl std::error::Error for EditError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EditErrorKind {
-    /// No setting can have that name.
+    /// The name is not a valid setting name.
     Name(NameError),
     /// The value contains a NUL byte.
     Nul,
-    /// The value was made of a floating-point NaN.
+    /// The value was converted from a floating-point NaN.
     NotANumber,
-    /// The server abandons the file after too many errors and would not read an added line.
+    /// The server abandons the file after too many errors and would not read the added line.
     Abandoned,
-    /// The document has no section of that title, or no setting of that name.
+    /// The document has no section with that title, or no setting of that name.
     NoSuchPlace,
-    /// Another assignment further down would win.
+    /// An assignment below the new one would override it.
     Shadowed {
-        /// Its line.
+        /// The line number of that assignment, counted from 1.
         line: usize,
     },
 }

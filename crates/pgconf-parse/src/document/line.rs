@@ -1,21 +1,22 @@
-//! Changing one line.
+//! Edits of one line.
 
 use std::ops::Range;
 
 use crate::syntax::quote;
 use crate::value::written::Value;
 
-/// Where the parts of an assignment are, in bytes from the start of its line.
+/// The positions of the parts of an assignment, in bytes from the start of its line.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Spans {
-    /// Where the `#` and the blank before the name begin; where the name does if it is live.
+    /// The start of the `#` and the blank before the name. The start of the name if the line is
+    /// not commented out.
     pub(crate) marker: usize,
     pub(crate) name: (usize, usize),
     pub(crate) value: (usize, usize),
 }
 
 impl Spans {
-    /// From offsets into the text in which the line starts at `start`.
+    /// Converts offsets into a text in which the line starts at `start`.
     pub(crate) fn of(start: usize, name: &Range<usize>, value: &Range<usize>) -> Self {
         Self {
             marker: name.start - start,
@@ -33,14 +34,15 @@ pub(crate) fn holds(line: &[u8], spans: &Spans, value: &Value) -> bool {
     quote::unquote(spans.value(line)).as_ref() == value.as_bytes()
 }
 
-/// Appends the line with another value and without its marker to the text, the comment after the
-/// value in the column that it had without the marker.
+/// Appends the line to the text with a new value and without its marker. The comment after the
+/// value keeps the column that it has without the marker.
 pub(crate) fn revalue(line: &[u8], spans: &Spans, value: &Value, text: &mut Vec<u8>) -> Spans {
     let line_start = text.len();
     let (name, raw) = (without_marker(line, spans, text), spans.value(line));
     let end_of_prefix = text.len();
     let quoted = raw.starts_with(b"'") || !quote::may_stand_bare(value.as_bytes());
-    // The value may follow the name at once, as in `a'b'` and `a+1`; a word may not.
+    // A quote or a sign may follow the name without a blank, as in `a'b'` and `a+1`. A word needs
+    // a blank.
     if name.end == text.len() && !quoted {
         text.push(b' ');
     }
@@ -68,7 +70,7 @@ pub(crate) fn revalue(line: &[u8], spans: &Spans, value: &Value, text: &mut Vec<
     new
 }
 
-/// Appends the line without its marker to the text.
+/// Appends the line to the text without its marker.
 pub(crate) fn uncomment(line: &[u8], spans: &Spans, text: &mut Vec<u8>) -> Spans {
     let line_start = text.len();
     let name = without_marker(line, spans, text);
@@ -78,7 +80,7 @@ pub(crate) fn uncomment(line: &[u8], spans: &Spans, text: &mut Vec<u8>) -> Spans
     Spans::of(line_start, &name, &value)
 }
 
-/// Appends what precedes the value without the marker, and returns where the name is.
+/// Appends the part before the value without the marker, and returns the range of the name.
 fn without_marker(line: &[u8], spans: &Spans, text: &mut Vec<u8>) -> Range<usize> {
     text.extend(&line[..spans.marker]);
     let start = text.len();
@@ -86,7 +88,7 @@ fn without_marker(line: &[u8], spans: &Spans, text: &mut Vec<u8>) -> Range<usize
     start..start + spans.name.1 - spans.name.0
 }
 
-/// Appends the line with so many `#` before its name to the text.
+/// Appends the line to the text with `depth` times `#` before its name.
 pub(crate) fn comment_out(line: &[u8], spans: &Spans, depth: usize, text: &mut Vec<u8>) -> Spans {
     text.extend(&line[..spans.name.0]);
     text.resize(text.len() + depth, b'#');
@@ -98,7 +100,7 @@ pub(crate) fn comment_out(line: &[u8], spans: &Spans, depth: usize, text: &mut V
     }
 }
 
-/// Appends a line that assigns to the setting to the text.
+/// Appends a new assignment, with its line end, to the text.
 pub(crate) fn added(name: &[u8], value: &Value, end: &[u8], text: &mut Vec<u8>) -> Spans {
     let line_start = text.len();
     text.extend(name);
@@ -119,11 +121,10 @@ fn write(value: &Value, quoted: bool, text: &mut Vec<u8>) {
     }
 }
 
-/// How far apart tab stops are.
+/// The distance between tab stops, in columns.
 const TAB: usize = 8;
 
-/// The column that the cursor reaches at the end of the text if it begins in `column`, counted
-/// from 0.
+/// Returns the column of the cursor after the text if the text begins in `column`, counted from 0.
 fn column(column: usize, text: &[u8]) -> usize {
     text.iter().fold(column, |column, byte| match byte {
         b'\t' => (column / TAB + 1) * TAB,
@@ -132,7 +133,8 @@ fn column(column: usize, text: &[u8]) -> usize {
     })
 }
 
-/// Blanks from one column to the other, in the manner of the blanks that stood there; at least one.
+/// Appends blanks from column `at` to column `target`, at least one. Tabs are used if the original
+/// `blanks` contain a tab.
 fn pad(text: &mut Vec<u8>, mut at: usize, blanks: &[u8], target: usize) {
     let tabs = blanks.contains(&b'\t');
     let next_stop = |column: usize| (column / TAB + 1) * TAB;

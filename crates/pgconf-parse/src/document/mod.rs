@@ -1,4 +1,4 @@
-//! One file: its text, its index, and the edits of both.
+//! One file: its text, the index of its assignments, and edits.
 
 mod commented;
 pub(crate) mod edit;

@@ -1,19 +1,19 @@
-//! A table of names of settings, by which lines are found without copies of their names.
+//! A hash table that finds lines by setting name without copies of the names.
 
 use std::hash::{BuildHasher as _, RandomState};
 
-/// Numbers of things that have names. The names themselves stay where they are, so whoever looks
-/// one up says how to compare.
+/// Maps setting names to numbers. The table does not store the names, so each lookup takes a
+/// function that compares the name of a number with the name in question.
 #[derive(Debug)]
 pub(crate) struct Names {
-    /// The number and a part of the hash; linear probing, at most half full.
+    /// The number and the upper half of the hash. Linear probing, at most half full.
     slots: Vec<(u32, u32)>,
     used: usize,
-    /// A secret, so that no file can be made whose names all collide.
+    /// A random seed, so that a file whose names all collide cannot be crafted.
     seed: u64,
 }
 
-/// No number.
+/// The value of an empty slot.
 pub(crate) const NONE: u32 = u32::MAX;
 
 impl Names {
@@ -30,24 +30,36 @@ impl Names {
         (number != NONE).then_some(number)
     }
 
-    /// Puts the number in the place of the one that the name has, which is returned.
+    /// Sets the number of the name and returns the previous one.
     pub(crate) fn insert(
         &mut self,
         name: &[u8],
         number: u32,
         is_it: impl Fn(u32) -> bool,
     ) -> Option<u32> {
+        self.update(name, is_it, |_| number)
+    }
+
+    /// Sets the number of the name to the result of `new`, which receives the previous number, and
+    /// returns the previous number.
+    pub(crate) fn update(
+        &mut self,
+        name: &[u8],
+        is_it: impl Fn(u32) -> bool,
+        new: impl FnOnce(Option<u32>) -> u32,
+    ) -> Option<u32> {
         let hash = self.hash(name);
         let slot = self.slot(hash, is_it);
-        let before = std::mem::replace(&mut self.slots[slot], (number, (hash >> 32) as u32)).0;
-        if before != NONE {
-            return Some(before);
+        let number = self.slots[slot].0;
+        let before = (number != NONE).then_some(number);
+        self.slots[slot] = (new(before), (hash >> 32) as u32);
+        if before.is_none() {
+            self.used += 1;
+            if self.used * 2 > self.slots.len() {
+                self.grow();
+            }
         }
-        self.used += 1;
-        if self.used * 2 > self.slots.len() {
-            self.grow();
-        }
-        None
+        before
     }
 
     fn grow(&mut self) {
@@ -60,7 +72,7 @@ impl Names {
         }
     }
 
-    /// Where the name is, or belongs.
+    /// Returns the slot of the name, or the empty slot where it belongs.
     fn slot(&self, hash: u64, is_it: impl Fn(u32) -> bool) -> usize {
         let part = (hash >> 32) as u32;
         let mask = self.slots.len() - 1;
@@ -71,8 +83,10 @@ impl Names {
         at
     }
 
-    /// Multiplies eight bytes at a time into the seed, the bit in which upper and lower case differ
-    /// set in all of them. Names are short, and SipHash would take longer than parsing their lines.
+    /// Hashes a name without regard to ASCII case.
+    ///
+    /// Eight bytes at a time are multiplied into the state. The bit in which upper and lower case
+    /// differ is set in all of them. SipHash would take longer than parsing the line.
     fn hash(&self, name: &[u8]) -> u64 {
         const LOWER: u64 = 0x2020_2020_2020_2020;
         const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -80,14 +94,19 @@ impl Names {
             let product = u128::from(state ^ word) * u128::from(ODD);
             (product as u64) ^ (product >> 64) as u64
         };
-        let words = name.chunks_exact(8);
-        let rest = words.remainder();
-        let rest = rest.iter().fold(0, |word, &b| word << 8 | u64::from(b));
-        let state = words.fold(self.seed ^ name.len() as u64, |state, word| {
-            // The chunks have that length.
-            let word = word.try_into().map_or(0, u64::from_le_bytes);
-            mix(state, word | LOWER)
-        });
+        let mut state = self.seed ^ name.len() as u64;
+        let rest = match name.last_chunk() {
+            Some(last) => {
+                for word in name[..name.len() - 1].chunks_exact(8) {
+                    // Infallible: `chunks_exact` yields eight bytes.
+                    let word = word.try_into().map_or(0, u64::from_le_bytes);
+                    state = mix(state, word | LOWER);
+                }
+                // The last eight bytes may overlap the word before.
+                u64::from_le_bytes(*last)
+            }
+            None => name.iter().fold(0, |word, &b| word << 8 | u64::from(b)),
+        };
         mix(mix(state, rest | LOWER), self.seed)
     }
 }
@@ -97,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_found_in_any_case_and_number() {
+    fn lookup_ignores_case_and_survives_growth() {
         let all: Vec<String> = (0..5_000).map(|n| format!("Setting_{n}.x")).collect();
         let mut names = Names::with_capacity(0);
         let is = |name: &str| {

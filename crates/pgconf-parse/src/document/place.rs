@@ -1,25 +1,26 @@
-//! Where in a file a new line belongs.
+//! Places for new lines.
 
 use memchr::{memchr, memrchr};
 
 use crate::document::text::Document;
 
-/// Where [`Document::append`] puts its line.
+/// The place at which [`Document::append`] adds its line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Place<'a> {
     /// At the end of the file.
     End,
-    /// Below the last assignment of that name, or the last commented-out one if there is none.
+    /// Below the last assignment of that name. If there is none, below the last commented-out one.
     After(&'a str),
-    /// At the end of the section with that heading, compared without regard to ASCII case:
-    /// `RESOURCE USAGE (except WAL)` between two lines of dashes, or `Memory` in `# - Memory -`.
+    /// At the end of the section with that heading, compared without regard to ASCII case.
+    /// A heading is a comment between two lines of dashes, such as `RESOURCE USAGE (except WAL)`,
+    /// or a subsection, such as `Memory` in `# - Memory -`.
     Section(&'a str),
 }
 
 impl Document {
-    /// The start of the line before which a new one has to be put, or the end of the document;
-    /// `None` if there is no such place.
+    /// Returns the offset at which a new line is inserted: the start of a line, or the end of the
+    /// document. Returns `None` if there is no such place.
     pub(crate) fn find(&self, place: Place<'_>) -> Option<usize> {
         match place {
             Place::End => Some(self.as_bytes().len()),
@@ -57,7 +58,7 @@ fn end_of_section(source: &[u8], title: &[u8]) -> Option<usize> {
             _ => {}
         }
         let line = source[at..end].trim_ascii();
-        // The dashes above a heading belong to it.
+        // The line of dashes above a heading belongs to the next section.
         if inside.is_some() && is_rule(line) && section_begins(source, end) {
             break;
         }
@@ -69,12 +70,12 @@ fn end_of_section(source: &[u8], title: &[u8]) -> Option<usize> {
     inside.map(|_| text_ends)
 }
 
-/// Whether the line at `at`, being below dashes, is the heading of a section.
+/// Returns whether the line at `at`, which follows a line of dashes, is the heading of a section.
 fn section_begins(source: &[u8], at: usize) -> bool {
     heading(source, at, end_of_line(source, at)).is_some_and(|(level, _)| level == Level::Section)
 }
 
-/// The heading that the line is, if it is one.
+/// Returns the level and the title if the line is a heading.
 fn heading(source: &[u8], start: usize, end: usize) -> Option<(Level, &[u8])> {
     let text = source[start..end]
         .trim_ascii()
@@ -97,12 +98,12 @@ fn heading(source: &[u8], start: usize, end: usize) -> Option<(Level, &[u8])> {
     (enclosed && !is_rule(text) && !text.is_empty()).then_some((Level::Section, text))
 }
 
-/// The end of the line at `at`, behind its newline.
+/// Returns the offset after the newline that ends the line at `at`.
 fn end_of_line(source: &[u8], at: usize) -> usize {
     memchr(b'\n', &source[at..]).map_or(source.len(), |n| at + n + 1)
 }
 
-/// `#-----`
+/// Returns whether the line consists of `#` and dashes: `#-----`.
 fn is_rule(line: &[u8]) -> bool {
     match line.strip_prefix(b"#") {
         Some(dashes) => dashes.len() >= 3 && dashes.trim_ascii().iter().all(|&byte| byte == b'-'),
@@ -136,7 +137,7 @@ port = 1
 # end";
 
     #[test]
-    fn a_section_ends_before_the_next_of_its_level() {
+    fn a_section_ends_before_the_next_one_of_its_level() {
         for (title, line_before) in [
             ("first", Some("#temp_file_limit = -1\n")),
             ("Memory", Some("\t# min 64kB\n")),

@@ -1,4 +1,4 @@
-//! Changing lines of a document together with its index.
+//! Replacement of lines, with an incremental update of the index.
 
 use std::ops::Range;
 
@@ -6,13 +6,14 @@ use crate::document::line::Spans;
 use crate::document::text::{Document, Entry};
 
 impl Document {
-    /// Changes lines, given in the order of the document, and brings the index up to date without
-    /// reading the rest again.
+    /// Applies changes, which must be in the order of the document, and updates the index without
+    /// parsing the rest of the document again.
     pub(crate) fn rewrite(&mut self, changes: &[Changed], texts: &[u8]) {
         let Some(first) = changes.first() else {
             return;
         };
-        // A line that is an error shows its own end.
+        // The message of a syntax error at the end of the file depends on that end, so the document
+        // is parsed again.
         let ends_error = |change: &Changed| {
             let end = change.base.start;
             change.kind == Kind::EndOfLine
@@ -103,35 +104,35 @@ impl Document {
     }
 }
 
-/// A line that an edit changes.
+/// A line that is changed by an edit.
 #[derive(Debug)]
 pub(crate) struct Changed {
-    /// The line that it replaces, or the empty range where it is added.
+    /// The range that is replaced. Empty for an added line.
     pub(crate) base: Range<usize>,
-    /// The number that the line has without the other changes.
+    /// The line number before the other changes are applied.
     pub(crate) number: usize,
-    /// The new text, as a range of the texts of all changes.
+    /// The new text, as a range of the buffer that holds the texts of all changes.
     pub(crate) text: Range<usize>,
     /// The parts of the assignment.
     pub(crate) spans: Spans,
     pub(crate) kind: Kind,
 }
 
-/// What a changed line is.
+/// The content of a changed line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// An assignment.
     Live,
     /// A comment.
     Comment,
-    /// Nothing any more.
+    /// The line was deleted.
     Deleted,
-    /// No line, but the end that the line before lacks.
+    /// Not a line, but the missing end of the line before.
     EndOfLine,
 }
 
 impl Changed {
-    /// Whether it leaves the line that starts at `line_start` alone, but moves it.
+    /// Returns whether this change moves the line that starts at `line_start` without changing it.
     fn is_before(&self, line_start: usize) -> bool {
         self.base.start < line_start || self.base.is_empty() && self.base.start == line_start
     }
@@ -141,10 +142,10 @@ impl Changed {
     }
 }
 
-/// The number of an entry that is to go.
+/// The line number that marks an entry as deleted.
 const GONE: usize = 0;
 
-/// How far an edit moves what comes after it.
+/// The distance by which an edit moves the lines after it.
 #[derive(Default)]
 struct Shift {
     lines: isize,

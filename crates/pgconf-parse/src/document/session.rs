@@ -1,6 +1,6 @@
-//! Many edits of one document with one index of its names and one rewrite of its text.
+//! Sessions of edits that share one index of names and rewrite the text once.
 
-// Long, because a session is one algorithm over one index, and its parts cannot be read alone.
+// Long, because a session is one algorithm over one index.
 
 use std::ops::Range;
 
@@ -17,24 +17,41 @@ use crate::syntax::name::{SettingName, same_name};
 use crate::syntax::quote;
 use crate::value::written::Value;
 
-/// Edits of a [`Document`] that are made together; see [`Document::edit`].
+/// A session of edits that are applied together; see [`Document::edit`].
+///
+/// ```
+/// use pgconf_parse::{Document, EditError, Removal};
+///
+/// let mut doc = Document::parse("max_connections = 100\nfsync = off\n");
+/// doc.edit(|session| {
+///     let connections = session.get("max_connections").map(|value| value.to_str_lossy().parse());
+///     if let Some(Ok(connections)) = connections {
+///         session.set("max_connections", 2_u32.saturating_mul(connections))?;
+///     }
+///     session.remove("fsync", Removal::Delete);
+///     assert!(session.get("fsync").is_none()); // the session sees its own edits
+///     Ok::<(), EditError>(())
+/// })?;
+/// assert_eq!(doc.to_string(), "max_connections = 200\n");
+/// # Ok::<(), pgconf_parse::EditError>(())
+/// ```
 #[derive(Debug)]
 pub struct EditSession<'d> {
     document: &'d Document,
-    /// The settings that were asked for so far.
+    /// The settings that were read or changed so far.
     groups: Vec<Group>,
     live: Option<Live>,
     comments: Comments,
     rows: Vec<Row>,
-    /// The names of the groups, and the texts of changed lines. One that was changed twice leaves
-    /// its first text behind.
+    /// The names of the groups, and the texts of changed lines. The first text of a line that was
+    /// changed twice remains here unused.
     texts: Vec<u8>,
     tail: Tail,
     deleted: Deleted,
 }
 
-/// A setting: its live lines and, if they were looked for, its commented-out ones, in the order of
-/// the file.
+/// A setting: its live lines, in the order of the file. The commented-out lines are included once
+/// they have been searched for.
 #[derive(Debug)]
 struct Group {
     name: Range<usize>,
@@ -43,15 +60,15 @@ struct Group {
     knows_comments: bool,
 }
 
-/// A line that assigns to a setting, in a comment or not.
+/// An assignment to a setting, live or commented out.
 #[derive(Debug)]
 struct Row {
-    /// With the number that it would have if nothing had been deleted, and no text as long as that
-    /// of the document holds.
+    /// The line number does not account for deleted lines. The text is empty until the line is
+    /// changed.
     line: Changed,
-    /// The number of `#` before it.
+    /// The number of `#` before the assignment.
     depth: usize,
-    /// The next one of the same setting.
+    /// The next row of the same setting.
     next: u32,
 }
 
@@ -61,20 +78,22 @@ impl Row {
     }
 }
 
-/// The live assignments by their names.
+/// The live assignments by name.
 #[derive(Debug)]
 struct Live {
-    /// The last entry of the document with that name, or the group, after the entries.
+    /// The index of the last entry of the document with that name. Values from the number of
+    /// entries on are indexes of groups.
     names: Names,
-    /// For each entry of the document the one before it that has its name.
+    /// For each entry of the document, the previous entry with the same name.
     previous: Vec<u32>,
 }
 
-/// So many settings are searched for without an index of the live ones, or of the comments.
+/// The numbers of settings that are searched for without an index: of the live assignments, and of
+/// the commented-out ones.
 const FEW_LIVE: usize = 4;
 const FEW_COMMENTED: usize = 1;
 
-/// The comments that look like assignments, by their names.
+/// The comments that look like assignments, by name.
 #[derive(Debug, Default)]
 struct Comments {
     searches: usize,
@@ -91,13 +110,13 @@ struct Comment {
 /// The end of the file, where lines are added.
 #[derive(Debug, Default)]
 struct Tail {
-    /// What the last line of the document got as its end, which it lacked.
+    /// The line end that was added to the last line of the document, which lacked one.
     end_of_last: &'static [u8],
-    /// The lines that were added, deleted ones at its end left out.
+    /// The added lines. Deleted lines are dropped from the end.
     added: Vec<usize>,
-    /// How many lines were added, deleted ones included.
+    /// The number of added lines, deleted ones included.
     count: usize,
-    /// The number of lines of the document, once it was counted.
+    /// The number of lines of the document. `None` until it is first needed.
     lines: Option<usize>,
 }
 
@@ -155,7 +174,7 @@ impl<'d> EditSession<'d> {
         Ok(self.change(row, Action::Appended))
     }
 
-    /// Takes a setting out of effect as [`Document::remove`] does.
+    /// Removes a setting as [`Document::remove`] does.
     pub fn remove(&mut self, name: impl AsRef<[u8]>, removal: Removal) -> usize {
         let name = name.as_ref();
         let group = self.group(name);
@@ -186,7 +205,7 @@ impl<'d> EditSession<'d> {
         count
     }
 
-    /// The value that the document gives the setting after the edits so far.
+    /// Returns the value of the setting after the edits made so far.
     pub fn get(&mut self, name: impl AsRef<[u8]>) -> Option<Value> {
         let group = self.group(name.as_ref());
         let row = self.live_row(group)?;
@@ -194,7 +213,7 @@ impl<'d> EditSession<'d> {
         Some(Value::from(&*quote::unquote(raw)))
     }
 
-    /// The lines that have to be changed, in the order of the document.
+    /// Returns the changed lines in the order of the document, and the buffer of their texts.
     pub(crate) fn finish(mut self) -> (Vec<Changed>, Vec<u8>) {
         let is_changed = |line: &Changed| line.kind == Kind::Deleted || !line.text.is_empty();
         let rows = self.rows.into_iter().map(|row| row.line);
@@ -215,7 +234,7 @@ impl<'d> EditSession<'d> {
         if !changes.is_sorted_by_key(order) {
             changes.sort_by_key(order);
         }
-        // An added line is counted by those that were added before it and still are there.
+        // `rewrite` counts the lines added before, so each added line starts from the same number.
         let added = changes.iter_mut().rev();
         for change in added.take_while(|change| change.base.is_empty()) {
             change.number = lines + 1;
@@ -266,7 +285,7 @@ impl<'d> EditSession<'d> {
         self.deleted.add(line.number, lines);
     }
 
-    /// The lines of the setting, live ones at least.
+    /// Returns the group of the setting, with at least its live lines.
     fn group(&mut self, name: &[u8]) -> usize {
         let document = self.document;
         let entries = document.entries();
@@ -276,7 +295,7 @@ impl<'d> EditSession<'d> {
             if let Some(group) = self.groups.iter().position(is_it) {
                 return group;
             }
-            // In a short file every search is short.
+            // A short file is searched quickly without an index.
             if this >= FEW_LIVE && this * this.max(entries.len()) > 100 * FEW_LIVE {
                 self.index_live();
             }
@@ -290,12 +309,15 @@ impl<'d> EditSession<'d> {
         };
         if let Some(live) = &mut self.live {
             let is_it = is_named(document, &self.groups, &self.texts, name);
-            let mut entry = live.names.get(name, &is_it).unwrap_or(NONE);
-            if entry != NONE && entry as usize >= entries.len() {
+            let is_group = |number: &u32| *number as usize >= entries.len();
+            let new = (entries.len() + this) as u32;
+            let before = live
+                .names
+                .update(name, is_it, |before| before.filter(is_group).unwrap_or(new));
+            let mut entry = before.unwrap_or(NONE);
+            if before.is_some_and(|number| is_group(&number)) {
                 return entry as usize - entries.len();
             }
-            live.names
-                .insert(name, (entries.len() + this) as u32, is_it);
             while let Some(found) = entries.get(entry as usize) {
                 let row = self.rows.len() as u32;
                 self.rows.push(Row::live(document, found, group.first));
@@ -320,7 +342,7 @@ impl<'d> EditSession<'d> {
         this
     }
 
-    /// The row in effect: the last one that is live.
+    /// Returns the row in effect, which is the last live one.
     fn live_row(&self, group: usize) -> Option<usize> {
         self.rows_of(group)
             .filter(|&row| self.rows[row].is_live())
@@ -361,6 +383,7 @@ impl<'d> EditSession<'d> {
             let name = &self.texts[known.name.clone()];
             names.insert(name, (entries.len() + group) as u32, is_it(name));
         }
+        self.rows.reserve(entries.len());
         self.live = Some(Live { names, previous });
     }
 
@@ -402,7 +425,7 @@ impl<'d> EditSession<'d> {
         }
     }
 
-    /// Puts the rows of the group into the order of the file.
+    /// Sorts the rows of the group by their place in the file.
     fn sort(&mut self, group: usize) {
         let place = |&row: &usize| {
             let line = &self.rows[row].line;
@@ -421,24 +444,36 @@ impl<'d> EditSession<'d> {
         (self.groups[group].first, self.groups[group].last) = (first as u32, last as u32);
     }
 
-    /// The one to be brought to life: see [`commented::depth`].
+    /// Returns the commented-out row that `set` uncomments; see [`commented::depth`].
     fn best_commented_out(&self, group: usize) -> Option<usize> {
         self.rows_of(group)
-            .filter(|&row| self.rows[row].line.kind == Kind::Comment)
+            .filter(|&row| self.is_commented_out(row))
             .max_by_key(|&row| self.rows[row].depth)
     }
 
-    /// How many `#` the last live line of a setting gets, all others being commented out.
+    /// Returns the number of `#` for the last live line of a setting when all its lines are
+    /// commented out.
     fn depth_for(&self, group: usize, last: usize) -> usize {
-        let spans = &self.rows[last].line.spans;
-        let between = &self.text(last)[spans.name.1..spans.value.0];
         let mut is_above = true;
         let others = self.rows_of(group).filter_map(|row| {
             is_above &= row != last;
-            let found = &self.rows[row];
-            (found.line.kind == Kind::Comment).then_some((found.depth, is_above))
+            let depth = self.rows[row].depth;
+            self.is_commented_out(row).then_some((depth, is_above))
         });
-        commented::depth(memchr(b'=', between).is_some(), others)
+        commented::depth(self.has_equals(last), others)
+    }
+
+    /// Returns whether [`commented::find`] would find the line. A line that this session commented
+    /// out with a single `#` and without an equals sign could be prose, and is not found.
+    fn is_commented_out(&self, row: usize) -> bool {
+        let found = &self.rows[row];
+        found.line.kind == Kind::Comment && (found.depth > 1 || self.has_equals(row))
+    }
+
+    fn has_equals(&self, row: usize) -> bool {
+        let spans = &self.rows[row].line.spans;
+        let between = &self.text(row)[spans.name.1..spans.value.0];
+        memchr(b'=', between).is_some()
     }
 
     /// Adds a line at the end.
@@ -465,7 +500,8 @@ impl<'d> EditSession<'d> {
         row
     }
 
-    /// How an added line ends: as the one before it does, which gets an end if it has none.
+    /// Returns the end of an added line, which is that of the line before it. If the line before
+    /// lacks an end, it is recorded to be added.
     fn end_of_line(&mut self) -> &'static [u8] {
         let deleted = |row: &usize| self.rows[*row].line.kind == Kind::Deleted;
         while self.tail.added.last().is_some_and(deleted) {
@@ -494,7 +530,7 @@ impl<'d> EditSession<'d> {
         self.end_of_last_alive(lines, source)
     }
 
-    /// The end of the last of so many lines that was not deleted.
+    /// Returns the end of the last line of `source`, which has `lines` lines, that was not deleted.
     fn end_of_last_alive(&self, mut lines: usize, mut source: &[u8]) -> &'static [u8] {
         while self.deleted.contains(lines) {
             (lines, source) = (lines - 1, without_last_line(source));
@@ -502,7 +538,7 @@ impl<'d> EditSession<'d> {
         line_end(source)
     }
 
-    /// The number of lines of the document before the session.
+    /// Returns the number of lines of the document before the session.
     fn lines(&mut self) -> usize {
         let source = self.document.as_bytes();
         *self.tail.lines.get_or_insert_with(|| line_count(source))
@@ -522,7 +558,8 @@ fn without_last_line(source: &[u8]) -> &[u8] {
     &source[..memrchr(b'\n', &source[..length]).map_or(0, |newline| newline + 1)]
 }
 
-/// Whether an entry of the document, or a group after these, has that name.
+/// Returns a function that compares the name of an entry of the document, or of a group, with
+/// `name`. Numbers of groups follow those of the entries.
 fn is_named(
     document: &Document,
     groups: &[Group],
@@ -559,7 +596,8 @@ impl Row {
 }
 
 impl Comments {
-    /// Calls `add` with the start and the number of each line on which `name` may be commented out.
+    /// Calls `add` with the offset and the number of each line that may be a commented-out
+    /// assignment of `name`.
     fn find(&mut self, source: &[u8], name: &[u8], mut add: impl FnMut(usize, usize)) {
         self.searches += 1;
         if self.searches <= FEW_COMMENTED {
@@ -587,7 +625,7 @@ impl Comment {
 }
 
 fn index_comments(source: &[u8]) -> (Names, Vec<Comment>) {
-    // Half of the lines of the file that `initdb` writes are some 40 bytes long and such comments.
+    // About half of the lines that `initdb` writes are commented-out settings of about 40 bytes.
     let mut names = Names::with_capacity(source.len() / 80);
     let mut found: Vec<Comment> = Vec::with_capacity(source.len() / 80);
     for_each_name(source, |name, start, number| {
@@ -602,8 +640,8 @@ fn index_comments(source: &[u8]) -> (Names, Vec<Comment>) {
     (names, found)
 }
 
-/// Calls `then` with each name that may be that of a commented-out assignment, and the start and
-/// number of its line.
+/// Calls `then` for each line that may be a commented-out assignment, with its name and the offset
+/// and number of the line.
 fn for_each_name<'d>(source: &'d [u8], mut then: impl FnMut(&'d [u8], usize, usize)) {
     let (mut start, mut number) = (0, 0);
     let ends = memchr_iter(b'\n', source).map(|newline| newline + 1);
@@ -621,7 +659,8 @@ fn for_each_name<'d>(source: &'d [u8], mut then: impl FnMut(&'d [u8], usize, usi
     }
 }
 
-/// Refuses names and values that no file can express.
+/// Rejects names and values that the file format cannot express.
+#[inline]
 pub(crate) fn check(name: &[u8], value: &Value) -> Result<(), EditError> {
     let kind = match SettingName::check(name) {
         Err(problem) => EditErrorKind::Name(problem),
@@ -632,8 +671,8 @@ pub(crate) fn check(name: &[u8], value: &Value) -> Result<(), EditError> {
     Err(EditError::new(name, kind))
 }
 
-/// The numbers of the lines that were deleted, in a Fenwick tree: counting those before a line
-/// takes time logarithmic in the number of lines.
+/// The deleted lines as a Fenwick tree: the number of deleted lines before a given line is counted
+/// in time logarithmic in the number of lines.
 #[derive(Debug, Default)]
 struct Deleted(Vec<u32>);
 
@@ -651,7 +690,7 @@ impl Deleted {
         }
     }
 
-    /// How many of the first so many lines were deleted.
+    /// Returns how many of the first `number` lines were deleted.
     fn up_to(&self, number: usize) -> usize {
         let mut n = number.min(self.0.len());
         let mut sum = 0;

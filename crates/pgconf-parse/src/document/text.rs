@@ -1,5 +1,6 @@
-//! A whole file: its bytes, and where in them the assignments stand.
+//! The text of a file with an index of its assignments.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt;
 use std::ops::Range;
@@ -10,15 +11,15 @@ use memchr::memchr;
 use crate::document::commented;
 use crate::syntax::assignment::{Assignment, Scanner, Statement};
 use crate::syntax::error::{CheckError, SyntaxError};
-use crate::syntax::name::same_name;
+use crate::syntax::name::{SettingName, same_name};
 use crate::syntax::scan::Line;
 
 /// The text of a configuration file, with an index of its assignments.
 ///
-/// Any bytes are accepted and given back unchanged; only editing changes them, and only where it
-/// has to. Reading is as the server reads: lines that it rejects are skipped and kept as
-/// [`errors`](Self::errors), and after [`MAX_ERRORS`](crate::MAX_ERRORS) of them the rest of the
-/// file does not count.
+/// Any bytes are accepted and returned unchanged. Only edits change them, and only the lines of the
+/// setting concerned. A document is read as the server reads the file: lines that the server
+/// rejects are skipped and reported as [`errors`](Self::errors). After
+/// [`MAX_ERRORS`](crate::MAX_ERRORS) of them the rest of the file is ignored.
 ///
 /// ```
 /// use pgconf_parse::Document;
@@ -35,7 +36,7 @@ pub struct Document {
     pub(super) source: Vec<u8>,
     pub(super) entries: Vec<Entry>,
     pub(super) errors: Vec<SyntaxError>,
-    /// Where the server stops reading, if it does so before the end.
+    /// The offset at which the server stops reading, if that is before the end.
     pub(super) abandoned: Option<usize>,
 }
 
@@ -49,8 +50,8 @@ pub(crate) struct Entry {
 }
 
 impl Document {
-    /// Reads a configuration file. This cannot fail; [`check`](Self::check) returns whether the
-    /// server would accept it.
+    /// Parses a configuration file. Parsing never fails; [`check`](Self::check) reports the lines
+    /// that the server would reject.
     pub fn parse(source: impl Into<Vec<u8>>) -> Self {
         let mut document = Self {
             source: source.into(),
@@ -67,19 +68,26 @@ impl Document {
         self.abandoned = scanner.gave_up().then_some(end);
     }
 
-    /// The bytes of the file.
+    /// Returns the bytes of the file.
+    ///
+    /// ```
+    /// use pgconf_parse::Document;
+    ///
+    /// let bytes = b"\xef\xbb\xbfport = 1\r\ncluster_name = 'M\xfcnchen'";
+    /// assert_eq!(Document::parse(bytes).as_bytes(), bytes);
+    /// ```
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.source
     }
 
-    /// A copy of the bytes of the file.
+    /// Returns a copy of the bytes of the file.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         self.source.clone()
     }
 
-    /// The bytes of the file.
+    /// Converts the document into the bytes of the file.
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {
         self.source
@@ -87,10 +95,21 @@ impl Document {
 
     /// Checks that the server would accept every line.
     ///
+    /// ```
+    /// use pgconf_parse::Document;
+    ///
+    /// let error = Document::parse("port 5432\nport = \n").check().unwrap_err();
+    /// assert_eq!(error.errors().len(), 1);
+    /// assert_eq!(
+    ///     error.to_string(),
+    ///     "line 2, column 8: expected a value, found end of line\n    port = \n           ^",
+    /// );
+    /// ```
+    ///
     /// # Errors
     ///
-    /// Fails with [`CheckError`], which holds the errors that the server would log, in their order,
-    /// up to the one after which it abandons the file.
+    /// Fails with [`CheckError`] if the server would reject a line. It contains the errors that the
+    /// server would log, in order, up to the one after which the server abandons the file.
     pub fn check(&self) -> Result<(), CheckError> {
         if self.errors.is_empty() {
             Ok(())
@@ -99,19 +118,38 @@ impl Document {
         }
     }
 
-    /// The lines that the server rejects.
+    /// Iterates over the lines that the server rejects.
     pub fn errors(&self) -> impl Iterator<Item = &SyntaxError> {
         self.errors.iter()
     }
 
-    /// Where the server stops reading after too many errors: the offset of the first byte that
-    /// it does not look at. `None` if it reads to the end.
+    /// Returns the offset of the first byte that the server does not read because of too many
+    /// errors. Returns `None` if the server reads the whole file.
+    ///
+    /// ```
+    /// use pgconf_parse::{Document, MAX_ERRORS};
+    ///
+    /// let rejected = "?\n".repeat(MAX_ERRORS);
+    /// let doc = Document::parse(format!("{rejected}port = 5432\n"));
+    /// assert_eq!(doc.abandoned_at(), Some(rejected.len()));
+    /// assert!(doc.get("port").is_none());
+    /// ```
     #[must_use]
     pub fn abandoned_at(&self) -> Option<usize> {
         self.abandoned
     }
 
-    /// The assignment that is in effect as far as this file goes: the last one of that name.
+    /// Returns the assignment of that name that is in effect in this file, which is the last one.
+    ///
+    /// ```
+    /// use pgconf_parse::Document;
+    ///
+    /// let doc = Document::parse("Port = 1\nport = 2\n#port = 3\n");
+    /// assert_eq!(doc.get("PORT").unwrap().line(), 2);
+    /// let lines: Vec<usize> = doc.get_all("port").map(|found| found.line()).collect();
+    /// assert_eq!(lines, [1, 2]);
+    /// assert!(doc.get("fsync").is_none());
+    /// ```
     #[must_use]
     pub fn get(&self, name: impl AsRef<[u8]>) -> Option<Assignment<'_>> {
         self.entries
@@ -120,7 +158,7 @@ impl Document {
             .map(|e| self.view(e))
     }
 
-    /// Every assignment of that name, in order; the last one is in effect.
+    /// Iterates over the assignments of that name, in order. The last one is in effect.
     pub fn get_all<'a>(
         &'a self,
         name: &'a (impl AsRef<[u8]> + ?Sized),
@@ -132,20 +170,47 @@ impl Document {
             .map(|e| self.view(e))
     }
 
-    /// The assignments in order, directives included.
+    /// Iterates over all assignments in order, including directives such as `include`.
+    ///
+    /// ```
+    /// use pgconf_parse::Document;
+    ///
+    /// let doc = Document::parse("port = 1\ninclude 'more.conf'\nport = 2\n");
+    /// let settings = doc.assignments().filter(|found| found.directive().is_none());
+    /// assert_eq!(settings.count(), 2);
+    /// ```
     pub fn assignments(
         &self,
     ) -> impl DoubleEndedIterator<Item = Assignment<'_>> + ExactSizeIterator {
         self.entries.iter().map(|entry| self.view(entry))
     }
 
-    /// Assignments and errors in the order of their lines.
+    /// Returns the assignment in effect for each setting, which is the last one of that name.
+    /// Directives are omitted.
+    ///
+    /// ```
+    /// use pgconf_parse::Document;
+    ///
+    /// let doc = Document::parse("port = 1\nfsync = off\nPort = 2\ninclude 'more.conf'\n");
+    /// let settings = doc.settings();
+    /// assert_eq!(settings.len(), 2);
+    /// assert_eq!(settings[&"port".parse()?].value_lossy(), "2");
+    /// # Ok::<(), pgconf_parse::NameError>(())
+    /// ```
+    #[must_use]
+    pub fn settings(&self) -> BTreeMap<SettingName, Assignment<'_>> {
+        self.assignments()
+            .filter_map(|found| Some((SettingName::new(found.name()).ok()?, found)))
+            .collect()
+    }
+
+    /// Iterates over assignments and errors in the order of their lines.
     pub fn statements(&self) -> impl Iterator<Item = Statement<'_>> {
         self.numbered_statements().map(|(_, statement)| statement)
     }
 
-    /// The same, assignments with the number under which [`assignment`](Self::assignment) finds
-    /// them.
+    /// Iterates as [`statements`](Self::statements) does, with the number of each assignment that
+    /// [`assignment`](Self::assignment) takes.
     pub(crate) fn numbered_statements(&self) -> impl Iterator<Item = (usize, Statement<'_>)> {
         let mut entries = self.entries.iter().enumerate().peekable();
         let mut errors = self.errors.iter().peekable();
@@ -168,9 +233,20 @@ impl Document {
         })
     }
 
-    /// The assignments that stand in comments, such as the defaults in the file that `initdb`
-    /// writes: `#port = 5432`. The comment has to hold nothing else but a further comment. The
-    /// equals sign is required after a single `#`, because prose could do without it.
+    /// Iterates over commented-out assignments, such as `#port = 5432` in the file that `initdb`
+    /// writes.
+    ///
+    /// The comment must contain nothing else but another comment after the value. After a single
+    /// `#` the equals sign is required, because the comment could be prose.
+    ///
+    /// ```
+    /// use pgconf_parse::Document;
+    ///
+    /// let doc = Document::parse("# port of the server\n#port = 5432 # change requires restart\n");
+    /// let found = doc.commented_out().next().unwrap();
+    /// assert_eq!((found.line(), found.name()), (2, b"port".as_slice()));
+    /// assert!(found.is_commented_out());
+    /// ```
     pub fn commented_out(&self) -> impl Iterator<Item = Assignment<'_>> {
         let source = &self.source[..self.abandoned.unwrap_or(self.source.len())];
         let (mut at, mut line) = (0, 0);
@@ -190,7 +266,7 @@ impl Document {
         })
     }
 
-    /// Where the last commented-out assignment of that name begins.
+    /// Returns the offset of the last commented-out assignment of that name.
     pub(crate) fn last_commented_out(&self, name: &[u8]) -> Option<usize> {
         let found = self.commented_out().filter(|found| found.is(name));
         found.last().map(|found| found.span().start)
@@ -247,20 +323,20 @@ fn index(scanner: &mut Scanner<'_>) -> (Vec<Entry>, Vec<SyntaxError>) {
     (entries, errors)
 }
 
-/// Lines begun, so that text without a final newline counts as one.
+/// Counts lines. A last line without a newline counts too.
 pub(crate) fn line_count(text: &[u8]) -> usize {
     let newlines = memchr::memchr_iter(b'\n', text).count();
     newlines + usize::from(text.last().is_some_and(|&last| last != b'\n'))
 }
 
 impl fmt::Display for Document {
-    /// The text of the file, with replacement characters where it is not UTF-8.
+    /// Writes the text of the file, with replacement characters where it is not UTF-8.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&String::from_utf8_lossy(&self.source))
     }
 }
 
-/// The text and what the server rejects in it, without the index.
+/// Shows the text and the syntax errors, without the index.
 impl fmt::Debug for Document {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Document")
@@ -270,7 +346,7 @@ impl fmt::Debug for Document {
     }
 }
 
-/// Never fails, as [`Document::parse`].
+/// Never fails; see [`Document::parse`].
 impl FromStr for Document {
     type Err = Infallible;
 

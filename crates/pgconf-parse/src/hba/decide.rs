@@ -126,6 +126,39 @@ impl Facts {
         self
     }
 
+    /// As [`member_of`](Self::member_of), by all grants of the server: pairs of a member and a role
+    /// that was granted to it (`pg_auth_members`). They are followed whatever they let inherit.
+    ///
+    /// ```
+    /// use pgconf_parse::hba::Facts;
+    ///
+    /// let grants = [("bob", "staff"), ("staff", "everybody"), ("everybody", "staff")];
+    /// let facts = Facts::new().member_by_grants("bob", grants);
+    /// # let of = |roles: &[&str]| format!("{:?}", Facts::new().member_of(roles.to_vec()));
+    /// # assert_eq!(format!("{facts:?}"), of(&["staff", "everybody"]));
+    /// # assert_eq!(format!("{:?}", Facts::new().member_by_grants("ann", grants)), of(&[]));
+    /// ```
+    #[must_use]
+    pub fn member_by_grants<M: AsRef<[u8]>, R: AsRef<[u8]>>(
+        self,
+        user: impl AsRef<[u8]>,
+        grants: impl IntoIterator<Item = (M, R)>,
+    ) -> Self {
+        let grants: Vec<(M, R)> = grants.into_iter().collect();
+        let mut roles: Vec<&[u8]> = Vec::new();
+        let mut next = vec![user.as_ref()];
+        while let Some(member) = next.pop() {
+            for (of, role) in &grants {
+                let role = role.as_ref();
+                if of.as_ref() == member && !roles.contains(&role) {
+                    roles.push(role);
+                    next.push(role);
+                }
+            }
+        }
+        self.member_of(roles)
+    }
+
     /// The name that the client's address resolves to, and the addresses that the name resolves
     /// to. If the client's address is not among them, no host name matches.
     ///

@@ -1,4 +1,4 @@
-//! The settings and problems that were read from a configuration and all its files.
+//! The settings and problems found in a configuration of several files.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -12,8 +12,35 @@ use crate::document::text::Document;
 use crate::syntax::assignment::Assignment;
 use crate::syntax::error::SyntaxError;
 
-/// The settings of a configuration with the place that each comes from, and what the server
-/// would complain about. Made by a [`Resolver`](crate::Resolver).
+/// The settings of a configuration with the file and line of each, and the problems that the server
+/// would report. Created by a [`Resolver`](crate::Resolver).
+///
+/// ```
+/// use std::collections::BTreeMap;
+/// use std::path::{Path, PathBuf};
+/// use pgconf_parse::Resolver;
+///
+/// let files = BTreeMap::from([
+///     ("/data/postgresql.conf", "port = 1\ninclude 'b.conf'\nfsync on\n"),
+///     ("/data/b.conf", "port = 2\n"),
+///     ("/data/postgresql.auto.conf", "work_mem = '64MB'\n"),
+/// ]);
+/// let files: BTreeMap<PathBuf, Vec<u8>> =
+///     files.into_iter().map(|(path, text)| (path.into(), text.into())).collect();
+/// let read = Resolver::new().load(&files, Path::new("/data/postgresql.conf"))?;
+/// assert!(read.is_accepted());
+/// assert_eq!(read.files().len(), 3);
+/// let settings: Vec<String> = read
+///     .settings()
+///     .map(|found| format!("{}:{}", found.file().display(), found.line()))
+///     .collect();
+/// assert_eq!(
+///     settings,
+///     ["/data/b.conf:1", "/data/postgresql.conf:3", "/data/postgresql.auto.conf:1"],
+/// );
+/// assert_eq!(read.assignments().count(), 4);
+/// # Ok::<(), pgconf_parse::ResolveError>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Configuration {
     pub(crate) files: Vec<SourceFile>,
@@ -24,14 +51,14 @@ pub struct Configuration {
     pub(crate) major: u16,
 }
 
-/// One of the files that a configuration was read from.
+/// One of the files of a configuration.
 #[derive(Clone, Debug)]
 pub struct SourceFile {
     path: Arc<Path>,
     pub(crate) document: Arc<Document>,
 }
 
-/// What was read, in the order of reading.
+/// One statement, in the order of reading.
 #[derive(Clone, Debug)]
 pub(crate) enum Row {
     Assignment { file: usize, index: usize },
@@ -46,7 +73,7 @@ impl SourceFile {
         }
     }
 
-    /// Its path, as the server would report it.
+    /// The path of the file, as the server would report it.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -56,7 +83,7 @@ impl SourceFile {
         Arc::clone(&self.path)
     }
 
-    /// What is in it.
+    /// The content of the file.
     #[must_use]
     pub fn document(&self) -> &Document {
         &self.document
@@ -64,10 +91,10 @@ impl SourceFile {
 }
 
 impl Configuration {
-    /// The assignment of that name that wins over the others: the last that was read.
+    /// Returns the assignment of that name that overrides the others, which is the last one read.
     ///
-    /// It counts only if [`is_accepted`](Self::is_accepted); from a configuration with an error
-    /// the server takes nothing.
+    /// It takes effect only if the configuration [`is_accepted`](Self::is_accepted). The server
+    /// applies nothing from a configuration with an error.
     #[must_use]
     pub fn get(&self, name: impl AsRef<[u8]>) -> Option<LocatedAssignment<'_>> {
         let row = *self.rows_of(name.as_ref()).last()?;
@@ -86,7 +113,7 @@ impl Configuration {
         self.rows.push(Row::Assignment { file, index });
     }
 
-    /// The settings in effect, each once, in the order of their assignments.
+    /// Iterates over the settings in effect, each once, in the order of their assignments.
     pub fn settings(&self) -> impl Iterator<Item = LocatedAssignment<'_>> {
         let mut last: Vec<usize> = self
             .settings
@@ -98,12 +125,26 @@ impl Configuration {
             .filter_map(|row| self.located(&self.rows[row]))
     }
 
-    /// Every assignment in the order of reading, also those that a later one overrides.
+    /// Iterates over all assignments in the order of reading, including overridden ones.
     pub fn assignments(&self) -> impl Iterator<Item = LocatedAssignment<'_>> {
         self.rows.iter().filter_map(|row| self.located(row))
     }
 
-    /// Assignments and problems in the order of reading.
+    /// Iterates over assignments and problems in the order of reading.
+    ///
+    /// ```
+    /// use std::collections::BTreeMap;
+    /// use std::path::{Path, PathBuf};
+    /// use pgconf_parse::{Event, Resolver};
+    ///
+    /// let text = b"port = 1\nport 1 2\n".to_vec();
+    /// let files = BTreeMap::from([(PathBuf::from("/d/a.conf"), text)]);
+    /// let read = Resolver::new().load(&files, Path::new("/d/a.conf"))?;
+    /// let mut events = read.events();
+    /// assert!(matches!(events.next(), Some(Event::Assignment(found)) if found.name() == b"port"));
+    /// assert!(matches!(events.next(), Some(Event::Problem(problem)) if problem.line() == 2));
+    /// # Ok::<(), pgconf_parse::ResolveError>(())
+    /// ```
     pub fn events(&self) -> impl Iterator<Item = Event<'_>> {
         self.rows.iter().map(|row| match row {
             Row::Problem(problem) => Event::Problem(problem),
@@ -111,8 +152,24 @@ impl Configuration {
         })
     }
 
-    /// What the server would complain about. One problem is enough for it not to start, or to
-    /// leave its settings as they are when it is to reload.
+    /// Iterates over the problems that the server would report. If there is one, the server does
+    /// not start, and a reload changes no setting.
+    ///
+    /// ```
+    /// use std::collections::BTreeMap;
+    /// use std::path::{Path, PathBuf};
+    /// use pgconf_parse::Resolver;
+    ///
+    /// let text = b"port = 1\ninclude 'missing.conf'\n".to_vec();
+    /// let files = BTreeMap::from([(PathBuf::from("/data/postgresql.conf"), text)]);
+    /// let read = Resolver::new().load(&files, Path::new("/data/postgresql.conf"))?;
+    /// assert!(!read.is_accepted());
+    /// assert_eq!(
+    ///     read.problems().next().unwrap().to_string(),
+    ///     "/data/postgresql.conf: line 2: could not open file \"/data/missing.conf\"",
+    /// );
+    /// # Ok::<(), pgconf_parse::ResolveError>(())
+    /// ```
     pub fn problems(&self) -> impl Iterator<Item = &Problem> {
         self.rows.iter().filter_map(|row| match row {
             Row::Problem(problem) => Some(&**problem),
@@ -120,14 +177,35 @@ impl Configuration {
         })
     }
 
-    /// Whether the server would find nothing to complain about in the text of the files. It may
-    /// still reject names and values.
+    /// Returns whether the server would accept the text of the files. It may still reject names and
+    /// values.
     #[must_use]
     pub fn is_accepted(&self) -> bool {
         self.problems().next().is_none()
     }
 
-    /// Why the setting has the value that it has: all its assignments.
+    /// Explains the value of a setting by all its assignments.
+    ///
+    /// ```
+    /// use std::collections::BTreeMap;
+    /// use std::path::{Path, PathBuf};
+    /// use pgconf_parse::Resolver;
+    ///
+    /// let files = BTreeMap::from([
+    ///     (PathBuf::from("/data/postgresql.conf"), b"work_mem = 4MB\n".to_vec()),
+    ///     (PathBuf::from("/data/postgresql.auto.conf"), b"work_mem = '64 MB'\n".to_vec()),
+    /// ]);
+    /// let read = Resolver::new().load(&files, Path::new("/data/postgresql.conf"))?;
+    /// let explained = read.explain("work_mem");
+    /// assert_eq!(explained.winner().unwrap().value_lossy(), "64 MB");
+    /// assert_eq!(explained.shadowed().len(), 1);
+    /// assert_eq!(
+    ///     explained.to_string(),
+    ///     "/data/postgresql.conf:1: work_mem = 4MB (overridden)\n\
+    ///      /data/postgresql.auto.conf:1: work_mem = '64 MB' (in effect)",
+    /// );
+    /// # Ok::<(), pgconf_parse::ResolveError>(())
+    /// ```
     #[must_use]
     pub fn explain(&self, name: impl AsRef<[u8]>) -> SettingExplanation<'_> {
         let name = name.as_ref();
@@ -142,13 +220,13 @@ impl Configuration {
         }
     }
 
-    /// The files that were read, in the order in which each was first read.
+    /// The files of the configuration, in the order in which each was first read.
     #[must_use]
     pub fn files(&self) -> &[SourceFile] {
         &self.files
     }
 
-    /// The files of `include_if_exists` that were not there, each once.
+    /// The missing files of `include_if_exists`, each once.
     #[must_use]
     pub fn skipped(&self) -> &[PathBuf] {
         &self.skipped
@@ -170,7 +248,7 @@ impl Configuration {
     }
 }
 
-/// An assignment and the file that it stands in.
+/// An assignment and its file.
 #[derive(Clone, Copy, Debug)]
 pub struct LocatedAssignment<'a> {
     file: &'a Path,
@@ -184,7 +262,7 @@ impl<'a> LocatedAssignment<'a> {
         self.file
     }
 
-    /// The line, counted from 1.
+    /// The line number, counted from 1.
     #[must_use]
     pub fn line(&self) -> usize {
         self.assignment.line()
@@ -208,21 +286,21 @@ impl<'a> LocatedAssignment<'a> {
         self.assignment.value_lossy()
     }
 
-    /// The assignment in its file, with typed readings by the rules of the
-    /// [resolver](crate::Resolver::major)'s major version.
+    /// The assignment in its file. Typed readings follow the major version of the
+    /// [resolver](crate::Resolver::major).
     #[must_use]
     pub fn assignment(&self) -> Assignment<'a> {
         self.assignment
     }
 }
 
-/// Something met in reading a configuration.
+/// An assignment or a problem; see [`Configuration::events`].
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// A setting is assigned to.
+    /// An assignment to a setting.
     Assignment(LocatedAssignment<'a>),
-    /// The server complains.
+    /// A problem that the server would report.
     Problem(&'a Problem),
 }
 
@@ -241,7 +319,7 @@ impl<'a> SettingExplanation<'a> {
         self.assignments.last().copied()
     }
 
-    /// The assignments that have no effect, because the winner comes after them.
+    /// The assignments that are overridden by the winner.
     #[must_use]
     pub fn shadowed(&self) -> &[LocatedAssignment<'a>] {
         self.assignments
@@ -255,8 +333,8 @@ impl<'a> SettingExplanation<'a> {
         &self.assignments
     }
 
-    /// Why no assignment counts at all: the first thing in the files that the server complains
-    /// about. None if it takes the configuration.
+    /// The first problem that the server would report, because of which no assignment takes effect.
+    /// `None` if the server accepts the configuration.
     #[must_use]
     pub fn problem(&self) -> Option<&'a Problem> {
         self.problem
@@ -284,16 +362,13 @@ impl fmt::Display for SettingExplanation<'_> {
             }
         }
         match self.problem {
-            Some(problem) => write!(
-                f,
-                "\nbut the server takes nothing from this configuration: {problem}"
-            ),
+            Some(problem) => write!(f, "\nbut the server rejects this configuration: {problem}"),
             None => Ok(()),
         }
     }
 }
 
-/// Something that the server complains about in reading a configuration.
+/// A problem that the server reports while it reads a configuration.
 #[derive(Clone, Debug)]
 pub struct Problem {
     pub(crate) file: Arc<Path>,
@@ -301,68 +376,68 @@ pub struct Problem {
     pub(crate) kind: ProblemKind,
 }
 
-/// What the server complains about. Printed in the words of its view `pg_file_settings`.
+/// The kind of a [`Problem`]. `Display` prints the text of the server's view `pg_file_settings`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ProblemKind {
     /// A line does not follow the grammar.
     Syntax(SyntaxError),
-    /// `include ''`, or nothing but blanks.
+    /// The value of `include` or `include_if_exists` is empty or blank.
     EmptyFileName,
-    /// `include_dir ''`, or nothing but blanks.
+    /// The value of `include_dir` is empty or blank.
     EmptyDirectoryName,
-    /// Files are included more than 10 deep.
+    /// Includes are nested more than 10 levels deep.
     TooDeep,
     /// A file includes itself. Longer cycles are reported as `TooDeep`.
     Recursion,
     /// An included file cannot be opened.
     OpenFile {
-        /// Its path.
+        /// The path of the file.
         path: PathBuf,
         /// The reason.
         error: io::ErrorKind,
     },
     /// A directory cannot be opened.
     OpenDirectory {
-        /// Its path.
+        /// The path of the directory.
         path: PathBuf,
         /// The reason.
         error: io::ErrorKind,
     },
-    /// An entry of a directory cannot be examined, as a dangling symbolic link.
+    /// An entry of a directory cannot be examined, for example a dangling symbolic link.
     Stat {
-        /// Its path.
+        /// The path of the entry.
         path: PathBuf,
         /// The reason.
         error: io::ErrorKind,
     },
-    /// A file was opened, but cannot be read: most often it is a directory.
+    /// A file was opened but cannot be read. Usually it is a directory.
     Read {
         /// The reason.
         error: io::ErrorKind,
     },
-    /// More than 10,000 files and directories, or 16 MiB of text, were read. A file that is
-    /// included again counts again, and so does a list of the names in a directory.
+    /// More than 10,000 files and directories, or more than 16 MiB of text, were read. A file that
+    /// is included twice counts twice. The names in a directory count as text.
     ///
-    /// DIFFERENCE: the server would go on.
+    /// DIFFERENCE: the server has no such limit.
     TooManyFiles,
 }
 
 impl Problem {
-    /// The file in which the server sees the problem: that of the directive, if it is about an
-    /// included file.
+    /// The file in which the server reports the problem. If an included file is missing, this is
+    /// the file with the directive.
     #[must_use]
     pub fn file(&self) -> &Path {
         &self.file
     }
 
-    /// The line, counted from 1.
+    /// The line number, counted from 1.
     #[must_use]
     pub fn line(&self) -> usize {
         self.line
     }
 
-    /// What it is.
+    /// The kind of problem.
     #[must_use]
     pub fn kind(&self) -> &ProblemKind {
         &self.kind

@@ -1,4 +1,4 @@
-//! A configuration of several files, and where each setting comes from.
+//! Configurations of several files, and the origin of each setting.
 
 pub(crate) mod configuration;
 pub(crate) mod resolver;

@@ -1,4 +1,4 @@
-//! Reading a configuration with all the files that it includes.
+//! Reading a configuration with all included files.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
@@ -14,18 +14,18 @@ use crate::location;
 use crate::syntax::assignment::{NEWEST, Statement};
 use crate::syntax::name::Directive;
 
-/// How deep files may include each other: the server's `CONF_FILE_MAX_DEPTH`.
+/// The maximum nesting depth of includes: the server's `CONF_FILE_MAX_DEPTH`.
 const MAX_DEPTH: u32 = 10;
 
-/// How many files and directories are read for one configuration, the same one included again
-/// counting again, and likewise the bytes of [`MAX_TEXT`].
+/// The maximum number of files and directories that are read for one configuration. A file that is
+/// included twice counts twice, here and for [`MAX_TEXT`].
 ///
-/// DIFFERENCE: the server knows no such limits, and two files that include each other ten times
-/// keep it busy for ever.
+/// DIFFERENCE: the server has no such limits. Two files that include each other ten times keep it
+/// busy forever.
 const MAX_FILES: usize = 10_000;
 
-/// Reads a configuration as a server does at its start: a file, everything that it includes where
-/// it is included, and `postgresql.auto.conf` last.
+/// Reads a configuration as a server does when it starts: a file, its includes in place, and
+/// `postgresql.auto.conf` last.
 ///
 /// ```
 /// use std::collections::BTreeMap;
@@ -48,15 +48,15 @@ pub struct Resolver {
     auto_conf: AutoConf,
 }
 
-/// Where the file of `ALTER SYSTEM` is, which is read last.
+/// The place of `postgresql.auto.conf`, the file that `ALTER SYSTEM` writes. It is read last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AutoConf {
-    /// Beside the first file, where it is if that is the one in the data directory.
+    /// In the directory of the first file. Correct if the first file is in the data directory.
     Beside,
-    /// In this data directory; for configuration files kept elsewhere, as Debian does.
+    /// In this data directory. For configuration files outside the data directory, as on Debian.
     In(PathBuf),
-    /// It is not to be read.
+    /// The file is not read.
     Ignored,
 }
 
@@ -67,7 +67,8 @@ impl Default for Resolver {
 }
 
 impl Resolver {
-    /// As PostgreSQL 18 does, with `postgresql.auto.conf` beside the first file.
+    /// Creates a resolver that reads as PostgreSQL 18 does, with `postgresql.auto.conf` in the
+    /// directory of the first file.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -76,35 +77,64 @@ impl Resolver {
         }
     }
 
-    /// As the server of that major version does, 10 or later.
+    /// Reads as the server of that major version does, 10 or later.
     ///
-    /// Two things differ: typed readings, see
-    /// [`Assignment::for_major`](crate::Assignment::for_major), and how a path with `..` in its
-    /// middle is written down, and therefore whether such a file is recognized as including itself:
-    /// since 15 `sub/../x.conf` is `x.conf`.
+    /// The versions differ in typed readings (see
+    /// [`Assignment::for_major`](crate::Assignment::for_major)) and in paths with `..` in the
+    /// middle. Since 15 `sub/../x.conf` is `x.conf`, so a file included by that path is recognized
+    /// as including itself.
     #[must_use]
     pub fn major(self, major: u16) -> Self {
         Self { major, ..self }
     }
 
-    /// Where `postgresql.auto.conf` is looked for.
+    /// Sets the place of `postgresql.auto.conf`.
+    ///
+    /// ```
+    /// use std::collections::BTreeMap;
+    /// use std::path::{Path, PathBuf};
+    /// use pgconf_parse::{AutoConf, Resolver};
+    ///
+    /// let conf = PathBuf::from("/etc/postgresql/17/main/postgresql.conf");
+    /// let data = PathBuf::from("/var/lib/postgresql/17/main");
+    /// let files = BTreeMap::from([
+    ///     (conf.clone(), b"port = 5432\n".to_vec()),
+    ///     (data.join("postgresql.auto.conf"), b"port = '5433'\n".to_vec()),
+    /// ]);
+    /// let resolver = Resolver::new().major(17).auto_conf(AutoConf::In(data));
+    /// let read = resolver.load(&files, &conf)?;
+    /// assert_eq!(read.get("port").unwrap().value_lossy(), "5433");
+    /// # Ok::<(), pgconf_parse::ResolveError>(())
+    /// ```
     #[must_use]
     pub fn auto_conf(self, auto_conf: AutoConf) -> Self {
         Self { auto_conf, ..self }
     }
 
-    /// Reads the configuration from files of this machine.
+    /// Reads a configuration from the files of this machine.
     ///
     /// # Errors
     ///
-    /// Fails with [`ResolveError`] if `file` cannot be read. Whatever else the server would report
-    /// is in [`Configuration::problems`].
+    /// Fails with [`ResolveError`] if `file` cannot be read. All other problems are reported by
+    /// [`Configuration::problems`].
+    ///
+    /// ```
+    /// use std::error::Error as _;
+    /// use pgconf_parse::Resolver;
+    ///
+    /// let error = Resolver::new().read("/missing/postgresql.conf").unwrap_err();
+    /// assert_eq!(
+    ///     error.to_string(),
+    ///     "failed to read configuration file \"/missing/postgresql.conf\"",
+    /// );
+    /// assert_eq!(error.source().unwrap().to_string(), "the file cannot be opened");
+    /// ```
     pub fn read(&self, file: impl AsRef<Path>) -> Result<Configuration, ResolveError> {
         self.load(&FileSystem, file.as_ref())
     }
 
-    /// Reads the configuration from wherever the loader gets it. Paths that it is asked for are
-    /// made from that of `file`, so they are relative if that is.
+    /// Reads a configuration from the files that the loader provides. If `file` is a relative path,
+    /// the paths of included files are relative too.
     ///
     /// # Errors
     ///
@@ -132,7 +162,7 @@ impl Resolver {
                 });
             }
         };
-        // A server that finds an error stops before this file.
+        // After an error the server does not read this file.
         if accepted {
             let auto_conf = match &self.auto_conf {
                 AutoConf::Ignored => return Ok(reading.found),
@@ -155,20 +185,20 @@ impl Resolver {
     }
 }
 
-/// The state of one reading. The methods are named after the server's functions.
+/// The state while a configuration is read. The methods are named after the server's functions.
 struct Reading<'l> {
     loader: &'l dyn Loader,
     major: u16,
-    /// Files that were loaded before, so that each is read once and always the same.
+    /// The loaded files. Each file is loaded once, so that its content is always the same.
     known: HashMap<Vec<u8>, usize>,
-    /// Files of `include_if_exists` that were not there.
+    /// The missing files of `include_if_exists`.
     missing: HashSet<Vec<u8>>,
     read: usize,
     text: usize,
     found: Configuration,
 }
 
-/// The directive that a file is read for.
+/// The file and the line of the directive that includes a file.
 #[derive(Clone, Copy)]
 struct Caller {
     file: usize,
@@ -191,7 +221,7 @@ impl Reading<'_> {
         self.parse_located_file(&path, directive, caller, depth)
     }
 
-    /// The rest of `ParseConfigFile`, for a path that need not be looked for any more.
+    /// The rest of `ParseConfigFile`, after the path was built.
     fn parse_located_file(
         &mut self,
         path: &[u8],
@@ -308,8 +338,8 @@ impl Reading<'_> {
             .filter(|name| name.len() >= 6 && name[0] != b'.' && name.ends_with(b".conf"))
             .map(|name| location::joined(&directory, name, self.major))
             .collect();
-        // The server sorts after looking at each, so it complains about the first in the order of
-        // the directory; sorting before makes the same of every file system.
+        // The server examines the entries before it sorts them, so it reports the first bad one in
+        // the order of the directory. Sorting first gives the same result on every file system.
         files.sort();
         let mut kept = Vec::with_capacity(files.len());
         for file in files {
@@ -351,12 +381,13 @@ impl Reading<'_> {
         self.found.files.len() - 1
     }
 
-    /// Small files can have any amount read, by including each other or a directory.
+    /// Returns whether a limit was reached. Small files that include each other, or a directory,
+    /// can otherwise require any amount of reading.
     fn is_enough(&self) -> bool {
         self.read >= MAX_FILES || self.text >= MAX_TEXT
     }
 
-    /// What the server says when its scanner cannot read a file that it has opened.
+    /// Records the problem that the server reports if its scanner cannot read an opened file.
     fn unreadable(&mut self, path: &[u8], error: io::Error) {
         let file = self.add(path, Document::default());
         self.problem(
@@ -391,7 +422,7 @@ fn path_buf(path: &[u8]) -> PathBuf {
     PathBuf::from(std::ffi::OsString::from_vec(path.to_vec()))
 }
 
-/// A configuration whose first file could not be read.
+/// The error of [`Resolver::read`] and [`Resolver::load`]: the first file could not be read.
 #[derive(Debug)]
 pub struct ResolveError {
     file: PathBuf,
@@ -405,7 +436,7 @@ impl ResolveError {
         &self.file
     }
 
-    /// Why it could not be read.
+    /// The reason why the file could not be read.
     #[must_use]
     pub fn kind(&self) -> &LoadError {
         &self.reason

@@ -1,4 +1,4 @@
-//! Deserializing structs from settings.
+//! Deserialization of structs from settings.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -21,13 +21,14 @@ use crate::value::number;
 use crate::value::unit::BaseUnit;
 
 impl Document {
-    /// A struct, or a map, of the settings of this file (feature `serde`).
+    /// Deserializes a struct or a map from the settings of this file (feature `serde`).
     ///
-    /// Fields are named as the settings are, in lower case; a setting with a dot in its name
-    /// needs `#[serde(rename = "pg_stat_statements.max")]`. Values are read by the server's rules:
-    /// booleans, plain numbers, words for enums without data, lists as by
-    /// [`split_guc_list`]; anything goes into a `String`. Numbers with
-    /// units are text, since only the server knows the unit of a setting.
+    /// Fields have the names of the settings in lower case. A setting with a dot in its name needs
+    /// `#[serde(rename = "pg_stat_statements.max")]`.
+    ///
+    /// Values are read by the server's rules: booleans, plain numbers, words for enums without
+    /// data, and lists as by [`split_guc_list`]. Every UTF-8 value can be read into a `String`.
+    /// Numbers with units are text, because only the server knows the unit of a setting.
     ///
     /// ```
     /// use pgconf_parse::Document;
@@ -65,8 +66,21 @@ impl Document {
 }
 
 impl Configuration {
-    /// A struct, or a map, of the settings in effect (feature `serde`), as
-    /// [`Document::deserialize`].
+    /// Deserializes a struct or a map from the settings in effect (feature `serde`), as
+    /// [`Document::deserialize`] does.
+    ///
+    /// ```
+    /// use std::collections::BTreeMap;
+    /// use std::path::{Path, PathBuf};
+    /// use pgconf_parse::Resolver;
+    ///
+    /// let text = b"port = 5432\nport = 5433\n".to_vec();
+    /// let files = BTreeMap::from([(PathBuf::from("/data/postgresql.conf"), text)]);
+    /// let read = Resolver::new().load(&files, Path::new("/data/postgresql.conf"))?;
+    /// let settings: BTreeMap<String, String> = read.deserialize()?;
+    /// assert_eq!(settings["port"], "5433");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -85,7 +99,7 @@ struct Setting<'a> {
     file: Option<&'a Path>,
 }
 
-/// The settings by their folded names, each once, in the order of their first assignment.
+/// The settings by name in lower case, each once, in the order of their first assignment.
 struct Settings<'a> {
     settings: std::vec::IntoIter<(String, Setting<'a>)>,
     current: Option<Setting<'a>>,
@@ -149,7 +163,7 @@ impl<'de> MapAccess<'de> for Settings<'_> {
     ) -> Result<V::Value, DeserializeError> {
         let Some(setting) = self.current.take() else {
             return Err(DeserializeError::custom(
-                "a value was asked for before its key",
+                "the value was requested before the key",
             ));
         };
         let value = Value(setting.assignment.value());
@@ -158,7 +172,7 @@ impl<'de> MapAccess<'de> for Settings<'_> {
     }
 }
 
-/// The text of a value, or of one item of its list.
+/// The text of a value, or of one item of a list.
 struct Value<'a>(Cow<'a, [u8]>);
 
 impl Value<'_> {
@@ -173,7 +187,7 @@ impl Value<'_> {
     }
 
     fn whole_number<'de, V: Visitor<'de>>(&self, visitor: V) -> Result<V::Value, DeserializeError> {
-        /// Beyond this not every integer is a double.
+        /// The largest bound up to which a double represents every integer.
         const EXACT: f64 = (1u64 << 53) as f64;
         match number::parse_whole(&self.0, BaseUnit::None) {
             Ok(number) if number.abs() <= EXACT => visitor.visit_i64(number as i64),
@@ -260,7 +274,7 @@ impl<'de> Deserializer<'de> for Value<'_> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, DeserializeError> {
-        // As by `config_enum_lookup_by_name`, case does not matter.
+        // Case is ignored, as in `config_enum_lookup_by_name`.
         let text = self.text()?;
         let variant = variants
             .iter()
@@ -315,14 +329,14 @@ impl<'de> SeqAccess<'de> for Items {
     }
 }
 
-/// Settings that do not fit the type that was asked for.
+/// The error of deserialization: a value does not fit its field, or a field has no value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeserializeError {
     message: String,
     setting: Option<Box<Found>>,
 }
 
-/// Where the setting in question stands.
+/// The place of the setting in question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Found {
     name: String,
@@ -342,19 +356,19 @@ impl DeserializeError {
         self
     }
 
-    /// The name of the setting in question; `None` if one is missing.
+    /// The name of the setting in question. `None` if a setting is missing.
     #[must_use]
     pub fn setting(&self) -> Option<&str> {
         self.setting.as_ref().map(|found| found.name.as_str())
     }
 
-    /// The line on which it stands.
+    /// The line number of the setting, counted from 1.
     #[must_use]
     pub fn line(&self) -> Option<usize> {
         self.setting.as_ref().map(|found| found.line)
     }
 
-    /// The file in which it stands; `None` for a document, which knows of no file.
+    /// The file of the setting. `None` for a [`Document`], which has no path.
     #[must_use]
     pub fn file(&self) -> Option<&Path> {
         self.setting

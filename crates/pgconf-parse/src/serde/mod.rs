@@ -1,4 +1,4 @@
-//! Structs and maps out of settings, and settings out of these.
+//! Conversion between settings and structs or maps.
 
 pub(crate) mod de;
 pub(crate) mod ser;

@@ -1,4 +1,4 @@
-//! Serializing structs and maps to settings, and settings to any format.
+//! Serialization of structs and maps to settings, and of settings to other formats.
 
 use std::fmt;
 
@@ -14,10 +14,11 @@ use crate::syntax::name::SettingName;
 use crate::value::list::join_guc_list;
 use crate::value::written::{Memory, Value};
 
-/// The settings that a map or a struct holds (feature `serde`), for [`Document::update`].
+/// Converts a map or a struct to settings for [`Document::update`] (feature `serde`).
 ///
-/// Booleans become `on` and `off`, numbers and text themselves, enums without data their names,
-/// sequences of text lists as by [`join_guc_list`]. What is `None` is left out.
+/// Booleans become `on` and `off`. Numbers and text are written as they are, and enums without
+/// data by name. Sequences become lists, as by [`join_guc_list`]. Fields that are `None` are
+/// omitted.
 ///
 /// ```
 /// use pgconf_parse::{Document, to_settings};
@@ -43,16 +44,19 @@ use crate::value::written::{Memory, Value};
 ///
 /// # Errors
 ///
-/// Fails with [`SerializeError`] if the value is not a map or a struct, if a key is not the name of
-/// a setting, or if a value has a type that no setting has.
+/// Fails with [`SerializeError`] if:
+///
+/// * the value is not a map or a struct,
+/// * a key is not a valid setting name, or
+/// * a setting cannot have a value of that type.
 pub fn to_settings<T: Serialize + ?Sized>(
     settings: &T,
 ) -> Result<Vec<(SettingName, Value)>, SerializeError> {
     settings.serialize(Top)
 }
 
-/// A map of names to values, each setting once, directives left out. Values that are not UTF-8 are
-/// an error.
+/// A map of names to values. Each setting occurs once, and directives are omitted. Fails if a value
+/// is not UTF-8.
 impl Serialize for Document {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut settings: Vec<_> = self
@@ -72,7 +76,7 @@ impl Serialize for Document {
     }
 }
 
-/// From a map of names to values: a line for each, in the order of the map.
+/// Reads a map of names to values, and adds a line for each, in the order of the map.
 impl<'de> serde::Deserialize<'de> for Document {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(Lines)
@@ -102,7 +106,7 @@ impl<'de> Visitor<'de> for Lines {
     }
 }
 
-/// A map of the names and values in effect. Values that are not UTF-8 are an error.
+/// A map of the names and values in effect. Fails if a value is not UTF-8.
 impl Serialize for Configuration {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let settings: Vec<_> = self.settings().collect();
@@ -149,15 +153,15 @@ impl<'de> serde::Deserialize<'de> for SettingName {
     }
 }
 
-/// As it is written in a file: `128MB`.
+/// The form in a configuration file: `128MB`.
 impl Serialize for Memory {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&Value::from(*self).to_str_lossy())
     }
 }
 
-/// From text with a unit, as it is written in a file; a bare number would be in a unit that only
-/// the server knows.
+/// Reads text with a unit, as in a configuration file. A number without a unit is rejected, because
+/// only the server knows its unit.
 impl<'de> serde::Deserialize<'de> for Memory {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = <std::borrow::Cow<'_, str>>::deserialize(deserializer)?;
@@ -168,7 +172,7 @@ impl<'de> serde::Deserialize<'de> for Memory {
 type Settings = Vec<(SettingName, Value)>;
 type Never<Ok> = Impossible<Ok, SerializeError>;
 
-/// Takes the map or struct.
+/// Serializes the map or struct.
 struct Top;
 
 macro_rules! refuse {
@@ -179,7 +183,7 @@ macro_rules! refuse {
     };
 }
 
-/// What neither settings nor a value can be.
+/// Rejects the types that are neither settings nor values.
 macro_rules! refuse_data_variants {
     ($ok:ty, $problem:expr) => {
         refuse! { $ok, $problem; serialize_unit_struct(&'static str) }
@@ -201,7 +205,7 @@ macro_rules! refuse_data_variants {
     };
 }
 
-const NO_MAP: &str = "settings are given by a map or a struct";
+const NO_MAP: &str = "settings must be a map or a struct";
 
 impl Serializer for Top {
     type Ok = Settings;
@@ -277,7 +281,7 @@ impl SerializeMap for Collect {
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), SerializeError> {
         let key = key
             .serialize(One)?
-            .ok_or_else(|| SerializeError::custom("a key is none"))?;
+            .ok_or_else(|| SerializeError::custom("a key is `None`"))?;
         self.key = Some(SettingName::new(key.as_bytes()).map_err(SerializeError::custom)?);
         Ok(())
     }
@@ -285,7 +289,9 @@ impl SerializeMap for Collect {
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), SerializeError> {
         match self.key.take() {
             Some(name) => self.take(name, value),
-            None => Err(SerializeError::custom("a value came before its key")),
+            None => Err(SerializeError::custom(
+                "a value was serialized before its key",
+            )),
         }
     }
 
@@ -314,10 +320,10 @@ impl SerializeStruct for Collect {
     }
 }
 
-/// Takes one value; `None` if there is none.
+/// Serializes one value. The result is `None` if there is no value.
 struct One;
 
-const NO_VALUE: &str = "no setting has values of this type";
+const NO_VALUE: &str = "a setting cannot have a value of this type";
 
 macro_rules! values {
     ($($method:ident($type:ty))*) => {
@@ -400,7 +406,7 @@ impl Serializer for One {
     refuse_data_variants! { Option<Value>, NO_VALUE }
 }
 
-/// Takes the items of a list.
+/// Serializes the items of a list.
 struct List(Vec<String>);
 
 impl List {
@@ -440,7 +446,7 @@ list! {
     SerializeTupleStruct serialize_field;
 }
 
-/// Something that cannot be settings.
+/// The error of [`to_settings`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SerializeError {
     message: String,
@@ -454,7 +460,7 @@ impl SerializeError {
         self
     }
 
-    /// The setting whose value is at fault; `None` if it is a key, or the whole.
+    /// The setting whose value caused the error. `None` if a key or the whole value caused it.
     #[must_use]
     pub fn setting(&self) -> Option<&str> {
         self.setting.as_deref()

@@ -1,4 +1,4 @@
-//! One assignment, and the iteration over those of a file.
+//! Assignments, and iteration over the assignments of a file.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,7 +11,7 @@ use crate::syntax::name::Directive;
 use crate::syntax::quote;
 use crate::syntax::scan::{self, Line};
 
-/// `name = value` as it stands in a file, borrowed from its bytes.
+/// An assignment `name = value`, borrowed from the bytes of the file.
 ///
 /// ```
 /// use pgconf_parse::assignments;
@@ -34,7 +34,7 @@ pub struct Assignment<'a> {
     major: u16,
 }
 
-/// The newest server, whose rules hold if nothing else is said.
+/// The newest major version, whose rules are the default.
 pub(crate) const NEWEST: u16 = 18;
 
 impl<'a> Assignment<'a> {
@@ -63,8 +63,8 @@ impl<'a> Assignment<'a> {
         }
     }
 
-    /// The same with typed readings by the rules of another major version, 10 or later. The
-    /// assignments of a [`Configuration`](crate::Configuration) have that of its
+    /// Sets the major version, 10 or later, whose rules the typed readings follow. The assignments
+    /// of a [`Configuration`](crate::Configuration) have the version of its
     /// [`Resolver`](crate::Resolver::major).
     ///
     /// ```
@@ -85,7 +85,7 @@ impl<'a> Assignment<'a> {
         self.major
     }
 
-    /// The name as spelled in the file; [`is`](Self::is) compares it as the server does.
+    /// The name as spelled in the file. [`is`](Self::is) compares it as the server does.
     #[must_use]
     pub fn name(&self) -> &'a [u8] {
         &self.source[self.name.0..self.name.1]
@@ -97,14 +97,23 @@ impl<'a> Assignment<'a> {
         String::from_utf8_lossy(self.name())
     }
 
-    /// Whether this assigns to the setting `name`, without regard to ASCII case.
+    /// Returns whether this is an assignment to the setting `name`, without regard to ASCII case.
     #[must_use]
     pub fn is(&self, name: impl AsRef<[u8]>) -> bool {
         crate::syntax::name::same_name(self.name(), name.as_ref())
     }
 
-    /// The value as the server reads it: without quotes, escapes resolved. Allocates only where
-    /// an escape or a doubled quote has to be resolved.
+    /// Returns the value as the server reads it: without quotes, and with escapes resolved.
+    /// Allocates only if the value contains an escape or a doubled quote.
+    ///
+    /// ```
+    /// use pgconf_parse::Document;
+    ///
+    /// let doc = Document::parse(r"log_line_prefix = 'it''s\t%m '");
+    /// let found = doc.get("log_line_prefix").unwrap();
+    /// assert_eq!(found.value_lossy(), "it's\t%m ");
+    /// assert_eq!(found.raw_value(), br"'it''s\t%m '");
+    /// ```
     ///
     /// Source: `DeescapeQuotedString` in guc-file.l.
     #[must_use]
@@ -124,57 +133,76 @@ impl<'a> Assignment<'a> {
         }
     }
 
-    /// The value as it stands in the file, with its quotes and escapes.
+    /// The value as written in the file, with quotes and escapes.
     #[must_use]
     pub fn raw_value(&self) -> &'a [u8] {
         &self.source[self.value.0..self.value.1]
     }
 
-    /// The line, counted from 1.
+    /// The line number, counted from 1.
     #[must_use]
     pub fn line(&self) -> usize {
         self.line
     }
 
-    /// The column in which the name begins, counted in bytes from 1.
+    /// The column of the first byte of the name, counted in bytes from 1.
     #[must_use]
     pub fn column(&self) -> usize {
         self.name.0 - self.line_start + 1
     }
 
-    /// Where name and value stand in the bytes of the file, from the first byte of the name to the
+    /// The range of the assignment in the bytes of the file, from the first byte of the name to the
     /// last of the value.
+    ///
+    /// ```
+    /// use pgconf_parse::Document;
+    ///
+    /// let doc = Document::parse("\nport = '5432' # TCP\n");
+    /// let found = doc.get("port").unwrap();
+    /// assert_eq!(&doc.as_bytes()[found.span()], b"port = '5432'");
+    /// assert_eq!(&doc.as_bytes()[found.name_span()], b"port");
+    /// assert_eq!(&doc.as_bytes()[found.value_span()], b"'5432'");
+    /// ```
     #[must_use]
     pub fn span(&self) -> Range<usize> {
         self.name.0..self.value.1
     }
 
-    /// Where the name stands.
+    /// The range of the name in the bytes of the file.
     #[must_use]
     pub fn name_span(&self) -> Range<usize> {
         self.name.0..self.name.1
     }
 
-    /// Where the value stands, quotes included.
+    /// The range of the value in the bytes of the file, including quotes.
     #[must_use]
     pub fn value_span(&self) -> Range<usize> {
         self.value.0..self.value.1
     }
 
-    /// Whether it stands in a comment (`#port = 5432`), where the server does not see it.
+    /// Returns whether the assignment is commented out (`#port = 5432`), so that the server ignores
+    /// it.
     #[must_use]
     pub fn is_commented_out(&self) -> bool {
         self.commented_out
     }
 
-    /// The directive that this is, if it is one: `include 'x'` reads like a setting.
+    /// Returns the directive if this is one. By the grammar `include 'x'` is an assignment too.
+    ///
+    /// ```
+    /// use pgconf_parse::{Directive, Document};
+    ///
+    /// let doc = Document::parse("include_dir 'conf.d'\nport = 5432\n");
+    /// let directives: Vec<_> = doc.assignments().map(|found| found.directive()).collect();
+    /// assert_eq!(directives, [Some(Directive::IncludeDir), None]);
+    /// ```
     #[must_use]
     pub fn directive(&self) -> Option<Directive> {
         Directive::of(self.name())
     }
 }
 
-/// As it stands in the file, without the rest of the file.
+/// Shows the assignment, without the rest of the file.
 impl fmt::Debug for Assignment<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Assignment")
@@ -186,10 +214,19 @@ impl fmt::Debug for Assignment<'_> {
     }
 }
 
-/// The assignments of a file, in order, directives included, without building a [`Document`] and
-/// without allocation. Lines that the server rejects are passed over; [`statements`] reports them.
+/// Iterates over the assignments of a file in order, including directives, without building a
+/// [`Document`] and without allocation.
 ///
-/// Ends where the server would abandon the file, after [`MAX_ERRORS`] errors.
+/// Lines that the server rejects are skipped; [`statements`] reports them. The iteration ends where
+/// the server would abandon the file, after [`MAX_ERRORS`] errors.
+///
+/// ```
+/// use pgconf_parse::assignments;
+///
+/// let conf = b"port = 5432\nfsync = on # safe\nFsync = no\n";
+/// let last = assignments(conf).filter(|found| found.is("fsync")).last().unwrap();
+/// assert_eq!((last.line(), last.to_bool()), (3, Ok(false)));
+/// ```
 ///
 /// [`Document`]: crate::Document
 pub fn assignments(source: &[u8]) -> impl Iterator<Item = Assignment<'_>> {
@@ -203,24 +240,36 @@ pub fn assignments(source: &[u8]) -> impl Iterator<Item = Assignment<'_>> {
     })
 }
 
-/// Assignments and syntax errors of a file in the order in which the server meets them.
+/// Iterates over the assignments and syntax errors of a file in order.
 ///
-/// Ends where the server would abandon the file, after [`MAX_ERRORS`] errors.
+/// The iteration ends where the server would abandon the file, after [`MAX_ERRORS`] errors.
+///
+/// ```
+/// use pgconf_parse::{Statement, statements};
+///
+/// for statement in statements(b"port = 5432\nwork mem = 1\n") {
+///     match statement {
+///         Statement::Assignment(found) => assert_eq!(found.name(), b"port"),
+///         Statement::Error(error) => assert_eq!((error.line(), error.column()), (2, 10)),
+///         _ => unreachable!(),
+///     }
+/// }
+/// ```
 pub fn statements(source: &[u8]) -> impl Iterator<Item = Statement<'_>> {
     Scanner::new(source)
 }
 
-/// A line on which the server finds something.
+/// A line that is not empty.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Statement<'a> {
     /// `name = value`
     Assignment(Assignment<'a>),
-    /// A line that the server rejects; it goes on with the next.
+    /// A line that the server rejects. The server continues with the next line.
     Error(SyntaxError),
 }
 
-/// Runs over the lines of a file, counting them and their errors as the server does.
+/// Scans the lines of a file, and counts lines and errors as the server does.
 #[derive(Clone, Debug)]
 pub(crate) struct Scanner<'a> {
     source: &'a [u8],
@@ -234,7 +283,7 @@ impl<'a> Scanner<'a> {
         Self::resume(source, 0, 0)
     }
 
-    /// Begins at the line that starts at `at`, `lines` being the number of lines before it.
+    /// Starts at the line at offset `at`, which has `lines` lines before it.
     pub(crate) fn resume(source: &'a [u8], at: usize, lines: usize) -> Self {
         Self {
             source,
@@ -244,7 +293,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// The next line that is not empty: where it starts and what the grammar made of it.
+    /// Returns the next line that is not empty, with its offset.
     #[inline]
     pub(crate) fn next_line(&mut self) -> Option<(usize, Line)> {
         while self.errors < MAX_ERRORS {
@@ -264,7 +313,7 @@ impl<'a> Scanner<'a> {
         None
     }
 
-    /// Most lines of a real file are comments, or empty.
+    /// Skips comments and empty lines quickly: most lines of a real file are such.
     #[inline]
     fn pass_comments(&mut self) {
         let rest = &self.source[self.at..];
@@ -283,7 +332,7 @@ impl<'a> Scanner<'a> {
         self.at = self.source.len();
     }
 
-    /// The number of the line that was read last.
+    /// The number of the last line read.
     pub(crate) fn line(&self) -> usize {
         self.line
     }
@@ -292,7 +341,7 @@ impl<'a> Scanner<'a> {
         self.source
     }
 
-    /// Where reading goes on.
+    /// The offset of the next line.
     pub(crate) fn position(&self) -> usize {
         self.at
     }

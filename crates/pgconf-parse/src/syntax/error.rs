@@ -1,4 +1,4 @@
-//! Lines that the server rejects.
+//! Syntax errors.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,7 +16,7 @@ pub const MAX_ERRORS: usize = 100;
 
 /// A line that the server rejects with "syntax error".
 ///
-/// Displayed with the line and a caret under the place:
+/// `Display` shows the line with a caret under the error:
 ///
 /// ```
 /// use pgconf_parse::Document;
@@ -29,7 +29,7 @@ pub const MAX_ERRORS: usize = 100;
 ///      \u{20}   listen_addresses = 127.0.0.1\n\
 ///      \u{20}                           ^^",
 /// );
-/// assert_eq!(error.hint().unwrap(), "write a value of this shape within single quotes");
+/// assert_eq!(error.hint().unwrap(), "enclose this value in single quotes");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyntaxError {
@@ -60,7 +60,7 @@ impl SyntaxError {
         }
     }
 
-    /// Moves it to where its line stands after an edit of lines above.
+    /// Moves the error with its line after an edit of lines above.
     pub(crate) fn shift(&mut self, lines: isize, bytes: isize) {
         self.line = self.line.wrapping_add_signed(lines);
         for offset in [
@@ -72,10 +72,10 @@ impl SyntaxError {
         }
     }
 
-    /// The line, counted from 1.
+    /// The line number, counted from 1.
     ///
-    /// DIFFERENCE: for an error at the end of a last line that lacks its newline the server
-    /// reports the line before (0 in a file of one line); this is the true line.
+    /// DIFFERENCE: for an error at the end of a last line without a newline, the server reports the
+    /// line before (0 in a file of one line). This function returns the number of the line itself.
     #[must_use]
     pub fn line(&self) -> usize {
         self.line
@@ -87,30 +87,30 @@ impl SyntaxError {
         self.found.start - self.line_start + 1
     }
 
-    /// Where the offending token stands in the bytes of the file; empty where the line ends
-    /// too early.
+    /// The range of the unexpected token in the bytes of the file. Empty if the line ends too
+    /// early.
     #[must_use]
     pub fn span(&self) -> Range<usize> {
         self.found.clone()
     }
 
-    /// Where the line begins in the bytes of the file.
+    /// The offset of the first byte of the line.
     pub(crate) fn line_start(&self) -> usize {
         self.line_start
     }
 
-    /// Whether its line ends there, newline left out.
+    /// Returns whether the line, without its newline, ends at the offset `end`.
     pub(crate) fn ends_at(&self, end: usize) -> bool {
         self.line_start + self.text.len() == end
     }
 
-    /// What the server would have accepted there.
+    /// The kind of token that the server would have accepted.
     #[must_use]
     pub fn expected(&self) -> Expected {
         self.expected
     }
 
-    /// The token that should not be there; `None` where the line ends too early.
+    /// The unexpected token. `None` if the line ends too early.
     #[must_use]
     pub fn found(&self) -> Option<&[u8]> {
         let found =
@@ -118,8 +118,8 @@ impl SyntaxError {
         (!found.is_empty()).then_some(found)
     }
 
-    /// The token as the server's message names it in `near token "..."`: up to its first NUL.
-    /// `None` where the message says "near end of line".
+    /// The token in the server's message `near token "..."`, which ends at its first NUL. `None` if
+    /// the message is "near end of line".
     #[must_use]
     pub fn near(&self) -> Option<&[u8]> {
         self.found()
@@ -132,14 +132,23 @@ impl SyntaxError {
         &self.text
     }
 
-    /// What to do about it, where that is known.
+    /// Advice on how to correct the line, if there is any.
+    ///
+    /// ```
+    /// use pgconf_parse::Document;
+    ///
+    /// let doc = Document::parse("port =\n");
+    /// let error = doc.errors().next().unwrap();
+    /// assert_eq!((error.found(), error.text()), (None, b"port =".as_slice()));
+    /// assert_eq!(error.hint().unwrap(), "an empty value is written as ''");
+    /// ```
     #[must_use]
     pub fn hint(&self) -> Option<Cow<'_, str>> {
         let hint = match (self.expected, self.found()) {
             (Expected::Value, None) => "an empty value is written as ''",
-            (_, Some(b"'")) => "a quoted value ends on the line it begins on, with a quote",
+            (_, Some(b"'")) => "close the quoted value on the line on which it begins",
             (Expected::Value | Expected::EndOfLine, Some(_)) => {
-                "write a value of this shape within single quotes"
+                "enclose this value in single quotes"
             }
             (Expected::Name | Expected::EndOfLine, _) => return None,
         };
@@ -149,7 +158,7 @@ impl SyntaxError {
 
 impl fmt::Display for SyntaxError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        /// How much is shown of a long line, before its error and from there on.
+        /// The number of bytes of a long line that are shown before the error and from it on.
         const BEFORE: usize = 60;
         const BEHIND: usize = 40;
 
@@ -193,7 +202,7 @@ fn blank(shown: char) -> char {
     if shown == '\t' { '\t' } else { ' ' }
 }
 
-/// Bytes for a terminal: text as it is, everything that would move the cursor escaped.
+/// Bytes for a terminal. Control characters, except tabs, and invalid UTF-8 are escaped.
 struct Shown<'a>(&'a [u8]);
 
 impl fmt::Display for Shown<'_> {
@@ -223,7 +232,7 @@ impl fmt::Display for Expected {
     }
 }
 
-/// Everything in one file that the server would reject; see [`Document::check`].
+/// All syntax errors of one file; see [`Document::check`].
 ///
 /// [`Document::check`]: crate::Document::check
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -244,7 +253,15 @@ impl CheckError {
         &self.errors
     }
 
-    /// Returns whether the server abandons the file there and reads none of the lines that follow.
+    /// Returns whether the server abandons the file after the last error and ignores the rest.
+    ///
+    /// ```
+    /// use pgconf_parse::{Document, MAX_ERRORS};
+    ///
+    /// let error = Document::parse("?\n".repeat(MAX_ERRORS + 1)).check().unwrap_err();
+    /// assert_eq!(error.errors().len(), MAX_ERRORS);
+    /// assert!(error.gave_up());
+    /// ```
     #[must_use]
     pub fn gave_up(&self) -> bool {
         self.errors.len() >= MAX_ERRORS

@@ -1,4 +1,4 @@
-//! The grammar of the file: tokens, names, quotes, assignments, and what the server rejects.
+//! The grammar of the file: tokens, names, quotes, assignments, and syntax errors.
 
 pub(crate) mod assignment;
 pub(crate) mod error;

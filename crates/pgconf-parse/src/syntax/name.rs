@@ -10,9 +10,9 @@ use crate::syntax::scan::{self, Token};
 
 /// The name of a setting: an identifier, or two joined by a dot (`pg_stat_statements.max`).
 ///
-/// Compared without regard to ASCII case, as by `guc_name_compare` in guc.c; printed as it was
-/// given. Bytes from 0x80 on are letters to the server and need not be UTF-8. `include`,
-/// `include_if_exists` and `include_dir` are directives, not names.
+/// Names are compared without regard to ASCII case, as by `guc_name_compare` in guc.c, and printed
+/// as given. To the server, bytes from 0x80 on are letters; they need not be UTF-8. `include`,
+/// `include_if_exists` and `include_dir` are directives and not setting names.
 ///
 /// ```
 /// use pgconf_parse::SettingName;
@@ -28,12 +28,12 @@ use crate::syntax::scan::{self, Token};
 pub struct SettingName(Bytes);
 
 impl SettingName {
-    /// Checks that the server would take `name` for the name of a setting.
+    /// Checks that the server would accept `name` as the name of a setting.
     ///
     /// # Errors
     ///
-    /// Fails with [`NameError`] if it is not an identifier or a qualified identifier, or if it is
-    /// the name of a directive.
+    /// Fails with [`NameError`] if `name` is neither an identifier nor a qualified identifier, or
+    /// if it is a directive.
     pub fn new(name: impl AsRef<[u8]>) -> Result<Self, NameError> {
         let name = name.as_ref();
         Self::check(name).map(|()| Self(name.into()))
@@ -43,9 +43,9 @@ impl SettingName {
         let problem = match scan::sole_token(name) {
             Some(Token::Id | Token::QualifiedId) => match Directive::of(name) {
                 None => return Ok(()),
-                Some(_) => "it is a directive",
+                Some(_) => "directives are not settings",
             },
-            _ => "it is not an identifier or two identifiers joined by a dot",
+            _ => "expected an identifier, or two identifiers joined by a dot",
         };
         Err(NameError {
             name: name.into(),
@@ -53,7 +53,7 @@ impl SettingName {
         })
     }
 
-    /// The name as it was given.
+    /// The name as given.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
@@ -118,32 +118,33 @@ impl Ord for SettingName {
     }
 }
 
-/// Whether the server takes both for the same setting.
+/// Returns whether both are names of the same setting.
 ///
-/// Source: `guc_name_compare` in guc.c, which folds ASCII letters only, so that a cluster's locale
-/// cannot change which setting is meant.
+/// Source: `guc_name_compare` in guc.c. It folds ASCII letters only, so that the result does not
+/// depend on the locale of the cluster.
 #[inline]
 pub(crate) fn same_name(a: &[u8], b: &[u8]) -> bool {
-    // Names differ in their lengths or last bytes more often than in their first.
+    // Names differ in length or last byte more often than in the first byte.
     let last = |name: &[u8]| name.last().map(u8::to_ascii_lowercase);
-    a.len() == b.len() && last(a) == last(b) && a.eq_ignore_ascii_case(b)
+    // Most equal names are also spelled alike.
+    a.len() == b.len() && last(a) == last(b) && (a == b || a.eq_ignore_ascii_case(b))
 }
 
-/// The three names that make the server read other files.
+/// The directives that include other files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Directive {
-    /// `include`: a file that must be there.
+    /// `include`: a file that must exist.
     Include,
     /// `include_if_exists`: a file that may be missing.
     IncludeIfExists,
-    /// `include_dir`: every `*.conf` of a directory, in the order of their bytes.
+    /// `include_dir`: every `*.conf` file of a directory, in the byte order of the names.
     IncludeDir,
 }
 
 impl Directive {
     pub(crate) fn of(name: &[u8]) -> Option<Self> {
-        // Nearly every name fails here.
+        // Most names are excluded by their first byte.
         if !matches!(name.first(), Some(b'i' | b'I')) {
             return None;
         }
@@ -157,7 +158,7 @@ impl Directive {
     }
 }
 
-/// A text that cannot be the name of a setting.
+/// The error of [`SettingName::new`]: the text is not a valid setting name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NameError {
     name: Bytes,
@@ -165,7 +166,7 @@ pub struct NameError {
 }
 
 impl NameError {
-    /// The text in question.
+    /// The text that is not a valid name.
     #[must_use]
     pub fn name(&self) -> &[u8] {
         &self.name

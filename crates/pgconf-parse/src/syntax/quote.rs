@@ -1,4 +1,4 @@
-//! Quotes and escapes around a value: taking them off as the server does, putting them on.
+//! Removal and addition of quotes and escapes.
 
 use std::borrow::Cow;
 
@@ -6,14 +6,14 @@ use memchr::memchr;
 
 use crate::syntax::scan::{self, Token};
 
-/// The value that the server reads from a value token as written, quotes and escapes included.
+/// Returns the value that the server reads from a value token, which may have quotes and escapes.
 ///
-/// Source: `DeescapeQuotedString` in guc-file.l (`GUC_scanstr` before PostgreSQL 14). Being C, it
-/// stops at a NUL, and takes what stands before it for the closing quote, so that `'xy<NUL>z'` is
-/// read as `x`; `\000` ends the value.
+/// Source: `DeescapeQuotedString` in guc-file.l (`GUC_scanstr` before PostgreSQL 14). The C
+/// function stops at a NUL byte and drops the byte before it as the closing quote: `'xy<NUL>z'` is
+/// read as `x`. The escape `\000` ends the value.
 ///
-/// DIFFERENCE: of a value that begins with a NUL byte (not `\000`) the server makes whatever its
-/// memory holds at that place; here it is empty.
+/// DIFFERENCE: if a value begins with a NUL byte (not `\000`), the server reads uninitialized
+/// memory. This crate reads an empty value.
 #[inline]
 pub(crate) fn unquote(raw: &[u8]) -> Cow<'_, [u8]> {
     let Some(body) = raw.strip_prefix(b"'") else {
@@ -51,7 +51,7 @@ fn deescape(body: &[u8]) -> Vec<u8> {
                             digits += 1;
                         }
                         at += digits - 1;
-                        // Of \400 to \777 the lower eight bits are kept, as by a C cast to char.
+                        // The lower eight bits of \400 to \777 are kept, as by a C cast to char.
                         octal as u8
                     }
                     other => other,
@@ -72,8 +72,8 @@ fn deescape(body: &[u8]) -> Vec<u8> {
     value
 }
 
-/// Whether the value may stand without quotes. Bytes beyond ASCII would do for the server, but
-/// not for other programs that read such files.
+/// Returns whether the value can be written without quotes. The server accepts bytes beyond ASCII
+/// without quotes, but other programs that read such files do not.
 pub(crate) fn may_stand_bare(value: &[u8]) -> bool {
     value.is_ascii()
         && matches!(
@@ -82,16 +82,15 @@ pub(crate) fn may_stand_bare(value: &[u8]) -> bool {
         )
 }
 
-/// Writes the value within quotes. The server reads it back as it is, provided there is no NUL in
-/// it.
+/// Appends the value in quotes. The server reads the same value, provided that it contains no NUL.
 pub(crate) fn quote(value: &[u8], quoted: &mut Vec<u8>) {
     quoted.push(b'\'');
     for &byte in value {
         match byte {
             b'\'' => quoted.extend(b"''"),
             b'\\' => quoted.extend(br"\\"),
-            // A newline cannot stand within quotes; a carriage return can, but editors and
-            // version control systems take it for the end of a line and change it.
+            // A quoted value cannot contain a newline. It can contain a carriage return, but
+            // editors and version control systems may convert it as a line end.
             b'\n' => quoted.extend(br"\n"),
             b'\r' => quoted.extend(br"\r"),
             _ => quoted.push(byte),

@@ -1,14 +1,12 @@
-//! The grammar: PostgreSQL's `src/backend/utils/misc/guc-file.l`, one function per rule with the
-//! rule above it, and the loop of `ParseConfigFp` that puts tokens together into lines.
+//! The grammar: PostgreSQL's `src/backend/utils/misc/guc-file.l`, and the loop of `ParseConfigFp`
+//! that combines tokens to lines. There is one function per rule, with the rule above it.
 //!
-//! The rules have been the same in every server from 10 to 18 (and in the ones before, back to
-//! 9.1), so nothing here depends on a version; what differs between majors is how the paths of
-//! include directives are written, which is the business of [`crate::location`].
+//! The rules are the same in every server from 9.1 to 18, so nothing here depends on a version. The
+//! major versions differ in the paths of include directives, which [`crate::location`] builds.
 //!
-//! flex takes the longest match, and of equally long ones the rule that stands first. Trying eight
-//! rules at every token would be slow, so [`token`] looks at the first byte and tries only the
-//! rules that can begin with it; that this comes to the same is checked in the tests below against
-//! the literal reading of flex, for arbitrary bytes.
+//! flex takes the longest match, and of several longest matches the first rule. Trying all eight
+//! rules at every token would be slow, so [`token`] tries only the rules that can begin with the
+//! first byte. The tests below check for arbitrary bytes that the result is that of flex.
 
 use std::ops::Range;
 
@@ -22,7 +20,7 @@ use winnow::token::{one_of, take_while};
 type Input<'i> = &'i [u8];
 type Matched<'i> = Result<&'i [u8], EmptyError>;
 
-/// The token codes of guc-file.l; end of input is `None` wherever a token is asked for.
+/// The token codes of guc-file.l. The end of input is represented by `None`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Token {
     Id,
@@ -41,7 +39,7 @@ impl Token {
         matches!(self, Self::Id | Self::QualifiedId)
     }
 
-    /// A qualified identifier is no value: `a = b.c` is a syntax error, `a = b.c.d` is not.
+    /// A qualified identifier is not a value: `a = b.c` is a syntax error, `a = b.c.d` is not.
     fn is_value(self) -> bool {
         matches!(
             self,
@@ -50,10 +48,10 @@ impl Token {
     }
 }
 
-/// What stood on one logical line, as offsets into the scanned bytes.
+/// The content of one line, as offsets into the scanned bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Line {
-    /// Nothing but blanks and a comment.
+    /// Only blanks and a comment.
     Empty,
     /// `name [=] value [# comment]`
     Assignment {
@@ -64,29 +62,29 @@ pub(crate) enum Line {
     /// A line that the server rejects.
     Error {
         expected: Expected,
-        /// The token that should not be there; empty where the line or the file ends too early.
+        /// The unexpected token. Empty if the line or the file ends too early.
         found: Range<usize>,
     },
 }
 
-/// What the server would have accepted where it found something else.
+/// The kind of token that the server would have accepted in place of the unexpected one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Expected {
     /// The name of a setting, at the beginning of a line.
     Name,
-    /// A value: a word, a number, or anything within single quotes.
+    /// A value: a word, a number, or a string in single quotes.
     Value,
     /// The end of the line, or a comment.
     EndOfLine,
 }
 
 /// Reads the line that starts at `start`: one iteration of the loop in `ParseConfigFp`. Returns
-/// what it is and where it ends, its newline included.
+/// the line and the offset after its newline.
 ///
-/// After an error the server reads tokens until one is an end of line. But no rule except that of
-/// `\n` matches a newline, so the end can as well be searched for; that is fast, and linear in time
-/// also for a line full of unbalanced quotes.
+/// After an error the server reads tokens up to an end of line. Because only the rule of `\n`
+/// matches a newline, searching for the newline gives the same result. The search is fast, and
+/// linear in time even for a line full of unbalanced quotes.
 #[inline]
 pub(crate) fn line(source: &[u8], start: usize) -> (Line, usize) {
     let mut input = &source[start..];
@@ -100,13 +98,14 @@ pub(crate) fn line(source: &[u8], start: usize) -> (Line, usize) {
     (line, if ended { at } else { end_of_line(source, at) })
 }
 
-/// Behind the newline that ends the line in which `at` is, or the end of the text.
+/// Returns the offset after the newline that ends the line at `at`, or the end of the text.
 #[inline]
 fn end_of_line(source: &[u8], at: usize) -> usize {
     memchr(b'\n', &source[at..]).map_or(source.len(), |n| at + n + 1)
 }
 
-/// `name [=] value` and the end of the line, which may have been read when there is an error.
+/// Reads `name [=] value` and the end of the line. Sets `ended` if the last token read was an end
+/// of line, which can also be the case after an error.
 #[inline]
 fn assignment(source: &[u8], input: &mut Input<'_>, ended: &mut bool) -> Line {
     let mut next = || {
@@ -138,7 +137,7 @@ fn assignment(source: &[u8], input: &mut Input<'_>, ended: &mut bool) -> Line {
     }
 }
 
-/// A token and where it stands.
+/// A token with its range.
 struct Located {
     kind: Option<Token>,
     start: usize,
@@ -149,7 +148,7 @@ impl Located {
     #[inline(always)]
     fn next(source: &[u8], input: &mut Input<'_>) -> Self {
         let _ = whitespace(input);
-        // A line that ends too early ends before its comment.
+        // If the line ends too early, the error is reported before the comment.
         let start = source.len() - input.len();
         let _ = comment(input);
         let kind = token(input);
@@ -173,11 +172,10 @@ impl Located {
     }
 }
 
-/// The kind of the token that begins here, which is taken from the input; `None` at its end.
+/// Reads a token from the input and returns its kind; `None` at the end of the input.
 ///
-/// Inlined wherever a token is expected, so that each place has branches of its own, which the
-/// processor learns to predict; a table of jumps for all of them would cost more than the rest of
-/// the line.
+/// The function is inlined wherever a token is expected, so that each place has its own branches
+/// for the processor to predict. A shared jump table would cost more than the rest of the line.
 #[inline(always)]
 fn token(input: &mut Input<'_>) -> Option<Token> {
     let start = *input;
@@ -202,8 +200,8 @@ fn token(input: &mut Input<'_>) -> Option<Token> {
     }))
 }
 
-/// The three rules that begin with a letter. Whatever the first two match, the third matches at
-/// least as far, so its match is the longest; the first rule to match just as much wins.
+/// The three rules that begin with a letter. The third rule matches at least as much as the first
+/// two, so its match is the longest. Of the rules with a match of that length, the first wins.
 #[inline]
 fn word(input: &mut Input<'_>) -> Token {
     let start = *input;
@@ -222,8 +220,8 @@ fn word(input: &mut Input<'_>) -> Token {
     }
 }
 
-/// The two rules that begin with a sign, a digit or a dot: the longer match is taken. Where a real
-/// is the longer one, its dot stands where the match of the integer ends.
+/// The two rules that begin with a sign, a digit or a dot. The longer match wins. If the real is
+/// longer, its dot is at the end of the match of the integer.
 #[inline]
 fn number(input: &mut Input<'_>) -> Result<Token, EmptyError> {
     let start = *input;
@@ -250,18 +248,18 @@ const DIGIT: u8 = 1 << 1;
 const LETTER_OR_DIGIT: u8 = LETTER | DIGIT;
 // HEXDIGIT        [0-9a-fA-F]
 const HEXDIGIT: u8 = 1 << 2;
-// What the text within quotes differs from its value by: [\0'\\]
+// The bytes because of which a quoted text differs from its value: [\0'\\]
 const REWRITTEN: u8 = 1 << 3;
-// The bytes beside LETTER_OR_DIGIT in UNQUOTED_STRING: [-._:/]
+// The bytes of UNQUOTED_STRING that are not in LETTER_OR_DIGIT: [-._:/]
 const PUNCTUATION: u8 = 1 << 4;
 // [ \t\r]
 const BLANK: u8 = 1 << 5;
-// What [^'\\\n] in STRING leaves out.
+// The bytes excluded by [^'\\\n] in STRING.
 const NOT_PLAIN: u8 = 1 << 6;
-// What beside DIGIT an INTEGER or a REAL can begin with.
+// The bytes besides DIGIT with which an INTEGER or a REAL can begin.
 const SIGN_OR_DOT: u8 = 1 << 7;
 
-/// The classes that each byte belongs to.
+/// The classes of each byte.
 const CLASS: [u8; 256] = {
     let mut table = [0; 256];
     let mut byte = 0;
@@ -356,15 +354,15 @@ fn unquoted_string<'i>(input: &mut Input<'i>) -> Matched<'i> {
 
 // STRING          \'([^'\\\n]|\\.|\'\')*\'
 //
-// A parser of combinators would take `''` for the doubled quote and then miss the end of `'a''`
-// where no further quote follows; flex goes back to the last quote at which the rule was complete.
+// A combinator parser would read `''` as a doubled quote, and then miss the end of `'a''` if no
+// other quote follows. flex goes back to the last quote at which the rule was complete.
 #[inline]
 fn string<'i>(input: &mut Input<'i>) -> Matched<'i> {
     let text = *input;
     b'\''.parse_next(&mut &*text)?;
     let mut at = 1;
     let mut complete = None;
-    // Values are short, so that counting bytes is faster than any search.
+    // Values are short, so a byte loop is faster than a vectorized search.
     while let Some(n) = text[at..].iter().position(|&byte| class(NOT_PLAIN)(byte)) {
         at += n;
         match (text[at], text.get(at + 1)) {
@@ -385,7 +383,7 @@ fn string<'i>(input: &mut Input<'i>) -> Matched<'i> {
     }
 }
 
-/// Whether the server reads something else from a quoted value than stands between the quotes.
+/// Returns whether the value that the server reads differs from the text between the quotes.
 #[inline]
 pub(crate) fn is_rewritten(between_quotes: &[u8]) -> bool {
     between_quotes.iter().any(|&byte| class(REWRITTEN)(byte))
@@ -419,7 +417,7 @@ fn comment<'i>(input: &mut Input<'i>) -> Matched<'i> {
     Ok(input.next_slice(length))
 }
 
-/// The length of the letters, digits and dots that begin the text, of which names consist.
+/// Returns the length of the prefix of letters, digits and dots, which are the bytes of names.
 #[inline]
 pub(crate) fn name_length(text: &[u8]) -> usize {
     text.iter()
@@ -427,7 +425,7 @@ pub(crate) fn name_length(text: &[u8]) -> usize {
         .count()
 }
 
-/// The kind of the one token that `text` is from end to end, if it is one.
+/// Returns the kind of the token if `text` consists of exactly one.
 pub(crate) fn sole_token(text: &[u8]) -> Option<Token> {
     let mut rest = text;
     token(&mut rest).filter(|_| rest.is_empty())
@@ -439,7 +437,7 @@ mod tests {
 
     use super::*;
 
-    /// flex, taken literally: every rule is tried, the longest match wins, the first on a tie.
+    /// The algorithm of flex: every rule is tried, the longest match wins, the first rule on a tie.
     fn token_of_flex(input: &mut Input<'_>) -> Option<Token> {
         type Rule = fn(&mut Input<'_>) -> bool;
         const RULES: &[(Rule, Token)] = &[
@@ -465,7 +463,7 @@ mod tests {
         Some(best.1)
     }
 
-    /// STRING by trying every quote that could end it, from the last to the first.
+    /// Matches STRING by trying every quote that could end it, from the last to the first.
     fn longest_string(text: &[u8]) -> Option<usize> {
         fn inside(mut text: &[u8]) -> bool {
             while let Some((first, rest)) = text.split_first() {
@@ -499,16 +497,16 @@ mod tests {
         }
 
         #[test]
-        fn a_string_ends_at_the_last_quote_it_can(text in "'['\\\\x\n]{0,12}") {
+        fn a_string_ends_at_the_last_possible_quote(text in "'['\\\\x\n]{0,12}") {
             let mut rest = text.as_bytes();
             let ours = string(&mut rest).ok().map(<[u8]>::len);
             prop_assert_eq!(ours, longest_string(text.as_bytes()));
         }
 
-        /// A line ends at its newline, whatever stands before it, and where the server's way of
-        /// reading ends: by tokens, up to one that is an end of line.
+        /// A line ends at its newline, whatever precedes it. Reading token by token up to an end of
+        /// line, as the server does, ends at the same place.
         #[test]
-        fn lines_end_where_the_tokens_say(text in confusing_bytes()) {
+        fn lines_end_at_the_end_of_line_token(text in confusing_bytes()) {
             let mut start = 0;
             while start < text.len() {
                 let end = memchr(b'\n', &text[start..]).map_or(text.len(), |n| start + n + 1);
@@ -522,7 +520,7 @@ mod tests {
                 }
                 prop_assert_eq!(text.len() - rest.len(), end);
                 prop_assert_eq!(line(&text, start).1, end);
-                // What follows does not change what the line is.
+                // The following lines do not affect the result.
                 prop_assert_eq!(line(&text[..end], start), line(&text, start));
                 start = end;
             }

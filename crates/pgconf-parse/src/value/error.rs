@@ -1,4 +1,4 @@
-//! Values that are not what a setting takes.
+//! Errors of typed readings.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,7 +6,16 @@ use std::fmt;
 use crate::bytes::Bytes;
 use crate::value::unit::BaseUnit;
 
-/// A value that its setting does not take.
+/// The error of typed readings: the value does not have the requested type.
+///
+/// ```
+/// use pgconf_parse::{BaseUnit, Document};
+///
+/// let doc = Document::parse("work_mem = 64Mb\n");
+/// let error = doc.get("work_mem").unwrap().to_int(BaseUnit::Kilobyte).unwrap_err();
+/// assert_eq!(error.to_string(), "`64Mb` is not a number with a valid unit");
+/// assert_eq!(error.hint().unwrap(), "valid units are B, kB, MB, GB, TB");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ValueError {
     value: Bytes,
@@ -34,13 +43,13 @@ impl ValueError {
         }
     }
 
-    /// The value in question.
+    /// The value that could not be read.
     #[must_use]
     pub fn value(&self) -> &[u8] {
         &self.value
     }
 
-    /// What to write instead, where that is known.
+    /// Advice on what to write instead, if there is any.
     #[must_use]
     pub fn hint(&self) -> Option<Cow<'_, str>> {
         match &self.wanted {
@@ -69,7 +78,7 @@ impl fmt::Display for ValueError {
                 Wanted::Memory => "an amount of memory",
                 Wanted::Duration => "a length of time",
                 Wanted::Unit(_) => "a number with a valid unit",
-                Wanted::Word(_) => "one of the words that the setting takes",
+                Wanted::Word(_) => "one of the values that the setting accepts",
             }
         )
     }

@@ -7,15 +7,17 @@ use std::path::{Path, PathBuf};
 use crate::bytes::Bytes;
 use crate::location;
 
-/// The directories in the value of `unix_socket_directories` and its like: separated by commas,
-/// blanks around them dropped, in double quotes where there is a comma in one.
+/// Splits the value of `unix_socket_directories` and similar settings into directories.
 ///
-/// Source: `SplitDirectoriesString` in src/backend/utils/adt/varlena.c, which also tidies the
-/// paths up.
+/// The directories are separated by commas. Blanks around them are removed. A directory whose path
+/// contains a comma is enclosed in double quotes.
+///
+/// Source: `SplitDirectoriesString` in src/backend/utils/adt/varlena.c, which also canonicalizes
+/// the paths.
 ///
 /// # Errors
 ///
-/// Fails with [`ListError`] where the server would say "invalid list syntax".
+/// Fails with [`ListError`] if the server would report "invalid list syntax".
 ///
 /// ```
 /// use std::path::Path;
@@ -36,7 +38,13 @@ pub fn split_directories(value: impl AsRef<[u8]>) -> Result<Vec<PathBuf>, ListEr
         .collect())
 }
 
-/// The value that [`split_directories`] takes apart into these directories.
+/// Joins directories into a value that [`split_directories`] splits into the same directories.
+///
+/// ```
+/// use pgconf_parse::join_directories;
+///
+/// assert_eq!(join_directories(["/run/postgresql", "/tmp/a,b"]), b"/run/postgresql, \"/tmp/a,b\"");
+/// ```
 pub fn join_directories<P: AsRef<Path>>(directories: impl IntoIterator<Item = P>) -> Vec<u8> {
     join(
         directories
@@ -45,15 +53,26 @@ pub fn join_directories<P: AsRef<Path>>(directories: impl IntoIterator<Item = P>
     )
 }
 
-/// The names in the value of `listen_addresses`, `shared_preload_libraries` before they are taken
-/// for paths, and their like: separated by commas or blanks around commas, in double quotes where
-/// there is one of these in a name. Case is kept.
+/// Splits the value of `listen_addresses`, `shared_preload_libraries` and similar settings into
+/// names.
+///
+/// The names are separated by commas. Blanks around them are removed. A name that contains a comma
+/// or a blank is enclosed in double quotes. Case is preserved, and paths are not canonicalized.
 ///
 /// Source: `SplitGUCList` in varlena.c.
 ///
 /// # Errors
 ///
-/// Fails with [`ListError`] where the server would say "invalid list syntax".
+/// Fails with [`ListError`] if the server would report "invalid list syntax".
+///
+/// ```
+/// use pgconf_parse::split_guc_list;
+///
+/// assert_eq!(split_guc_list("localhost, \"a b\" ,::1")?, ["localhost", "a b", "::1"]);
+/// let error = split_guc_list("localhost,").unwrap_err();
+/// assert_eq!(error.to_string(), "invalid list `localhost,`: missing name at byte 10");
+/// # Ok::<(), pgconf_parse::ListError>(())
+/// ```
 pub fn split_guc_list(value: &str) -> Result<Vec<String>, ListError> {
     Ok(words(value)?
         .into_iter()
@@ -61,8 +80,14 @@ pub fn split_guc_list(value: &str) -> Result<Vec<String>, ListError> {
         .collect())
 }
 
-/// The value that [`split_guc_list`] and, for names in lower case, [`split_identifiers`] take
-/// apart into these names.
+/// Joins names into a value that [`split_guc_list`] and [`split_identifiers`] split into the same
+/// names.
+///
+/// ```
+/// use pgconf_parse::join_guc_list;
+///
+/// assert_eq!(join_guc_list(["public", "Sales", "a b"]), "public, \"Sales\", \"a b\"");
+/// ```
 pub fn join_guc_list<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> String {
     let joined = join(
         names
@@ -72,15 +97,23 @@ pub fn join_guc_list<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> Strin
     String::from_utf8_lossy(&joined).into_owned()
 }
 
-/// The names in the value of `search_path`, `session_preload_libraries` before version 10.5 and
-/// their like: as [`split_guc_list`], but names without quotes are turned into lower case (ASCII
-/// only).
+/// Splits the value of `search_path`, of `session_preload_libraries` before 10.5, and of similar
+/// settings into names.
 ///
-/// DIFFERENCE: `SplitIdentifierString` in varlena.c also cuts names off after 63 bytes.
+/// Works as [`split_guc_list`], but converts names without quotes to lower case (ASCII only).
+///
+/// DIFFERENCE: `SplitIdentifierString` in varlena.c also truncates names to 63 bytes.
 ///
 /// # Errors
 ///
-/// Fails with [`ListError`] where the server would say "invalid list syntax".
+/// Fails with [`ListError`] if the server would report "invalid list syntax".
+///
+/// ```
+/// use pgconf_parse::split_identifiers;
+///
+/// assert_eq!(split_identifiers("\"$user\", Public, \"Sales\"")?, ["$user", "public", "Sales"]);
+/// # Ok::<(), pgconf_parse::ListError>(())
+/// ```
 pub fn split_identifiers(value: &str) -> Result<Vec<String>, ListError> {
     Ok(words(value)?
         .into_iter()
@@ -107,7 +140,8 @@ fn words(value: &str) -> Result<Vec<Item>, ListError> {
     split(value.as_bytes(), |byte| byte == b',' || is_blank(byte))
 }
 
-/// `ends` tells where a name without quotes ends; blanks at its end are no part of it.
+/// Splits at commas. A name without quotes ends at the first byte for which `ends` returns true;
+/// blanks at its end are removed.
 fn split(value: &[u8], ends: impl Fn(u8) -> bool) -> Result<Vec<Item>, ListError> {
     let blanks = |at: usize| {
         value[at..]
@@ -122,18 +156,15 @@ fn split(value: &[u8], ends: impl Fn(u8) -> bool) -> Result<Vec<Item>, ListError
     }
     loop {
         if value.get(at) == Some(&b'"') {
-            let (text, length) = unquote(&value[at + 1..]).ok_or(ListError::new(
-                value,
-                at,
-                "a quote is not closed",
-            ))?;
+            let (text, length) =
+                unquote(&value[at + 1..]).ok_or(ListError::new(value, at, "unterminated quote"))?;
             items.push(Item { text, quoted: true });
             at += 1 + length;
         } else {
             let length = value[at..].iter().take_while(|&&byte| !ends(byte)).count();
             let text = value[at..at + length].trim_ascii_end();
             if text.is_empty() {
-                return Err(ListError::new(value, at, "a name is missing"));
+                return Err(ListError::new(value, at, "missing name"));
             }
             items.push(Item {
                 text: text.to_vec(),
@@ -145,12 +176,13 @@ fn split(value: &[u8], ends: impl Fn(u8) -> bool) -> Result<Vec<Item>, ListError
         match value.get(at) {
             None => return Ok(items),
             Some(b',') => at += 1 + blanks(at + 1),
-            Some(_) => return Err(ListError::new(value, at, "a comma is missing")),
+            Some(_) => return Err(ListError::new(value, at, "missing comma")),
         }
     }
 }
 
-/// The text up to the closing quote, doubled quotes made single, and the length with that quote.
+/// Returns the text up to the closing quote, with doubled quotes resolved, and its length in
+/// `value` including that quote.
 fn unquote(value: &[u8]) -> Option<(Vec<u8>, usize)> {
     let mut text = Vec::new();
     let mut at = 0;
@@ -188,13 +220,13 @@ fn join(items: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
     value
 }
 
-/// Source: `scanner_isspace` in src/backend/parser/scansup.c; it takes the vertical tab for a blank
-/// since PostgreSQL 16 only.
+/// Source: `scanner_isspace` in src/backend/parser/scansup.c. Only since PostgreSQL 16 is the
+/// vertical tab a blank too.
 fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0c)
 }
 
-/// A value that is not a list.
+/// The error of the functions that split a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListError {
     value: Bytes,
@@ -211,7 +243,14 @@ impl ListError {
         }
     }
 
-    /// Where in the value the problem is, in bytes from its beginning.
+    /// The byte offset of the error in the value.
+    ///
+    /// ```
+    /// use pgconf_parse::split_directories;
+    ///
+    /// let error = split_directories("/run, \"/tmp").unwrap_err();
+    /// assert_eq!(error.position(), 6);
+    /// ```
     #[must_use]
     pub fn position(&self) -> usize {
         self.at
@@ -235,7 +274,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_joined_is_split_again(
+        fn splitting_reverses_joining_of_names(
             names in proptest::collection::vec("[aB,\" \t\u{e9}]{0,4}", 0..4),
         ) {
             let joined = join_guc_list(&names);
@@ -244,7 +283,7 @@ mod tests {
         }
 
         #[test]
-        fn directories_come_back(
+        fn splitting_reverses_joining_of_directories(
             names in proptest::collection::vec("(/[aB,\" ]{1,4}){1,3}", 0..4),
         ) {
             let joined = join_directories(&names);
@@ -254,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_are_those_of_the_server() {
+    fn lists_are_split_as_by_the_server() {
         let list = |text: &str| split_identifiers(text).ok();
         let names = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
         assert_eq!(

@@ -1,4 +1,4 @@
-//! Values: how the server reads them, and how they are written.
+//! Reading and writing of values.
 
 pub(crate) mod error;
 pub(crate) mod list;

@@ -4,7 +4,7 @@ use crate::value::error::Wanted;
 use crate::value::unit::BaseUnit;
 
 pub(crate) fn parse_bool(value: &[u8]) -> Option<bool> {
-    // `o` alone could become either.
+    // `o` alone is ambiguous.
     const WORDS: [(&[u8], usize, bool); 8] = [
         (b"true", 1, true),
         (b"false", 1, false),
@@ -54,7 +54,7 @@ fn parse_int_before_12(value: &[u8], unit: BaseUnit, major: u16) -> Result<i32, 
     let mut units = unit.table().iter();
     let found = units.find(|(name, _)| name.as_bytes() == written && is_known(name));
     let (_, size) = found.ok_or(Wanted::Unit(unit))?;
-    // One is a multiple of the other, and both are whole numbers.
+    // One size is a multiple of the other, and both are whole numbers.
     let (size, base, number) = (*size as i64, unit.size() as i64, i64::from(number));
     let number = match size >= base {
         true => number.checked_mul(size / base),
@@ -65,12 +65,12 @@ fn parse_int_before_12(value: &[u8], unit: BaseUnit, major: u16) -> Result<i32, 
         .ok_or(Wanted::Integer)
 }
 
-/// An integer that need not fit 32 bits.
+/// Parses an integer that need not fit 32 bits.
 pub(crate) fn parse_whole(value: &[u8], unit: BaseUnit) -> Result<f64, Wanted> {
     let is_float = |rest: &[u8]| matches!(rest.first(), Some(b'.' | b'e' | b'E'));
     let (number, rest) = match strtol(value) {
         Some((Some(number), rest)) if !is_float(rest) => (number as f64, rest),
-        // Where there is no integer at all C's pointer stays at the beginning, before blanks and
+        // If there is no integer, C's `endptr` is the beginning of the text, before blanks and
         // sign: `.5` is read as a float, `+.5` is not.
         None if !is_float(value) => return Err(Wanted::Integer),
         _ => strtod(value).ok_or(Wanted::Integer)?,
@@ -80,13 +80,13 @@ pub(crate) fn parse_whole(value: &[u8], unit: BaseUnit) -> Result<f64, Wanted> {
 
 pub(crate) fn parse_real(value: &[u8], unit: BaseUnit, major: u16) -> Result<f64, Wanted> {
     let (number, rest) = strtod(value).ok_or(Wanted::Real)?;
-    // No such setting had a unit before.
+    // Before PostgreSQL 12 no floating-point setting had a unit.
     let unit = if major < 12 { BaseUnit::None } else { unit };
     in_base_unit(number, rest, unit, Wanted::Real)
 }
 
-/// The number in the base unit, `rest` being what follows it. A fraction is rounded to a whole
-/// number of the next smaller unit, so that `30.1GB` is a whole number of megabytes.
+/// Converts a number to the base unit. `rest` is the text after the number. A fraction is rounded
+/// to a whole number of the next smaller unit, so that `30.1GB` is a whole number of megabytes.
 fn in_base_unit(number: f64, rest: &[u8], unit: BaseUnit, wanted: Wanted) -> Result<f64, Wanted> {
     if number.is_nan() {
         return Err(wanted);
@@ -118,7 +118,8 @@ fn trimmed(rest: &[u8]) -> &[u8] {
     &rest[start..last.map_or(start, |last| last + 1)]
 }
 
-/// C's `strtol` with base 0: the number (`None` if it does not fit) and what follows it.
+/// C's `strtol` with base 0. Returns the number, which is `None` if it is out of range, and the
+/// text after it.
 fn strtol(value: &[u8]) -> Option<(Option<i64>, &[u8])> {
     let (negative, digits) = signed(value);
     let (radix, digits) = match digits {
@@ -148,7 +149,8 @@ fn strtol(value: &[u8]) -> Option<(Option<i64>, &[u8])> {
     Some((number, rest))
 }
 
-/// C's `strtod`: the number and what follows it; `None` if there is none, or if it is out of range.
+/// C's `strtod`. Returns the number and the text after it; `None` if there is no number, or if it
+/// is out of range.
 fn strtod(value: &[u8]) -> Option<(f64, &[u8])> {
     let (negative, digits) = signed(value);
     let (number, rest) = match digits {
@@ -196,8 +198,8 @@ fn starts_hex_float(text: &[u8]) -> bool {
     }
 }
 
-/// Hexadecimal digits with a fraction and a binary exponent, behind their `0x`. More digits than a
-/// double holds are cut off, not rounded.
+/// Parses hexadecimal digits with a fraction and a binary exponent, without their prefix `0x`.
+/// Digits that exceed the precision of a double are truncated, not rounded.
 fn hex_float(text: &[u8]) -> Option<(f64, &[u8])> {
     let (mut mantissa, mut exponent, mut point) = (0u64, 0i32, false);
     let mut at = 0;
@@ -246,7 +248,7 @@ fn signed(value: &[u8]) -> (bool, &[u8]) {
     signed_only(&value[value.iter().take_while(|byte| is_space(byte)).count()..])
 }
 
-/// C's `isspace`, of which Rust's ASCII whitespace lacks the vertical tab.
+/// C's `isspace`. Unlike Rust's ASCII whitespace it includes the vertical tab.
 fn is_space(byte: &u8) -> bool {
     matches!(byte, b' ' | b'\t'..=b'\r')
 }
@@ -263,7 +265,7 @@ fn signed_only(value: &[u8]) -> (bool, &[u8]) {
 mod tests {
     use super::*;
 
-    /// Each of these is what `postgres -c NAME=VALUE -C NAME` of version 15 makes of it.
+    /// The expected values were printed by `postgres -c NAME=VALUE -C NAME` of version 15.
     #[test]
     fn integers_are_read_as_by_the_server() {
         use BaseUnit::{Kilobyte, Millisecond, Minute, None as Plain, Second};
@@ -341,7 +343,7 @@ mod tests {
         }
     }
 
-    /// Each of these is what `postgres -c NAME=VALUE -C NAME` of versions 10 and 11 makes of it.
+    /// The expected values were printed by `postgres -c NAME=VALUE -C NAME` of versions 10 and 11.
     #[test]
     fn integers_are_read_as_by_servers_before_12() {
         use BaseUnit::{Kilobyte, Millisecond, Minute, None as Plain, Second};
@@ -374,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn booleans_are_unique_beginnings() {
+    fn booleans_may_be_abbreviated_to_unique_prefixes() {
         for (value, meaning) in [
             ("T", Some(true)),
             ("fals", Some(false)),

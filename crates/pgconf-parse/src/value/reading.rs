@@ -1,4 +1,4 @@
-//! Typed readings of values, by the server's own rules.
+//! Typed readings of values, by the server's rules.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -10,11 +10,21 @@ use crate::value::unit::BaseUnit;
 use crate::value::words;
 use crate::value::written::Memory;
 
-/// Typed readings, by the rules of the newest server, or of that of
+/// Typed readings by the rules of the newest server, or of the major version given to
 /// [`for_major`](Assignment::for_major).
 impl Assignment<'_> {
-    /// A boolean: `on`, `off`, `true`, `false`, `yes`, `no`, any beginning of these that is not
-    /// the beginning of another, in upper or lower case; `1` or `0`.
+    /// Reads a boolean: `on`, `off`, `true`, `false`, `yes`, `no`, `1` or `0`. Case is ignored, and
+    /// unique prefixes are accepted.
+    ///
+    /// ```
+    /// use pgconf_parse::Document;
+    ///
+    /// let doc = Document::parse("fsync = ON\nssl = f\nautovacuum = o\n");
+    /// assert_eq!(doc.get("fsync").unwrap().to_bool(), Ok(true));
+    /// assert_eq!(doc.get("ssl").unwrap().to_bool(), Ok(false));
+    /// let error = doc.get("autovacuum").unwrap().to_bool().unwrap_err();
+    /// assert_eq!(error.to_string(), "`o` is not a boolean");
+    /// ```
     ///
     /// Source: `parse_bool` in src/backend/utils/adt/bool.c.
     ///
@@ -26,19 +36,20 @@ impl Assignment<'_> {
         parse_bool(&value).ok_or_else(|| ValueError::new(&value, Wanted::Boolean))
     }
 
-    /// An integer, in the unit that the setting counts in: decimal, octal after `0` or
-    /// hexadecimal after `0x`, or with a fraction or an exponent, then rounded; followed by a
-    /// unit if the setting has one.
+    /// Reads an integer and converts it to the base unit of the setting.
     ///
-    /// Before PostgreSQL 12 there are no fractions, exponents and `us`, and what is left of a unit
-    /// is cut off: `1500ms` is one second, since then two. `B` came with 11.
+    /// The number is decimal, octal after `0`, or hexadecimal after `0x`. A number with a fraction
+    /// or an exponent is rounded. A unit may follow if the setting has one.
+    ///
+    /// PostgreSQL 10 and 11 accept neither fractions nor exponents nor the unit `us`, and truncate:
+    /// `1500ms` is one second before 12, and two seconds since. The unit `B` was added in 11.
     ///
     /// Source: `parse_int` and `convert_to_base_unit` in guc.c.
     ///
     /// # Errors
     ///
-    /// Fails with [`ValueError`] if the value is not a number, has another unit, or does not fit 32
-    /// bits. The range of the particular setting is not checked.
+    /// Fails with [`ValueError`] if the value is not a number, has an invalid unit, or does not fit
+    /// 32 bits. The range of the setting is not checked.
     ///
     /// ```
     /// use pgconf_parse::{BaseUnit, Document};
@@ -55,24 +66,34 @@ impl Assignment<'_> {
         parse_int(&value, unit, self.major()).map_err(|wanted| ValueError::new(&value, wanted))
     }
 
-    /// A number with a fraction, in the unit that the setting counts in, if it has one.
+    /// Reads a floating-point number and converts it to the base unit of the setting.
+    ///
+    /// ```
+    /// use pgconf_parse::{BaseUnit, Document};
+    ///
+    /// let doc = Document::parse("random_page_cost = 1.1\nautovacuum_vacuum_cost_delay = 500us\n");
+    /// assert_eq!(doc.get("random_page_cost").unwrap().to_real(BaseUnit::None)?, 1.1);
+    /// let delay = doc.get("autovacuum_vacuum_cost_delay").unwrap();
+    /// assert_eq!(delay.to_real(BaseUnit::Millisecond)?, 0.5);
+    /// # Ok::<(), pgconf_parse::ValueError>(())
+    /// ```
     ///
     /// Source: `parse_real` in guc.c.
     ///
     /// # Errors
     ///
-    /// Fails with [`ValueError`] if the value is not a number or has another unit.
+    /// Fails with [`ValueError`] if the value is not a number or has an invalid unit.
     pub fn to_real(&self, unit: BaseUnit) -> Result<f64, ValueError> {
         let value = self.value();
         parse_real(&value, unit, self.major()).map_err(|wanted| ValueError::new(&value, wanted))
     }
 
-    /// The amount of memory that an integer setting of that unit stands for.
+    /// Reads an amount of memory from an integer setting with that base unit.
     ///
     /// # Errors
     ///
-    /// Fails as [`to_int`](Self::to_int) does, if the value is negative, which with most settings
-    /// has a meaning of its own, or if `unit` is not a unit of memory.
+    /// Fails as [`to_int`](Self::to_int) does. Also fails if `unit` is not a unit of memory, or if
+    /// the value is negative, which has a special meaning in most settings.
     pub fn to_memory(&self, unit: BaseUnit) -> Result<Memory, ValueError> {
         match u64::try_from(self.to_int(unit)?) {
             Ok(amount) if !unit.is_time() => Ok(Memory::from_bytes(amount * unit.size() as u64)),
@@ -80,12 +101,24 @@ impl Assignment<'_> {
         }
     }
 
-    /// The time that an integer setting of that unit stands for.
+    /// Reads a duration from an integer setting with that base unit.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use pgconf_parse::{BaseUnit, Document};
+    ///
+    /// let doc = Document::parse("checkpoint_timeout = 5min\nstatement_timeout = 1500\n");
+    /// let timeout = doc.get("checkpoint_timeout").unwrap();
+    /// assert_eq!(timeout.to_duration(BaseUnit::Second)?, Duration::from_secs(300));
+    /// let timeout = doc.get("statement_timeout").unwrap();
+    /// assert_eq!(timeout.to_duration(BaseUnit::Millisecond)?, Duration::from_millis(1500));
+    /// # Ok::<(), pgconf_parse::ValueError>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// Fails as [`to_int`](Self::to_int) does, if the value is negative, which with most settings
-    /// has a meaning of its own, or if `unit` is not a unit of time.
+    /// Fails as [`to_int`](Self::to_int) does. Also fails if `unit` is not a unit of time, or if
+    /// the value is negative, which has a special meaning in most settings.
     pub fn to_duration(&self, unit: BaseUnit) -> Result<Duration, ValueError> {
         match u64::try_from(self.to_int(unit)?) {
             Ok(amount) if unit.is_time() => Ok(Duration::from_micros(amount * unit.size() as u64)),
@@ -93,20 +126,25 @@ impl Assignment<'_> {
         }
     }
 
-    /// One of several words, compared without regard to ASCII case.
+    /// Reads the value of an enum setting. `words` lists its values, which are compared without
+    /// regard to ASCII case.
     ///
-    /// With the words that `pg_settings.enumvals` lists, this takes what the server takes, also the
-    /// words that it hides: `true`, `yes` and `1` for `on` and their opposites where the list has
-    /// `on` and `off`; `debug` for `debug2`; `archive` and `hot_standby` for the `replica` of
-    /// `wal_level`; before PostgreSQL 14 `on` for `md5`. A hidden word without a listed one of the
-    /// same meaning is read as the nearest: `info` as `notice`, and before 12 `fatal` and `panic`
-    /// as `error`.
+    /// If `words` are those of `pg_settings.enumvals`, this function accepts the same values as the
+    /// server, including hidden ones:
+    ///
+    /// * `true`, `yes` and `1` for `on`, and `false`, `no` and `0` for `off`,
+    /// * `debug` for `debug2`,
+    /// * `archive` and `hot_standby` for the `replica` of `wal_level`,
+    /// * before PostgreSQL 14, `on` and its synonyms for the `md5` of `password_encryption`.
+    ///
+    /// A hidden value without a listed synonym is read as the nearest value: `info` as `notice`,
+    /// and before 12 `fatal` and `panic` as `error`.
     ///
     /// Source: `config_enum_lookup_by_name` in guc.c.
     ///
     /// # Errors
     ///
-    /// Fails with [`ValueError`] if the value is none of them.
+    /// Fails with [`ValueError`] if the value is not one of these.
     ///
     /// ```
     /// use pgconf_parse::Document;
@@ -130,8 +168,8 @@ impl Assignment<'_> {
     }
 }
 
-/// From text with a unit: `128MB`, `1.5 GB`; a bare number would be in a unit that only the server
-/// knows.
+/// Parses text with a unit, such as `128MB` or `1.5 GB`. A number without a unit is rejected,
+/// because only the server knows its unit; `0` is accepted.
 impl FromStr for Memory {
     type Err = ValueError;
 
@@ -140,8 +178,7 @@ impl FromStr for Memory {
             .trim_end()
             .ends_with(|last: char| last.is_ascii_alphabetic());
         match parse_whole(text.as_bytes(), BaseUnit::Byte) {
-            // 2^64, which is the first that does not fit.
-            // Nothing is the same in every unit.
+            // The upper bound is 2^64. Zero needs no unit.
             Ok(bytes)
                 if (has_unit || bytes == 0.0)
                     && (0.0..18_446_744_073_709_551_616.0).contains(&bytes) =>

@@ -1,11 +1,11 @@
 //! Units of memory and time.
 
-/// The unit that a setting counts in, and that a bare number is taken to be in: the column `unit`
-/// of the view `pg_settings`.
+/// The base unit of a setting, which applies to a number without a unit: the column `unit` of the
+/// view `pg_settings`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum BaseUnit {
-    /// A plain number, which may have no unit behind it.
+    /// A plain number, after which no unit is allowed.
     None,
     /// Bytes, `B`.
     Byte,
@@ -13,7 +13,7 @@ pub enum BaseUnit {
     Kilobyte,
     /// Megabytes, `MB`: `max_wal_size`.
     Megabyte,
-    /// Blocks of so many bytes, as in `8kB`: `shared_buffers`, `wal_buffers`.
+    /// Blocks of this many bytes, such as `8kB`: `shared_buffers`, `wal_buffers`.
     Block(u32),
     /// Milliseconds, `ms`: `statement_timeout`.
     Millisecond,
@@ -24,7 +24,7 @@ pub enum BaseUnit {
 }
 
 impl BaseUnit {
-    /// How many bytes or microseconds one of it is.
+    /// The size of the unit in bytes or microseconds.
     pub(crate) fn size(self) -> f64 {
         match self {
             Self::None | Self::Byte => 1.0,
@@ -37,7 +37,7 @@ impl BaseUnit {
         }
     }
 
-    /// The units that may be written, with their size in bytes or microseconds.
+    /// The units that a value may have, with their sizes in bytes or microseconds.
     ///
     /// Source: `memory_unit_conversion_table` and `time_unit_conversion_table` in guc.c.
     pub(crate) fn table(self) -> &'static [(&'static str, f64)] {

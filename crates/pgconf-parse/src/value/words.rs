@@ -1,12 +1,12 @@
-//! Words that a server takes for settings of a few words, but does not list.
+//! Hidden values of enum settings, which the server accepts but does not list.
 
-/// The word of the list that `value` stands for, if servers of the major version take it for a
+/// Returns the listed word that `value` means, if servers of the major version accept `value` for a
 /// setting with that list.
 ///
-/// Source: the entries of the `config_enum_entry` tables in guc.c (guc_tables.c since 16, and
-/// xlogdesc.c for `wal_level`) that are marked as hidden. That is all of them in 10 to 18. A hidden
-/// word without a listed one of the same meaning stands for the nearest: `info` for `notice`, since
-/// messages of the level INFO reach the client at every setting.
+/// Source: all hidden entries of the `config_enum_entry` tables in guc.c (guc_tables.c since 16,
+/// and xlogdesc.c for `wal_level`) in 10 to 18. A hidden word without a listed synonym is mapped to
+/// the nearest: `info` to `notice`, because messages of the level INFO reach the client at every
+/// setting.
 pub(crate) fn meant<'w>(value: &[u8], words: &[&'w str], major: u16) -> Option<&'w str> {
     let is = |word: &str| value.eq_ignore_ascii_case(word.as_bytes());
     let listed = |name: &str| {

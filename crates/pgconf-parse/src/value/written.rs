@@ -1,4 +1,4 @@
-//! Values to be written.
+//! Values to write.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use crate::bytes::Bytes;
 
-/// The value of a setting as the server is to see it: no quotes, no escapes.
+/// The value of a setting as the server reads it, without quotes and escapes.
+///
+/// Booleans, numbers, strings, paths, durations and amounts of memory convert to a value, so that
+/// `Document::set` accepts them:
 ///
 /// ```
 /// use std::time::Duration;
@@ -21,7 +24,7 @@ use crate::bytes::Bytes;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Value {
     text: Bytes,
-    /// Made of a floating-point number that is none, which no setting can be.
+    /// The value was converted from a floating-point NaN, which `Document::set` rejects.
     is_nan: bool,
 }
 
@@ -42,6 +45,26 @@ impl Value {
         self.is_nan
     }
 
+    /// Converts a number of at most 64 bits. `ToString` would allocate.
+    fn from_integer(number: i128) -> Self {
+        let mut text = [0; 20];
+        let mut start = text.len();
+        let mut rest = number.unsigned_abs() as u64;
+        loop {
+            start -= 1;
+            text[start] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        if number < 0 {
+            start -= 1;
+            text[start] = b'-';
+        }
+        Self::new(&text[start..])
+    }
+
     fn new(text: impl Into<Bytes>) -> Self {
         Self {
             text: text.into(),
@@ -51,17 +74,31 @@ impl Value {
 }
 
 /// An amount of memory, for settings such as `shared_buffers`.
+///
+/// ```
+/// use pgconf_parse::{Document, Memory};
+///
+/// let memory: Memory = "1.5 GB".parse()?;
+/// assert_eq!(memory.bytes(), 1536 << 20);
+/// assert_eq!(memory.to_string(), "1536MB");
+/// assert!("64".parse::<Memory>().is_err()); // the unit of a bare number is not known
+///
+/// let mut doc = Document::default();
+/// doc.set("shared_buffers", Memory::from_bytes(memory.bytes() / 2))?;
+/// assert_eq!(doc.to_string(), "shared_buffers = 768MB\n");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Memory(u64);
 
 impl Memory {
-    /// So many bytes.
+    /// Creates an amount from a number of bytes.
     #[must_use]
     pub const fn from_bytes(bytes: u64) -> Self {
         Self(bytes)
     }
 
-    /// So many bytes.
+    /// The number of bytes.
     #[must_use]
     pub const fn bytes(self) -> u64 {
         self.0
@@ -128,7 +165,7 @@ impl From<Cow<'_, str>> for Value {
     }
 }
 
-/// `on` or `off`.
+/// Converts to `on` or `off`.
 impl From<bool> for Value {
     fn from(value: bool) -> Self {
         Self::from(if value { "on" } else { "off" })
@@ -139,7 +176,7 @@ macro_rules! from_number {
     ($($number:ty),*) => {
         $(impl From<$number> for Value {
             fn from(value: $number) -> Self {
-                Self::from(value.to_string())
+                Self::from_integer(value as i128)
             }
         })*
     };
@@ -149,7 +186,7 @@ from_number!(i8, i16, i32, i64, u8, u16, u32, u64, usize, isize);
 
 macro_rules! from_float {
     ($($number:ty),*) => {
-        /// Setting what is not a number is refused, as the server would refuse it.
+        /// A NaN converts to a value that `Document::set` rejects, as the server would.
         $(impl From<$number> for Value {
             fn from(value: $number) -> Self {
                 Self {
@@ -163,8 +200,8 @@ macro_rules! from_float {
 
 from_float!(f32, f64);
 
-/// In the largest unit that expresses it exactly; fractions of a microsecond are cut off. The
-/// unit `us` is understood by PostgreSQL 12 and later.
+/// Converts to the largest unit that expresses the duration exactly. Fractions of a microsecond are
+/// truncated. PostgreSQL before 12 rejects the unit `us`.
 impl From<Duration> for Value {
     fn from(value: Duration) -> Self {
         const UNITS: [(u128, &str); 5] = [
@@ -178,15 +215,15 @@ impl From<Duration> for Value {
     }
 }
 
-/// As it is written in a file: `128MB`.
+/// Writes the form in a configuration file: `128MB`.
 impl fmt::Display for Memory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&Value::from(*self).to_str_lossy())
     }
 }
 
-/// In the largest unit that expresses it exactly. The unit `B` is understood by PostgreSQL 11
-/// and later.
+/// Converts to the largest unit that expresses the amount exactly. PostgreSQL 10 rejects the unit
+/// `B`.
 impl From<Memory> for Value {
     fn from(value: Memory) -> Self {
         const UNITS: [(u128, &str); 4] = [

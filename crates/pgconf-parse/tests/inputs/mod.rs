@@ -1,5 +1,5 @@
-//! What configuration files are made of, for property tests: bytes that confuse, values that need
-//! quoting, files in which everything occurs.
+//! Strategies for property tests: confusing bytes, values that need quotes, and files with every
+//! kind of line.
 
 #![allow(dead_code, reason = "each test that includes this uses a part of it")]
 
@@ -7,7 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-/// Anything at all, but mostly the bytes that mean something to the scanner.
+/// Arbitrary bytes, mostly those with a meaning to the scanner.
 pub(crate) fn any_file() -> impl Strategy<Value = Vec<u8>> {
     let byte = prop_oneof![
         6 => select(&b"abx_0129eE.:/+-'\\=# \t\r\n"[..]),
@@ -16,7 +16,7 @@ pub(crate) fn any_file() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![2 => vec(byte, 0..120), 3 => likely_file()]
 }
 
-/// Lines as people write them and break them, with names from [`name`], and any line ends.
+/// Plausible lines, correct and broken, with names from [`name`] and any line ends.
 pub(crate) fn likely_file() -> impl Strategy<Value = Vec<u8>> {
     (
         vec((line(), select(&["\n", "\r\n", "\n\n"][..])), 0..12),
@@ -65,7 +65,7 @@ fn line() -> impl Strategy<Value = Vec<u8>> {
     )
 }
 
-/// Few names, so that they meet again, in different spellings.
+/// A few names in different spellings, so that they recur.
 pub(crate) fn name() -> impl Strategy<Value = String> {
     const NAMES: &[&str] = &[
         "a", "A", "a.b", "A.B", "port", "PORT", "Port", "_x", "é", "work_mem", "includes",
@@ -73,7 +73,7 @@ pub(crate) fn name() -> impl Strategy<Value = String> {
     select(NAMES).prop_map(str::to_owned)
 }
 
-/// Values that a file can hold: everything without NUL.
+/// Values that a file can express: all bytes but NUL.
 pub(crate) fn value() -> impl Strategy<Value = Vec<u8>> {
     let byte = prop_oneof![
         4 => select(&b"a1.'\\\"\n\r\t#= ,-+0\xe9"[..]),

@@ -1,11 +1,8 @@
-//! The oracle's cases: files, and what real servers made of them. Its format is described in the
-//! README beside them.
+//! The oracle's cases: files, and the results of real servers. The README in the folder of the
+//! cases describes the format.
 
 #![allow(dead_code, reason = "each test that includes this uses a part of it")]
-#![allow(
-    clippy::unwrap_used,
-    reason = "in a test, a case that cannot be read is a failure"
-)]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::ffi::OsStr;
 use std::fs;
@@ -15,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
 
-/// The server versions that were asked.
+/// The server versions whose results are recorded.
 pub(crate) const MAJORS: [u16; 9] = [10, 11, 12, 13, 14, 15, 16, 17, 18];
 
 pub(crate) struct Case {
@@ -23,7 +20,7 @@ pub(crate) struct Case {
     json: Json,
 }
 
-/// What the server read, or what it rejected.
+/// An assignment that the server read, or an error that it reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Row {
     pub(crate) file: Vec<u8>,
@@ -43,7 +40,7 @@ pub(crate) enum Read {
     },
 }
 
-/// Every case of every file.
+/// Reads all cases of all files.
 pub(crate) fn all() -> Vec<Case> {
     let folder = Path::new(concat!(
         env!("CARGO_MANIFEST_DIR"),
@@ -75,7 +72,7 @@ pub(crate) fn all() -> Vec<Case> {
 }
 
 impl Case {
-    /// Writes the files into a data directory, which is made, and tells the path of the first.
+    /// Creates the data directory, writes the files, and returns the path of the first one.
     pub(crate) fn write_to(&self, data: &Path) -> PathBuf {
         fs::create_dir_all(data).unwrap();
         let placed = |path: &str| {
@@ -103,21 +100,21 @@ impl Case {
             .map(|(path, content)| (path.as_str(), bytes(content)))
     }
 
-    /// What the server of that version read, in order.
+    /// The rows that the server of that version read, in order.
     pub(crate) fn rows(&self, major: u16, data: &Path) -> Vec<Row> {
         list(&self.verdict(major)["rows"])
             .map(|json| self.row(json, data))
             .collect()
     }
 
-    /// Which of the rows are in effect.
+    /// The indexes of the rows in effect.
     pub(crate) fn effective(&self, major: u16) -> Vec<usize> {
         list(&self.verdict(major)["effective"])
             .map(|n| n.as_u64().unwrap() as usize)
             .collect()
     }
 
-    /// The files of `include_if_exists` that were not there, as the newest server reports them.
+    /// The missing files of `include_if_exists`, as the newest server reports them.
     pub(crate) fn skipped(&self, data: &Path) -> Vec<Vec<u8>> {
         list(&self.json["skipped"])
             .map(|path| self.substituted(bytes(path), data))
@@ -160,7 +157,7 @@ impl Case {
 }
 
 impl Row {
-    /// The row that the JSON stands for; `path` makes something of texts that hold paths.
+    /// Reads a row from JSON. `path` converts the texts that contain paths.
     pub(crate) fn of(json: &Json, path: impl Fn(Vec<u8>) -> Vec<u8>) -> Self {
         let field = |name: &str| json.get(name).map(bytes);
         Self {
@@ -180,11 +177,10 @@ impl Row {
     }
 }
 
-/// Compares what we read with what the server read, and counts the places where the difference is
-/// the one that is wanted.
+/// Compares our rows with those of the server, and returns the number of deliberate differences.
 ///
-/// DIFFERENCE: for an error at the end of a last line that has no newline the server reports the
-/// line before; ours is the true line.
+/// DIFFERENCE: for an error at the end of a last line without a newline, the server reports the
+/// line before. This crate reports the line itself.
 pub(crate) fn compare(id: &str, ours: &[Row], server: &[Row], data: &Path) -> usize {
     let mut differences = 0;
     for (ours, server) in ours.iter().zip(server) {
@@ -220,7 +216,7 @@ fn list(json: &Json) -> impl Iterator<Item = &Json> {
     json.as_array().into_iter().flatten()
 }
 
-/// A string, or an object with the base64 form of bytes that are no UTF-8.
+/// Reads a string, or an object with the base64 form of bytes that are not UTF-8.
 pub(crate) fn bytes(json: &Json) -> Vec<u8> {
     match json.as_str() {
         Some(text) => text.as_bytes().to_vec(),

@@ -50,8 +50,15 @@ pub(crate) struct Removal {
 /// written into the first makes it do nothing.
 ///
 /// Returns when the warden has taken the order: a directory is never thought to be guarded while it
-/// is not.
+/// is not. A warden that is killed before that has done nothing, and the next one gets the order.
 pub(crate) fn guard(errand: &Errand) -> io::Result<(OwnedFd, OwnedFd)> {
+    match order_once(errand) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => order_once(errand),
+        outcome => outcome,
+    }
+}
+
+fn order_once(errand: &Errand) -> io::Result<(OwnedFd, OwnedFd)> {
     let (lifeline_read, lifeline) = fork::pipe()?;
     let (done, done_write) = fork::pipe()?;
     fork::set_nonblocking(&lifeline_read)?;

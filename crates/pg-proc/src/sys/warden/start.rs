@@ -15,7 +15,7 @@ use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::{Mutex, PoisonError};
 
-use nix::libc::{self, pid_t};
+use nix::libc::{self, c_int, pid_t};
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
@@ -103,8 +103,10 @@ fn start() -> io::Result<OwnedFd> {
     let end = its.as_raw_fd();
     // SAFETY: `adopt` calls system calls only.
     let middle = unsafe { fork::fork(|| adopt(end, limit)) }?;
-    fork::reap(middle);
-    Ok(ours)
+    match failure(fork::reap(middle)) {
+        Some(error) => Err(error),
+        None => Ok(ours),
+    }
 }
 
 /// A pair of sockets: orders go from the first to the second.
@@ -133,11 +135,20 @@ fn adopt(control: RawFd, limit: RawFd) {
 fn run_in_child(control: RawFd, limit: RawFd) {
     // SAFETY: both processes go on with system calls only, or end.
     let child: pid_t = unsafe { fork::fork_alone() };
-    if child == 0 {
-        serve::run(control, limit);
-    }
+    let status = match child {
+        0 => serve::run(control, limit),
+        -1 => nix::errno::Errno::last_raw(),
+        _ => 0,
+    };
     // SAFETY: ends this process without running anything of the owner's.
-    unsafe { libc::_exit(0) }
+    unsafe { libc::_exit(status) }
+}
+
+/// Why the process in the middle has no child, by its exit status, if that is known.
+fn failure(status: Option<c_int>) -> Option<io::Error> {
+    let status = status.filter(|&status| libc::WIFEXITED(status))?;
+    let errno = libc::WEXITSTATUS(status);
+    (errno != 0).then(|| io::Error::from_raw_os_error(errno))
 }
 
 #[cfg(all(target_os = "linux", not(pg_portable)))]
@@ -184,8 +195,8 @@ mod linux {
             // Another initializer of the program may wait for something for ever.
             fork::kill_child(middle);
         }
-        fork::reap(middle);
-        Ok(has_come.then_some(ours))
+        let has_failed = failure(fork::reap(middle)).is_some();
+        Ok((has_come && !has_failed).then_some(ours))
     }
 
     /// Whether the initializer is part of the program, and not of a library that it has loaded:
@@ -319,6 +330,17 @@ mod linux {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A limit of processes, for instance.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_fork_that_fails_is_named() {
+        assert!(fork::succeeds_in_forked_process(|| {
+            fork::refuse(libc::SYS_clone);
+            let error = start().expect_err("no child");
+            assert_eq!(error.raw_os_error(), Some(libc::EPERM));
+        }));
+    }
 
     /// Orders name paths. Those of a program that has confined itself must not lead out.
     #[test]

@@ -1,17 +1,20 @@
 //! Processes, namespaces and memory as Linux shows them.
 
 mod crashes;
+mod databases;
 mod disks;
 mod hostile;
 mod identity;
 mod keeper;
 mod kills;
 mod planted;
+mod replicas;
 mod rivals;
 mod rng;
 mod run;
 mod scenarios;
 mod scene;
+mod states;
 mod tally;
 mod temps;
 mod victim;

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use pg_cluster::{
-    Cluster, Ownership, Signal, StartError, StartErrorKind, StartOptions, Started, StopPlan,
+    Cluster, ConnectionInfo, Ownership, Signal, StartError, StartErrorKind, StartOptions, Started,
+    StopPlan,
 };
 use pg_tests::{Victim, init_options, server};
 
@@ -29,6 +30,11 @@ pub(crate) fn run(arguments: &[&str]) -> Result<(), Failed> {
         ("stop", [mode]) => stop(&cluster, mode)?,
         ("remove", []) => cluster.remove()?,
         ("reload", []) => reload_without_end(&cluster),
+        ("standby", [sockets]) => {
+            let address = ConnectionInfo::socket(*sockets, 5432).with_user("postgres");
+            cluster.init_standby_of(&address, &super::replicas::backup())?;
+        }
+        ("rewind", [sockets]) => super::replicas::rewind(&cluster, sockets)?,
         ("stop-as-named", []) => stop_as_named(&cluster)?,
         ("live", [sockets, ownership]) => {
             let ownership = self::ownership(ownership);

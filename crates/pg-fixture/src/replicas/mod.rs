@@ -1,0 +1,26 @@
+//! A primary and its standbys: clones of one template, which stream from the first moment on.
+//!
+//! ```text
+//! ROOT/s/.s.PGSQL.5432     the socket of a server, as that of every temporary cluster
+//! ROOT/.s.PGSQL.5432       the link of a standby: what it takes for the server that it follows
+//! ```
+//!
+//! All members are clones of one cleanly stopped data directory, with the same system identifier,
+//! at the same position and timeline, so nothing is copied from the primary. Each standby connects
+//! through a relay in this process, its [`Link`](link::Link). That can be cut without either server
+//! being told, leads to another server after a failover without a restart, on every version, and
+//! reads what the other server answers.
+
+mod builder;
+mod error;
+mod launch;
+mod link;
+mod replica;
+mod set;
+
+pub use self::builder::ReplicaSetBuilder;
+pub(crate) use self::builder::Replication;
+pub use self::error::{ReplicaError, ReplicaErrorKind};
+pub(crate) use self::launch::apply;
+pub use self::replica::Replica;
+pub use self::set::ReplicaSet;

@@ -1,0 +1,1 @@
+../../../tests/texts/harness.rs
