@@ -30,11 +30,11 @@ pub struct Removal {
     held: Directory,
 }
 
-/// The thing at the path of a directory that is to be removed.
+/// The object at the path of a directory that is to be removed.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Removable {
-    /// Nothing is there. An empty directory, or a link that led nowhere, was removed.
+    /// Nothing exists at the path. An empty directory or a dangling link was removed.
     Nothing,
     /// A data directory: it has `PG_VERSION`, which an interrupted removal leaves.
     DataDirectory(Removal),

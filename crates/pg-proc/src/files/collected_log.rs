@@ -8,7 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::fs::regular_file::{open_regular_file, read_tail};
 
-/// How much of `current_logfiles` is read: it has at most three lines.
+/// The longest part of `current_logfiles` that is read, in bytes: the file has at most three lines.
 const LIMIT: u64 = 64 << 10;
 
 /// At most `limit` bytes from the end of a log file in a data directory or below, if the owner of
@@ -46,8 +46,8 @@ pub struct CollectedLog {
 
 impl CollectedLog {
     /// Reads `current_logfiles`, the collector's own record (src/backend/postmaster/syslogger.c).
-    /// If the collector writes several forms, this is the file in plain text. None if the server
-    /// has no collector that writes files.
+    /// If the collector writes several formats, this is the file in plain text. None if the server
+    /// does not have a collector that writes files.
     pub fn find(data_directory: impl AsRef<Utf8Path>) -> Option<Self> {
         let data_directory = data_directory.as_ref();
         let mut record = String::new();

@@ -53,12 +53,12 @@ impl SocketPath {
         format!("{}.lock", self.socket).into()
     }
 
-    /// Reads the lock file: which process, of which data directory, uses the socket. None if no
-    /// process does.
+    /// Reads the lock file, which names the process and the data directory that use the socket.
+    /// None if no process uses it.
     ///
-    /// As with `postmaster.pid`, this is a claim: [`Postmaster::find`](crate::Postmaster::find),
-    /// with the data directory from the file, checks it. The file has the first five lines of a
-    /// `postmaster.pid` only.
+    /// Like `postmaster.pid`, the file is a claim. [`Postmaster::find`](crate::Postmaster::find),
+    /// with the data directory from the file, checks it. The file has only the first five lines of
+    /// a `postmaster.pid`.
     ///
     /// # Errors
     ///

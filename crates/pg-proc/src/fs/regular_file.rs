@@ -27,9 +27,9 @@ impl From<io::Error> for Unreadable {
     }
 }
 
-/// Opens a file for reading if it is a regular one. Neither a pipe nor a device is waited for, or
-/// opened knowingly, and a link is followed only if root, the caller or the owner of what it leads
-/// to made it.
+/// Opens a file for reading if it is a regular file. The call does not wait for a pipe or a device,
+/// and does not knowingly open one. A link is followed only if root, the caller or the owner of its
+/// target made it.
 ///
 /// # Errors
 ///
@@ -39,9 +39,9 @@ pub fn open_regular_file(path: impl AsRef<Utf8Path>) -> io::Result<File> {
     Entry::find(path)?.open_file()
 }
 
-/// Opens a regular file, or the null device, for reading, wherever links lead. A pipe or another
-/// device is not waited for. For the caller's own rights, or
-/// [those of an account](crate::Account::with_rights), on which links give nobody more.
+/// Opens a regular file, or the null device, for reading, and follows all links. The call does not
+/// wait for a pipe or another device. It is meant for the rights of the caller itself, or [those of
+/// an account](crate::Account::with_rights), because links then give access to no additional file.
 ///
 /// # Errors
 ///
@@ -69,7 +69,7 @@ fn require_file(found: &Metadata) -> io::Result<()> {
     }
 }
 
-/// The content; none when there is no such file.
+/// The content; none if the file does not exist.
 pub(crate) fn read(path: &Utf8Path, limit: usize) -> Result<Option<Vec<u8>>, Unreadable> {
     let file = match open_regular_file(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -81,7 +81,7 @@ pub(crate) fn read(path: &Utf8Path, limit: usize) -> Result<Option<Vec<u8>>, Unr
     }
 }
 
-/// Reads all of a file, but not more than so many bytes.
+/// Reads a whole file up to this number of bytes.
 ///
 /// # Errors
 ///

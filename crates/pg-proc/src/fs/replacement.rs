@@ -34,8 +34,8 @@ impl Replacement {
     ///
     /// # Errors
     ///
-    /// If the file cannot be written, or cannot be given that owner, group and mode. Nothing is
-    /// left of it then.
+    /// Fails if the file cannot be written, or cannot be given that owner, group and mode. The new
+    /// file is then removed.
     pub fn stage(entry: &Entry, file: &File, suffix: &str, content: &[u8]) -> io::Result<Self> {
         let old = file.metadata()?;
         let mut staged = OsString::from(".");

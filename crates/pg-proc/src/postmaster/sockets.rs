@@ -16,7 +16,7 @@ use crate::postmaster::handle::Postmaster;
 use crate::postmaster::ping::{Endpoint, Ping, ping};
 use crate::sys;
 
-/// How long a process that listens may take to answer.
+/// The longest time in which a listening process may respond.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// An address at which another process listens.
