@@ -87,7 +87,7 @@ impl Cluster {
              FROM pg_catalog.pg_file_settings ORDER BY seqno")?;
         let before = ask(LOAD_TIME)?;
         self.reload()?;
-        // With a syntax error or an unknown name anywhere, the server applies nothing and records
+        // After a syntax error or an unknown name anywhere, the server applies nothing and records
         // no load time.
         let refused = rows.iter().all(|row| column(row, 4) != Some("t"));
         // The postmaster notifies the session of the caller some milliseconds later.
@@ -183,13 +183,13 @@ impl Cluster {
         })
     }
 
-    /// Stops the server by the plan, waits until nothing of it is left, and starts it again. If no
-    /// server is running, this only starts one.
+    /// Stops the server by the plan, waits until all its processes have exited, and starts it
+    /// again. If no server is running, this only starts one.
     ///
-    /// The new server has these options and no others. The settings that the old one was given on
-    /// its command line (port, socket directory) are not repeated, unlike with `pg_ctl restart`.
-    /// Unless the options say [detached](crate::Ownership::Detached), the new server is bound to
-    /// this program, even if another program started the old one.
+    /// The new server has only these options. The settings on the command line of the old one
+    /// (port, socket directory) are not repeated, unlike with `pg_ctl restart`. Unless the options
+    /// say [detached](crate::Ownership::Detached), the new server is bound to this program, even if
+    /// another program started the old one.
     ///
     /// # Errors
     ///

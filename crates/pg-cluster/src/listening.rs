@@ -94,11 +94,11 @@ impl Cluster {
         })
     }
 
-    /// As [`connection_info`](Self::connection_info), for TCP only.
+    /// Like [`connection_info`](Self::connection_info), for TCP only.
     ///
     /// # Errors
     ///
-    /// As [`connection_info`](Self::connection_info).
+    /// Fails as [`connection_info`](Self::connection_info) does.
     pub fn tcp_connection_info(&self) -> Result<Option<ConnectionInfo>, FindError> {
         let file = self.pid_file()?;
         match file.as_ref().and_then(ConnectionInfo::tcp_of_server) {

@@ -37,11 +37,11 @@ impl Stopped {
 }
 
 impl Cluster {
-    /// Stops the server by the steps of the plan, and waits until nothing of it is left.
+    /// Stops the server by the steps of the plan, and waits until all its processes have exited.
     ///
     /// Child processes left behind by a crashed postmaster are killed, whatever the steps are:
-    /// without it they cannot shut down properly. After SIGKILL the shared memory of the server is
-    /// released, so that the next start can follow at once.
+    /// without their postmaster they cannot shut down properly. After SIGKILL the shared memory of
+    /// the server is released, so that the next start can follow at once.
     ///
     /// # Errors
     ///
@@ -68,7 +68,7 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// As [`stop`](Self::stop).
+    /// Fails as [`stop`](Self::stop) does.
     pub fn kill(&self) -> Result<Option<Pid>, ControlError> {
         Ok(self.stop(&StopPlan::kill())?.pid())
     }
@@ -82,7 +82,7 @@ impl Cluster {
     ///
     /// # Races
     ///
-    /// As with [`stop`](Self::stop). The server takes a moment to act: a
+    /// The same as for [`stop`](Self::stop). The server takes a moment to act: a
     /// [`start`](Self::start) that follows may find it still running.
     pub fn signal(&self, signal: Signal) -> Result<Option<Pid>, ControlError> {
         let Some(postmaster) = self.to_be_stopped()? else {
@@ -112,7 +112,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Takes the steps of the plan until this server is gone.
+    /// Takes the steps of the plan until this server has exited.
     pub(crate) fn carry_out(
         &self,
         plan: &StopPlan,
@@ -147,7 +147,7 @@ impl Cluster {
         Err(self.not_stopped(of_timeout(postmaster, begun.elapsed())))
     }
 
-    /// Ends the child processes left behind by a crashed postmaster. If the directory does not
+    /// Kills the child processes left behind by a crashed postmaster. If the directory does not
     /// exist, there are none.
     fn end_orphans(
         &self,

@@ -146,7 +146,7 @@ impl<'c> Settings<'c> {
     ///
     /// # Errors
     ///
-    /// As [`set`](Self::set).
+    /// Fails as [`set`](Self::set) does.
     pub fn update<N: AsRef<[u8]>, V: Into<Value>>(
         &self,
         settings: impl IntoIterator<Item = (N, V)>,
@@ -172,7 +172,7 @@ impl<'c> Settings<'c> {
     ///
     /// # Errors
     ///
-    /// As [`set`](Self::set).
+    /// Fails as [`set`](Self::set) does.
     pub fn remove(&self, name: &str) -> Result<Written, SettingsError> {
         let names = SettingName::new(name).ok().into_iter().collect();
         let change = |session: &mut EditSession<'_>| {
@@ -228,7 +228,7 @@ impl<'c> Settings<'c> {
     ///
     /// # Errors
     ///
-    /// As [`effective`](Self::effective).
+    /// Fails as [`effective`](Self::effective) does.
     pub fn explain(&self, name: &str) -> Result<SettingHistory, SettingsError> {
         Ok(SettingHistory::new(name, &self.effective()?.explain(name)))
     }
