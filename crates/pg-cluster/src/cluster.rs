@@ -93,8 +93,8 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// If the current directory cannot be determined or is not UTF-8, or, under root, none of these
-    /// accounts exists.
+    /// Fails if the current directory cannot be determined or is not UTF-8, or, under root, none of
+    /// these accounts exists.
     pub fn new(
         installation: Installation,
         data_directory: impl AsRef<Utf8Path>,
@@ -156,7 +156,7 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// If the path is relative and the current directory cannot be determined.
+    /// Fails if the path is relative and the current directory cannot be determined.
     pub fn with_config_file(mut self, path: impl AsRef<Utf8Path>) -> Result<Self, ClusterError> {
         self.config_file = Some(absolute(path.as_ref())?);
         Ok(self)
@@ -187,7 +187,7 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// If the file is missing, or PostgreSQL did not write it.
+    /// Fails if the file is missing, or PostgreSQL did not write it.
     pub fn major_version(&self) -> Result<MajorVersion, PgVersionFileError> {
         MajorVersion::from_pg_version_file(self.data_directory.join("PG_VERSION"))
     }
@@ -228,7 +228,7 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// If the installation does not have the program.
+    /// Fails if the installation does not have the program.
     pub fn command(&self, program: Program) -> Result<Command, MissingProgramError> {
         let path = self.installation.require(program)?;
         let command = Command::new(path).account(self.account.clone());

@@ -80,7 +80,7 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// If it cannot be determined whether a server is running.
+    /// Fails if it cannot be determined whether a server is running.
     pub fn connection_info(&self) -> Result<Option<ConnectionInfo>, FindError> {
         let file = self.pid_file()?;
         let info = file.and_then(|file| ConnectionInfo::of_server(&file, self.data_directory()));

@@ -95,8 +95,8 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// If the directory is not a data directory, the server does not stop, or something cannot be
-    /// removed.
+    /// Fails if the directory is not a data directory, the server does not stop, or a file cannot
+    /// be removed.
     ///
     /// # Races
     ///

@@ -57,7 +57,7 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// If the directory or `postmaster.pid` cannot be read.
+    /// Fails if the directory or `postmaster.pid` cannot be read.
     pub fn state(&self) -> Result<State, FindError> {
         Ok(match self.occupant()? {
             Occupant::Server(postmaster) => {
@@ -147,7 +147,7 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// If the file cannot be read.
+    /// Fails if the file cannot be read.
     pub fn control_data(&self) -> Result<ControlData, ControlDataError> {
         // First, because the program would wait for a pipe or a device to open.
         let read = ControlData::read(self.data_directory())?;

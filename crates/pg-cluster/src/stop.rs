@@ -45,8 +45,8 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// If the state of the data directory cannot be determined, the server may not be signalled, or
-    /// it still runs after the last step.
+    /// Fails if the state of the data directory cannot be determined, the server may not be
+    /// signalled, or it still runs after the last step.
     ///
     /// # Races
     ///
@@ -78,7 +78,8 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// If the state of the data directory cannot be determined, or the server may not be signalled.
+    /// Fails if the state of the data directory cannot be determined, or the server may not be
+    /// signalled.
     ///
     /// # Races
     ///
@@ -99,7 +100,7 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// If the wait times out, or the state of the data directory cannot be determined.
+    /// Fails if the wait times out, or the state of the data directory cannot be determined.
     pub fn wait_until_stopped(&self, timeout: Duration) -> Result<(), ControlError> {
         let Some(postmaster) = self.to_be_stopped()? else {
             return self.end_orphans(|orphans| orphans.wait_gone(timeout));

@@ -42,7 +42,7 @@ impl Account {
     ///
     /// # Errors
     ///
-    /// The account database cannot be read.
+    /// Fails if the account database cannot be read.
     pub fn by_id(uid: u32) -> Result<Self, AccountError> {
         let failed = |kind| AccountError::new(uid.to_string(), kind);
         match User::from_uid(Uid::from_raw(uid)) {
@@ -62,7 +62,7 @@ impl Account {
     ///
     /// # Errors
     ///
-    /// The account database cannot be read.
+    /// Fails if the account database cannot be read.
     pub fn current() -> Result<Self, AccountError> {
         Self::by_id(Self::current_uid())
     }

@@ -56,8 +56,8 @@ fn with_length(mut head: Vec<u8>, body: &[u8]) -> Vec<u8> {
 ///
 /// # Errors
 ///
-/// Those of the reader; [`InvalidData`](io::ErrorKind::InvalidData) if the length is impossible or
-/// more than `longest`.
+/// Returns the errors of the reader, and [`InvalidData`](io::ErrorKind::InvalidData) if the length
+/// is impossible or more than `longest`.
 pub fn read(from: &mut impl Read, longest: usize) -> io::Result<Message> {
     let mut head = [0; 5];
     from.read_exact(&mut head)?;

@@ -367,7 +367,7 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// If the installation has no `pg_verifybackup`, a file differs, or it takes too long.
+    /// Fails if the installation has no `pg_verifybackup`, a file differs, or it takes too long.
     pub fn verify_backup(&self, timeout: Duration) -> Result<(), ReplicationError> {
         let failed =
             |kind| ReplicationError::new("verify the backup in", self.data_directory(), kind);

@@ -45,7 +45,7 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// If the control file or one of these files cannot be read.
+    /// Fails if the control file or one of these files cannot be read.
     pub fn replication_role(&self) -> Result<ReplicationRole, ReplicationError> {
         let failed = |kind| {
             let action = "determine the replication role of";
@@ -103,7 +103,7 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// If the control file cannot be read.
+    /// Fails if the control file cannot be read.
     pub fn replay_lsn(&self) -> Result<Option<Lsn>, ControlDataError> {
         let control = ControlData::read(self.data_directory())?;
         Ok(control.checkpoint.max(control.minimum_recovery))

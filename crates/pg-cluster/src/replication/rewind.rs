@@ -87,10 +87,10 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// If the installation has no `pg_rewind`; before anything is changed, if the cluster has
-    /// neither checksums nor `wal_log_hints`; if the server cannot be stopped; if `pg_rewind`
-    /// fails, as when WAL that it needs was removed. It may have changed some of the files then:
-    /// the data directory must not be started before another rewind has succeeded.
+    /// Fails if the installation does not have `pg_rewind`, the cluster has neither checksums nor
+    /// `wal_log_hints`, or the server cannot be stopped; nothing is changed then. Also fails if
+    /// `pg_rewind` fails, for example because WAL that it needs was removed. Some files may have
+    /// changed then: the cluster must not be started before another rewind has succeeded.
     pub fn rewind_to(
         &self,
         new_primary: &ConnectionInfo,

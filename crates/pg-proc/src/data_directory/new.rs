@@ -53,8 +53,8 @@ impl NewDataDirectory {
     ///
     /// # Errors
     ///
-    /// If the directory is not empty, another process makes it, or it cannot be made, locked or
-    /// given to the account. It is then as it was before.
+    /// Fails if the directory is not empty, another process makes it, or it cannot be made, locked
+    /// or given to the account. It is then as it was before.
     pub fn prepare(
         directory: impl AsRef<Utf8Path>,
         stage: &'static str,
@@ -103,7 +103,7 @@ impl NewDataDirectory {
     ///
     /// # Errors
     ///
-    /// If the directory cannot be made, read or given to the account.
+    /// Fails if the directory cannot be made, read or given to the account.
     pub fn adopt_directory(
         &mut self,
         path: &Utf8Path,
@@ -153,7 +153,7 @@ impl NewDataDirectory {
     ///
     /// # Errors
     ///
-    /// If it cannot be opened.
+    /// Fails if the directory cannot be opened.
     pub fn open_stage(&self) -> io::Result<Directory> {
         self.held().subdirectory(self.stage)
     }
@@ -189,7 +189,7 @@ impl NewDataDirectory {
     ///
     /// # Errors
     ///
-    /// If the system refuses. [`undo`](Self::undo) can follow.
+    /// Fails if the system refuses. [`undo`](Self::undo) can follow.
     pub fn finish(&mut self) -> io::Result<()> {
         self.finish_from(&self.open_stage()?)
     }

@@ -16,7 +16,7 @@ const LIMIT: u64 = 64 << 10;
 ///
 /// # Errors
 ///
-/// If the file or the directory cannot be read, or the file belongs to another account
+/// Fails if the file or the directory cannot be read, or the file belongs to another account
 /// ([`PermissionDenied`](io::ErrorKind::PermissionDenied)).
 pub fn read_log_tail(
     path: &Utf8Path,
@@ -76,7 +76,7 @@ impl CollectedLog {
     ///
     /// # Errors
     ///
-    /// If the file cannot be read, or does not belong to the owner of the data directory.
+    /// Fails if the file cannot be read, or does not belong to the owner of the data directory.
     pub fn read_since(&self, before: Option<&Self>, limit: usize) -> io::Result<Vec<u8>> {
         let before = before.filter(|before| before.path == self.path);
         let file = open(&self.path, &self.data_directory)?;

@@ -112,7 +112,7 @@ impl ControlData {
     ///
     /// # Errors
     ///
-    /// If the file cannot be read, or its state is not a known one.
+    /// Fails if the file cannot be read, or its state is not known.
     pub fn read(data_directory: impl AsRef<Utf8Path>) -> Result<Self, ControlDataError> {
         let data_directory = data_directory.as_ref();
         Directory::open(data_directory)

@@ -157,7 +157,7 @@ impl PidFile {
     ///
     /// # Errors
     ///
-    /// The content is nothing that a server writes.
+    /// Fails if a server does not write such content.
     pub fn parse(content: &[u8]) -> Result<Self, PidFileError> {
         parse(content).map_err(|kind| PidFileError { path: None, kind })
     }

@@ -35,7 +35,7 @@ impl PostmasterOpts {
     ///
     /// # Errors
     ///
-    /// The file cannot be read, or no server wrote it.
+    /// Fails if the file cannot be read, or was not written by a server.
     pub fn read(data_directory: impl AsRef<Utf8Path>) -> Result<Option<Self>, PostmasterOptsError> {
         let data_directory = data_directory.as_ref();
         let path = data_directory.join(Self::NAME);

@@ -28,7 +28,7 @@ impl SocketPath {
     ///
     /// # Errors
     ///
-    /// The path is longer than [`MAX_SOCKET_PATH`].
+    /// Fails if the path is longer than [`MAX_SOCKET_PATH`].
     pub fn new(directory: impl AsRef<Utf8Path>, port: u16) -> Result<Self, SocketPathError> {
         let directory = directory.as_ref();
         let socket = directory.join(format!(".s.PGSQL.{port}"));
@@ -62,7 +62,7 @@ impl SocketPath {
     ///
     /// # Errors
     ///
-    /// The file cannot be read, or no server wrote it.
+    /// Fails if the file cannot be read, or was not written by a server.
     pub fn read_lock(&self) -> Result<Option<PidFile>, PidFileError> {
         PidFile::read_file(self.lock_file())
     }

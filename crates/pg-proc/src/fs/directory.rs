@@ -29,7 +29,7 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// If it cannot be opened, is not a directory, or a link on the way is a
+    /// Fails if the directory cannot be opened, the path is not a directory, or a link on it is a
     /// [`ForeignLink`](crate::ForeignLink).
     pub fn open(path: impl AsRef<Utf8Path>) -> io::Result<Self> {
         let path = path.as_ref().as_std_path();
@@ -79,7 +79,7 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// If it cannot be opened, or is not a directory.
+    /// Fails if the directory cannot be opened, or is not a directory.
     pub fn subdirectory(&self, name: impl AsRef<OsStr>) -> io::Result<Self> {
         Self::in_directory(self.0.as_fd(), name.as_ref())
     }
@@ -108,7 +108,7 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// If the directory cannot be searched.
+    /// Fails if the directory cannot be searched.
     pub fn contains(&self, name: impl AsRef<OsStr>) -> io::Result<bool> {
         match rustix::fs::statat(&self.0, name.as_ref(), AtFlags::SYMLINK_NOFOLLOW) {
             Ok(_) => Ok(true),
@@ -121,7 +121,7 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// If the system refuses.
+    /// Fails if the system refuses.
     pub fn is_same(&self, other: &Self) -> io::Result<bool> {
         let (this, other) = (self.0.metadata()?, other.0.metadata()?);
         Ok((this.dev(), this.ino()) == (other.dev(), other.ino()))
@@ -131,7 +131,7 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// There is something of this name, or the system refuses.
+    /// Fails if a file of this name exists, or the system refuses.
     pub fn make(&self, name: impl AsRef<OsStr>) -> io::Result<Self> {
         rustix::fs::mkdirat(&self.0, name.as_ref(), Mode::RWXU)?;
         self.subdirectory(name)
@@ -141,7 +141,7 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// If it cannot be opened, or is not a regular file
+    /// Fails if the file cannot be opened, or is not a regular file
     /// ([`InvalidInput`](io::ErrorKind::InvalidInput)).
     pub fn open_file(&self, name: impl AsRef<OsStr>) -> io::Result<File> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
@@ -161,7 +161,7 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// If there is anything of this name, a link included, or the system refuses.
+    /// Fails if a file or a link of this name exists, or the system refuses.
     pub fn create_file(&self, name: impl AsRef<OsStr>) -> io::Result<File> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
         let flags = flags | OFlags::CLOEXEC;
@@ -173,7 +173,7 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// It cannot be read.
+    /// Fails if the directory cannot be read.
     pub fn names(&self) -> io::Result<Vec<OsString>> {
         let mut names = Vec::new();
         for entry in Dir::read_from(&self.0)? {
@@ -189,7 +189,7 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// The system refuses.
+    /// Fails if the system refuses.
     pub fn owner(&self) -> io::Result<u32> {
         Ok(self.0.metadata()?.uid())
     }
@@ -276,7 +276,7 @@ impl MadeDirectory {
     ///
     /// # Errors
     ///
-    /// If one is not empty, or the system refuses; those above it stay.
+    /// Fails if a directory is not empty, or the system refuses. The directories above it stay.
     pub fn remove(&self) -> io::Result<()> {
         for entry in self.made.iter().rev() {
             match entry.remove_empty_directory() {

@@ -65,8 +65,8 @@ impl DirectoryLock {
     ///
     /// # Errors
     ///
-    /// If the directory cannot be opened, if its file system has no locks, or if the lock is still
-    /// held by another process at the deadline.
+    /// Fails if the directory cannot be opened, if its file system has no locks, or if the lock is
+    /// still held by another process at the deadline.
     pub fn acquire(
         directory: impl AsRef<Utf8Path>,
         deadline: impl Into<Deadline>,
@@ -98,7 +98,7 @@ impl DirectoryLock {
     ///
     /// # Errors
     ///
-    /// If the directory cannot be opened, or its file system has no locks.
+    /// Fails if the directory cannot be opened, or its file system has no locks.
     pub fn try_acquire(directory: impl AsRef<Utf8Path>) -> Result<TryLock, LockError> {
         let path = directory.as_ref();
         let open = LockError::at(path, LockErrorKind::Open);
@@ -222,7 +222,7 @@ fn holder(_directory: &Directory) -> Option<Pid> {
 ///
 /// # Errors
 ///
-/// The path does not exist or cannot be reached.
+/// Fails if the path does not exist or cannot be reached.
 pub fn available_space(path: impl AsRef<Utf8Path>) -> io::Result<u64> {
     let path = path.as_ref();
     let found = rustix::fs::statvfs(path.as_std_path())?;

@@ -81,7 +81,7 @@ impl Entry {
     ///
     /// # Errors
     ///
-    /// If this process may not read the directory.
+    /// Fails if this process may not read the directory.
     pub fn parent(&self) -> io::Result<Directory> {
         Directory::again(&self.parent)
     }
@@ -94,8 +94,8 @@ impl Entry {
     ///
     /// # Errors
     ///
-    /// If it is not a directory, cannot be read, or belongs to a user to whose files the links that
-    /// lead here may not lead.
+    /// Fails if the entry is not a directory, cannot be read, or belongs to a user to whose files
+    /// the followed links may not lead.
     pub fn open_directory(&self) -> io::Result<Directory> {
         let directory = Directory::in_directory(self.parent.as_fd(), &self.name)?;
         walk::require_leave(&self.links, &self.path, directory.owner()?)?;
@@ -107,8 +107,8 @@ impl Entry {
     ///
     /// # Errors
     ///
-    /// If it is not a regular file ([`InvalidInput`](io::ErrorKind::InvalidInput)), cannot be read,
-    /// or belongs to a user to whose files the links that lead here may not lead.
+    /// Fails if the entry is not a regular file ([`InvalidInput`](io::ErrorKind::InvalidInput)),
+    /// cannot be read, or belongs to a user to whose files the followed links may not lead.
     pub fn open_file(&self) -> io::Result<File> {
         let not_regular = || io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
         match self.file_type {
@@ -138,7 +138,7 @@ impl Entry {
     ///
     /// # Errors
     ///
-    /// If it is not an empty directory, does not exist, or the system refuses.
+    /// Fails if the entry is not an empty directory or does not exist, or the system refuses.
     pub fn remove_empty_directory(&self) -> io::Result<()> {
         Ok(rustix::fs::unlinkat(
             &self.parent,
@@ -151,7 +151,7 @@ impl Entry {
     ///
     /// # Errors
     ///
-    /// If the system refuses.
+    /// Fails if the system refuses.
     pub fn remove_link(&self) -> io::Result<()> {
         let look = rustix::fs::statat(&self.parent, &self.name, AtFlags::SYMLINK_NOFOLLOW)?;
         if FileType::from_raw_mode(look.st_mode) != FileType::Symlink {
@@ -169,7 +169,7 @@ impl Entry {
     ///
     /// # Errors
     ///
-    /// If the system refuses.
+    /// Fails if the system refuses.
     pub(super) fn make_directory(&self) -> io::Result<Option<Directory>> {
         match rustix::fs::mkdirat(&self.parent, &self.name, Mode::RWXU) {
             Ok(()) => {}

@@ -45,8 +45,8 @@ impl LockedFile {
     ///
     /// # Errors
     ///
-    /// If the file cannot be read, is not a regular file, belongs to a user to whose files the path
-    /// may not lead, or its directory cannot be locked within half a minute.
+    /// Fails if the file cannot be read, is not a regular file, belongs to a user to whose files
+    /// the path may not lead, or its directory cannot be locked within half a minute.
     pub fn acquire(
         path: impl AsRef<Utf8Path>,
         named_by: Option<&Utf8Path>,
@@ -87,7 +87,7 @@ impl LockedFile {
     ///
     /// # Errors
     ///
-    /// If it cannot be read, or is longer than `limit`.
+    /// Fails if the file cannot be read, or is longer than `limit`.
     pub fn read(&self, limit: u64) -> Result<Vec<u8>, FileErrorKind> {
         read_all(&self.file, limit).map_err(FileErrorKind::Read)
     }

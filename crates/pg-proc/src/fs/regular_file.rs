@@ -33,8 +33,9 @@ impl From<io::Error> for Unreadable {
 ///
 /// # Errors
 ///
-/// If it cannot be opened, is not a regular file ([`InvalidInput`](io::ErrorKind::InvalidInput)),
-/// or a link is a [`ForeignLink`](crate::ForeignLink).
+/// Fails if the file cannot be opened, is not a regular file
+/// ([`InvalidInput`](io::ErrorKind::InvalidInput)), or a link on the path is a
+/// [`ForeignLink`](crate::ForeignLink).
 pub fn open_regular_file(path: impl AsRef<Utf8Path>) -> io::Result<File> {
     Entry::find(path)?.open_file()
 }
@@ -45,8 +46,9 @@ pub fn open_regular_file(path: impl AsRef<Utf8Path>) -> io::Result<File> {
 ///
 /// # Errors
 ///
-/// If it cannot be opened, is a directory ([`IsADirectory`](io::ErrorKind::IsADirectory)), or
-/// anything else ([`InvalidInput`](io::ErrorKind::InvalidInput)).
+/// Fails if the file cannot be opened, is a directory
+/// ([`IsADirectory`](io::ErrorKind::IsADirectory)), or is of another type
+/// ([`InvalidInput`](io::ErrorKind::InvalidInput)).
 pub fn open_any_file(path: impl AsRef<Path>) -> io::Result<File> {
     // Opening alone has an effect on some devices. One that is put there meanwhile is opened.
     require_file(&std::fs::metadata(path.as_ref())?)?;
@@ -85,7 +87,8 @@ pub(crate) fn read(path: &Utf8Path, limit: usize) -> Result<Option<Vec<u8>>, Unr
 ///
 /// # Errors
 ///
-/// If it cannot be read, or is longer ([`FileTooLarge`](io::ErrorKind::FileTooLarge)).
+/// Fails if the file cannot be read, or is longer than the limit
+/// ([`FileTooLarge`](io::ErrorKind::FileTooLarge)).
 pub fn read_all(file: &File, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
@@ -100,7 +103,7 @@ pub fn read_all(file: &File, limit: u64) -> io::Result<Vec<u8>> {
 ///
 /// # Errors
 ///
-/// If the file cannot be read.
+/// Fails if the file cannot be read.
 pub fn read_tail(mut file: File, before: u64, limit: usize) -> io::Result<Vec<u8>> {
     let length = file.metadata()?.len();
     let begin = if length < before { 0 } else { before };

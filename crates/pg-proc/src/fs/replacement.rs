@@ -74,8 +74,8 @@ impl Replacement {
     ///
     /// # Errors
     ///
-    /// If the system refuses. The old content is in its place then, unless the directory alone
-    /// could not be written to disk.
+    /// Fails if the system refuses. The old content is then still in place, unless the only failure
+    /// was to write the directory to disk.
     pub fn commit(mut self) -> io::Result<()> {
         let directory = self.directory.as_file();
         rustix::fs::renameat(directory, &self.staged, directory, &self.name)?;

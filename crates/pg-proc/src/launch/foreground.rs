@@ -22,7 +22,7 @@ use crate::sys;
 ///
 /// # Errors
 ///
-/// If the program cannot be executed, or the handlers cannot be installed.
+/// Fails if the program cannot be executed, or the handlers cannot be installed.
 ///
 /// # Cleanup
 ///

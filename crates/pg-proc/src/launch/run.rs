@@ -53,7 +53,8 @@ impl Command {
     ///
     /// # Errors
     ///
-    /// It could not be started, exited with another status than 0, or ran beyond the deadline.
+    /// Fails if the program cannot be started, exits with a status other than 0, or still runs at
+    /// the deadline.
     pub fn run(&self, deadline: impl Into<Deadline>) -> Result<Output, RunError> {
         self.exchange(deadline.into(), &mut |_| {})
     }

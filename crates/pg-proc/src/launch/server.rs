@@ -148,8 +148,8 @@ impl Command {
     ///
     /// # Errors
     ///
-    /// It could not be executed, the data directory has a server, or a detached server is to keep
-    /// its log in memory.
+    /// Fails if the program cannot be executed, the data directory has a server, or the log of a
+    /// detached server is to be kept in memory.
     ///
     /// # Cleanup
     ///
@@ -360,7 +360,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// The log file cannot be read.
+    /// Fails if the log file cannot be read.
     pub fn log_tail(&self, limit: usize) -> io::Result<Vec<u8>> {
         self.log.tail(limit)
     }
@@ -376,7 +376,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// The log file cannot be read.
+    /// Fails if the log file cannot be read.
     pub fn log_end(&self) -> io::Result<u64> {
         self.log.end()
     }
@@ -386,7 +386,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// The log file cannot be read.
+    /// Fails if the log file cannot be read.
     pub fn read_log(&self, position: u64, limit: usize) -> io::Result<LogPart> {
         self.log.since(position, limit)
     }
@@ -397,7 +397,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// The log file cannot be read.
+    /// Fails if the log file cannot be read.
     pub fn wait_log(&self, position: u64, deadline: impl Into<Deadline>) -> io::Result<bool> {
         let has_ended = || !self.postmaster.is_alive();
         let end = self.postmaster.process.descriptor();
@@ -419,7 +419,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// Its log is kept in this process's memory: see [`Log::Tail`].
+    /// Fails if the log of the server is kept in the memory of this process: see [`Log::Tail`].
     pub fn detach(&mut self) -> Result<(), DetachError> {
         if matches!(self.log, LogReader::Memory(_)) {
             return Err(DetachError { pid: self.pid() });

@@ -42,7 +42,7 @@ impl Tenancy {
     ///
     /// # Errors
     ///
-    /// The FIFO cannot be made.
+    /// Fails if the FIFO cannot be made.
     pub fn create(
         fifo: &Utf8Path,
         lock_directory: &Utf8Path,
@@ -67,7 +67,7 @@ impl Tenant {
     ///
     /// # Errors
     ///
-    /// The FIFO cannot be opened.
+    /// Fails if the FIFO cannot be opened.
     pub fn enter(fifo: impl AsRef<Utf8Path>) -> io::Result<Option<Self>> {
         let fifo = fifo.as_ref();
         match open(fifo, OFlags::WRONLY) {

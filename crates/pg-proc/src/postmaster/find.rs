@@ -111,7 +111,7 @@ impl Postmaster {
     ///
     /// # Errors
     ///
-    /// The directory or the file cannot be read.
+    /// Fails if the directory or the file cannot be read.
     pub fn find(data_directory: impl AsRef<Utf8Path>) -> Result<Found, FindError> {
         let data_directory = data_directory.as_ref();
         find(data_directory, Means::Native)

@@ -110,7 +110,7 @@ impl Postmaster {
     ///
     /// # Errors
     ///
-    /// The file cannot be read.
+    /// Fails if the file cannot be read.
     pub fn pid_file(&self) -> Result<Option<PidFile>, PidFileError> {
         let path = self.data_directory.join(PidFile::NAME);
         if self.file_before.is_some() && FileVersion::of(&path) == self.file_before {
@@ -127,7 +127,7 @@ impl Postmaster {
     ///
     /// # Errors
     ///
-    /// The file cannot be read.
+    /// Fails if the file cannot be read.
     pub fn status(&self) -> Result<Option<Status>, PidFileError> {
         let status = self.pid_file()?.and_then(|file| file.status);
         Ok(match status {
@@ -154,7 +154,7 @@ impl Postmaster {
     ///
     /// # Errors
     ///
-    /// It has [exited](SignalErrorKind::Gone), belongs to [another
+    /// Fails if the server has [exited](SignalErrorKind::Gone), belongs to [another
     /// user](SignalErrorKind::NotPermitted), or does [not handle the
     /// signal](SignalErrorKind::NotHandled).
     pub fn send(&self, signal: Signal) -> Result<(), SignalError> {
