@@ -41,8 +41,8 @@ use crate::start::{TAIL, Taken, Turn};
 /// # Cleanup
 ///
 /// A server started with [`Ownership::Bound`](crate::Ownership::Bound), the default, belongs to
-/// this object: it is shut down when the object is dropped or the process exits, in whatever way. A
-/// server started with [`Ownership::Detached`](crate::Ownership::Detached) goes on running. Only
+/// this object: it is shut down when the object is dropped or the process exits for any reason. A
+/// server started with [`Ownership::Detached`](crate::Ownership::Detached) continues to run. Only
 /// [`remove`](Self::remove) removes the data directory.
 #[derive(Debug)]
 pub struct Cluster {
@@ -53,8 +53,8 @@ pub struct Cluster {
     server: Mutex<Option<Arc<OwnServer>>>,
     /// Removes the files after the server, above, has exited.
     guard: Option<DirectoryGuard>,
-    /// Held while a server is started, so that of two threads one starts it and the other finds it
-    /// running.
+    /// Held while a server is started. If two threads start it, the first does, and the second
+    /// finds it running.
     starting: Turn,
 }
 
@@ -65,7 +65,7 @@ pub(crate) struct OwnServer {
     pub(crate) options: StartOptions,
     /// The collected log of the server before.
     pub(crate) collected_before: Option<CollectedLog>,
-    /// Tells places in its log from those in the logs of other starts.
+    /// Distinguishes places in its log from those in the logs of other starts.
     pub(crate) number: StartNumber,
 }
 
@@ -93,8 +93,8 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// If the current directory cannot be determined or is not UTF-8, or, under root, none of these
-    /// accounts exists.
+    /// Fails if the current directory cannot be determined or is not UTF-8, or, under root, none of
+    /// these accounts exists.
     pub fn new(
         installation: Installation,
         data_directory: impl AsRef<Utf8Path>,
@@ -120,7 +120,7 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new), or if the file cannot be read.
+    /// Fails as [`new`](Self::new) does, or if the file cannot be read.
     pub fn from_config_file(
         installation: Installation,
         config_file: impl AsRef<Utf8Path>,
@@ -156,7 +156,7 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// If the path is relative and the current directory cannot be determined.
+    /// Fails if the path is relative and the current directory cannot be determined.
     pub fn with_config_file(mut self, path: impl AsRef<Utf8Path>) -> Result<Self, ClusterError> {
         self.config_file = Some(absolute(path.as_ref())?);
         Ok(self)
@@ -187,7 +187,7 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// If the file is missing, or PostgreSQL did not write it.
+    /// Fails if the file is missing, or PostgreSQL did not write it.
     pub fn major_version(&self) -> Result<MajorVersion, PgVersionFileError> {
         MajorVersion::from_pg_version_file(self.data_directory.join("PG_VERSION"))
     }
@@ -228,7 +228,7 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// If the installation does not have the program.
+    /// Fails if the installation does not have the program.
     pub fn command(&self, program: Program) -> Result<Command, MissingProgramError> {
         let path = self.installation.require(program)?;
         let command = Command::new(path).account(self.account.clone());
@@ -238,18 +238,20 @@ impl Cluster {
         })
     }
 
-    /// The same with English messages, for programs whose output is read here.
+    /// Like [`command`](Self::command), with English messages, for programs whose output is read
+    /// here.
     pub(crate) fn english_command(&self, program: Program) -> Result<Command, MissingProgramError> {
         Ok(self.command(program)?.env("LC_ALL", "C"))
     }
 
     /// Gives the cluster a guard that removes its files when this value is dropped or its process
-    /// exits, in whatever way.
+    /// exits for any reason.
     ///
-    /// Every program and server that this value starts from now on holds the guard back until
-    /// nothing of it is left, so nothing is removed under a running server. [`init`](Self::init) of
-    /// a guarded cluster starts no guard of its own, and relies on this one to remove unfinished
-    /// work. So the guard should remove the data directory or a directory above it.
+    /// Every program and server that this value starts from now on holds the guard back until all
+    /// its processes have exited, so nothing is removed under a running server.
+    /// [`init`](Self::init) of a guarded cluster does not start a guard of its own, and relies on
+    /// this one to remove unfinished work. So the guard should remove the data directory or a
+    /// directory above it.
     ///
     /// ```no_run
     /// use pg_cluster::proc::GuardOptions;
@@ -322,15 +324,15 @@ impl Cluster {
         })
     }
 
-    /// Keeps other threads from starting a server. None if another thread does so for longer than
-    /// the limit.
+    /// Prevents other threads from starting a server. None if another thread does so for longer
+    /// than the limit.
     pub(crate) fn lock_starting(&self, limit: Duration) -> Option<Taken<'_>> {
         self.starting.take(limit)
     }
 
     pub(crate) fn set_server(&self, server: Option<Arc<OwnServer>>) {
         let before = std::mem::replace(&mut *self.server_slot(), server);
-        // Not under the lock: dropping a server may wait until it exits.
+        // The lock is released first: dropping a server may wait until it exits.
         drop(before);
     }
 
@@ -360,7 +362,7 @@ pub enum ClusterErrorKind {
     /// A relative path cannot be made absolute.
     #[error("the current directory cannot be determined")]
     CurrentDirectory(#[source] io::Error),
-    /// Under root: there is no account to run the server as.
+    /// The caller is root, and there is no account to run the server as.
     #[error("no account is known to run the server as")]
     Account(#[source] AccountError),
     /// The configuration file cannot be read.

@@ -31,7 +31,7 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// If no server is running or it cannot be signalled.
+    /// Fails if no server is running or the server cannot be signalled.
     pub fn reload(&self) -> Result<Pid, ControlError> {
         let action = "reload";
         self.tell(action, |postmaster| {
@@ -70,8 +70,8 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// If no server is running, it cannot be signalled, a query fails, or the server has not read
-    /// its files within ten seconds.
+    /// Fails if no server is running, the server cannot be signalled, a query fails, or the server
+    /// has not read its files within ten seconds.
     pub fn reload_and_verify<E>(
         &self,
         mut query: impl FnMut(&str) -> Result<Vec<Vec<Option<String>>>, E>,
@@ -87,7 +87,7 @@ impl Cluster {
              FROM pg_catalog.pg_file_settings ORDER BY seqno")?;
         let before = ask(LOAD_TIME)?;
         self.reload()?;
-        // With a syntax error or an unknown name anywhere, the server applies nothing and records
+        // After a syntax error or an unknown name anywhere, the server applies nothing and records
         // no load time.
         let refused = rows.iter().all(|row| column(row, 4) != Some("t"));
         // The postmaster notifies the session of the caller some milliseconds later.
@@ -128,8 +128,8 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// If no server is running, it cannot be signalled, or it is not a standby by the state in
-    /// `global/pg_control`, which `pg_ctl promote` uses too.
+    /// Fails if no server is running, the server cannot be signalled, or it is not a standby by the
+    /// state in `global/pg_control`, which `pg_ctl promote` uses too.
     pub fn promote(&self) -> Result<Pid, ControlError> {
         let action = "promote";
         self.tell(action, |postmaster| {
@@ -149,7 +149,7 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// If the wait times out, or no server is running or the server exits.
+    /// Fails if the wait times out, or no server is running or the server exits.
     pub fn wait_until_promoted(&self, timeout: Duration) -> Result<Pid, ControlError> {
         let action = "wait for the promotion of";
         self.tell(action, |postmaster| {
@@ -168,8 +168,8 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// If no server is running, it cannot be signalled, or it has no log collector that writes
-    /// files.
+    /// Fails if no server is running, the server cannot be signalled, or it has no log collector
+    /// that writes files.
     pub fn rotate_log(&self) -> Result<Pid, ControlError> {
         let action = "rotate the log of";
         self.tell(action, |postmaster| {
@@ -183,17 +183,17 @@ impl Cluster {
         })
     }
 
-    /// Stops the server by the plan, waits until nothing of it is left, and starts it again. If no
-    /// server is running, this only starts one.
+    /// Stops the server by the plan, waits until all its processes have exited, and starts it
+    /// again. If no server is running, this only starts one.
     ///
-    /// The new server has these options and no others. The settings that the old one was given on
-    /// its command line (port, socket directory) are not repeated, unlike with `pg_ctl restart`.
-    /// Unless the options say [detached](crate::Ownership::Detached), the new server is bound to
-    /// this program, even if another program started the old one.
+    /// The new server has only these options. The settings on the command line of the old one
+    /// (port, socket directory) are not repeated, unlike with `pg_ctl restart`. Unless the options
+    /// say [detached](crate::Ownership::Detached), the new server is bound to this program, even if
+    /// another program started the old one.
     ///
     /// # Errors
     ///
-    /// If the server does not stop ([`StartErrorKind::Stop`]), or does not start again.
+    /// Fails if the server does not stop ([`StartErrorKind::Stop`]), or does not start again.
     pub fn restart(&self, plan: &StopPlan, options: &StartOptions) -> Result<Started, StartError> {
         self.stop(plan)
             .map_err(|error| StartError::new(self.data_directory(), StartErrorKind::Stop(error)))?;

@@ -42,7 +42,7 @@ pub enum ControlErrorKind {
     Timeout {
         /// The postmaster, or a child process of one that has crashed.
         pid: Pid,
-        /// How long it was waited for.
+        /// The time that was waited.
         waited: Duration,
         /// The processes that a shutdown waits for, with their titles: clients, WAL senders, the
         /// archiver. Known on Linux only.
@@ -61,7 +61,7 @@ pub enum ControlErrorKind {
     /// The server is not a standby, by the state in its control file.
     #[error("the server is not a standby: the state of the cluster is `{0}`")]
     NotStandby(ControlState),
-    /// The control file, which says whether the server is a standby, cannot be read.
+    /// The control file, which shows whether the server is a standby, cannot be read.
     #[error("it cannot be determined whether the server is a standby")]
     ControlData(#[source] ControlDataError),
     /// The server has no log collector that writes files, or is older than PostgreSQL 12.
@@ -95,7 +95,7 @@ impl ControlError {
         &self.kind
     }
 
-    /// Whether the server took too long to exit.
+    /// Returns whether the server did not exit in time.
     pub fn is_timeout(&self) -> bool {
         matches!(
             self.kind,

@@ -7,7 +7,7 @@ use pg_proc::{FileError, FileErrorKind, FindError, Found, LockedFile, Postmaster
 
 use crate::{Cluster, Settings};
 
-/// How long a file may be: what a [`Resolver`](pgconf_parse::Resolver) reads at most.
+/// The longest file that is read, in bytes: the limit of a [`Resolver`](pgconf_parse::Resolver).
 pub(crate) const MAX_TEXT: u64 = 16 << 20;
 
 impl Cluster {
@@ -47,8 +47,8 @@ impl Cluster {
         Some(self.data_directory().join(path))
     }
 
-    /// Relative paths are resolved against the data directory, which is where this library starts
-    /// servers. Without the setting the file is beside `postgresql.conf`, as for the server.
+    /// Relative paths are resolved against the data directory, in which this library starts
+    /// servers. If the setting is missing, the file is beside `postgresql.conf`, as for the server.
     fn file(&self, setting: &str, default: &str) -> Utf8PathBuf {
         match self.in_effect(setting).filter(|path| !path.is_empty()) {
             Some(path) => self.data_directory().join(path),

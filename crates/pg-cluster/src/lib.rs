@@ -24,9 +24,9 @@
 //!
 //! # Guarantees
 //!
-//! A server that this crate starts is stopped when the program that started it exits, in whatever
-//! way, unless it is [detached](Ownership::Detached). A signal reaches the identified server or no
-//! process. Changes of settings are atomic and touch no other byte. Only [`Cluster::remove`]
+//! A server that this crate starts is stopped when the program that started it exits for any
+//! reason, unless it is [detached](Ownership::Detached). A signal reaches the identified server or
+//! no process. Changes of settings are atomic and change no other byte. Only [`Cluster::remove`]
 //! removes data.
 //!
 //! # Limitations
@@ -36,13 +36,14 @@
 //!
 //! # Features
 //!
-//! `serde`: the feature of the same name in the three crates below. Nothing is enabled by default.
+//! `serde` enables the feature of the same name in the three crates below. No feature is enabled by
+//! default.
 //!
 //! # The crates below
 //!
 //! [`conf`] edits configuration files, [`install`] finds installations, and [`proc`] controls
-//! processes. The types that everyday use needs are re-exported here; all others are in these three
-//! modules, so that one dependency is enough.
+//! processes. The types for everyday use are re-exported here. All others are in these three
+//! modules, so one dependency is enough.
 
 mod access;
 mod cluster;

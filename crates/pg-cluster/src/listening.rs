@@ -80,7 +80,7 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// If it cannot be determined whether a server is running.
+    /// Fails if it cannot be determined whether a server is running.
     pub fn connection_info(&self) -> Result<Option<ConnectionInfo>, FindError> {
         let file = self.pid_file()?;
         let info = file.and_then(|file| ConnectionInfo::of_server(&file, self.data_directory()));
@@ -94,11 +94,11 @@ impl Cluster {
         })
     }
 
-    /// As [`connection_info`](Self::connection_info), for TCP only.
+    /// Like [`connection_info`](Self::connection_info), for TCP only.
     ///
     /// # Errors
     ///
-    /// As [`connection_info`](Self::connection_info).
+    /// Fails as [`connection_info`](Self::connection_info) does.
     pub fn tcp_connection_info(&self) -> Result<Option<ConnectionInfo>, FindError> {
         let file = self.pid_file()?;
         match file.as_ref().and_then(ConnectionInfo::tcp_of_server) {

@@ -13,17 +13,16 @@ use pg_proc::{CollectedLog, Deadline, ServerMessage};
 
 use crate::cluster::{Cluster, OwnServer};
 
-/// How much of a log is read at a time, in bytes.
+/// The number of bytes of a log that are read at a time.
 const STEP: usize = 256 << 10;
 
 /// A place in the log of a server that this process has started, from [`Cluster::log_mark`]. The
 /// default is the beginning of the log.
 ///
-/// A mark belongs to one start of the server. In the log of a later start it stands for the
-/// beginning.
+/// A mark belongs to one start of the server. In the log of a later start it means the beginning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LogMark {
-    /// Of which start; none for the beginning of any.
+    /// The start that the mark belongs to; none for the beginning of any.
     start: Option<StartNumber>,
     position: u64,
 }
@@ -38,7 +37,7 @@ impl LogMark {
     }
 }
 
-/// Tells the servers that this process has started apart.
+/// Distinguishes the servers that this process has started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct StartNumber(u64);
 
@@ -49,13 +48,14 @@ impl StartNumber {
     }
 }
 
-/// What a server wrote to its log since a [mark](LogMark).
+/// The output of a server in its log since a [mark](LogMark).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LogExcerpt {
     /// The text. Bytes that are not UTF-8 are replaced.
     pub text: String,
-    /// How many bytes were dropped from memory before they could be read: see [`Log::Tail`].
+    /// The number of bytes that were dropped from memory before they could be read: see
+    /// [`Log::Tail`].
     pub missed: u64,
     /// The end of the text, for the next excerpt.
     pub end: LogMark,
@@ -92,17 +92,17 @@ pub enum LogErrorKind {
         missed_too(*.missed)
     )]
     TimedOut {
-        /// How long it was waited.
+        /// The time that was waited.
         waited: Duration,
-        /// How many messages were examined.
+        /// The number of messages that were examined.
         examined: usize,
-        /// How many bytes were dropped from memory before they could be examined.
+        /// The number of bytes that were dropped from memory before they could be examined.
         missed: u64,
     },
     /// The server has exited, and no message matched.
     #[error("the server has exited, and none of its {examined} messages matched")]
     Exited {
-        /// How many messages were examined.
+        /// The number of messages that were examined.
         examined: usize,
     },
 }
@@ -150,16 +150,16 @@ impl Cluster {
         Ok(server.mark(position))
     }
 
-    /// What the server has written to its log since a mark.
+    /// The output of the server in its log since a mark.
     ///
     /// # Errors
     ///
-    /// As [`log_mark`](Self::log_mark).
+    /// Fails as [`log_mark`](Self::log_mark) does.
     pub fn log_since(&self, mark: LogMark) -> Result<LogExcerpt, LogError> {
         let server = self.logging_server()?;
         let begin = server.position(mark);
         let mut end = begin;
-        // Not what comes meanwhile: a server may write faster than this reads.
+        // Later output is excluded: a server may write faster than this reads.
         let last = server.process.log_end().map_err(|e| self.unreadable(e))?;
         let (mut bytes, mut missed) = (Vec::new(), 0);
         while end < last {

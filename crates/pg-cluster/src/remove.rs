@@ -95,8 +95,8 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// If the directory is not a data directory, the server does not stop, or something cannot be
-    /// removed.
+    /// Fails if the directory is not a data directory, the server does not stop, or a file cannot
+    /// be removed.
     ///
     /// # Races
     ///
@@ -105,11 +105,11 @@ impl Cluster {
         self.remove_with(&StopPlan::escalating())
     }
 
-    /// As [`remove`](Self::remove), stopping the server by this plan.
+    /// Like [`remove`](Self::remove), but stops the server by this plan.
     ///
     /// # Errors
     ///
-    /// As [`remove`](Self::remove).
+    /// Fails as [`remove`](Self::remove) does.
     pub fn remove_with(&self, plan: &StopPlan) -> Result<(), RemoveError> {
         let failed = |kind| RemoveError::new(self.data_directory(), kind);
         let not_removed = |error| failed(RemoveErrorKind::Tree(error));
@@ -137,11 +137,11 @@ impl Cluster {
         if !orphans.unwrap_or(true) {
             return Err(failed(RemoveErrorKind::Orphans));
         }
-        // Of a server that was killed; no next start will release it.
+        // The memory of a killed server; no later start will release it.
         let _ = pg_proc::release_shared_memory(directory);
         found.remove().map_err(not_removed)
     }
 }
 
-/// How long another process that changes a setting is waited for.
+/// The longest wait for another process that changes a setting.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);

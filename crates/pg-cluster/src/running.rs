@@ -30,7 +30,7 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// As [`start`](Self::start).
+    /// Fails as [`start`](Self::start) does.
     pub fn run_scoped(&self, options: &StartOptions) -> Result<Running<'_>, StartError> {
         let options = options.clone().wait(StartWait::Ready);
         Ok(Running {
@@ -48,7 +48,7 @@ impl Running<'_> {
         self.cluster
     }
 
-    /// Whether the server was started for this scope, or was running before.
+    /// Returns whether the server was started for this scope, or was running before.
     pub fn started(&self) -> Started {
         self.started
     }
@@ -57,7 +57,7 @@ impl Running<'_> {
     ///
     /// # Errors
     ///
-    /// As [`Cluster::stop`].
+    /// Fails as [`Cluster::stop`] does.
     pub fn finish(mut self) -> Result<Stopped, ControlError> {
         self.finished = true;
         self.cluster.stop(&StopPlan::fast())

@@ -30,17 +30,17 @@ pub enum State {
     /// The server is shutting down.
     Stopping(Pid),
     /// The server is stopped by a signal (SIGSTOP) or a debugger, or frozen (`docker pause`), and
-    /// answers no client.
+    /// does not respond to clients.
     Suspended(Pid),
     /// A single-user or bootstrap process holds the directory.
     SingleUser(Pid),
-    /// A process that may be the server. The caller lacks the rights, or the system the means, to
-    /// decide; most often the process belongs to another user. Nothing is signalled, deleted or
-    /// started over such a process.
+    /// A process that may be the server. The caller does not have the rights, or the system does
+    /// not have the means, to decide. Most often the process belongs to another user. Nothing is
+    /// signalled, deleted or started in this case.
     Unknown(Pid),
 }
 
-/// Whether a server accepts connections.
+/// The readiness of a server to accept connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Readiness {
@@ -57,7 +57,7 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// If the directory or `postmaster.pid` cannot be read.
+    /// Fails if the directory or `postmaster.pid` cannot be read.
     pub fn state(&self) -> Result<State, FindError> {
         Ok(match self.occupant()? {
             Occupant::Server(postmaster) => {
@@ -88,12 +88,12 @@ impl Cluster {
     }
 
     /// The process ID of the server, whichever process started it; none if no server is running. A
-    /// process that holds the directory counts even if it is not known to be a server: see
+    /// process that holds the directory counts even if it cannot be identified as a server: see
     /// [`State::SingleUser`] and [`State::Unknown`].
     ///
     /// # Errors
     ///
-    /// As [`state`](Self::state).
+    /// Fails as [`state`](Self::state) does.
     pub fn pid(&self) -> Result<Option<Pid>, FindError> {
         Ok(match self.occupant()? {
             Occupant::Server(postmaster) => Some(postmaster.pid()),
@@ -107,17 +107,17 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// As [`state`](Self::state).
+    /// Fails as [`state`](Self::state) does.
     pub fn is_running(&self) -> Result<bool, FindError> {
         Ok(self.pid()?.is_some())
     }
 
-    /// Whether the server accepts connections, by the last line of `postmaster.pid` of the
+    /// Returns whether the server accepts connections, by the last line of `postmaster.pid` of the
     /// identified server. No connection is made.
     ///
     /// # Errors
     ///
-    /// As [`state`](Self::state).
+    /// Fails as [`state`](Self::state) does.
     pub fn readiness(&self) -> Result<Readiness, FindError> {
         Ok(match self.occupant()? {
             Occupant::Nobody => Readiness::NoServer,
@@ -135,7 +135,7 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// As [`state`](Self::state).
+    /// Fails as [`state`](Self::state) does.
     pub fn uptime(&self) -> Result<Option<Duration>, FindError> {
         let started = self.pid_file()?.and_then(|file| file.started_at());
         Ok(started.map(|at| SystemTime::now().duration_since(at).unwrap_or_default()))
@@ -147,7 +147,7 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// If the file cannot be read.
+    /// Fails if the file cannot be read.
     pub fn control_data(&self) -> Result<ControlData, ControlDataError> {
         // First, because the program would wait for a pipe or a device to open.
         let read = ControlData::read(self.data_directory())?;

@@ -37,16 +37,16 @@ impl Stopped {
 }
 
 impl Cluster {
-    /// Stops the server by the steps of the plan, and waits until nothing of it is left.
+    /// Stops the server by the steps of the plan, and waits until all its processes have exited.
     ///
     /// Child processes left behind by a crashed postmaster are killed, whatever the steps are:
-    /// without it they cannot shut down properly. After SIGKILL the shared memory of the server is
-    /// released, so that the next start can follow at once.
+    /// without their postmaster they cannot shut down properly. After SIGKILL the shared memory of
+    /// the server is released, so that the next start can follow at once.
     ///
     /// # Errors
     ///
-    /// If the state of the data directory cannot be determined, the server may not be signalled, or
-    /// it still runs after the last step.
+    /// Fails if the state of the data directory cannot be determined, the server may not be
+    /// signalled, or it still runs after the last step.
     ///
     /// # Races
     ///
@@ -68,7 +68,7 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// As [`stop`](Self::stop).
+    /// Fails as [`stop`](Self::stop) does.
     pub fn kill(&self) -> Result<Option<Pid>, ControlError> {
         Ok(self.stop(&StopPlan::kill())?.pid())
     }
@@ -78,11 +78,12 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// If the state of the data directory cannot be determined, or the server may not be signalled.
+    /// Fails if the state of the data directory cannot be determined, or the server may not be
+    /// signalled.
     ///
     /// # Races
     ///
-    /// As with [`stop`](Self::stop). The server takes a moment to act: a
+    /// The same as for [`stop`](Self::stop). The server takes a moment to act: a
     /// [`start`](Self::start) that follows may find it still running.
     pub fn signal(&self, signal: Signal) -> Result<Option<Pid>, ControlError> {
         let Some(postmaster) = self.to_be_stopped()? else {
@@ -99,7 +100,7 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// If the wait times out, or the state of the data directory cannot be determined.
+    /// Fails if the wait times out, or the state of the data directory cannot be determined.
     pub fn wait_until_stopped(&self, timeout: Duration) -> Result<(), ControlError> {
         let Some(postmaster) = self.to_be_stopped()? else {
             return self.end_orphans(|orphans| orphans.wait_gone(timeout));
@@ -112,7 +113,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Takes the steps of the plan until this server is gone.
+    /// Takes the steps of the plan until this server has exited.
     pub(crate) fn carry_out(
         &self,
         plan: &StopPlan,
@@ -147,7 +148,7 @@ impl Cluster {
         Err(self.not_stopped(of_timeout(postmaster, begun.elapsed())))
     }
 
-    /// Ends the child processes left behind by a crashed postmaster. If the directory does not
+    /// Kills the child processes left behind by a crashed postmaster. If the directory does not
     /// exist, there are none.
     fn end_orphans(
         &self,

@@ -27,7 +27,7 @@ impl Account {
     ///
     /// # Errors
     ///
-    /// There is none, or the account database cannot be read.
+    /// Fails if the account does not exist or the account database cannot be read.
     pub fn by_name(name: &str) -> Result<Self, AccountError> {
         let failed = |kind| AccountError::new(name, kind);
         let user = User::from_name(name)
@@ -36,12 +36,13 @@ impl Account {
         Self::of_user(&user).map_err(failed)
     }
 
-    /// The account with this user ID, also one that no account database knows: containers have
-    /// such users. Then the group has the same number, and there are no supplementary groups.
+    /// The account with this user ID. The account database need not have an entry for it:
+    /// containers have such users. The group ID is then the same number, and there are no
+    /// supplementary groups.
     ///
     /// # Errors
     ///
-    /// The account database cannot be read.
+    /// Fails if the account database cannot be read.
     pub fn by_id(uid: u32) -> Result<Self, AccountError> {
         let failed = |kind| AccountError::new(uid.to_string(), kind);
         match User::from_uid(Uid::from_raw(uid)) {
@@ -61,7 +62,7 @@ impl Account {
     ///
     /// # Errors
     ///
-    /// The account database cannot be read.
+    /// Fails if the account database cannot be read.
     pub fn current() -> Result<Self, AccountError> {
         Self::by_id(Self::current_uid())
     }
@@ -80,7 +81,7 @@ impl Account {
     ///
     /// # Errors
     ///
-    /// The directory or the account database cannot be read, or there is no account to use.
+    /// Fails if the directory or the account database cannot be read, or no account can be used.
     pub fn for_data_directory(path: impl AsRef<Utf8Path>) -> Result<Option<Self>, AccountError> {
         let path = path.as_ref();
         if !Uid::effective().is_root() {
@@ -117,12 +118,12 @@ impl Account {
         &self.groups
     }
 
-    /// The name, if the account database knows one.
+    /// The name, if the account database has one.
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()
     }
 
-    /// The home directory, if the account database knows one.
+    /// The home directory, if the account database has one.
     pub fn home(&self) -> Option<&Utf8Path> {
         self.home.as_deref()
     }
@@ -132,8 +133,8 @@ impl Account {
         self.name.clone().unwrap_or_else(|| self.uid.to_string())
     }
 
-    /// Whether the permissions of a file, and of every directory on the way to it, let this account
-    /// read it. Access control lists are not looked at.
+    /// Returns whether the permissions of a file, and of every directory on its path, let this
+    /// account read it. Access control lists are not examined.
     pub fn may_read(&self, path: impl AsRef<Utf8Path>) -> bool {
         const READ: u32 = 4;
         const ENTER: u32 = 1;
@@ -156,7 +157,7 @@ impl Account {
             })
     }
 
-    /// Whether this process already runs as this account.
+    /// Returns whether this process already runs as this account.
     pub fn is_current(&self) -> bool {
         Uid::effective().as_raw() == self.uid && Uid::current().as_raw() == self.uid
     }
@@ -197,7 +198,7 @@ pub struct AccountError {
     kind: AccountErrorKind,
 }
 
-/// Why an account cannot be used.
+/// The reason why an account cannot be used.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum AccountErrorKind {
@@ -207,7 +208,7 @@ pub enum AccountErrorKind {
     /// The account database cannot be read.
     #[error("the account database cannot be read")]
     Lookup(#[source] io::Error),
-    /// The directory whose owner was asked for cannot be read.
+    /// The directory whose owner was requested cannot be read.
     #[error("the owner of the directory cannot be read")]
     Directory(#[source] io::Error),
     /// This process is root in a user namespace that does not have the account.
@@ -229,7 +230,7 @@ impl AccountError {
         }
     }
 
-    /// The name or user ID that was asked for.
+    /// The requested name or user ID.
     pub fn account(&self) -> &str {
         &self.account
     }

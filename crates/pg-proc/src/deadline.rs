@@ -1,4 +1,4 @@
-//! How long to wait, and how much longer while recovery makes progress.
+//! The time limit of a wait, and its extension while recovery makes progress.
 
 use std::time::{Duration, Instant};
 
@@ -41,16 +41,16 @@ impl Deadline {
         }
     }
 
-    /// Once the time is over, goes on as long as crash recovery makes progress: until `patience`
-    /// passes without any.
+    /// After the time limit, continues to wait as long as crash recovery makes progress: until
+    /// `patience` passes without any.
     ///
-    /// Progress is a change of anything that a recovering server cannot change without working: the
-    /// log file that its startup process says it is replaying, the processor time and the bytes
-    /// read and written by that process, and the status line of `postmaster.pid`. A standby that
-    /// has replayed what there is looks for more without end, so of a standby only the log file and
-    /// the status count. Only Linux shows the first three; elsewhere a deadline ends `patience`
-    /// after the last change of the file. Applies to waiting for a status, not to waiting for an
-    /// end.
+    /// Progress is a change of something that a recovering server changes only by working: the log
+    /// file that its startup process reports to replay, the processor time and the bytes read and
+    /// written by that process, and the status line of `postmaster.pid`. A standby that has
+    /// replayed all available WAL keeps looking for more, so only the log file and the status count
+    /// for a standby. Only Linux shows the first three; elsewhere the wait times out `patience`
+    /// after the last change of the file. This applies to waiting for a status, not to waiting for
+    /// an exit.
     #[must_use]
     pub const fn while_recovering(self, patience: Duration) -> Self {
         Self {
@@ -59,13 +59,13 @@ impl Deadline {
         }
     }
 
-    /// Time left, zero when it is over; none if there is no end.
+    /// The time left, zero after the deadline; none without a time limit.
     pub fn remaining(&self) -> Option<Duration> {
         self.at
             .map(|at| at.saturating_duration_since(Instant::now()))
     }
 
-    /// Whether the time is over.
+    /// Returns whether the deadline has passed.
     pub fn is_over(&self) -> bool {
         self.remaining().is_some_and(|left| left.is_zero())
     }
@@ -75,11 +75,12 @@ impl Deadline {
     pub(crate) fn poll(&self, fds: &mut [PollFd<'_>]) -> bool {
         loop {
             let left = self.remaining();
-            // A time too large for the kernel is as good as none.
+            // A time that the kernel cannot represent is treated as no limit.
             let timeout = left.and_then(|left| Timespec::try_from(left).ok());
             match rustix::event::poll(fds, timeout.as_ref()) {
                 Err(Errno::INTR) => {}
-                // A kernel that measures the time otherwise must not be asked in a circle.
+                // If the kernel measures time differently, a repeated wait must not become a busy
+                // loop.
                 Ok(0) if left.is_some_and(|left| !left.is_zero()) && !self.is_over() => {}
                 outcome => return matches!(outcome, Ok(1..)),
             }

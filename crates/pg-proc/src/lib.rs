@@ -29,7 +29,7 @@
 //!
 //! A process ID alone identifies nothing: the kernel reuses it. On Linux a process is opened as a
 //! pidfd before it is examined, so the result stays true of that process. The working directory of
-//! a postmaster is its data directory, and the postmaster either made the shared memory of that
+//! a postmaster is its data directory. In addition, the postmaster made the shared memory of that
 //! directory, as the kernel records, or runs a program that is a PostgreSQL server by its content.
 //! A name proves nothing, and the calling process is never a postmaster. A process that may be the
 //! server but cannot be examined is [`Found::Unknown`]: nothing is signalled, started or deleted

@@ -2,9 +2,10 @@
 
 /// The process that made a value, which a forked process has a copy of.
 ///
-/// What ends a server, removes a directory or waits for a thread when it is dropped must do so in
-/// the process that made it only: in another one the same value is a copy, whose server, directory
-/// and thread are not its own. Such values keep a `Maker`, and ask it when they are dropped.
+/// Dropping a value may shut down a server, remove a directory or wait for a thread. This must
+/// happen only in the process that made the value. In another process the value is a copy, and the
+/// server, directory and thread belong to its maker. Such values keep a `Maker` and check it when
+/// they are dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Maker(u32);
 

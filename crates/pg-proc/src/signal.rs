@@ -20,7 +20,7 @@ use crate::pid::Pid;
     reason = "a postmaster knows no other signal from outside"
 )]
 pub enum Signal {
-    /// Smart shutdown, SIGTERM: no new connections; ends when the last client has gone.
+    /// Smart shutdown, SIGTERM: no new connections; exits when the last client has disconnected.
     Smart,
     /// Fast shutdown, SIGINT: rolls back, disconnects all clients, writes a checkpoint.
     Fast,
@@ -88,7 +88,7 @@ pub struct SignalError {
     kind: SignalErrorKind,
 }
 
-/// Why a signal was not sent.
+/// The reason why a signal was not sent.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SignalErrorKind {
@@ -98,8 +98,8 @@ pub enum SignalErrorKind {
     /// The process belongs to another user.
     #[error("the process belongs to another user")]
     NotPermitted,
-    /// The process has not installed a handler for the signal, which would end it. Nothing was
-    /// signalled.
+    /// The process has not installed a handler for the signal, which would terminate it. Nothing
+    /// was signalled.
     #[error("the process does not handle the signal yet")]
     NotHandled,
     /// The request file that gives the signal its meaning could not be written.
@@ -120,7 +120,7 @@ impl SignalError {
         Self { pid, signal, kind }
     }
 
-    /// The process that was meant.
+    /// The process that the signal was for.
     pub const fn pid(&self) -> Pid {
         self.pid
     }

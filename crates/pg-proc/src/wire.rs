@@ -1,8 +1,7 @@
 //! Messages of PostgreSQL's frontend/backend protocol, version 3.0: how they are framed.
 //!
-//! This is no client: it knows where a message begins and ends, how a session is begun, and how an
-//! error is taken apart (PostgreSQL manual, "Message Formats"). What the messages mean is the
-//! caller's affair.
+//! This is not a client. It can find the boundaries of messages, begin a session, and take an error
+//! apart (PostgreSQL manual, "Message Formats"). The caller interprets the messages.
 //!
 //! ```
 //! use pg_proc::wire::{self, Message};
@@ -22,14 +21,14 @@ const PROTOCOL_3_0: u32 = 3 << 16;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "the protocol has no other parts")]
 pub struct Message {
-    /// The letter that says what it is, such as `b'E'` for an error.
+    /// The type of the message, such as `b'E'` for an error.
     pub kind: u8,
-    /// What follows its length.
+    /// The bytes after its length.
     pub body: Vec<u8>,
 }
 
-/// The packet that begins a session: names and values of parameters, such as `user` and
-/// `database`. Names and values end at their first zero byte, lest what follows it becomes another
+/// The packet that begins a session: names and values of parameters, such as `user` and `database`.
+/// Names and values end at their first zero byte; otherwise the bytes after it would become another
 /// parameter.
 pub fn startup(parameters: &[(&str, &str)]) -> Vec<u8> {
     let mut body = PROTOCOL_3_0.to_be_bytes().to_vec();
@@ -57,8 +56,8 @@ fn with_length(mut head: Vec<u8>, body: &[u8]) -> Vec<u8> {
 ///
 /// # Errors
 ///
-/// Those of the reader; [`InvalidData`](io::ErrorKind::InvalidData) if the length is impossible or
-/// more than `longest`.
+/// Returns the errors of the reader, and [`InvalidData`](io::ErrorKind::InvalidData) if the length
+/// is impossible or more than `longest`.
 pub fn read(from: &mut impl Read, longest: usize) -> io::Result<Message> {
     let mut head = [0; 5];
     from.read_exact(&mut head)?;
@@ -72,11 +71,11 @@ pub fn read(from: &mut impl Read, longest: usize) -> io::Result<Message> {
     Ok(Message { kind, body })
 }
 
-/// What an error or a notice says, as far as the protocol promises it.
+/// The fields of an error or a notice, as far as the protocol guarantees them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ErrorFields<'a> {
-    /// The SQLSTATE, five characters. None if the message has none: then the sender is not
+    /// The SQLSTATE, five characters. None if the message does not have one: then the sender is not
     /// PostgreSQL.
     pub code: Option<Cow<'a, str>>,
     /// The primary message, in the server's language.

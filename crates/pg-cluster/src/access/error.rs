@@ -1,4 +1,4 @@
-//! Why access rules or user name maps could not be read or changed.
+//! The reason why access rules or user name maps could not be read or changed.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -43,13 +43,13 @@ pub enum AccessErrorKind {
     /// The caller's query failed.
     #[error("the query of the server's view failed")]
     Query(#[source] Box<dyn Error + Send + Sync>),
-    /// The answer to a query does not have the columns that were asked for.
+    /// The result of a query does not have the requested columns.
     #[error("the server's view has an unexpected answer: {0}")]
     Answer(String),
     /// The server accepts the file, but could not be made to reload it.
     #[error("the server accepts the file, but did not reload it")]
     Reload(#[source] ControlError),
-    /// The server was not asked or rejected the file, and the old content could not be restored.
+    /// The server was not queried or rejected the file, and the old content could not be restored.
     #[error("the old content could not be restored once this had failed: {failure}")]
     NotRestored {
         /// The reason to restore the old content.
@@ -91,7 +91,7 @@ impl AccessProblem {
         &self.file
     }
 
-    /// The number of the line, counted from 1. None if the problem is the file as a whole.
+    /// The number of the line, counted from 1. None if the problem concerns the file as a whole.
     pub fn line(&self) -> Option<usize> {
         self.line
     }

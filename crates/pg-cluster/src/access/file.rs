@@ -1,5 +1,5 @@
-//! What the two access files have in common: they are read, replaced, and compared with what the
-//! server reads in them.
+//! The operations that both access files share: reading, replacing, and comparing with the rules
+//! that the server reads.
 
 use std::error::Error;
 use std::marker::PhantomData;
@@ -32,7 +32,7 @@ pub struct AccessFile<'c, D> {
     pub(super) document: PhantomData<fn() -> D>,
 }
 
-/// The document of an access file: that of `pg_hba.conf` or of `pg_ident.conf`, and no other.
+/// The document of an access file: of `pg_hba.conf` or of `pg_ident.conf`. The trait is sealed.
 pub trait AccessDocument: sealed::Document {}
 
 impl<D: sealed::Document> AccessDocument for D {}
@@ -170,16 +170,16 @@ impl<D: AccessDocument> AccessFile<'_, D> {
     /// Changes the file, has the running server judge it, and has the server use it. Waits until
     /// the server has read the file; connections that begin after that go by the new rules.
     ///
-    /// The server's view of the file reads the file that is in place. So the file is
-    /// replaced first, then judged, and the old content is put back if the server rejects the new
-    /// one. A reload by another program in between does no harm: the server rejects the file then
-    /// as well and keeps its rules. `query` runs statements as a superuser: see
+    /// The server's view of the file reads the file that is in place. So the file is replaced
+    /// first, then checked, and the old content is restored if the server rejects the new one. A
+    /// reload by another program meanwhile is harmless: the server then rejects the file as well
+    /// and keeps its rules. `query` runs statements as a superuser: see
     /// [`Cluster::reload_and_verify`].
     ///
     /// # Errors
     ///
-    /// As [`edit`](Self::edit), and fails if the server rejects the file, uses another file, or
-    /// cannot be asked. The file is then as it was, except after
+    /// Fails as [`edit`](Self::edit) does, and if the server rejects the file, uses another file,
+    /// or cannot be queried. The old file is then restored, except after
     /// [`AccessErrorKind::NotRestored`] and [`AccessErrorKind::Reload`].
     pub fn edit_and_reload<E>(
         &self,
@@ -198,8 +198,8 @@ impl<D: AccessDocument> AccessFile<'_, D> {
     ///
     /// # Errors
     ///
-    /// Fails if the server rejects the file: it keeps the rules that it has, and is not told to
-    /// reload. Fails as well if there is no server or it cannot be asked.
+    /// Fails if the server rejects the file: the server keeps its rules, and is not notified to
+    /// reload. Also fails if no server is running or it cannot be queried.
     pub fn reload<E>(&self, query: impl FnMut(&str) -> Result<Rows, E>) -> Result<(), AccessError>
     where
         E: Into<Box<dyn Error + Send + Sync>>,
@@ -239,7 +239,7 @@ impl<D: AccessDocument> AccessFile<'_, D> {
         }
     }
 
-    /// Replaces the file by what `change` makes of it. With `ask`, has the running server judge and
+    /// Replaces the file by the result of `change`. With `ask`, has the running server check and
     /// reload it. Returns whether the content has changed.
     fn replace(
         &self,

@@ -11,8 +11,8 @@ use crate::Cluster;
 
 /// The access rules in a cluster's `pg_hba.conf`, obtained from [`Cluster::hba`].
 ///
-/// The path is that of the setting `hba_file`: see [`Cluster::hba_file`]. Each method reads the
-/// file anew. Changes are made under a lock and replace the file as a whole. The new file has the
+/// The setting `hba_file` determines the path: see [`Cluster::hba_file`]. Each method reads the
+/// file again. Changes are made under a lock and replace the file as a whole. The new file has the
 /// owner and the mode of the old one. A symbolic link is followed only if it belongs to root, to
 /// the caller or to the owner of the file.
 ///
@@ -93,8 +93,8 @@ impl Hba<'_> {
             .map_err(|error| self.failed("read", AccessErrorKind::Load(error)))
     }
 
-    /// The facts that this machine knows by itself: the addresses and networks of its interfaces,
-    /// with which `samehost` and `samenet` are compared.
+    /// The facts that this machine provides without a server: the addresses and networks of its
+    /// interfaces, with which `samehost` and `samenet` are compared.
     ///
     /// # Errors
     ///
@@ -108,8 +108,8 @@ impl Hba<'_> {
         Ok(Facts::new().interfaces(networks))
     }
 
-    /// The [facts](Self::facts) of this machine and the roles that the database user of the attempt
-    /// is a member of, which the running server is asked for. `query` is as for
+    /// The [facts](Self::facts) of this machine, and the roles that the database user of the
+    /// attempt is a member of, queried from the running server. `query` is described in
     /// [`Cluster::reload_and_verify`].
     ///
     /// # Errors
@@ -137,8 +137,8 @@ impl Hba<'_> {
         Ok(facts.member_by_grants(attempt.user(), grants))
     }
 
-    /// Returns which rule decides on an attempt to connect, by the files as they are now. A running
-    /// server goes by the files as they were at its last reload.
+    /// Returns which rule decides on an attempt to connect, by the current files. A running server
+    /// uses the files as they were at its last reload.
     ///
     /// # Errors
     ///

@@ -11,10 +11,10 @@ use crate::Cluster;
 
 /// The user name maps in a cluster's `pg_ident.conf`, obtained from [`Cluster::ident`].
 ///
-/// The path is that of the setting `ident_file`: see [`Cluster::ident_file`]. Everything that is
-/// said of [`Hba`](crate::Hba) holds, with three differences: an empty file is valid, a server
-/// starts with a file that it rejects, without any mapping, and before PostgreSQL 15, which has no
-/// view `pg_ident_file_mappings`, only the parser judges.
+/// The setting `ident_file` determines the path: see [`Cluster::ident_file`]. The description of
+/// [`Hba`](crate::Hba) applies, with three differences. An empty file is valid. A server starts
+/// with a file that it rejects, without any mapping. Before PostgreSQL 15, which adds the view
+/// `pg_ident_file_mappings`, only the parser checks the file.
 pub type Ident<'c> = AccessFile<'c, Document>;
 
 /// The decision whether a system user may connect as a database user.
@@ -23,7 +23,7 @@ pub type Ident<'c> = AccessFile<'c, Document>;
 pub enum MappingDecision {
     /// The system user may, by this line.
     Allowed(AccessLine),
-    /// The system user may not, because no line says so.
+    /// The system user is refused, because no line allows the mapping.
     Refused,
     /// The system user may not: this line refers by `\1` to parentheses that matched nothing, and
     /// the server does not try later lines.

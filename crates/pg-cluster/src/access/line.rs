@@ -83,7 +83,7 @@ impl AccessRule {
     }
 }
 
-/// As the [line](AccessLine).
+/// The same as the [line](AccessLine).
 impl fmt::Display for AccessRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.line.fmt(f)

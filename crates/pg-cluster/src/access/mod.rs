@@ -1,4 +1,4 @@
-//! Who may connect to a cluster: reading and changing `pg_hba.conf` and `pg_ident.conf`.
+//! Client authentication: reading and changing `pg_hba.conf` and `pg_ident.conf`.
 
 mod error;
 mod file;

@@ -35,7 +35,7 @@ pub enum InitErrorKind {
     /// The programs cannot be run as the account of the cluster.
     #[error("the programs cannot be run as another account")]
     Account(#[source] AccountError),
-    /// The directory is not empty; this is the name of one entry. Nothing was changed.
+    /// The directory is not empty. The field is the name of one entry. Nothing was changed.
     #[error("the directory is not empty: it contains `{0}`")]
     NotEmpty(String),
     /// Another process is initializing the directory.

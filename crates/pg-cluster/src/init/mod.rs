@@ -29,9 +29,9 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// If the directory is not empty, is a cluster already, or cannot be used; if an option is
-    /// invalid; if the installation has no `initdb`, or it fails or takes too long. The directory
-    /// is then as it was before.
+    /// Fails if the directory is not empty, is a cluster already, or cannot be used. Fails if an
+    /// option is invalid, the installation does not have `initdb`, or `initdb` fails or times out.
+    /// The directory is then as it was before.
     ///
     /// # Cleanup
     ///

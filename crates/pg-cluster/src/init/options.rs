@@ -22,7 +22,8 @@ use super::superuser::name_for_initdb;
 /// ```
 ///
 /// DIFFERENCE: `initdb` takes locale and encoding from the environment and names the superuser
-/// after the operating system's user. Here [`Locale::Environment`] and [`user`](Self::user) do so.
+/// after the operating system's user. [`Locale::Environment`] and [`user`](Self::user) choose the
+/// same here.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InitOptions {
@@ -86,7 +87,7 @@ pub enum LocaleProvider {
     Builtin(String),
 }
 
-/// Whether pages carry checksums. The default of `initdb` is off up to 17, and on from 18.
+/// Page checksums. The default of `initdb` is off up to 17, and on from 18.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DataChecksums {
@@ -100,14 +101,14 @@ pub enum DataChecksums {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DirectoryAccess {
-    /// Only its owner: mode 0700.
+    /// Only the owner has access: mode 0700.
     #[default]
     Owner,
     /// The owner's group may read too: mode 0750, from PostgreSQL 11 on.
     Group,
 }
 
-/// Whether `initdb` waits until all its files are on disk.
+/// The durability of the new files when `initdb` returns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Durability {
@@ -115,7 +116,7 @@ pub enum Durability {
     #[default]
     Synced,
     /// `initdb` does not wait (`--no-sync`): a crash of the machine soon afterwards may leave a
-    /// damaged cluster. For data that are not needed again.
+    /// damaged cluster. Suitable for disposable data.
     NotSynced,
 }
 
@@ -210,7 +211,7 @@ impl InitOptions {
         self
     }
 
-    /// Whether data pages carry checksums.
+    /// Sets whether data pages carry checksums.
     #[must_use]
     pub fn data_checksums(mut self, choice: DataChecksums) -> Self {
         self.data_checksums = Some(choice);
@@ -240,7 +241,7 @@ impl InitOptions {
         self
     }
 
-    /// Whether `initdb` waits until all its files are on disk.
+    /// Sets whether `initdb` waits until all its files are on disk.
     #[must_use]
     pub fn durability(mut self, durability: Durability) -> Self {
         self.durability = durability;

@@ -1,8 +1,9 @@
 //! Superusers with names that `initdb` cannot handle.
 //!
-//! It writes the name into a script for the bootstrap backend, which misreads quotes, backslashes,
-//! parentheses and dollar signs (`bootstrap_template1` in initdb.c, bootscanner.l). So the cluster
-//! is made with another name, and its superuser is renamed before the directory is complete.
+//! `initdb` writes the name into a script for the bootstrap backend, which misreads quotes,
+//! backslashes, parentheses and dollar signs (`bootstrap_template1` in initdb.c, bootscanner.l).
+//! The cluster is therefore made with another name, and its superuser is renamed before the
+//! directory is complete.
 
 use pg_install::Program;
 use pg_proc::data_directory::NewDataDirectory;

@@ -13,18 +13,19 @@ use super::{ReplicationError, ReplicationErrorKind};
 use crate::init::hold_guard;
 use crate::{Cluster, Durability, InitError, InitErrorKind};
 
-/// In the subdirectory in which the data directory is made: the files themselves, beside the
-/// passfile.
+/// The files themselves, beside the passfile, in the subdirectory in which the data directory is
+/// made.
 const FILES: &str = "files";
-/// How long the other server may take to answer, in seconds.
+/// The longest time in which the other server may respond, in seconds.
 const CONNECT_TIMEOUT: &str = "10";
 /// `--max-rate` in kilobytes (`parse_max_rate` in src/bin/pg_basebackup/pg_basebackup.c).
 const RATES: std::ops::RangeInclusive<u64> = 32..=1_048_576;
 
 type OnProgress = Arc<dyn Fn(BackupProgress) + Send + Sync>;
 
-/// The options for a new standby. By default `pg_basebackup` asks for a fast checkpoint, streams
-/// the WAL meanwhile with a temporary slot, and may take an hour, and the standby uses no slot.
+/// The options for a new standby. By default `pg_basebackup` requests a fast checkpoint, streams
+/// the WAL through a temporary slot, and may take an hour. By default the standby does not use a
+/// slot.
 ///
 /// ```
 /// use pg_cluster::BaseBackupOptions;
@@ -49,8 +50,8 @@ pub struct BaseBackupOptions {
     timeout: Duration,
 }
 
-/// How the other server compresses a base backup on its way: PostgreSQL 15 and later, if both were
-/// built with the library.
+/// The compression of a base backup during the transfer: PostgreSQL 15 and later, if both
+/// installations were built with the library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum BackupCompression {
@@ -79,8 +80,9 @@ impl BaseBackupOptions {
         }
     }
 
-    /// The name by which the primary knows the standby, in `pg_stat_replication` and in
-    /// `synchronous_standby_names`. Without it the name is `walreceiver`, or `cluster_name`.
+    /// The name of the standby at the primary, in `pg_stat_replication` and in
+    /// `synchronous_standby_names`. The default is `cluster_name`, or `walreceiver` if that is not
+    /// set.
     #[must_use]
     pub fn application_name(mut self, name: impl Into<String>) -> Self {
         self.application_name = Some(name.into());
@@ -96,7 +98,7 @@ impl BaseBackupOptions {
         self
     }
 
-    /// As [`slot`](Self::slot), for a new slot, which `pg_basebackup` creates (PostgreSQL 11 and
+    /// Like [`slot`](Self::slot), for a new slot, which `pg_basebackup` creates (PostgreSQL 11 and
     /// later). If the base backup fails after that, the slot stays.
     #[must_use]
     pub fn create_slot(mut self, name: impl Into<String>) -> Self {
@@ -131,14 +133,14 @@ impl BaseBackupOptions {
         self
     }
 
-    /// Limits the transfer to so many kilobytes a second, from 32 to 1,048,576.
+    /// Limits the transfer rate, in kilobytes per second, from 32 to 1,048,576.
     #[must_use]
     pub fn max_rate(mut self, kilobytes_per_second: u64) -> Self {
         self.kilobytes_per_second = Some(kilobytes_per_second);
         self
     }
 
-    /// Whether `pg_basebackup` waits until all files are on disk.
+    /// Sets whether `pg_basebackup` waits until all files are on disk.
     #[must_use]
     pub fn durability(mut self, durability: Durability) -> Self {
         self.durability = durability;
@@ -203,7 +205,7 @@ impl BaseBackupOptions {
         Ok(())
     }
 
-    /// The arguments of `pg_basebackup`, of which none is secret.
+    /// The arguments of `pg_basebackup`. None of them is secret.
     fn arguments(&self, conninfo: &str, target: &Utf8Path) -> Vec<String> {
         let mut arguments = vec![
             format!("--dbname={conninfo}"),
@@ -298,13 +300,13 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// As [`init`](Self::init), and if the other server cannot be reached, rejects the connection
-    /// or has another major version. The data directory and those of tablespaces are then as they
-    /// were before. A slot that was created stays.
+    /// Fails as [`init`](Self::init) does, and if the other server cannot be reached, rejects the
+    /// connection or has another major version. The data directory and the directories of
+    /// tablespaces are then as they were before. A slot that was created stays.
     ///
     /// # Cleanup
     ///
-    /// As [`init`](Self::init).
+    /// The same as for [`init`](Self::init).
     pub fn init_standby_of(
         &self,
         upstream: &ConnectionInfo,
@@ -360,12 +362,12 @@ impl Cluster {
     }
 
     /// Compares the data directory with the manifest of the base backup that it was made from, with
-    /// `pg_verifybackup`: PostgreSQL 13 and later. That is of use between
+    /// `pg_verifybackup`: PostgreSQL 13 and later. This is useful only between
     /// [`init_standby_of`](Self::init_standby_of) and the first start, which changes the files.
     ///
     /// # Errors
     ///
-    /// If the installation has no `pg_verifybackup`, a file differs, or it takes too long.
+    /// Fails if the installation has no `pg_verifybackup`, a file differs, or it takes too long.
     pub fn verify_backup(&self, timeout: Duration) -> Result<(), ReplicationError> {
         let failed =
             |kind| ReplicationError::new("verify the backup in", self.data_directory(), kind);

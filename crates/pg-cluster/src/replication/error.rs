@@ -37,7 +37,7 @@ pub enum ReplicationErrorKind {
     /// It cannot be determined whether a server is running.
     #[error("the state of the data directory cannot be determined")]
     Find(#[source] FindError),
-    /// The control file, which says how the cluster was shut down, cannot be read.
+    /// The control file, which shows how the cluster was shut down, cannot be read.
     #[error("the state of the cluster cannot be read")]
     ControlData(#[source] ControlDataError),
     /// The running server did not stop.
@@ -75,9 +75,9 @@ pub enum ReplicationErrorKind {
         replayed: Lsn,
         /// The position up to which the standby has received; none if it has received nothing.
         received: Option<Lsn>,
-        /// Whether its replay is paused.
+        /// True if replay is paused.
         paused: bool,
-        /// How long it was waited for.
+        /// The time that was waited.
         waited: Duration,
     },
 }
@@ -105,7 +105,7 @@ impl ReplicationError {
         &self.kind
     }
 
-    /// Whether the standby has not replayed the position in time.
+    /// Returns whether the standby has not replayed the position in time.
     pub fn is_timeout(&self) -> bool {
         matches!(self.kind, ReplicationErrorKind::NotReplayed { .. })
     }
@@ -134,7 +134,7 @@ impl ReplicationError {
 fn of_program(error: &RunError) -> Cow<'_, str> {
     let said = String::from_utf8_lossy(error.stderr());
     match ReplicationProblem::find(&ServerMessage::read_all(&said)).map(|problem| problem.kind()) {
-        // Nothing else than a new copy helps where a rewind is what failed.
+        // If a rewind has failed, only a new copy helps.
         Some(kind) if kind != ReplicationProblemKind::Timeline => kind.hint().into(),
         _ => error.hint().unwrap_or_else(|| {
             "the files may be changed in part: run it again, or make the standby anew with \

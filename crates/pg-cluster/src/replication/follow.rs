@@ -1,4 +1,4 @@
-//! The files that make a data directory that of a standby.
+//! The files that make a data directory a standby.
 //!
 //! From PostgreSQL 12 on these are `standby.signal` and settings in `postgresql.auto.conf`; before,
 //! `recovery.conf`. `pg_basebackup --write-recovery-conf` writes the same, and the password with it
@@ -11,7 +11,8 @@ use camino::Utf8Path;
 use pg_proc::{ConnectionInfo, Directory};
 use pgconf_parse::{Document, EditError, Removal};
 
-/// The file with the password, below the data directory. libpq ignores one that others can read.
+/// The file with the password, below the data directory. libpq ignores such a file if other users
+/// can read it.
 pub(super) const PASSFILE: &str = "pg_passfile";
 /// A standby has this file from PostgreSQL 12 on.
 pub(super) const STANDBY_SIGNAL: &str = "standby.signal";
@@ -47,7 +48,7 @@ impl Follow<'_> {
         self.upstream.keywords_with(&more)
     }
 
-    /// What makes the address unusable.
+    /// The reason why the address cannot be used.
     pub(super) fn problem(&self) -> Option<&'static str> {
         let broken = |text: &str| text.contains(['\n', '\r', '\0']);
         let password = self.upstream.password();
@@ -119,7 +120,7 @@ impl Follow<'_> {
     }
 }
 
-/// The content of a file; none if there is no such file.
+/// The content of a file; none if the file does not exist.
 pub(super) fn read(directory: &Directory, name: &str) -> io::Result<Option<Vec<u8>>> {
     match directory.open_file(name) {
         Ok(file) => pg_proc::read_all(&file, LONGEST).map(Some),

@@ -1,4 +1,4 @@
-//! Which part a server has in replication, and how far it is.
+//! The role of a server in replication, and its position.
 
 use std::error::Error;
 use std::time::{Duration, Instant};
@@ -24,7 +24,7 @@ pub enum ReplicationRole {
     Recovery,
 }
 
-/// How long a standby may receive nothing before the reason is looked for.
+/// The time for which a standby may receive nothing before the reason is determined.
 const SILENCE: Duration = Duration::from_millis(400);
 /// The pause between two looks at the position: see [`Cluster::wait_for_replay`].
 const PAUSE: Duration = Duration::from_millis(1);
@@ -39,13 +39,13 @@ impl Cluster {
     /// The part that the server has in replication, or will have at its next start. No client is
     /// needed.
     ///
-    /// A running server, and one that was killed, is a primary if its control file says so
-    /// (`in production`). Otherwise the files `standby.signal` and `recovery.signal` decide, or
-    /// `recovery.conf` before PostgreSQL 12, which a promotion removes or renames.
+    /// A running server, and one that was killed, is a primary if its control file says `in
+    /// production`. Otherwise the files `standby.signal` and `recovery.signal` decide, or
+    /// `recovery.conf` before PostgreSQL 12. A promotion removes or renames these files.
     ///
     /// # Errors
     ///
-    /// If the control file or one of these files cannot be read.
+    /// Fails if the control file or one of these files cannot be read.
     pub fn replication_role(&self) -> Result<ReplicationRole, ReplicationError> {
         let failed = |kind| {
             let action = "determine the replication role of";
@@ -84,7 +84,7 @@ impl Cluster {
             })
         };
         match control.state {
-            // A stopped cluster that was made a standby since says this too.
+            // A stopped cluster that was made a standby since has this state too.
             ControlState::InProduction if self.is_running().unwrap_or(true) => {
                 Ok(ReplicationRole::Primary)
             }
@@ -93,16 +93,17 @@ impl Cluster {
     }
 
     /// A position up to which the cluster certainly has replayed or written its WAL, from its
-    /// control file. No client is needed. None if the format of the file is not known.
+    /// control file. No client is needed. None if the format of the file is not supported.
     ///
-    /// For a cluster that was shut down properly this is its end to the byte on a primary, and at
-    /// least the last restart point on a standby. For one that runs it lags by up to a checkpoint:
-    /// five minutes, unless `checkpoint_timeout` says otherwise. How much a standby has received is
-    /// written nowhere: `pg_last_wal_receive_lsn()` reports it to a client.
+    /// After a proper shutdown of a primary this is the exact end of its WAL. After that of a
+    /// standby it is at least the last restart point. For a running cluster it lags by up to a
+    /// checkpoint: five minutes, unless `checkpoint_timeout` says otherwise. No file contains the
+    /// position up to which a standby has received WAL: `pg_last_wal_receive_lsn()` reports it to a
+    /// client.
     ///
     /// # Errors
     ///
-    /// If the control file cannot be read.
+    /// Fails if the control file cannot be read.
     pub fn replay_lsn(&self) -> Result<Option<Lsn>, ControlDataError> {
         let control = ControlData::read(self.data_directory())?;
         Ok(control.checkpoint.max(control.minimum_recovery))
@@ -111,16 +112,17 @@ impl Cluster {
     /// Waits until this standby has replayed the position, and returns how far it is.
     ///
     /// `query` has to run a statement on the standby, with any client, and return the rows as text,
-    /// as for [`reload_and_verify`](Self::reload_and_verify). PostgreSQL up to 18 notifies nobody
-    /// of replay, so this looks each millisecond, over the one connection of the caller.
+    /// as for [`reload_and_verify`](Self::reload_and_verify). PostgreSQL up to 18 does not notify
+    /// clients of replay, so this polls every millisecond, over the one connection of the caller.
     ///
     /// # Errors
     ///
-    /// If the time is over; if a query fails; if the server is a primary that has not replayed the
-    /// position before; and within a second, if the standby lacks the WAL, receives none, and its
-    /// log says why ([`ReplicationErrorKind::NotFollowing`]): the other server cannot be reached,
-    /// has removed the WAL, belongs to another cluster. English logs are understood, those of a
-    /// server that this object has started, or of its file `server.log`.
+    /// Fails if the wait times out, if a query fails, or if the server is a primary that has not
+    /// replayed the position before. Fails within a second with
+    /// [`ReplicationErrorKind::NotFollowing`] if the standby lacks the WAL, receives none, and its
+    /// log has the reason: the other server cannot be reached, has removed the WAL, or belongs to
+    /// another cluster. Only English logs are understood: the log of a server that this object has
+    /// started, or the file `server.log`.
     pub fn wait_for_replay<E>(
         &self,
         target: Lsn,

@@ -10,11 +10,11 @@ use super::follow::{AUTO_CONF, Follow, RECOVERY_CONF, STANDBY_SIGNAL, read, writ
 use super::{ReplicationError, ReplicationErrorKind};
 use crate::Cluster;
 
-/// What `pg_rewind` would replace with the files of the other server.
+/// The files that `pg_rewind` would replace with those of the other server.
 const OWN_FILES: [&str; 4] = ["postgresql.conf", AUTO_CONF, "pg_hba.conf", "pg_ident.conf"];
 
 /// The options of a rewind. By default a running server is stopped by [`StopPlan::fast`],
-/// `pg_rewind` may take an hour, and the standby uses no slot.
+/// `pg_rewind` may take an hour, and the standby does not use a slot.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RewindOptions {
@@ -35,7 +35,7 @@ impl RewindOptions {
         }
     }
 
-    /// The name by which the new primary knows the standby.
+    /// The name of the standby at the new primary.
     #[must_use]
     pub fn application_name(mut self, name: impl Into<String>) -> Self {
         self.application_name = Some(name.into());
@@ -50,7 +50,7 @@ impl RewindOptions {
         self
     }
 
-    /// How a server that runs is stopped first.
+    /// The plan by which a running server is stopped first.
     #[must_use]
     pub fn stop(mut self, plan: StopPlan) -> Self {
         self.stop = plan;
@@ -82,15 +82,15 @@ impl Cluster {
     /// promotion, which this asks for if there is a `psql` and the user may. A password is kept as
     /// [`init_standby_of`](Self::init_standby_of) keeps it.
     ///
-    /// DIFFERENCE: `pg_rewind` replaces `postgresql.conf`, `pg_hba.conf` and their like by the
-    /// files of the new primary. Here the data directory keeps its own.
+    /// DIFFERENCE: `pg_rewind` replaces `postgresql.conf`, `pg_hba.conf` and similar files by those
+    /// of the new primary. Here the data directory keeps its own.
     ///
     /// # Errors
     ///
-    /// If the installation has no `pg_rewind`; before anything is changed, if the cluster has
-    /// neither checksums nor `wal_log_hints`; if the server cannot be stopped; if `pg_rewind`
-    /// fails, as when WAL that it needs was removed. It may have changed some of the files then:
-    /// the data directory must not be started before another rewind has succeeded.
+    /// Fails if the installation does not have `pg_rewind`, the cluster has neither checksums nor
+    /// `wal_log_hints`, or the server cannot be stopped; nothing is changed then. Also fails if
+    /// `pg_rewind` fails, for example because WAL that it needs was removed. Some files may have
+    /// changed then: the cluster must not be started before another rewind has succeeded.
     pub fn rewind_to(
         &self,
         new_primary: &ConnectionInfo,
@@ -158,9 +158,10 @@ impl Cluster {
             .map_err(at(""))
     }
 
-    /// Up to PostgreSQL 15 `pg_rewind` takes the timeline of the new primary from its control file,
-    /// which has the one before until the first checkpoint after the promotion: then it would find
-    /// that no rewind is required. A user who may not run `CHECKPOINT` has to see to that.
+    /// Up to PostgreSQL 15 `pg_rewind` takes the timeline of the new primary from its control file.
+    /// Until the first checkpoint after the promotion the file has the previous timeline, and
+    /// `pg_rewind` would report that no rewind is required. If the user may not run `CHECKPOINT`,
+    /// the caller has to ensure that checkpoint.
     fn checkpoint_source(&self, conninfo: &str, timeout: Duration) {
         if self.installation().version().major() >= 16 {
             return;
@@ -195,7 +196,8 @@ impl Cluster {
             .map_err(ReplicationErrorKind::MissingProgram)?
             .args(["--single", "-F", "-D", self.data_directory().as_str()])
             .args(["-c", "lc_messages=C", "-c", "logging_collector=off"])
-            // It may have been set for that start only, and the control file goes by the last one.
+            // It may have been set for that start only, and the control file has the value of the
+            // last start.
             .args(["-c", hints, "-c", "synchronous_standby_names=", "template1"])
             .run(timeout)
             .map_err(ReplicationErrorKind::Program)?;

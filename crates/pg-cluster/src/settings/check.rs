@@ -18,7 +18,7 @@ use crate::Cluster;
 pub struct SettingCheck {
     /// The problem with the name or the value; none if the server would take them.
     pub problem: Option<SettingProblem>,
-    /// Whether a change takes effect only at the next start of the server. False for an unknown
+    /// True if a change takes effect only at the next start of the server. False for an unknown
     /// name.
     pub needs_restart: bool,
 }
@@ -37,7 +37,7 @@ pub struct SettingProblem {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SettingProblemKind {
-    /// This version of the server knows no such setting.
+    /// This version of the server does not have such a setting.
     Unknown {
         /// The known name that differs least, if one is close.
         nearest: Option<String>,
@@ -107,9 +107,9 @@ pub(super) fn check(
     if context == Some(ParameterContext::Internal) {
         return Ok(verdict(SettingProblemKind::ReadOnly));
     }
-    // Only the server knows units, ranges and all other rules.
+    // Only the server has the rules for units, ranges and everything else.
     let assignment = format!("{name}={value}");
-    // In another directory: here `postgresql.auto.conf` may have errors of its own.
+    // The check runs in another directory: here `postgresql.auto.conf` may have errors of its own.
     let settings = ["config_file=/dev/null", &assignment];
     let verdict_of_server = judge(cluster, Utf8Path::new("/"), &settings).map_err(failed)?;
     let Some(complaint) = verdict_of_server else {

@@ -1,4 +1,4 @@
-//! Why settings could not be read or written.
+//! The reason why settings could not be read or written.
 
 use std::borrow::Cow;
 

@@ -27,7 +27,7 @@ impl SettingOrigin {
     }
 }
 
-/// Such as `/etc/postgresql/postgresql.conf:12`.
+/// For example `/etc/postgresql/postgresql.conf:12`.
 impl fmt::Display for SettingOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.file, self.line)
@@ -76,7 +76,7 @@ impl SettingHistory {
     }
 }
 
-/// In the words of [`SettingExplanation`]: a line for each assignment, and the problem.
+/// The text of [`SettingExplanation`]: a line for each assignment, and the problem.
 impl fmt::Display for SettingHistory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)

@@ -68,7 +68,7 @@ impl<'c> Settings<'c> {
     ///
     /// # Errors
     ///
-    /// If it cannot be read.
+    /// Fails if the file cannot be read.
     pub fn document(&self) -> Result<Document, SettingsError> {
         let path = self.path();
         read_document(self.cluster, &path)
@@ -81,7 +81,7 @@ impl<'c> Settings<'c> {
     ///
     /// # Errors
     ///
-    /// If the file cannot be read.
+    /// Fails if the file cannot be read.
     pub fn get(&self, name: &str) -> Result<Option<String>, SettingsError> {
         Ok(value_in(&self.document()?, name))
     }
@@ -91,7 +91,7 @@ impl<'c> Settings<'c> {
     ///
     /// # Errors
     ///
-    /// If the file cannot be read.
+    /// Fails if the file cannot be read.
     pub fn get_many<N: AsRef<str>>(
         &self,
         names: impl IntoIterator<Item = N>,
@@ -108,7 +108,7 @@ impl<'c> Settings<'c> {
     ///
     /// # Errors
     ///
-    /// If the file cannot be read.
+    /// Fails if the file cannot be read.
     pub fn contains(&self, name: &str) -> Result<bool, SettingsError> {
         Ok(self.document()?.get(name).is_some())
     }
@@ -117,7 +117,7 @@ impl<'c> Settings<'c> {
     ///
     /// # Errors
     ///
-    /// If the file cannot be read.
+    /// Fails if the file cannot be read.
     pub fn iter(&self) -> Result<impl Iterator<Item = (String, String)> + use<>, SettingsError> {
         let document = self.document()?;
         let mut settings: Vec<Assignment<'_>> = document.settings().into_values().collect();
@@ -136,8 +136,8 @@ impl<'c> Settings<'c> {
     ///
     /// # Errors
     ///
-    /// If the name or the value cannot be written, if the file cannot be read or replaced, or if
-    /// the server rejects the change. The file is then as it was.
+    /// Fails if the name or the value cannot be written, if the file cannot be read or replaced, or
+    /// if the server rejects the change. The file is then as it was.
     pub fn set(&self, name: &str, value: impl Into<Value>) -> Result<Written, SettingsError> {
         self.update([(name, value)])
     }
@@ -146,7 +146,7 @@ impl<'c> Settings<'c> {
     ///
     /// # Errors
     ///
-    /// As [`set`](Self::set).
+    /// Fails as [`set`](Self::set) does.
     pub fn update<N: AsRef<[u8]>, V: Into<Value>>(
         &self,
         settings: impl IntoIterator<Item = (N, V)>,
@@ -172,7 +172,7 @@ impl<'c> Settings<'c> {
     ///
     /// # Errors
     ///
-    /// As [`set`](Self::set).
+    /// Fails as [`set`](Self::set) does.
     pub fn remove(&self, name: &str) -> Result<Written, SettingsError> {
         let names = SettingName::new(name).ok().into_iter().collect();
         let change = |session: &mut EditSession<'_>| {
@@ -203,7 +203,7 @@ impl<'c> Settings<'c> {
     ///
     /// # Errors
     ///
-    /// The error of the closure, or as [`set`](Self::set).
+    /// Returns the error of the closure, or fails as [`set`](Self::set) does.
     pub fn edit(
         &self,
         change: impl FnOnce(&mut EditSession<'_>) -> Result<(), EditError>,
@@ -218,7 +218,7 @@ impl<'c> Settings<'c> {
     ///
     /// # Errors
     ///
-    /// If the first file cannot be read. Problems with other files are in
+    /// Fails if the first file cannot be read. Problems with other files are in
     /// [`Configuration::problems`].
     pub fn effective(&self) -> Result<Configuration, SettingsError> {
         read_effective(self.cluster, &self.path())
@@ -228,7 +228,7 @@ impl<'c> Settings<'c> {
     ///
     /// # Errors
     ///
-    /// As [`effective`](Self::effective).
+    /// Fails as [`effective`](Self::effective) does.
     pub fn explain(&self, name: &str) -> Result<SettingHistory, SettingsError> {
         Ok(SettingHistory::new(name, &self.effective()?.explain(name)))
     }
@@ -238,8 +238,8 @@ impl<'c> Settings<'c> {
     ///
     /// # Errors
     ///
-    /// If a program cannot be run. A name or value that the server rejects is a result, not an
-    /// error.
+    /// Fails if a program cannot be run. A name or value that the server rejects is a result, not
+    /// an error.
     pub fn check(&self, name: &str, value: &str) -> Result<SettingCheck, SettingsError> {
         check::check(self.cluster, &self.path(), name, value)
     }

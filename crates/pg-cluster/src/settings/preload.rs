@@ -1,6 +1,6 @@
 //! Checks whether the libraries that a server loads at its start can be loaded.
 //!
-//! `postgres -C port` does not load them. From PostgreSQL 15 on the server does so for a setting
+//! `postgres -C port` does not load them. From PostgreSQL 15 on the server loads them for a setting
 //! that it computes from them (`shared_memory_size`). For older versions only the existence of the
 //! file is checked.
 

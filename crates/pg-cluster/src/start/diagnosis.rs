@@ -159,7 +159,7 @@ fn own_server(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
 /// The server reports only the first directory that is missing.
 fn incomplete(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
     let missing = parts::missing(evidence.cluster);
-    // Not `base`, which is part of many words, and is checked before the start.
+    // `base` is excluded: it is part of many words, and is checked before the start.
     let is_said = |name: &String| name.contains('_') && evidence.log.contains(name.as_str());
     missing
         .iter()
@@ -167,7 +167,7 @@ fn incomplete(evidence: &Evidence<'_>) -> Option<StartErrorKind> {
         .then_some(StartErrorKind::Incomplete(missing))
 }
 
-/// How much of a file is read that the account of the server can write.
+/// The number of bytes read of a file that the account of the server can write.
 const LONGEST_FILE: u64 = 1 << 20;
 
 fn recovery_target(evidence: &Evidence<'_>) -> Option<StartErrorKind> {

@@ -53,13 +53,13 @@ pub enum StartErrorKind {
     /// The data directory and the installation have different major versions.
     #[error("the data directory has version {data} of PostgreSQL, and the server has {server}")]
     MajorVersion {
-        /// By `PG_VERSION`.
+        /// The version in `PG_VERSION`.
         data: MajorVersion,
         /// The installation's version.
         server: Version,
     },
-    /// The server refuses a data directory to which others than its owner have access, or that
-    /// belongs to another account.
+    /// The data directory gives access to other accounts than its owner, or it belongs to another
+    /// account. The server refuses such a directory.
     #[error("the server refuses {path}, whose owner is user {owner} and whose mode is {mode:04o}")]
     Permissions {
         /// The directory.
@@ -126,7 +126,8 @@ pub enum StartErrorKind {
     /// The server does not accept its configuration.
     #[error("the server rejects its configuration: {}", list(.0))]
     Configuration(Vec<ConfigurationProblem>),
-    /// Shared memory could not be allocated, or that of an earlier server is still in use.
+    /// Shared memory could not be allocated, or the shared memory of an earlier server is still in
+    /// use.
     #[error("shared memory cannot be used: {0}")]
     SharedMemory(ServerMessage),
     /// A file system is full.
@@ -215,7 +216,7 @@ impl StartError {
         matches!(error.kind(), WaitErrorKind::TimedOut(_))
     }
 
-    /// Advice, if there is any: that of this library, and the server's own `HINT`.
+    /// Advice, if there is any: from this library and from the server's own `HINT`.
     pub fn hint(&self) -> Option<Cow<'_, str>> {
         match (self.advice(), self.server_hint()) {
             (Some(advice), Some(hint)) => Some(format!("{advice}; the server says: {hint}").into()),

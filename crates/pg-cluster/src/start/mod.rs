@@ -44,26 +44,26 @@ impl Started {
     }
 }
 
-/// How much of a log is kept in memory, or read, by default.
+/// The default number of bytes of a log that are kept in memory or read.
 pub(crate) const TAIL: usize = 64 << 10;
-/// How long a start waits for child processes left behind by a crashed postmaster.
+/// The longest wait of a start for child processes left behind by a crashed postmaster.
 const ORPHAN_PATIENCE: Duration = Duration::from_secs(10);
 /// The log of a detached server in its data directory, by default.
 const LOG_FILE: &str = "server.log";
 
 impl Cluster {
-    /// Starts the server, and waits until it is ready unless the options say otherwise. If a server
-    /// is running already, whichever process started it, no other is started. If it is shutting
-    /// down, this waits until it has exited, and starts a new one.
+    /// Starts the server, and waits until it is ready unless the options specify otherwise. If a
+    /// server is running already, whichever process started it, no second one is started. If it is
+    /// shutting down, this waits until it has exited, and starts a new one.
     ///
     /// Before the start this checks that the directory is a cluster of the installation's major
     /// version, that the account may use it, and that the path of the socket is not too long.
     ///
     /// # Errors
     ///
-    /// [`StartError`] with the reason as far as it can be determined, and the log of this start. A
-    /// server of this start that does not become ready in time is stopped. A server that was
-    /// running before and does not become ready is left alone.
+    /// Fails with a [`StartError`], which has the reason as far as it can be determined, and the
+    /// log of this start. A server of this start that does not become ready in time is stopped. A
+    /// server that was running before and does not become ready is left alone.
     ///
     /// # Races
     ///
@@ -142,9 +142,9 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// If the wait times out, which leaves the server alone; the time of recovery counts. Fails at
-    /// once if no server is running or a process that is not a postmaster holds the directory, and
-    /// as soon as the server exits, with the reason as far as it can be determined.
+    /// Fails if the wait times out, even during recovery, and leaves the server alone. Fails at
+    /// once if no server is running or a process that is not a postmaster holds the directory.
+    /// Fails as soon as the server exits, with the reason as far as it can be determined.
     pub fn wait_until_started(&self, timeout: Duration) -> Result<(), StartError> {
         let deadline = Deadline::after(timeout);
         let failed = |kind| StartError::new(self.data_directory(), kind);
@@ -190,7 +190,7 @@ impl Cluster {
     }
 
     /// At most 64 KiB from the end of the log of the server that this object has started last,
-    /// including what its `logging_collector` has written. If this object has not started a server,
+    /// including the output of its `logging_collector`. If this object has not started a server,
     /// the end of `server.log` in the data directory, the log of a [detached](Ownership::Detached)
     /// server. None if the log does not exist or cannot be read.
     pub fn log_tail(&self) -> Option<String> {

@@ -121,7 +121,7 @@ impl StartOptions {
         self
     }
 
-    /// Whether the server outlives this process.
+    /// The effect on the server when this process exits.
     #[must_use]
     pub fn ownership(mut self, ownership: Ownership) -> Self {
         self.ownership = ownership;
@@ -136,7 +136,7 @@ impl StartOptions {
         self
     }
 
-    /// Whether to wait until the server is ready.
+    /// Sets whether to wait until the server is ready.
     #[must_use]
     pub fn wait(mut self, wait: StartWait) -> Self {
         self.wait = wait;
@@ -152,8 +152,8 @@ impl StartOptions {
         self
     }
 
-    /// The time in which crash recovery has to make progress, once [`timeout`](Self::timeout) is
-    /// over; a minute by default.
+    /// The time in which crash recovery has to make progress after [`timeout`](Self::timeout) has
+    /// passed; a minute by default.
     #[must_use]
     pub fn recovery_patience(mut self, patience: Duration) -> Self {
         self.recovery_patience = patience;

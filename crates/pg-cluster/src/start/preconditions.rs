@@ -53,7 +53,7 @@ fn version(cluster: &Cluster) -> Result<(), StartErrorKind> {
 }
 
 /// The rules of `checkDataDir` in src/backend/utils/init/miscinit.c: the account of the server owns
-/// the directory, others have no access, and the group at most reads.
+/// the directory, its group may at most read it, and other accounts have no access.
 fn permissions(cluster: &Cluster) -> Result<(), StartErrorKind> {
     let path = cluster.data_directory();
     let found = fs::metadata(path).map_err(|cause| StartErrorKind::Unusable {

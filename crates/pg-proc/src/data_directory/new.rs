@@ -18,9 +18,9 @@ use crate::fs::directory_lock::{DirectoryLock, LockError, LockErrorKind};
 use crate::fs::entry::Entry;
 use crate::fs::guard::{DirectoryGuard, GuardError, GuardOptions};
 
-/// How long another process that makes the directory is waited for: `initdb` takes half a second.
+/// The longest wait for another process that makes the directory: `initdb` takes half a second.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
-/// How long the guard of a killed process may take to remove its unfinished work.
+/// The longest time in which the guard of a killed process removes its unfinished work.
 const GUARD_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A data directory while it is made, locked against other processes that make it too.
@@ -38,7 +38,7 @@ pub struct NewDataDirectory {
     made: MadeDirectory,
     /// Directories elsewhere that are filled too.
     outside: Vec<Outside>,
-    /// What was moved to its place already.
+    /// The entries that were already moved to their place.
     moved: Vec<OsString>,
     guard: Option<DirectoryGuard>,
     /// The user and the group that owned the directory before.
@@ -53,8 +53,8 @@ impl NewDataDirectory {
     ///
     /// # Errors
     ///
-    /// If the directory is not empty, another process makes it, or it cannot be made, locked or
-    /// given to the account. It is then as it was before.
+    /// Fails if the directory is not empty, another process makes it, or it cannot be made, locked
+    /// or given to the account. It is then as it was before.
     pub fn prepare(
         directory: impl AsRef<Utf8Path>,
         stage: &'static str,
@@ -103,7 +103,7 @@ impl NewDataDirectory {
     ///
     /// # Errors
     ///
-    /// If the directory cannot be made, read or given to the account.
+    /// Fails if the directory cannot be made, read or given to the account.
     pub fn adopt_directory(
         &mut self,
         path: &Utf8Path,
@@ -116,13 +116,13 @@ impl NewDataDirectory {
         Ok(())
     }
 
-    /// Starts the guard that removes unfinished work if this process is killed. It removes the
-    /// subdirectory last: once that is gone, nothing more is removed, and another process may
-    /// begin. For the same reason the data directory itself stays, empty.
+    /// Starts the guard that removes unfinished work if this process is killed. The guard removes
+    /// the subdirectory last. After that it removes nothing more, so another process may begin. For
+    /// the same reason the data directory itself stays, empty.
     ///
     /// # Errors
     ///
-    /// As [`GuardOptions::guard`].
+    /// Fails as [`GuardOptions::guard`] does.
     pub fn start_guard(&mut self) -> Result<(), GuardError> {
         let mut options = GuardOptions::new();
         for outside in self.outside.iter().filter(|outside| outside.empty) {
@@ -132,7 +132,7 @@ impl NewDataDirectory {
                 false => options.empty(path),
             };
         }
-        // A killed `initdb` leaves shared memory behind, like a killed server.
+        // A killed `initdb` leaves its shared memory allocated, like a killed server.
         let options = options.release_memory_of(self.stage()).remove(self.stage());
         self.guard = Some(options.guard()?);
         Ok(())
@@ -153,7 +153,7 @@ impl NewDataDirectory {
     ///
     /// # Errors
     ///
-    /// If it cannot be opened.
+    /// Fails if the directory cannot be opened.
     pub fn open_stage(&self) -> io::Result<Directory> {
         self.held().subdirectory(self.stage)
     }
@@ -189,16 +189,16 @@ impl NewDataDirectory {
     ///
     /// # Errors
     ///
-    /// If the system refuses. [`undo`](Self::undo) can follow.
+    /// Fails if the system refuses. [`undo`](Self::undo) can follow.
     pub fn finish(&mut self) -> io::Result<()> {
         self.finish_from(&self.open_stage()?)
     }
 
-    /// As [`finish`](Self::finish), with the files in another directory below the subdirectory.
+    /// Like [`finish`](Self::finish), with the files in another directory below the subdirectory.
     ///
     /// # Errors
     ///
-    /// As [`finish`](Self::finish).
+    /// Fails as [`finish`](Self::finish) does.
     pub fn finish_from(&mut self, stage: &Directory) -> io::Result<()> {
         // From now on the subdirectory marks the other files as unfinished, and is removed last.
         if let Some(guard) = self.guard.take() {
@@ -294,8 +294,8 @@ fn make_and_lock(
                 _ => NewDataDirectoryErrorKind::Lock(error),
             },
         )?;
-        // If the lock is free and there is unfinished work, its owner was killed, and its guard is
-        // about to remove it, perhaps with the directory. That has to happen first.
+        // If the lock is free and there is unfinished work, its owner was killed. The guard of the
+        // owner is about to remove the work, perhaps with the directory. That has to happen first.
         let waiting = Instant::now();
         while made.directory().contains(stage).unwrap_or(false)
             && waiting.elapsed() < GUARD_PATIENCE
@@ -369,7 +369,7 @@ pub enum NewDataDirectoryErrorKind {
     /// The directory is a data directory already.
     #[error("the directory is a data directory already")]
     AlreadyInitialized,
-    /// The directory is not empty; this is the name of one entry. Nothing was changed.
+    /// The directory is not empty. The field is the name of one entry. Nothing was changed.
     #[error("the directory is not empty: it contains `{0}`")]
     NotEmpty(String),
     /// Another process is making the directory.

@@ -30,11 +30,11 @@ pub struct Removal {
     held: Directory,
 }
 
-/// The thing at the path of a directory that is to be removed.
+/// The object at the path of a directory that is to be removed.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Removable {
-    /// Nothing is there. An empty directory, or a link that led nowhere, was removed.
+    /// Nothing exists at the path. An empty directory or a dangling link was removed.
     Nothing,
     /// A data directory: it has `PG_VERSION`, which an interrupted removal leaves.
     DataDirectory(Removal),
@@ -47,8 +47,8 @@ impl Removal {
     ///
     /// # Errors
     ///
-    /// If the directory cannot be read, an empty one cannot be removed, or the path has a link that
-    /// may not be followed: see [`ForeignLink`].
+    /// Fails if the directory cannot be read, an empty one cannot be removed, or the path has a
+    /// link that may not be followed: see [`ForeignLink`].
     pub fn find(path: impl AsRef<Utf8Path>) -> Result<Removable, RemovalError> {
         let path = path.as_ref();
         Self::look(path).map_err(RemovalError::at(path.as_std_path()))
@@ -91,7 +91,7 @@ impl Removal {
     ///
     /// # Errors
     ///
-    /// If the directory cannot be read.
+    /// Fails if the directory cannot be read.
     pub fn is_data_directory(&self) -> Result<bool, RemovalError> {
         self.has_version()
             .map_err(RemovalError::at(self.real.path()))
@@ -106,7 +106,7 @@ impl Removal {
     ///
     /// # Errors
     ///
-    /// If something cannot be removed. Other files may have been removed before it.
+    /// Fails if a file or directory cannot be removed. Others may have been removed before it.
     pub fn remove(self) -> Result<(), RemovalError> {
         let (held, real) = (&self.held, self.real.path());
         let owner = held.owner().map_err(RemovalError::at(real))?;

@@ -8,7 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::fs::regular_file::{open_regular_file, read_tail};
 
-/// How much of `current_logfiles` is read: it has at most three lines.
+/// The longest part of `current_logfiles` that is read, in bytes: the file has at most three lines.
 const LIMIT: u64 = 64 << 10;
 
 /// At most `limit` bytes from the end of a log file in a data directory or below, if the owner of
@@ -16,7 +16,7 @@ const LIMIT: u64 = 64 << 10;
 ///
 /// # Errors
 ///
-/// If the file or the directory cannot be read, or the file belongs to another account
+/// Fails if the file or the directory cannot be read, or the file belongs to another account
 /// ([`PermissionDenied`](io::ErrorKind::PermissionDenied)).
 pub fn read_log_tail(
     path: &Utf8Path,
@@ -46,8 +46,8 @@ pub struct CollectedLog {
 
 impl CollectedLog {
     /// Reads `current_logfiles`, the collector's own record (src/backend/postmaster/syslogger.c).
-    /// If the collector writes several forms, this is the file in plain text. None if the server
-    /// has no collector that writes files.
+    /// If the collector writes several formats, this is the file in plain text. None if the server
+    /// does not have a collector that writes files.
     pub fn find(data_directory: impl AsRef<Utf8Path>) -> Option<Self> {
         let data_directory = data_directory.as_ref();
         let mut record = String::new();
@@ -76,7 +76,7 @@ impl CollectedLog {
     ///
     /// # Errors
     ///
-    /// If the file cannot be read, or does not belong to the owner of the data directory.
+    /// Fails if the file cannot be read, or does not belong to the owner of the data directory.
     pub fn read_since(&self, before: Option<&Self>, limit: usize) -> io::Result<Vec<u8>> {
         let before = before.filter(|before| before.path == self.path);
         let file = open(&self.path, &self.data_directory)?;

@@ -46,7 +46,7 @@ fn setting(arguments: &[String], name: &str) -> Option<String> {
     value
 }
 
-/// The text of an option with a value, which stands in the same argument or in the next.
+/// The value of an option, which is in the same argument or in the next.
 fn option<'a>(
     argument: &'a str,
     letter: char,

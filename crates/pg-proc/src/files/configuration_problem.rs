@@ -73,8 +73,8 @@ impl ConfigurationProblem {
         problems
     }
 
-    /// As [`read_all`](Self::read_all), but returns at least one problem: the gravest message, or
-    /// else the whole output, where nothing is recognized.
+    /// Like [`read_all`](Self::read_all), but returns at least one problem: the gravest message, or
+    /// the whole output if no message is recognized.
     pub fn read_all_or_whole(output: &str) -> Vec<Self> {
         let problems = Self::read_all(output);
         if !problems.is_empty() {
@@ -87,12 +87,13 @@ impl ConfigurationProblem {
         }]
     }
 
-    /// Reads what a log says about one of `pg_hba.conf` and `pg_ident.conf`.
+    /// Reads the messages of a log about one of `pg_hba.conf` and `pg_ident.conf`.
     ///
     /// The server names the file and the line in every language (`tokenize_auth_file` and
-    /// `parse_hba_line` in src/backend/libpq/hba.c): in the context of the message or, where that
-    /// is not recognized in another language, in the line that follows. The final message about the
-    /// whole file, which names no line, is returned only if there is nothing else.
+    /// `parse_hba_line` in src/backend/libpq/hba.c). They are in the context of the message or, if
+    /// the context is not recognized in another language, in the line that follows. The final
+    /// message about the whole file, which does not name a line, is returned only if there is no
+    /// other.
     pub fn read_access_rules(messages: &[ServerMessage], file: &Utf8Path) -> Vec<Self> {
         let number = |text: &str| -> Option<u32> {
             let rest = text.replace(file.as_str(), "");

@@ -28,18 +28,18 @@ pub struct ControlData {
     /// The state when the server last wrote the file: [`InProduction`](ControlState::InProduction)
     /// for a running server and for one that was killed.
     pub state: ControlState,
-    /// Whether data pages carry checksums.
+    /// True if data pages carry checksums.
     pub data_checksums: Option<bool>,
-    /// Whether changes of hint bits are logged: the setting `wal_log_hints` when the server last
-    /// wrote the file. With it, or with checksums, `pg_rewind` works.
+    /// True if changes of hint bits are logged: the setting `wal_log_hints` when the server last
+    /// wrote the file. `pg_rewind` needs this setting or checksums.
     pub wal_log_hints: Option<bool>,
     /// The timeline of the last checkpoint. A promoted standby writes its new one within its first
     /// checkpoint, a moment after it has become a primary.
     pub timeline: Option<u32>,
     /// The position of the last checkpoint. Everything before was replayed or written.
     pub checkpoint: Option<Lsn>,
-    /// The position to which a standby has to replay before it is consistent. It has replayed as
-    /// far as that, or it was not shut down properly. None on a primary.
+    /// The position to which a standby has to replay before it is consistent. The standby has
+    /// replayed up to this position, or it was not shut down properly. None on a primary.
     pub minimum_recovery: Option<Lsn>,
     /// Everything `pg_controldata` printed, label and value, in its order and its English wording.
     pub entries: Vec<(String, String)>,
@@ -76,7 +76,7 @@ pub struct ControlDataError {
     pub(crate) kind: ControlDataErrorKind,
 }
 
-/// Why the control data of a cluster could not be read.
+/// The reason why the control data of a cluster could not be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ControlDataErrorKind {
@@ -112,7 +112,7 @@ impl ControlData {
     ///
     /// # Errors
     ///
-    /// If the file cannot be read, or its state is not a known one.
+    /// Fails if the file cannot be read, or its state is not known.
     pub fn read(data_directory: impl AsRef<Utf8Path>) -> Result<Self, ControlDataError> {
         let data_directory = data_directory.as_ref();
         Directory::open(data_directory)
@@ -128,7 +128,7 @@ impl ControlData {
     ///
     /// # Errors
     ///
-    /// As [`read`](Self::read).
+    /// Fails as [`read`](Self::read) does.
     pub fn read_in(data_directory: &Directory) -> Result<Self, ControlDataError> {
         read(data_directory).map_err(|kind| ControlDataError {
             data_directory: None,
@@ -171,12 +171,13 @@ fn read(data_directory: &Directory) -> Result<ControlData, ControlDataErrorKind>
     })
 }
 
-/// How much of the file is read: more than any field that is looked at.
+/// The number of bytes of the file that are read: enough for every field used here.
 const LONGEST: u64 = 256;
 
-/// Where `checkPointCopy` and `minRecoveryPoint` are in `ControlFileData`, for each
-/// `PG_CONTROL_VERSION`: the last checkpoint but one went in PostgreSQL 11, and the transaction ID
-/// in the copy grew in 12. From `minRecoveryPoint` to `wal_log_hints` nothing has changed.
+/// The offsets of `checkPointCopy` and `minRecoveryPoint` in `ControlFileData`, for each
+/// `PG_CONTROL_VERSION`. PostgreSQL 11 removed the field for the previous checkpoint, and 12
+/// widened the transaction ID in the copy. The fields from `minRecoveryPoint` to `wal_log_hints`
+/// have not changed.
 fn places(control_version: u32) -> Option<(usize, usize)> {
     match control_version {
         1002 => Some((48, 136)),

@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 /// A position in the write-ahead log: a log sequence number, which counts the bytes of the log.
 ///
-/// It is written as PostgreSQL writes it, `16/B374D848`: two hexadecimal numbers of 32 bits (the
-/// type `pg_lsn`, src/backend/utils/adt/pg_lsn.c). With the feature `serde` it is serialized so.
+/// The text form is that of PostgreSQL, `16/B374D848`: two hexadecimal numbers of 32 bits (the type
+/// `pg_lsn`, src/backend/utils/adt/pg_lsn.c). The feature `serde` serializes this form.
 ///
 /// ```
 /// use pg_proc::Lsn;
@@ -22,7 +22,7 @@ use std::str::FromStr;
 pub struct Lsn(u64);
 
 impl Lsn {
-    /// The position after so many bytes of the log.
+    /// The position this number of bytes later in the log.
     pub const fn new(position: u64) -> Self {
         Self(position)
     }
@@ -102,7 +102,7 @@ mod tests {
             let lsn = Lsn::new(position);
             assert_eq!(lsn.to_string().parse(), Ok(lsn));
         }
-        // As PostgreSQL 19 writes it.
+        // The format of PostgreSQL 19.
         assert_eq!("0/0300A148".parse(), Ok(Lsn::new(0x300_a148)));
     }
 

@@ -1,4 +1,4 @@
-//! What a server writes down: its lock files, its command line and its messages.
+//! The files that a server writes: its lock files, its command line and its messages.
 
 pub(crate) mod collected_log;
 mod command_line;

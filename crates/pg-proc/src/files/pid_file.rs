@@ -13,11 +13,11 @@ use crate::shared_memory_id::SharedMemoryId;
 /// Longest file that is read. PostgreSQL itself rewrites at most 8 KiB (`AddToDataDirLockFile`).
 const LIMIT: usize = 64 * 1024;
 
-/// What `postmaster.pid`, or the lock file of a socket, says.
+/// The content of `postmaster.pid`, or of the lock file of a socket.
 ///
-/// The file is a claim, not a proof: after a crash it stays behind, `ready` included, and its
-/// number may belong to another process by now. [`Postmaster::find`](crate::Postmaster::find)
-/// checks the claim.
+/// The file is a claim, not a proof. After a crash it remains, with `ready` if the server was
+/// ready, and its process ID may belong to another process by then.
+/// [`Postmaster::find`](crate::Postmaster::find) checks the claim.
 ///
 /// | line | 10 and later | 9.1 to 9.6 | 9.0 and older |
 /// |---|---|---|---|
@@ -39,7 +39,7 @@ const LIMIT: usize = 64 * 1024;
 pub struct PidFile {
     /// The process that holds the lock.
     pub pid: Pid,
-    /// What kind of server that process is.
+    /// The kind of server that the process is.
     pub kind: ServerKind,
     /// The data directory, as it was given to the server.
     pub data_directory: Option<Utf8PathBuf>,
@@ -54,7 +54,7 @@ pub struct PidFile {
     pub listen_address: Option<String>,
     /// The System V shared memory segment by which servers notice each other.
     pub shared_memory: Option<SharedMemoryId>,
-    /// How far the server is; never there before PostgreSQL 10.
+    /// The status of the server; never present before PostgreSQL 10.
     pub status: Option<Status>,
 }
 
@@ -111,22 +111,22 @@ impl PidFile {
     /// Name of the file within a data directory.
     pub const NAME: &'static str = "postmaster.pid";
 
-    /// Reads `postmaster.pid` of a data directory; none when there is no such file.
+    /// Reads `postmaster.pid` of a data directory; none if the file does not exist.
     ///
     /// # Errors
     ///
-    /// The file cannot be read, is no regular file, or is nothing that a server writes: empty (a
-    /// server that crashed or is only just starting), torn, overflowing.
+    /// Fails if the file cannot be read, is not a regular file, or has content that a server does
+    /// not write: empty (a server that crashed or is only just starting), torn, overflowing.
     pub fn read(data_directory: impl AsRef<Utf8Path>) -> Result<Option<Self>, PidFileError> {
         let data_directory = data_directory.as_ref();
         Self::read_file(data_directory.join(Self::NAME))
     }
 
-    /// Reads a lock file by its own path; none when there is no such file.
+    /// Reads a lock file by its own path; none if the file does not exist.
     ///
     /// # Errors
     ///
-    /// As [`read`](Self::read).
+    /// Fails as [`read`](Self::read) does.
     pub fn read_file(path: impl AsRef<Utf8Path>) -> Result<Option<Self>, PidFileError> {
         let path = path.as_ref();
         let failed = |kind| PidFileError {
@@ -157,7 +157,7 @@ impl PidFile {
     ///
     /// # Errors
     ///
-    /// The content is nothing that a server writes.
+    /// Fails if a server does not write such content.
     pub fn parse(content: &[u8]) -> Result<Self, PidFileError> {
         parse(content).map_err(|kind| PidFileError { path: None, kind })
     }
@@ -190,7 +190,7 @@ impl PidFileError {
     }
 }
 
-/// Why a lock file cannot be used.
+/// The reason why a lock file cannot be used.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum PidFileErrorKind {
@@ -301,7 +301,7 @@ impl Lines<'_> {
             })
     }
 
-    /// A line that is absent or empty is none.
+    /// A line that is absent or empty has no value.
     fn optional<T>(
         &self,
         line: usize,

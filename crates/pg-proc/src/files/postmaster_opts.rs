@@ -14,9 +14,8 @@ const LIMIT: usize = 8 << 20;
 /// `postmaster.opts`: the command line of the last start.
 ///
 /// The server writes its program, then each argument between double quotes, and a newline
-/// (`CreateOptsFile` in `src/backend/postmaster/postmaster.c`). Nothing is escaped: an argument
-/// that contains `" "` cannot be told from two. Servers before 8.1 wrote single quotes; both are
-/// read.
+/// (`CreateOptsFile` in `src/backend/postmaster/postmaster.c`). Nothing is escaped, so an argument
+/// that contains `" "` is read as two. Servers before 8.1 wrote single quotes; both are read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -31,12 +30,12 @@ impl PostmasterOpts {
     /// Name of the file within a data directory.
     pub const NAME: &'static str = "postmaster.opts";
 
-    /// Reads `postmaster.opts` of a data directory; none when there is no such file: the cluster
-    /// was never started.
+    /// Reads `postmaster.opts` of a data directory; none if the file does not exist because the
+    /// cluster was never started.
     ///
     /// # Errors
     ///
-    /// The file cannot be read, or no server wrote it.
+    /// Fails if the file cannot be read, or was not written by a server.
     pub fn read(data_directory: impl AsRef<Utf8Path>) -> Result<Option<Self>, PostmasterOptsError> {
         let data_directory = data_directory.as_ref();
         let path = data_directory.join(Self::NAME);
@@ -87,7 +86,7 @@ impl PostmasterOptsError {
     }
 }
 
-/// Why `postmaster.opts` cannot be used.
+/// The reason why `postmaster.opts` cannot be used.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum PostmasterOptsErrorKind {

@@ -1,10 +1,10 @@
-//! What servers and programs report about replication: progress, and why it does not go on.
+//! The reports of servers and programs about replication: progress, and the reason of a failure.
 
 use std::fmt;
 
 use crate::files::server_message::{ServerMessage, Severity};
 
-/// How far a base backup is, from a line that `pg_basebackup --progress` writes.
+/// The progress of a base backup, from a line that `pg_basebackup --progress` writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BackupProgress {
@@ -41,8 +41,8 @@ impl BackupProgress {
     }
 }
 
-/// Why a standby, a base backup or a rewind cannot have what it needs of another server, by a
-/// message of a server or a program.
+/// The reason why another server does not provide what a standby, a base backup or a rewind needs,
+/// from a message of a server or a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplicationProblem {
     kind: ReplicationProblemKind,
@@ -67,7 +67,7 @@ pub enum ReplicationProblemKind {
     Authentication,
     /// A setting of the standby, such as `max_connections`, is lower than on the primary.
     Settings,
-    /// No server answers at the address, or it accepts no connections.
+    /// No server listens at the address, or the server does not accept connections.
     Unreachable,
 }
 
@@ -113,8 +113,8 @@ const SIGNS: [(&str, ReplicationProblemKind); 26] = {
 };
 
 impl ReplicationProblem {
-    /// The last of these messages that reports such a problem, if there is one: an error, or that a
-    /// timeline was left. Only English messages are recognized.
+    /// The last of these messages that reports such a problem, if there is one: an error, or the
+    /// end of a timeline. Only English messages are recognized.
     ///
     /// ```
     /// use pg_proc::{ReplicationProblem, ReplicationProblemKind, ServerMessage};

@@ -1,10 +1,10 @@
-//! The messages of servers and their programs, in whatever form a log has them.
+//! The messages of servers and their programs, in each format of a log.
 
 use std::fmt;
 
 use crate::files::replication_problem::BackupProgress;
 
-/// How grave a message is (`src/include/utils/elog.h`), from the least to the most.
+/// The severity of a message (`src/include/utils/elog.h`), from the least to the most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Severity {
@@ -30,7 +30,7 @@ pub enum Severity {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServerMessage {
-    /// Its severity. None in another language than English outside of `csvlog` and `jsonlog`, and
+    /// The severity. None in languages other than English outside of `csvlog` and `jsonlog`, and
     /// for a line that is not a message.
     pub severity: Option<Severity>,
     /// The message itself, without time, process and severity.
@@ -87,8 +87,8 @@ impl ServerMessage {
             .find(|message| message.severity == gravest && gravest >= Some(Severity::Error))
     }
 
-    /// Why a program failed, from what it wrote: the [gravest](Self::gravest) message, or else its
-    /// last three lines. None if it wrote nothing.
+    /// The reason why a program failed, from its output: the [gravest](Self::gravest) message, or
+    /// else the last three lines. None if the output is empty.
     pub fn reason(text: &str) -> Option<Self> {
         let messages = Self::read_all(text);
         if let Some(gravest) = Self::gravest(&messages) {
@@ -107,7 +107,7 @@ impl ServerMessage {
         })
     }
 
-    /// Whether any part of the message contains these words.
+    /// Returns whether any part of the message contains these words.
     pub fn contains(&self, words: &str) -> bool {
         let parts = [&self.detail, &self.hint, &self.context];
         self.message.contains(words) || parts.into_iter().flatten().any(|part| part.contains(words))
@@ -127,8 +127,8 @@ impl ServerMessage {
         SIGNS.iter().any(|sign| self.contains(sign))
     }
 
-    /// What `initdb` and `pg_basebackup` say of the files they have made once they have failed
-    /// (`cleanup_directories_atexit` in both), and lines of progress.
+    /// The messages of `initdb` and `pg_basebackup` about the files that they made before they
+    /// failed (`cleanup_directories_atexit` in both), and lines of progress.
     fn is_closing(&self) -> bool {
         self.message.contains("not removed at user's request")
             || self.message.starts_with("initdb: removing ")
@@ -266,7 +266,7 @@ fn part_of(line: &str) -> Option<(Part, &str)> {
 }
 
 /// Severity and text: `... FATAL:  text`, and `initdb: error: text`. In another language the word
-/// is not known, and stands before two spaces all the same.
+/// is not known, but it is followed by the same two spaces.
 fn split(line: &str) -> (Option<Severity>, &str) {
     if let Some((before, text)) = line.split_once(":  ") {
         let known = SEVERITIES
@@ -303,7 +303,7 @@ fn some(text: &str) -> Option<String> {
 /// on the first nineteen columns are the same.
 fn csv_record(text: &str) -> Option<(ServerMessage, &str)> {
     const SEVERITY: usize = 11;
-    // Such as `2024-02-29 12:00:00.000 UTC,`, which a `log_line_prefix` can be, too.
+    // For example `2024-02-29 12:00:00.000 UTC,`, which may also be a `log_line_prefix`.
     let time = text.get(..24)?;
     let is_time = time.char_indices().all(|(at, c)| match at {
         4 | 7 => c == '-',
@@ -407,7 +407,7 @@ fn json_value(text: &str) -> Option<(String, &str)> {
             'r' => '\r',
             'b' => '\u{8}',
             'f' => '\u{c}',
-            // Only control characters are written so.
+            // Only control characters are written in this form.
             'u' => {
                 let digits = text.get(at + 2..at + 6)?;
                 letters.nth(3)?;

@@ -28,7 +28,7 @@ impl SocketPath {
     ///
     /// # Errors
     ///
-    /// The path is longer than [`MAX_SOCKET_PATH`].
+    /// Fails if the path is longer than [`MAX_SOCKET_PATH`].
     pub fn new(directory: impl AsRef<Utf8Path>, port: u16) -> Result<Self, SocketPathError> {
         let directory = directory.as_ref();
         let socket = directory.join(format!(".s.PGSQL.{port}"));
@@ -53,16 +53,16 @@ impl SocketPath {
         format!("{}.lock", self.socket).into()
     }
 
-    /// Reads the lock file: which process, of which data directory, uses the socket. None if no
-    /// process does.
+    /// Reads the lock file, which names the process and the data directory that use the socket.
+    /// None if no process uses it.
     ///
-    /// As with `postmaster.pid`, this is a claim: [`Postmaster::find`](crate::Postmaster::find),
-    /// with the data directory from the file, checks it. The file has the first five lines of a
-    /// `postmaster.pid` only.
+    /// Like `postmaster.pid`, the file is a claim. [`Postmaster::find`](crate::Postmaster::find),
+    /// with the data directory from the file, checks it. The file has only the first five lines of
+    /// a `postmaster.pid`.
     ///
     /// # Errors
     ///
-    /// The file cannot be read, or no server wrote it.
+    /// Fails if the file cannot be read, or was not written by a server.
     pub fn read_lock(&self) -> Result<Option<PidFile>, PidFileError> {
         PidFile::read_file(self.lock_file())
     }

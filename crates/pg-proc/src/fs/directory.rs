@@ -24,12 +24,12 @@ pub struct Directory(File);
 
 impl Directory {
     /// Opens the directory that a path names. Each component of the path is held open while the
-    /// next one is looked at, and a link is followed only if root, the caller or the owner of what
-    /// it leads to made it.
+    /// next one is examined. A link is followed only if root, the caller or the owner of its target
+    /// made it.
     ///
     /// # Errors
     ///
-    /// If it cannot be opened, is not a directory, or a link on the way is a
+    /// Fails if the directory cannot be opened, the path is not a directory, or a link on it is a
     /// [`ForeignLink`](crate::ForeignLink).
     pub fn open(path: impl AsRef<Utf8Path>) -> io::Result<Self> {
         let path = path.as_ref().as_std_path();
@@ -46,25 +46,26 @@ impl Directory {
         Ok(Self(opened.into()))
     }
 
-    /// Opens the directory that a path names, and makes it if it is missing; the one that it is in
-    /// has to exist. Only its owner can enter what is made.
+    /// Opens the directory that a path names, and makes it if it is missing. Its parent directory
+    /// has to exist. Only its owner can enter the new directory.
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open), or if the system refuses to make it.
+    /// Fails as [`open`](Self::open) does, or if the system refuses to make the directory.
     pub fn create(path: impl AsRef<Utf8Path>) -> io::Result<MadeDirectory> {
         let mut made = Vec::new();
         let directory = create(path.as_ref(), &mut made)?;
         Ok(MadeDirectory { directory, made })
     }
 
-    /// Opens the directory that a path names, and makes it, with its parents, where it is missing.
-    /// Only its owner can enter what is made, unless a mode is given for the parents; the umask
-    /// does not change it.
+    /// Opens the directory that a path names, and makes it, with its parents, if it is missing.
+    /// Only the owner can enter the new directories, unless a mode is given for the parents. The
+    /// umask does not change the mode.
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open), or if the system refuses to make one. What was made by then stays.
+    /// Fails as [`open`](Self::open) does, or if the system refuses to make a directory. The
+    /// directories that were made before that stay.
     pub fn create_all(
         path: impl AsRef<Utf8Path>,
         parents: Option<u32>,
@@ -78,7 +79,7 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// If it cannot be opened, or is not a directory.
+    /// Fails if the directory cannot be opened, or is not a directory.
     pub fn subdirectory(&self, name: impl AsRef<OsStr>) -> io::Result<Self> {
         Self::in_directory(self.0.as_fd(), name.as_ref())
     }
@@ -88,7 +89,7 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open).
+    /// Fails as [`open`](Self::open) does.
     pub fn follow(&self, name: impl AsRef<OsStr>) -> io::Result<Self> {
         let mut walk = Walk::from(self.0.as_fd());
         Self::again(&walk.directory(Path::new(name.as_ref()))?)
@@ -98,7 +99,7 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// As [`Entry::find`].
+    /// Fails as [`Entry::find`] does.
     pub fn entry(&self, name: impl AsRef<OsStr>) -> io::Result<Entry> {
         Entry::find_in(&self.0, name.as_ref())
     }
@@ -107,7 +108,7 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// If the directory cannot be searched.
+    /// Fails if the directory cannot be searched.
     pub fn contains(&self, name: impl AsRef<OsStr>) -> io::Result<bool> {
         match rustix::fs::statat(&self.0, name.as_ref(), AtFlags::SYMLINK_NOFOLLOW) {
             Ok(_) => Ok(true),
@@ -120,7 +121,7 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// If the system refuses.
+    /// Fails if the system refuses.
     pub fn is_same(&self, other: &Self) -> io::Result<bool> {
         let (this, other) = (self.0.metadata()?, other.0.metadata()?);
         Ok((this.dev(), this.ino()) == (other.dev(), other.ino()))
@@ -130,7 +131,7 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// There is something of this name, or the system refuses.
+    /// Fails if a file of this name exists, or the system refuses.
     pub fn make(&self, name: impl AsRef<OsStr>) -> io::Result<Self> {
         rustix::fs::mkdirat(&self.0, name.as_ref(), Mode::RWXU)?;
         self.subdirectory(name)
@@ -140,7 +141,7 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// If it cannot be opened, or is not a regular file
+    /// Fails if the file cannot be opened, or is not a regular file
     /// ([`InvalidInput`](io::ErrorKind::InvalidInput)).
     pub fn open_file(&self, name: impl AsRef<OsStr>) -> io::Result<File> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
@@ -160,7 +161,7 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// If there is anything of this name, a link included, or the system refuses.
+    /// Fails if a file or a link of this name exists, or the system refuses.
     pub fn create_file(&self, name: impl AsRef<OsStr>) -> io::Result<File> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
         let flags = flags | OFlags::CLOEXEC;
@@ -172,7 +173,7 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// It cannot be read.
+    /// Fails if the directory cannot be read.
     pub fn names(&self) -> io::Result<Vec<OsString>> {
         let mut names = Vec::new();
         for entry in Dir::read_from(&self.0)? {
@@ -188,7 +189,7 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// The system refuses.
+    /// Fails if the system refuses.
     pub fn owner(&self) -> io::Result<u32> {
         Ok(self.0.metadata()?.uid())
     }
@@ -202,7 +203,7 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// There is no such entry, or the system refuses.
+    /// Fails if the entry does not exist, or the system refuses.
     pub fn move_to(&self, name: impl AsRef<OsStr>, other: &Self) -> io::Result<()> {
         let name = name.as_ref();
         Ok(rustix::fs::renameat(&self.0, name, &other.0, name)?)
@@ -215,17 +216,18 @@ impl Directory {
         }
     }
 
-    /// Removes an entry, a directory with all that is in it. Links are not followed. One that is
-    /// not there is no error: another process may be removing the same.
+    /// Removes an entry: a directory with all its contents. Links are not followed. A missing entry
+    /// is not an error, because another process may be removing the same directory.
     ///
     /// # Errors
     ///
-    /// Something cannot be removed. What stood before it in the order is gone.
+    /// Fails if an entry cannot be removed. The entries before it in the order have been removed.
     pub fn remove(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
         let name = name.as_ref();
         let refused = match rustix::fs::unlinkat(&self.0, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => return Ok(()),
-            // Of a directory Linux says the one, and POSIX the other.
+            // For a directory, Linux returns the first of these errors, and POSIX specifies the
+            // second.
             Err(errno @ (Errno::ISDIR | Errno::PERM)) => errno,
             Err(errno) => return Err(errno.into()),
         };
@@ -245,7 +247,7 @@ impl Directory {
     }
 }
 
-/// A directory, and which directories had to be made for it.
+/// A directory, and the directories that had to be made for it.
 #[derive(Debug)]
 pub struct MadeDirectory {
     directory: Directory,
@@ -269,12 +271,12 @@ impl MadeDirectory {
         self.made.splice(0..0, earlier.made);
     }
 
-    /// Removes the directories that were made, from the bottom up, as far as they are empty:
-    /// parents may hold something of somebody else's by now.
+    /// Removes the directories that were made, from the bottom up, as long as they are empty. Other
+    /// processes may have put files into the parents meanwhile.
     ///
     /// # Errors
     ///
-    /// If one is not empty, or the system refuses; those above it stay.
+    /// Fails if a directory is not empty, or the system refuses. The directories above it stay.
     pub fn remove(&self) -> io::Result<()> {
         for entry in self.made.iter().rev() {
             match entry.remove_empty_directory() {
@@ -306,7 +308,7 @@ fn create_all(
     create(path, made)
 }
 
-/// Not through a link that leads nowhere: its maker would choose where.
+/// A dangling link is refused: the account that made it would choose the place of the new file.
 fn create(path: &Utf8Path, made: &mut Vec<Entry>) -> io::Result<Directory> {
     let entry = Entry::named(path)?;
     match entry.make_directory()? {

@@ -27,8 +27,8 @@ const ANYWAY: Duration = Duration::from_millis(50);
 /// An advisory lock between processes (and threads) on a directory: `flock` on the directory
 /// itself.
 ///
-/// It leaves no file behind, and the kernel releases it however its holder ends. It keeps out those
-/// who ask for it, and nobody else.
+/// The lock leaves no file, and the kernel releases it when its holder exits for any reason. It is
+/// advisory: it excludes only processes that acquire it.
 ///
 /// ```
 /// use pg_proc::{Deadline, DirectoryLock, TryLock};
@@ -65,8 +65,8 @@ impl DirectoryLock {
     ///
     /// # Errors
     ///
-    /// If the directory cannot be opened, if its file system has no locks, or if the lock is still
-    /// held by another process at the deadline.
+    /// Fails if the directory cannot be opened, if its file system has no locks, or if the lock is
+    /// still held by another process at the deadline.
     pub fn acquire(
         directory: impl AsRef<Utf8Path>,
         deadline: impl Into<Deadline>,
@@ -81,7 +81,7 @@ impl DirectoryLock {
     ///
     /// # Errors
     ///
-    /// As [`acquire`](Self::acquire).
+    /// Fails as [`acquire`](Self::acquire) does.
     pub fn acquire_held(
         directory: &Directory,
         path: impl AsRef<Utf8Path>,
@@ -98,7 +98,7 @@ impl DirectoryLock {
     ///
     /// # Errors
     ///
-    /// If the directory cannot be opened, or its file system has no locks.
+    /// Fails if the directory cannot be opened, or its file system has no locks.
     pub fn try_acquire(directory: impl AsRef<Utf8Path>) -> Result<TryLock, LockError> {
         let path = directory.as_ref();
         let open = LockError::at(path, LockErrorKind::Open);
@@ -113,10 +113,10 @@ impl DirectoryLock {
         &self.directory
     }
 
-    /// No system offers a wait with a deadline. A thread that waits without one would be left
-    /// behind when the time is over, and a process forked to wait would be named as the holder. So
-    /// this tries again: whenever the directory is closed by a process, as by a holder that
-    /// releases the lock or exits, and after pauses in case that is not reported.
+    /// No system offers to wait for a lock with a deadline. A thread that waits without one would
+    /// outlive the deadline, and a process forked to wait would be named as the holder. So this
+    /// tries again: whenever a process closes the directory, as a holder does that releases the
+    /// lock or exits, and after pauses in case that is not reported.
     fn wait(
         path: &Utf8Path,
         mut directory: Directory,
@@ -217,11 +217,12 @@ fn holder(_directory: &Directory) -> Option<Pid> {
     None
 }
 
-/// How many bytes an unprivileged process can still write to the file system of this path.
+/// The number of bytes that an unprivileged process can still write to the file system of this
+/// path.
 ///
 /// # Errors
 ///
-/// The path does not exist or cannot be reached.
+/// Fails if the path does not exist or cannot be reached.
 pub fn available_space(path: impl AsRef<Utf8Path>) -> io::Result<u64> {
     let path = path.as_ref();
     let found = rustix::fs::statvfs(path.as_std_path())?;
@@ -237,7 +238,7 @@ pub struct LockError {
     kind: LockErrorKind,
 }
 
-/// Why a directory could not be locked.
+/// The reason why a directory could not be locked.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum LockErrorKind {
@@ -276,12 +277,12 @@ impl LockError {
         &self.directory
     }
 
-    /// What went wrong.
+    /// The reason.
     pub const fn kind(&self) -> &LockErrorKind {
         &self.kind
     }
 
-    /// What may help, where something is known.
+    /// Advice, if there is any.
     pub fn hint(&self) -> Option<Cow<'_, str>> {
         match &self.kind {
             LockErrorKind::Open(cause) => Some(ForeignLink::of(cause)?.hint().into()),

@@ -1,4 +1,4 @@
-//! What a path names, held by the directory that it is in.
+//! The object that a path names, together with an open descriptor of its parent directory.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -34,7 +34,7 @@ impl Entry {
     ///
     /// # Errors
     ///
-    /// If a directory on the way cannot be entered, if a link on the way is a
+    /// Fails if a directory on the path cannot be entered, if a link on the path is a
     /// [`ForeignLink`](crate::ForeignLink), or if the path ends with `..` or is `/`.
     pub fn find(path: impl AsRef<Utf8Path>) -> io::Result<Self> {
         let path = path.as_ref().as_std_path();
@@ -45,7 +45,7 @@ impl Entry {
     ///
     /// # Errors
     ///
-    /// As [`find`](Self::find).
+    /// Fails as [`find`](Self::find) does.
     pub fn named(path: impl AsRef<Utf8Path>) -> io::Result<Self> {
         let path = path.as_ref().as_std_path();
         Ok(Walk::from_current_directory().last(path, false)?.into())
@@ -61,18 +61,18 @@ impl Entry {
         &self.name
     }
 
-    /// The path without links, for messages and for programs that are run. Nothing is safe that is
-    /// done with it by root.
+    /// The path without links, for messages and for programs that are run. It gives root no
+    /// protection: a component may be replaced before the path is used.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whether there was a link of this name when it was found.
+    /// Returns whether a link of this name existed when the entry was found.
     pub fn is_link(&self) -> bool {
         self.file_type == Some(FileType::Symlink)
     }
 
-    /// Whether there was anything of this name when it was found.
+    /// Returns whether any file of this name existed when the entry was found.
     pub const fn exists(&self) -> bool {
         self.file_type.is_some()
     }
@@ -81,7 +81,7 @@ impl Entry {
     ///
     /// # Errors
     ///
-    /// If this process may not read the directory.
+    /// Fails if this process may not read the directory.
     pub fn parent(&self) -> io::Result<Directory> {
         Directory::again(&self.parent)
     }
@@ -94,21 +94,21 @@ impl Entry {
     ///
     /// # Errors
     ///
-    /// If it is not a directory, cannot be read, or belongs to a user to whose files the links that
-    /// lead here may not lead.
+    /// Fails if the entry is not a directory, cannot be read, or belongs to a user to whose files
+    /// the followed links may not lead.
     pub fn open_directory(&self) -> io::Result<Directory> {
         let directory = Directory::in_directory(self.parent.as_fd(), &self.name)?;
         walk::require_leave(&self.links, &self.path, directory.owner()?)?;
         Ok(directory)
     }
 
-    /// Opens the regular file of this name for reading. Neither a pipe nor a device is waited for,
-    /// or opened knowingly.
+    /// Opens the regular file of this name for reading. The call does not wait for a pipe or a
+    /// device, and does not knowingly open one.
     ///
     /// # Errors
     ///
-    /// If it is not a regular file ([`InvalidInput`](io::ErrorKind::InvalidInput)), cannot be read,
-    /// or belongs to a user to whose files the links that lead here may not lead.
+    /// Fails if the entry is not a regular file ([`InvalidInput`](io::ErrorKind::InvalidInput)),
+    /// cannot be read, or belongs to a user to whose files the followed links may not lead.
     pub fn open_file(&self) -> io::Result<File> {
         let not_regular = || io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
         match self.file_type {
@@ -138,7 +138,7 @@ impl Entry {
     ///
     /// # Errors
     ///
-    /// If it is not an empty directory, does not exist, or the system refuses.
+    /// Fails if the entry is not an empty directory or does not exist, or the system refuses.
     pub fn remove_empty_directory(&self) -> io::Result<()> {
         Ok(rustix::fs::unlinkat(
             &self.parent,
@@ -151,7 +151,7 @@ impl Entry {
     ///
     /// # Errors
     ///
-    /// If the system refuses.
+    /// Fails if the system refuses.
     pub fn remove_link(&self) -> io::Result<()> {
         let look = rustix::fs::statat(&self.parent, &self.name, AtFlags::SYMLINK_NOFOLLOW)?;
         if FileType::from_raw_mode(look.st_mode) != FileType::Symlink {
@@ -169,7 +169,7 @@ impl Entry {
     ///
     /// # Errors
     ///
-    /// If the system refuses.
+    /// Fails if the system refuses.
     pub(super) fn make_directory(&self) -> io::Result<Option<Directory>> {
         match rustix::fs::mkdirat(&self.parent, &self.name, Mode::RWXU) {
             Ok(()) => {}

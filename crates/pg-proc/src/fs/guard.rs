@@ -21,18 +21,18 @@ use crate::sys::{self, Errand, Place, Removal};
 
 /// Removes directories when the owner ends, however it ends, and when this value is dropped.
 ///
-/// A process of its own waits for that. Programs and servers that are started
-/// [`guarded_by`](crate::Command::guarded_by) this guard hold it back until nothing of them is
-/// left, so nothing is removed under a running server.
+/// A separate process waits for that. Programs and servers that are started
+/// [`guarded_by`](crate::Command::guarded_by) this guard hold it back until all their processes
+/// have exited, so nothing is removed under a running server.
 ///
-/// Each directory is known by its device and inode as of [`guard`](GuardOptions::guard), and
-/// optionally by a marker file: a directory that has taken its place meanwhile is left alone, and
-/// so is what is mounted inside, or what links inside point to. The directory that it is in is held
-/// open from then on, so that no link can lead elsewhere.
+/// Each directory is identified by its device and inode as of [`guard`](GuardOptions::guard), and
+/// optionally by a marker file. A directory that has replaced it meanwhile is not removed, nor are
+/// mounts inside or the targets of links. The parent directory is held open from then on, so a new
+/// link cannot redirect the removal.
 ///
-/// Only the process that made it is its owner: in a process that was forked, dropping its copy
-/// neither removes nor waits for anything. The directories are removed when the last copy of a
-/// process that lives is gone.
+/// Only the process that made the guard owns it. In a forked process, dropping the copy neither
+/// removes anything nor waits. The directories are removed when the last copy in a running process
+/// has been dropped.
 ///
 /// # Cleanup
 ///
@@ -42,19 +42,19 @@ pub struct DirectoryGuard {
     lifeline: Option<Arc<OwnedFd>>,
     done: OwnedFd,
     errand: Errand,
-    /// How long dropping it may take.
+    /// The longest time that dropping the guard may take.
     patience: Duration,
     maker: Maker,
 }
 
-/// What a [`DirectoryGuard`] removes.
+/// The directories and shared memory that a [`DirectoryGuard`] removes.
 #[derive(Clone, Debug, Default)]
 pub struct GuardOptions {
     directories: Vec<(Utf8PathBuf, Extent)>,
     data_directories: Vec<Utf8PathBuf>,
 }
 
-/// How much of a directory is removed.
+/// The part of a directory that is removed.
 #[derive(Clone, Debug)]
 enum Extent {
     Whole,
@@ -111,8 +111,8 @@ impl GuardOptions {
     ///
     /// # Errors
     ///
-    /// One of the directories does not exist or is none, or the system is out of processes or
-    /// descriptors.
+    /// Fails if one of the paths does not exist or is not a directory, or the system is out of
+    /// processes or descriptors.
     pub fn guard(&self) -> Result<DirectoryGuard, GuardError> {
         let mut errand = Errand::default();
         for path in &self.data_directories {
@@ -261,7 +261,7 @@ pub struct GuardError {
     kind: GuardErrorKind,
 }
 
-/// Why a guard could not be set up.
+/// The reason why a guard could not be set up.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum GuardErrorKind {
@@ -299,12 +299,12 @@ impl GuardError {
         self.path.as_deref()
     }
 
-    /// What went wrong.
+    /// The reason.
     pub const fn kind(&self) -> &GuardErrorKind {
         &self.kind
     }
 
-    /// What may help, where something is known.
+    /// Advice, if there is any.
     pub fn hint(&self) -> Option<Cow<'_, str>> {
         match &self.kind {
             GuardErrorKind::Directory(cause) => Some(ForeignLink::of(cause)?.hint().into()),

@@ -19,7 +19,7 @@ use super::walk::ForeignLink;
 use crate::account::Account;
 use crate::deadline::Deadline;
 
-/// How long other editors of the same file are waited for.
+/// The longest wait for other editors of the same file.
 const LOCK_PATIENCE: Duration = Duration::from_secs(30);
 /// Ends the name of the new content while it stands beside the old one.
 const SUFFIX: &str = ".pg-cluster-new";
@@ -39,14 +39,14 @@ impl LockedFile {
     /// Opens the file of this path and locks the directory that it is in.
     ///
     /// `named_by` is the data directory whose server names the path, in a setting or on its command
-    /// line. It can name any file, and may not make root change a file of another user, no more
-    /// than a link in the data directory may: the owner of the data directory has to be root, the
+    /// line. That server can name any file. As with a link in the data directory, it must not make
+    /// root change a file of another user. So the owner of the data directory has to be root, the
     /// caller or the owner of the file.
     ///
     /// # Errors
     ///
-    /// If the file cannot be read, is not a regular file, belongs to a user to whose files the path
-    /// may not lead, or its directory cannot be locked within half a minute.
+    /// Fails if the file cannot be read, is not a regular file, belongs to a user to whose files
+    /// the path may not lead, or its directory cannot be locked within half a minute.
     pub fn acquire(
         path: impl AsRef<Utf8Path>,
         named_by: Option<&Utf8Path>,
@@ -87,7 +87,7 @@ impl LockedFile {
     ///
     /// # Errors
     ///
-    /// If it cannot be read, or is longer than `limit`.
+    /// Fails if the file cannot be read, or is longer than `limit`.
     pub fn read(&self, limit: u64) -> Result<Vec<u8>, FileErrorKind> {
         read_all(&self.file, limit).map_err(FileErrorKind::Read)
     }
@@ -96,7 +96,7 @@ impl LockedFile {
     ///
     /// # Errors
     ///
-    /// As [`Replacement::stage`].
+    /// Fails as [`Replacement::stage`] does.
     pub fn stage(&self, content: &[u8]) -> io::Result<Replacement> {
         Replacement::stage(&self.entry, &self.file, SUFFIX, content)
     }
@@ -111,7 +111,7 @@ pub struct FileError {
     kind: FileErrorKind,
 }
 
-/// Why a configuration file could not be read, locked or replaced.
+/// The reason why a configuration file could not be read, locked or replaced.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum FileErrorKind {

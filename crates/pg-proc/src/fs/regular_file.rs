@@ -27,26 +27,28 @@ impl From<io::Error> for Unreadable {
     }
 }
 
-/// Opens a file for reading if it is a regular one. Neither a pipe nor a device is waited for, or
-/// opened knowingly, and a link is followed only if root, the caller or the owner of what it leads
-/// to made it.
+/// Opens a file for reading if it is a regular file. The call does not wait for a pipe or a device,
+/// and does not knowingly open one. A link is followed only if root, the caller or the owner of its
+/// target made it.
 ///
 /// # Errors
 ///
-/// If it cannot be opened, is not a regular file ([`InvalidInput`](io::ErrorKind::InvalidInput)),
-/// or a link is a [`ForeignLink`](crate::ForeignLink).
+/// Fails if the file cannot be opened, is not a regular file
+/// ([`InvalidInput`](io::ErrorKind::InvalidInput)), or a link on the path is a
+/// [`ForeignLink`](crate::ForeignLink).
 pub fn open_regular_file(path: impl AsRef<Utf8Path>) -> io::Result<File> {
     Entry::find(path)?.open_file()
 }
 
-/// Opens a regular file, or the null device, for reading, wherever links lead. A pipe or another
-/// device is not waited for. For the caller's own rights, or
-/// [those of an account](crate::Account::with_rights), on which links give nobody more.
+/// Opens a regular file, or the null device, for reading, and follows all links. The call does not
+/// wait for a pipe or another device. It is meant for the rights of the caller itself, or [those of
+/// an account](crate::Account::with_rights), because links then give access to no additional file.
 ///
 /// # Errors
 ///
-/// If it cannot be opened, is a directory ([`IsADirectory`](io::ErrorKind::IsADirectory)), or
-/// anything else ([`InvalidInput`](io::ErrorKind::InvalidInput)).
+/// Fails if the file cannot be opened, is a directory
+/// ([`IsADirectory`](io::ErrorKind::IsADirectory)), or is of another type
+/// ([`InvalidInput`](io::ErrorKind::InvalidInput)).
 pub fn open_any_file(path: impl AsRef<Path>) -> io::Result<File> {
     // Opening alone has an effect on some devices. One that is put there meanwhile is opened.
     require_file(&std::fs::metadata(path.as_ref())?)?;
@@ -69,7 +71,7 @@ fn require_file(found: &Metadata) -> io::Result<()> {
     }
 }
 
-/// The content; none when there is no such file.
+/// The content; none if the file does not exist.
 pub(crate) fn read(path: &Utf8Path, limit: usize) -> Result<Option<Vec<u8>>, Unreadable> {
     let file = match open_regular_file(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -81,11 +83,12 @@ pub(crate) fn read(path: &Utf8Path, limit: usize) -> Result<Option<Vec<u8>>, Unr
     }
 }
 
-/// Reads all of a file, but not more than so many bytes.
+/// Reads a whole file up to this number of bytes.
 ///
 /// # Errors
 ///
-/// If it cannot be read, or is longer ([`FileTooLarge`](io::ErrorKind::FileTooLarge)).
+/// Fails if the file cannot be read, or is longer than the limit
+/// ([`FileTooLarge`](io::ErrorKind::FileTooLarge)).
 pub fn read_all(file: &File, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
@@ -100,7 +103,7 @@ pub fn read_all(file: &File, limit: u64) -> io::Result<Vec<u8>> {
 ///
 /// # Errors
 ///
-/// If the file cannot be read.
+/// Fails if the file cannot be read.
 pub fn read_tail(mut file: File, before: u64, limit: usize) -> io::Result<Vec<u8>> {
     let length = file.metadata()?.len();
     let begin = if length < before { 0 } else { before };

@@ -34,8 +34,8 @@ impl Replacement {
     ///
     /// # Errors
     ///
-    /// If the file cannot be written, or cannot be given that owner, group and mode. Nothing is
-    /// left of it then.
+    /// Fails if the file cannot be written, or cannot be given that owner, group and mode. The new
+    /// file is then removed.
     pub fn stage(entry: &Entry, file: &File, suffix: &str, content: &[u8]) -> io::Result<Self> {
         let old = file.metadata()?;
         let mut staged = OsString::from(".");
@@ -74,8 +74,8 @@ impl Replacement {
     ///
     /// # Errors
     ///
-    /// If the system refuses. The old content is in its place then, unless the directory alone
-    /// could not be written to disk.
+    /// Fails if the system refuses. The old content is then still in place, unless the only failure
+    /// was to write the directory to disk.
     pub fn commit(mut self) -> io::Result<()> {
         let directory = self.directory.as_file();
         rustix::fs::renameat(directory, &self.staged, directory, &self.name)?;

@@ -51,7 +51,7 @@ impl ForeignLink {
         self.maker
     }
 
-    /// How to have it followed.
+    /// The way to have the link followed.
     pub const fn hint(&self) -> &'static str {
         "if it is meant to lead there, have the link belong to root or to the owner of its target"
     }
@@ -65,7 +65,7 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Whether the link may lead to what belongs to `owner`.
+    /// Returns whether the link may lead to a file that belongs to `owner`.
     fn require_leave(&self, leads_to: &Path, owner: u32) -> io::Result<()> {
         let own = rustix::process::geteuid().as_raw();
         if self.maker == 0 || self.maker == own || self.maker == owner {
@@ -99,15 +99,15 @@ pub(super) struct Reached {
     pub(super) path: PathBuf,
 }
 
-/// What a path names, held by the directory that it is in.
+/// The object that a path names, together with an open descriptor of its parent directory.
 #[derive(Debug)]
 pub(super) struct Last {
     pub(super) parent: OwnedFd,
     pub(super) name: OsString,
     pub(super) path: PathBuf,
-    /// None if there is nothing of this name.
+    /// None if no entry has this name.
     pub(super) file_type: Option<FileType>,
-    /// The links that say so, of which the owner of what they lead to is not known yet.
+    /// The links whose permission depends on the owner of their target, which is not known yet.
     pub(super) links: Vec<Link>,
 }
 
@@ -134,8 +134,8 @@ impl<'fd> Walk<'fd> {
         self.hold(reached)
     }
 
-    /// Finds what `path` names without opening it. A link in the last place is followed if asked
-    /// for.
+    /// Finds the object that `path` names without opening it. A link as the last component is
+    /// followed on request.
     pub(super) fn last(&mut self, path: &Path, follow: bool) -> io::Result<Last> {
         let mut at = Reached::start();
         let mut path = path.to_owned();
@@ -255,8 +255,8 @@ enum Look {
     Link { maker: u32, text: PathBuf },
 }
 
-/// What permits to go through a directory; no permission to list it is needed where the system has
-/// such a way.
+/// The access mode that is enough to pass through a directory. Where the system has such a mode, no
+/// permission to list the directory is needed.
 #[cfg(all(target_os = "linux", not(pg_portable)))]
 const THROUGH: OFlags = OFlags::PATH;
 #[cfg(not(all(target_os = "linux", not(pg_portable))))]
@@ -267,8 +267,8 @@ fn open_directory(at: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedFd, Errno> {
     rustix::fs::openat(at, name, flags, Mode::empty())
 }
 
-/// Opens a directory, or reads a link: whichever of the two it is, it is one and the same object
-/// whose owner is asked for.
+/// Opens a directory or reads a link. In both cases the owner that is checked is that of the same
+/// object.
 #[cfg(all(target_os = "linux", not(pg_portable)))]
 fn look(at: BorrowedFd<'_>, name: &OsStr) -> io::Result<Look> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -284,7 +284,7 @@ fn look(at: BorrowedFd<'_>, name: &OsStr) -> io::Result<Look> {
     }
 }
 
-/// A link cannot be held open here: it is looked at before and after.
+/// A link cannot be held open here, so it is examined before and after.
 #[cfg(not(all(target_os = "linux", not(pg_portable))))]
 fn look(at: BorrowedFd<'_>, name: &OsStr) -> io::Result<Look> {
     let look = || rustix::fs::statat(at, name, AtFlags::SYMLINK_NOFOLLOW);
@@ -318,7 +318,7 @@ fn owner(stat: &Stat) -> u32 {
     stat.st_uid as u32
 }
 
-/// With one system call, where there is no link on the way; none if it takes more to tell.
+/// Uses a single system call if there is no link on the path; none if that cannot decide.
 #[cfg(all(target_os = "linux", not(pg_portable)))]
 fn open_past_no_link(at: BorrowedFd<'_>, path: &Path) -> io::Result<Option<OwnedFd>> {
     if path.as_os_str().is_empty() {
@@ -330,7 +330,7 @@ fn open_past_no_link(at: BorrowedFd<'_>, path: &Path) -> io::Result<Option<Owned
         Ok(fd) => Ok(Some(fd)),
         // There is a link; or the kernel (before 5.6) or a sandbox has no such call.
         Err(Errno::LOOP | Errno::NOSYS | Errno::PERM | Errno::INVAL | Errno::AGAIN) => Ok(None),
-        // Also says so of a link in the last place, with O_DIRECTORY.
+        // The system reports the same error for a link as the last component, with O_DIRECTORY.
         Err(Errno::NOTDIR) => Ok(None),
         Err(errno) => Err(errno.into()),
     }

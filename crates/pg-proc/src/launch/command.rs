@@ -13,12 +13,12 @@ use crate::fs::guard::DirectoryGuard;
 use crate::launch::spawn_error::{SpawnError, SpawnErrorKind};
 use crate::sys::{self, LaunchError, Launched, Orders, Program, Sink, Stage};
 
-/// A program to be run: a server, or one that ends by itself such as `initdb`.
+/// A program to be run: a server, or a program that exits by itself such as `initdb`.
 ///
-/// No shell is involved. The program gets a session of its own (Ctrl-C in the caller's terminal
-/// does not reach it), no descriptor but its three standard streams, default signal dispositions,
-/// umask 077, and an environment without anything that would make it act on behalf of somebody
-/// else: see [`env`](Self::env).
+/// No shell is involved. The program gets its own session (Ctrl-C in the caller's terminal does not
+/// reach it), only its three standard streams as descriptors, default signal dispositions, umask
+/// 077, and an environment without the variables that would change its target: see
+/// [`env`](Self::env).
 ///
 /// A small process, the warden, is the parent of all programs that the caller starts, and ends them
 /// when the caller exits. It has none of the caller's memory. Programs have the resource limits,
@@ -67,11 +67,11 @@ impl Command {
 
     /// Sets a variable of the environment.
     ///
-    /// All others come from the calling process, except: those whose name begins with `PG`
-    /// (`PGDATA`, `PGPORT`, `PGOPTIONS`... would act on the program), and those by which systemd
-    /// talks to the service that the caller may be (`NOTIFY_SOCKET`, `LISTEN_FDS` and their like: a
-    /// server would report itself as that service). With another account `HOME`, `USER` and
-    /// `LOGNAME` are that account's.
+    /// All other variables come from the calling process, with two exceptions. Variables that start
+    /// with `PG` (`PGDATA`, `PGPORT`, `PGOPTIONS`...) would act on the program. Variables by which
+    /// systemd talks to a service (`NOTIFY_SOCKET`, `LISTEN_FDS` and similar) would make a server
+    /// report itself as the caller's service. With another account `HOME`, `USER` and `LOGNAME` are
+    /// those of the account.
     #[must_use]
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.environment
@@ -97,7 +97,7 @@ impl Command {
         self
     }
 
-    /// Where the program begins to run: `/` if not set, which every account can enter.
+    /// The working directory of the program: `/` if not set, which every account can enter.
     #[must_use]
     pub fn current_dir(mut self, directory: impl Into<Utf8PathBuf>) -> Self {
         self.directory = directory.into();
@@ -118,16 +118,16 @@ impl Command {
         self
     }
 
-    /// How many bytes of each output of a program that is [run](Self::run) are kept, 16 MiB if not
-    /// set: the last ones.
+    /// The number of bytes kept from the end of each output of a program that is [run](Self::run),
+    /// 16 MiB if not set.
     #[must_use]
     pub const fn capture_limit(mut self, bytes: usize) -> Self {
         self.capture_limit = bytes;
         self
     }
 
-    /// Holds this guard back from removing its directories until nothing of the program is left. Of
-    /// several guards only the last is held back.
+    /// Holds this guard back from removing its directories until all processes of the program have
+    /// exited. A program holds back one guard only: the last one given.
     #[must_use]
     pub fn guarded_by(mut self, guard: &DirectoryGuard) -> Self {
         self.guard = guard.lifeline().map(Arc::downgrade);
@@ -261,7 +261,7 @@ impl Command {
     }
 }
 
-/// What a program's standard streams are connected to.
+/// The destination of a program's standard streams.
 pub(crate) struct Streams {
     pub(crate) stdin: OwnedFd,
     pub(crate) stdout: Sink,

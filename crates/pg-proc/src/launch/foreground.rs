@@ -9,10 +9,10 @@ use crate::sys;
 /// Runs a program in the place of the caller, as far as a user can see: with the terminal, the
 /// process group and the standard streams of the caller. Returns its exit status.
 ///
-/// While it runs, the caller survives SIGHUP, SIGINT, SIGQUIT and SIGTERM. A signal that another
-/// process sends to the caller is passed on to the program, and so is the SIGHUP of a terminal that
-/// has gone. The SIGINT or SIGQUIT of a key, such as Ctrl-C, has reached the program already. A
-/// signal that the caller ignores, as under `nohup`, stays ignored by both.
+/// While the program runs, the caller survives SIGHUP, SIGINT, SIGQUIT and SIGTERM. A signal that
+/// another process sends to the caller is passed on to the program, and so is the SIGHUP of a
+/// closed terminal. The SIGINT or SIGQUIT of a key, such as Ctrl-C, has reached the program
+/// already. A signal that the caller ignores, as under `nohup`, stays ignored by both.
 ///
 /// ```
 /// let status = pg_proc::run_in_foreground(std::process::Command::new("true"))?;
@@ -22,7 +22,7 @@ use crate::sys;
 ///
 /// # Errors
 ///
-/// If the program cannot be executed, or the handlers cannot be installed.
+/// Fails if the program cannot be executed, or the handlers cannot be installed.
 ///
 /// # Cleanup
 ///

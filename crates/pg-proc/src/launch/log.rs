@@ -1,4 +1,4 @@
-//! Where the output of a server goes, and reading its end.
+//! The destination of a server's output, and reading its end.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -17,19 +17,19 @@ use crate::maker::Maker;
 use crate::postmaster::watcher::Watcher;
 use crate::sys::{self, Means};
 
-/// Where a server's standard output and standard error go.
+/// The destination of a server's standard output and standard error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Log {
-    /// Appended to this file. Created with mode 0600 if it is not there, by the account that the
-    /// server runs as and with that account's rights. What belongs to another account is written,
+    /// Appends to this file. If it does not exist, it is created with mode 0600 by the account that
+    /// the server runs as, with the rights of that account. A file of another account is written,
     /// but not read.
     File(Utf8PathBuf),
     /// To the standard error of the calling process, as it is at the start.
     Inherit,
     /// Nowhere.
     Null,
-    /// The last so many bytes are kept in memory.
+    /// Keeps this number of bytes from the end in memory.
     ///
     /// A thread of the owner reads as long as any process of the server is running, so the server
     /// does not wait for a reader. A server that outlives its owner writes into a pipe without a
@@ -46,9 +46,9 @@ pub enum Log {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LogPart {
-    /// The position of the first of the bytes: how many bytes the server had written since its
-    /// start. Greater than the position that was asked for if the bytes between are not kept any
-    /// more.
+    /// The position of the first of the bytes: the number of bytes that the server had written
+    /// since its start. It is greater than the requested position if the bytes between are not kept
+    /// any more.
     pub position: u64,
     /// The bytes, which may begin and end within a line.
     pub bytes: Vec<u8>,
@@ -93,12 +93,12 @@ impl LogReader {
         }
     }
 
-    /// Whether what the server writes can be read.
+    /// Returns whether the output of the server can be read.
     pub(crate) fn is_kept(&self) -> bool {
         !matches!(self, Self::None)
     }
 
-    /// How many bytes this start has written.
+    /// The number of bytes written by this start.
     pub(crate) fn end(&self) -> io::Result<u64> {
         match self {
             Self::None => Ok(0),
@@ -142,8 +142,8 @@ impl LogReader {
         }
     }
 
-    /// Waits until there is more than this many bytes, and returns whether there is; false as soon
-    /// as `has_ended`, of which `end` reports the change, and nothing more can come.
+    /// Waits until more than this many bytes are available, and returns whether they are. Returns
+    /// false as soon as `has_ended` is true, which `end` reports, and no more bytes can arrive.
     pub(crate) fn wait(
         &self,
         position: u64,
@@ -190,19 +190,19 @@ fn open_own(path: &Utf8PathBuf, owner: Option<u32>) -> io::Result<Option<File>> 
     Ok(Some(file))
 }
 
-/// Where what this start has written begins in the file, and how much that is. A file that is
-/// shorter than it was at the start was begun anew.
+/// The offset in the file at which the output of this start begins, and its length. A file that is
+/// shorter than at the start has been truncated and is read from its beginning.
 fn length_since(file: &File, offset: u64) -> io::Result<(u64, u64)> {
     let length = file.metadata()?.len();
     let begin = if length < offset { 0 } else { offset };
     Ok((begin, length - begin))
 }
 
-/// The end of a stream, kept in memory by a thread of its own.
+/// The end of a stream, kept in memory by a dedicated thread.
 ///
-/// That thread alone has the reading end, where the system allows it: it is closed when the process
-/// exits, whatever copies of the process live on. In a forked process there is no such thread, and
-/// nothing is read. It knows what was read until it was forked.
+/// Where the system allows it, only that thread has the reading end. It is closed when the process
+/// exits, even if forked copies of the process still run. A forked process does not have the thread
+/// and reads nothing; it keeps the bytes that were read before the fork.
 #[derive(Debug)]
 pub(crate) struct Tail {
     shared: Arc<Shared>,
@@ -258,8 +258,8 @@ impl Tail {
         })
     }
 
-    /// With all that was written before this call, whether or not the thread has come to it: a
-    /// server that has just ended has said why.
+    /// Includes everything written before this call, even if the thread has not read it yet. A
+    /// server that has just exited has written the reason.
     fn last(&self, limit: usize) -> Vec<u8> {
         self.look(|tail| tail.last(limit)).unwrap_or_default()
     }
@@ -330,7 +330,7 @@ impl Drop for Tail {
                 // It cannot have panicked; if it has, there is nothing to mend.
                 let _ = thread.join();
             }
-            // Not even its handle can be given back where there is no such thread.
+            // Where the system cannot run such a thread, its handle cannot be returned either.
             other => std::mem::forget(other),
         }
     }

@@ -1,8 +1,8 @@
-//! What becomes of a server when its owner exits.
+//! The effect on a server when its owner exits.
 
 use crate::launch::stop_plan::StopPlan;
 
-/// What becomes of a server when its owner, the process that started it, exits.
+/// The effect on a server when its owner, the process that started it, exits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(
     clippy::exhaustive_enums,

@@ -11,27 +11,29 @@ use crate::postmaster::find::Found;
 use crate::postmaster::handle::Postmaster;
 use crate::postmaster::sockets;
 
-/// How long a start makes others wait. A server replaces the file some milliseconds after it was
-/// executed.
+/// The longest time for which a start blocks other starts. A server replaces the file some
+/// milliseconds after it was executed.
 const TURN: Duration = Duration::from_secs(10);
-/// How long it waits for others, if nothing is said.
+/// The default of the longest wait for other starts.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What a new server of a data directory needs to get past the lock file that lies there.
+/// Lets a new server of a data directory start despite a stale lock file.
 #[derive(Debug, Default)]
 pub(crate) struct Passage {
     pub(crate) environment: Vec<(&'static str, String)>,
-    /// DIFFERENCE: of two servers that find the same stale file, each removes what lies there under
-    /// that name (`CreateLockFile` in src/backend/utils/init/miscinit.c), which may be the file
-    /// that the other has just written. One of them then fails, and the other ends a minute later
-    /// for want of its file. Here there is one at a time until the file is the new server's.
+    /// DIFFERENCE: if two servers find the same stale file, each removes the file of that name
+    /// (`CreateLockFile` in src/backend/utils/init/miscinit.c), which may be the file that the
+    /// other server has just written. One of them then fails, and the other exits a minute later
+    /// because its file is missing. Here only one server starts at a time until the file is that of
+    /// the new server.
     turn: Option<DirectoryLock>,
 }
 
 impl Passage {
     /// # Errors
     ///
-    /// The directory has a server, cannot be looked at, or is locked by another process for long.
+    /// Fails if the directory has a server, cannot be read, or is locked by another process for too
+    /// long.
     pub(crate) fn find(
         data_directory: &Utf8Path,
         patience: Duration,
@@ -44,13 +46,13 @@ impl Passage {
             Err(e) if matches!(e.kind(), LockErrorKind::Busy { .. }) => {
                 return Err(SpawnErrorKind::Lock(e));
             }
-            // Where there are no locks it is as it is without this crate.
+            // Without locks, servers start as they do without this crate.
             Err(_) => None,
         };
         // The process that held the lock before may have started a server.
         let environment = Self::environment(data_directory)?;
         if let (Some(_), Ok(Found::Stale(stale))) = (&turn, Postmaster::find(data_directory)) {
-            // What stays is a reason for the server to fail, and it will say so.
+            // A file that stays makes the server fail, and the server reports it.
             let _ = sockets::remove_of(&stale, data_directory);
         }
         Ok(Self {
@@ -59,9 +61,8 @@ impl Passage {
         })
     }
 
-    /// PostgreSQL takes the process that a stale lock file names for a server if it is alive,
-    /// whatever it is, unless it is the grandparent of the new one (`CreateLockFile`). None if
-    /// there is no such file.
+    /// If the process named by a stale lock file is alive, PostgreSQL takes it for a server, unless
+    /// it is the grandparent of the new one (`CreateLockFile`). None if the file does not exist.
     fn environment(
         data_directory: &Utf8Path,
     ) -> Result<Option<Vec<(&'static str, String)>>, SpawnErrorKind> {
@@ -82,13 +83,13 @@ impl Passage {
         }
     }
 
-    /// Lets others have their turn once this server has passed, or has ended.
+    /// Releases the lock for other starts once this server has written its file or has exited.
     pub(crate) fn pass(self, server: &Postmaster) {
         if self.turn.is_none() {
             return;
         }
         let has_passed = || server.pid_file().is_ok_and(|file| file.is_some());
-        // A server that takes longer is no longer waited for.
+        // A server that takes longer does not delay others any further.
         let _ = server.wait_until(has_passed, TURN);
     }
 }

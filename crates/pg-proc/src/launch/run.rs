@@ -22,7 +22,7 @@ use crate::launch::supervised::Supervised;
 use crate::launch::tail::BoundedTail;
 use crate::sys::{self, Orders, Sink};
 
-/// What a program that has succeeded wrote.
+/// The output of a program that has succeeded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Output {
@@ -33,11 +33,11 @@ pub struct Output {
 }
 
 impl Command {
-    /// Runs a program that ends by itself, and returns what it wrote.
+    /// Runs a program that exits by itself, and returns its output.
     ///
-    /// The program is bound to the caller: if the caller ends, by SIGKILL too, the program and
-    /// everything that it has started are killed. The same happens to what it leaves behind when it
-    /// ends, and when the deadline is over.
+    /// The program is bound to the caller: if the caller exits, even by SIGKILL, the program and
+    /// all processes that it has started are killed. Processes that the program leaves running when
+    /// it exits are killed too, and all of them are killed at the deadline.
     ///
     /// ```
     /// use std::time::Duration;
@@ -53,17 +53,18 @@ impl Command {
     ///
     /// # Errors
     ///
-    /// It could not be started, exited with another status than 0, or ran beyond the deadline.
+    /// Fails if the program cannot be started, exits with a status other than 0, or still runs at
+    /// the deadline.
     pub fn run(&self, deadline: impl Into<Deadline>) -> Result<Output, RunError> {
         self.exchange(deadline.into(), &mut |_| {})
     }
 
-    /// As [`run`](Self::run), and shows each line of the standard error to `watch` as soon as it is
-    /// complete, for programs that report their progress there.
+    /// Like [`run`](Self::run), and passes each line of the standard error to `watch` as soon as it
+    /// is complete, for programs that report their progress there.
     ///
     /// # Errors
     ///
-    /// As [`run`](Self::run).
+    /// Fails as [`run`](Self::run) does.
     pub fn run_watched(
         &self,
         deadline: impl Into<Deadline>,
@@ -167,7 +168,7 @@ impl Command {
     }
 }
 
-/// How much of a line is shown to who watches the standard error.
+/// The longest part of a line that is passed to the watcher of the standard error, in bytes.
 const LONGEST_LINE: usize = 4096;
 
 /// Feeds and drains a program's streams.
@@ -185,8 +186,8 @@ struct Capture {
 }
 
 impl Exchange<'_> {
-    /// Exit status, unless the deadline is over before. Does not wait for the streams to end:
-    /// something that the program left behind may hold them.
+    /// The exit status, unless the deadline passes before. Does not wait for the end of the
+    /// streams, which a process left running by the program may hold open.
     fn until_end(&mut self, supervised: &Supervised, deadline: Deadline) -> Option<ExitStatus> {
         loop {
             self.feed();
@@ -258,7 +259,7 @@ pub struct RunError {
     pub(crate) stderr: Vec<u8>,
 }
 
-/// Why a program could not be run, or failed.
+/// The reason why a program could not be run, or failed.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum RunErrorKind {

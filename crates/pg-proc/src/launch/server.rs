@@ -32,7 +32,7 @@ use crate::postmaster::wait_error::{WaitError, WaitErrorKind};
 use crate::signal::{Signal, SignalError, SignalErrorKind};
 use crate::sys::{self, Means, Orders, Sink, Vigil, command};
 
-/// How a server is to be started.
+/// The options with which a server is started.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ServerOptions {
@@ -48,8 +48,7 @@ impl ServerOptions {
     /// For the server of this data directory. The command still has to name it among its arguments
     /// (`-D`).
     ///
-    /// If nothing else is said the server's output goes nowhere, and the server is bound to this
-    /// process.
+    /// By default the output of the server is discarded, and the server is bound to this process.
     pub fn new(data_directory: impl Into<Utf8PathBuf>) -> Self {
         let data_directory = data_directory.into();
         Self {
@@ -62,7 +61,7 @@ impl ServerOptions {
         }
     }
 
-    /// How long to wait for other processes that start a server of this data directory over the
+    /// The longest wait for other processes that start a server of this data directory over the
     /// lock file of a crashed one; a minute if not set.
     #[must_use]
     pub fn turn_timeout(mut self, timeout: Duration) -> Self {
@@ -70,35 +69,35 @@ impl ServerOptions {
         self
     }
 
-    /// A process that the lock file of a socket names and that is not a server, as was found out.
-    /// Without this the server takes it for one.
+    /// A process that is named by the lock file of a socket and was found not to be a server.
+    /// Without this the new server takes it for one.
     ///
-    /// If nothing is said, this is the calling process, as for `pg_ctl` its parent: in a container
-    /// its PID is often that of the server before (`PG_GRANDPARENT_PID` in `CreateLockFile`,
-    /// src/backend/utils/init/miscinit.c). A process that the stale `postmaster.pid` names comes
-    /// first.
+    /// By default this is the calling process, which corresponds to the parent of `pg_ctl`: in a
+    /// container its PID is often that of the previous server (`PG_GRANDPARENT_PID` in
+    /// `CreateLockFile`, src/backend/utils/init/miscinit.c). A process that the stale
+    /// `postmaster.pid` names takes precedence.
     #[must_use]
     pub fn bystander(mut self, pid: Pid) -> Self {
         self.bystander = Some(pid);
         self
     }
 
-    /// Where the server's output goes.
+    /// The destination of the server's output.
     #[must_use]
     pub fn log(mut self, log: Log) -> Self {
         self.log = log;
         self
     }
 
-    /// What becomes of the server when this process ends.
+    /// The effect on the server when this process exits.
     #[must_use]
     pub fn ownership(mut self, ownership: Ownership) -> Self {
         self.ownership = ownership;
         self
     }
 
-    /// For a server that is bound: once it was [left](Server::leave), or this process has ended, it
-    /// lives as long as it has users.
+    /// For a bound server: once it was [left](Server::leave), or this process has exited, it runs
+    /// as long as it has users.
     #[must_use]
     pub fn tenancy(mut self, tenancy: Tenancy) -> Self {
         self.tenancy = Some(tenancy);
@@ -110,18 +109,17 @@ impl ServerOptions {
 ///
 /// # Cleanup
 ///
-/// Dropping it does what the end of this process would do: a bound server is ended by its
-/// [`StopPlan`], and drop waits for that, at most two seconds longer than the plan takes; a
-/// detached one lives on.
+/// Dropping it has the same effect as the exit of this process. A bound server is shut down by its
+/// [`StopPlan`], and drop waits for that, at most two seconds longer than the plan takes. A
+/// detached server continues to run.
 ///
-/// Only the process that started it is its owner. In a process that was forked, dropping its copy
-/// ends nothing and waits for nothing. If the owner exits and such a copy lives on, in a program
-/// that has made itself a daemon, the server lives as long as the copy does.
+/// Only the process that started the server owns it. In a forked process, dropping the copy shuts
+/// nothing down and does not wait. If the owner exits while such a copy remains, in a program that
+/// has made itself a daemon, the server runs as long as the copy does.
 ///
-/// The warden, a process between this one and the server (`pg-proc: warden` in `ps`, one for each
-/// program), sees to that. If it is killed itself, the kernel sends a bound server SIGQUIT on
-/// Linux; elsewhere such a server is left
-/// behind.
+/// The warden enforces this: a process between this one and the server (`pg-proc: warden` in `ps`,
+/// one for each program). If the warden itself is killed, the kernel sends a bound server SIGQUIT
+/// on Linux; on other systems the server keeps running.
 #[derive(Debug)]
 pub struct Server {
     // Dropped in this order: first the server ends, then there is nothing left to read.
@@ -136,26 +134,26 @@ impl Command {
     /// Starts the command as the server of a data directory. Returns as soon as it was executed: it
     /// is not [ready](Server::wait_ready) then.
     ///
-    /// A lock file that a crashed server left behind is no obstacle, even if its process ID
-    /// now belongs to another process.
+    /// A lock file left behind by a crashed server does not prevent the start, even if its process
+    /// ID now belongs to another process.
     ///
     /// # Races
     ///
-    /// Any number of processes may do this at once: one server stays, the others find its lock
-    /// file, and end. PostgreSQL itself does not see to that where a crashed server has left its
-    /// file, so then there is one at a time, by a [`DirectoryLock`](crate::DirectoryLock) that is
-    /// waited for a minute at most, and the call returns when the server has written its own file,
-    /// at most ten seconds later. Servers that are started by other means in the same milliseconds
-    /// are as dangerous as ever.
+    /// Any number of processes may do this at once: one server stays, and the others find its lock
+    /// file and exit. PostgreSQL does not guarantee this if a crashed server has left its file.
+    /// Such starts therefore happen one at a time, by a [`DirectoryLock`](crate::DirectoryLock)
+    /// that is waited for up to a minute. The call then returns when the server has written its own
+    /// file, at most ten seconds later. Servers that are started by other means in the same
+    /// milliseconds are not protected.
     ///
     /// # Errors
     ///
-    /// It could not be executed, the data directory has a server, or a detached server is to keep
-    /// its log in memory.
+    /// Fails if the program cannot be executed, the data directory has a server, or the log of a
+    /// detached server is to be kept in memory.
     ///
     /// # Cleanup
     ///
-    /// See [`Server`]: what is bound ends with this process, and leaves nothing but its files.
+    /// See [`Server`]: a bound server exits with this process, and leaves nothing but its files.
     pub fn spawn_server(&self, options: &ServerOptions) -> Result<Server, SpawnError> {
         let process = |e: io::Error| self.failed(SpawnErrorKind::Process(e));
         if let (Ownership::Detached, Log::Tail(_)) = (&options.ownership, &options.log) {
@@ -259,12 +257,12 @@ impl Server {
         &self.postmaster
     }
 
-    /// Exit status, once it has ended.
+    /// The exit status, once it has exited.
     pub fn exit_status(&self) -> Option<ExitStatus> {
         self.supervised.exit_status()
     }
 
-    /// Whether it is ended when this process ends.
+    /// Returns whether the server is shut down when this process exits.
     pub const fn is_bound(&self) -> bool {
         self.plan.is_some()
     }
@@ -273,7 +271,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// It has gone, or belongs to another user and this process is not root.
+    /// Fails if the server has exited, or belongs to another user and this process is not root.
     ///
     /// # Races
     ///
@@ -296,20 +294,20 @@ impl Server {
         Ok(())
     }
 
-    /// As [`Postmaster::wait_ready`]; the error contains the exit status.
+    /// Like [`Postmaster::wait_ready`]; the error contains the exit status.
     ///
     /// # Errors
     ///
-    /// It has ended, or the deadline is over.
+    /// Fails if the server exits or the wait times out.
     pub fn wait_ready(&self, deadline: impl Into<Deadline>) -> Result<Status, WaitError> {
         self.wait_status(&[Status::Ready, Status::Standby], deadline)
     }
 
-    /// As [`Postmaster::wait_status`]; the error contains the exit status.
+    /// Like [`Postmaster::wait_status`]; the error contains the exit status.
     ///
     /// # Errors
     ///
-    /// It has ended, or the deadline is over.
+    /// Fails if the server exits or the wait times out.
     pub fn wait_status(
         &self,
         wanted: &[Status],
@@ -332,7 +330,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// The deadline is over.
+    /// Fails if the wait times out.
     pub fn wait_gone(
         &self,
         deadline: impl Into<Deadline>,
@@ -362,23 +360,23 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// The log file cannot be read.
+    /// Fails if the log file cannot be read.
     pub fn log_tail(&self, limit: usize) -> io::Result<Vec<u8>> {
         self.log.tail(limit)
     }
 
-    /// Whether what the server writes to its log can be read: false for [`Log::Inherit`] and
+    /// Returns whether the log of the server can be read: false for [`Log::Inherit`] and
     /// [`Log::Null`].
     pub fn keeps_log(&self) -> bool {
         self.log.is_kept()
     }
 
-    /// How many bytes this server has written to its log since it was started: the position of
-    /// what it writes next.
+    /// The number of bytes that this server has written to its log since it was started: the
+    /// position of the next byte.
     ///
     /// # Errors
     ///
-    /// The log file cannot be read.
+    /// Fails if the log file cannot be read.
     pub fn log_end(&self) -> io::Result<u64> {
         self.log.end()
     }
@@ -388,18 +386,18 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// The log file cannot be read.
+    /// Fails if the log file cannot be read.
     pub fn read_log(&self, position: u64, limit: usize) -> io::Result<LogPart> {
         self.log.since(position, limit)
     }
 
     /// Waits until the server has written more than `position` bytes to its log, and returns
-    /// whether it has. False if the deadline is over, or as soon as the server has exited and
-    /// nothing more can come.
+    /// whether it has. Returns false if the wait times out, or as soon as the server has exited and
+    /// no more bytes can arrive.
     ///
     /// # Errors
     ///
-    /// The log file cannot be read.
+    /// Fails if the log file cannot be read.
     pub fn wait_log(&self, position: u64, deadline: impl Into<Deadline>) -> io::Result<bool> {
         let has_ended = || !self.postmaster.is_alive();
         let end = self.postmaster.process.descriptor();
@@ -409,7 +407,7 @@ impl Server {
     /// Lets go of the server without ending it or waiting for anything: it belongs to its
     /// [users](ServerOptions::tenancy) now.
     ///
-    /// A bound server without users is ended as if this were dropped.
+    /// A bound server without users is shut down as if this value were dropped.
     pub fn leave(mut self) {
         self.plan = None;
     }
@@ -421,7 +419,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// Its log is kept in this process's memory: see [`Log::Tail`].
+    /// Fails if the log of the server is kept in the memory of this process: see [`Log::Tail`].
     pub fn detach(&mut self) -> Result<(), DetachError> {
         if matches!(self.log, LogReader::Memory(_)) {
             return Err(DetachError { pid: self.pid() });
@@ -442,8 +440,7 @@ impl Drop for Server {
         let longest = Deadline::after(plan.duration().saturating_add(Duration::from_secs(2)));
         self.supervised.wait_all_gone(longest);
         if self.postmaster.is_alive() {
-            // The warden is gone, or it is stuck in the kernel. Whatever can be done, more
-            // cannot.
+            // The warden has exited, or it is blocked in the kernel. Nothing more can be done.
             let _ = self.postmaster.send(Signal::Immediate);
             let _ = self.postmaster.wait_gone(longest);
         }

@@ -1,4 +1,4 @@
-//! Why a program could not be started.
+//! The reason why a program could not be started.
 
 use std::borrow::Cow;
 use std::ffi::OsString;
@@ -20,7 +20,7 @@ pub struct SpawnError {
     kind: SpawnErrorKind,
 }
 
-/// Why a program could not be started.
+/// The reason why a program could not be started.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SpawnErrorKind {

@@ -56,8 +56,8 @@ impl StopPlan {
             .then(Signal::Kill, Duration::from_secs(5))
     }
 
-    /// A fast shutdown for 0.5 seconds, then an immediate one for 0.3 seconds: the plan of a
-    /// [bound](crate::Ownership) server by default, which is gone within a second.
+    /// A fast shutdown for 0.5 seconds, then an immediate one for 0.3 seconds: the default plan of
+    /// a [bound](crate::Ownership) server, which exits within a second.
     pub fn brief() -> Self {
         Self::new(Signal::Fast, Duration::from_millis(500))
             .then(Signal::Immediate, Duration::from_millis(300))
@@ -68,7 +68,7 @@ impl StopPlan {
         Self::new(Signal::Immediate, Duration::from_millis(500))
     }
 
-    /// SIGKILL, with 10 seconds until the server and its child processes are gone.
+    /// SIGKILL, with 10 seconds until the server and its child processes have exited.
     pub fn kill() -> Self {
         Self::new(Signal::Kill, Duration::from_secs(10))
     }
@@ -78,7 +78,7 @@ impl StopPlan {
         &self.steps
     }
 
-    /// Whether SIGKILL is among the steps.
+    /// Returns whether SIGKILL is among the steps.
     pub fn kills(&self) -> bool {
         let mut signals = self.steps.iter().map(|&(signal, _)| signal);
         signals.any(|signal| signal == Signal::Kill)

@@ -26,7 +26,7 @@ pub(crate) struct Supervised {
 struct Heard {
     status: Option<ExitStatus>,
     all_gone: bool,
-    /// The warden has said its last word, or is gone.
+    /// The warden has sent its last report, or has exited.
     silent: bool,
 }
 
@@ -50,25 +50,25 @@ impl Supervised {
         )
     }
 
-    /// Becomes readable with every report, and for good when the warden has said all.
+    /// Becomes readable with every report, and stays readable after the warden's last report.
     pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
         self.reports.as_fd()
     }
 
-    /// Exit status of the program, once it has ended. None also if the warden was killed and
-    /// the exit was not seen.
+    /// The exit status of the program, once it has exited. None also if the warden was killed and
+    /// the exit was not observed.
     pub(crate) fn exit_status(&self) -> Option<ExitStatus> {
         self.listen().status
     }
 
-    /// Exit status of the program, once it has ended, and whether more can be expected: both as of
-    /// one moment, since the last reports come close together.
+    /// The exit status of the program, once it has exited, and whether more reports can follow.
+    /// Both are taken at the same moment, because the last reports arrive close together.
     pub(crate) fn exit_status_or_silence(&self) -> (Option<ExitStatus>, bool) {
         let heard = self.listen();
         (heard.status, heard.all_gone || heard.silent)
     }
 
-    /// Waits until the warden has reported the end of the program, or is gone.
+    /// Waits until the warden has reported the exit of the program, or has exited.
     pub(crate) fn wait_exit_status(&self, deadline: Deadline) -> Option<ExitStatus> {
         self.wait(deadline, |heard| heard.status.is_some() || heard.silent)
             .status
@@ -80,7 +80,8 @@ impl Supervised {
         heard.all_gone || heard.silent
     }
 
-    /// Signals the program as its parent: never another process. Nothing happens when it has ended.
+    /// Signals the program as its parent, so never another process. Does nothing after the program
+    /// has exited.
     pub(crate) fn signal(&self, signal: Signal) {
         // All signals that a postmaster knows have small numbers.
         self.command(&[sys::command::SIGNAL, signal.as_raw() as u8]);
@@ -92,7 +93,7 @@ impl Supervised {
         }
     }
 
-    /// Lets go of the lifeline: the warden does now what it was told to do at the owner's end.
+    /// Closes the lifeline: the warden now does what was ordered for the exit of the owner.
     pub(crate) fn let_go(&mut self) {
         self.lifeline = None;
     }

@@ -6,11 +6,11 @@ use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
 
-/// The last bytes of a stream, as many as the limit says.
+/// The last bytes of a stream, up to the limit.
 pub(crate) struct BoundedTail {
     bytes: VecDeque<u8>,
     limit: usize,
-    /// How many bytes were dropped to keep the limit.
+    /// The number of bytes that were dropped to keep the limit.
     dropped: u64,
 }
 
@@ -27,8 +27,8 @@ impl BoundedTail {
     /// come.
     pub(crate) fn take_from(&mut self, stream: &OwnedFd, mut show: impl FnMut(&[u8])) -> bool {
         let mut buffer = [0; 16 * 1024];
-        // More than a pipe holds; a program that writes without a pause must not keep the reader
-        // from its deadline, or others from its lock.
+        // More than a pipe holds. A program that writes without a pause must not delay the deadline
+        // of the reader, or block others from its lock.
         for _ in 0..128 {
             match rustix::io::read(stream, &mut buffer) {
                 Ok(0) => return false,
@@ -46,13 +46,13 @@ impl BoundedTail {
         true
     }
 
-    /// At most so many of the last bytes.
+    /// At most this number of the last bytes.
     pub(crate) fn last(&self, limit: usize) -> Vec<u8> {
         let skipped = self.bytes.len().saturating_sub(limit);
         self.bytes.iter().skip(skipped).copied().collect()
     }
 
-    /// How many bytes were read so far.
+    /// The number of bytes that have been read.
     pub(crate) fn total(&self) -> u64 {
         self.dropped + self.bytes.len() as u64
     }
@@ -73,7 +73,7 @@ impl BoundedTail {
     }
 }
 
-/// How much was read: a log as numbers helps nobody.
+/// The length only: a log printed as numbers is of no use.
 impl fmt::Debug for BoundedTail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BoundedTail")

@@ -14,13 +14,13 @@ use crate::sys;
 
 /// Lets a server live as long as any process uses it, and no longer.
 ///
-/// Every user holds a FIFO open for writing ([`Tenant`]), and the server's warden holds it open
-/// for reading: the kernel counts the users, and sees each of them end however it ends. When there
-/// is none left, the warden waits a while for another, and then ends the server.
+/// Every user holds a FIFO open for writing ([`Tenant`]), and the server's warden holds it open for
+/// reading. The kernel counts the users, and reports the exit of each, whatever its cause. When no
+/// user is left, the warden waits a while for another, and then shuts the server down.
 ///
-/// Users enter while they hold the [lock](crate::DirectoryLock) of a directory. The warden
-/// takes the same lock to decide that it is the end, and closes its side of the FIFO before it
-/// releases it: whoever [entered](Tenant::enter) has a server that stays.
+/// Users enter while they hold the [lock](crate::DirectoryLock) of a directory. The warden acquires
+/// the same lock to decide on the shutdown, and closes its side of the FIFO before it releases the
+/// lock. So a server stays for every process that has [entered](Tenant::enter).
 #[derive(Clone, Debug)]
 pub struct Tenancy {
     pub(crate) users: Arc<OwnedFd>,
@@ -42,7 +42,7 @@ impl Tenancy {
     ///
     /// # Errors
     ///
-    /// The FIFO cannot be made.
+    /// Fails if the FIFO cannot be made.
     pub fn create(
         fifo: &Utf8Path,
         lock_directory: &Utf8Path,
@@ -67,7 +67,7 @@ impl Tenant {
     ///
     /// # Errors
     ///
-    /// The FIFO cannot be opened.
+    /// Fails if the FIFO cannot be opened.
     pub fn enter(fifo: impl AsRef<Utf8Path>) -> io::Result<Option<Self>> {
         let fifo = fifo.as_ref();
         match open(fifo, OFlags::WRONLY) {

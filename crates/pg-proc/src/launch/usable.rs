@@ -1,4 +1,4 @@
-//! Whether programs can be started as an account.
+//! Checks whether programs can be started as an account.
 
 use nix::unistd::Uid;
 
@@ -11,8 +11,8 @@ impl Account {
     ///
     /// # Errors
     ///
-    /// The process lacks a right; the kind of the error says which. On other systems than Linux,
-    /// and for a caller that is not root, the reason is reported when a program is started.
+    /// Fails if the process lacks a right; the kind of the error names it. On systems other than
+    /// Linux, and for a caller that is not root, the reason is reported when a program is started.
     pub fn require_usable(&self) -> Result<(), AccountError> {
         if self.is_current() || !Uid::effective().is_root() {
             return Ok(());

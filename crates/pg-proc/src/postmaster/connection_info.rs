@@ -82,7 +82,7 @@ impl ConnectionInfo {
         }
     }
 
-    /// As [`of_server`](Self::of_server), for TCP only.
+    /// Like [`of_server`](Self::of_server), for TCP only.
     pub fn tcp_of_server(file: &PidFile) -> Option<Self> {
         let address = file.listen_address.as_deref();
         let address = address.filter(|address| !address.is_empty())?;

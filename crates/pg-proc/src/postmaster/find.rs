@@ -1,4 +1,4 @@
-//! What holds a data directory: `postmaster.pid`, and the process that it names.
+//! The holder of a data directory: `postmaster.pid`, and the process that it names.
 
 use std::io;
 
@@ -26,11 +26,11 @@ pub enum Found {
     Running(Postmaster),
     /// A lock file without its server: the server crashed or was killed.
     Stale(Stale),
-    /// A single-user or bootstrap process. It knows none of a postmaster's signals.
+    /// A single-user or bootstrap process. It does not handle the signals of a postmaster.
     SingleUser(Pid),
-    /// A process that may be the server. The caller lacks the rights, or the system the means, to
-    /// decide; most often the process belongs to another user. Nothing is signalled, deleted or
-    /// started over such a process.
+    /// A process that may be the server. The caller does not have the rights, or the system does
+    /// not have the means, to decide. Most often the process belongs to another user. Nothing is
+    /// signalled, deleted or started in this case.
     Unknown {
         /// The process that the lock file names, or that made the server's shared memory.
         pid: Pid,
@@ -45,11 +45,11 @@ pub enum Found {
 pub struct Stale {
     /// The content of the file, if it can be read.
     pub pid_file: Option<PidFile>,
-    /// Why it is stale.
+    /// The reason why the file is stale.
     pub reason: StaleReason,
 }
 
-/// Why a lock file is stale.
+/// The reason why a lock file is stale.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum StaleReason {
@@ -111,19 +111,18 @@ impl Postmaster {
     ///
     /// # Errors
     ///
-    /// The directory or the file cannot be read.
+    /// Fails if the directory or the file cannot be read.
     pub fn find(data_directory: impl AsRef<Utf8Path>) -> Result<Found, FindError> {
         let data_directory = data_directory.as_ref();
         find(data_directory, Means::Native)
     }
 
-    /// As [`find`](Self::find), with nothing but the means that every Unix has, and the same for
-    /// all that is done with the postmaster found: no pidfd, `/proc` or inotify. For tests of these
-    /// means.
+    /// Like [`find`](Self::find), but uses only means that every Unix has, also for all later
+    /// operations on the postmaster: no pidfd, `/proc` or inotify. For tests of these means.
     ///
     /// # Errors
     ///
-    /// As [`find`](Self::find).
+    /// Fails as [`find`](Self::find) does.
     pub fn find_portably(data_directory: impl AsRef<Utf8Path>) -> Result<Found, FindError> {
         let data_directory = data_directory.as_ref();
         find(data_directory, Means::Portable)
@@ -144,8 +143,8 @@ impl Postmaster {
     }
 }
 
-/// A server that starts or stops meanwhile replaces the file; what was found out about the old one
-/// means nothing then.
+/// A server that starts or stops meanwhile replaces the file; the result for the old file is void
+/// then.
 const ATTEMPTS: usize = 5;
 
 pub(crate) fn find(data_directory: &Utf8Path, means: Means) -> Result<Found, FindError> {
@@ -158,7 +157,7 @@ pub(crate) fn find(data_directory: &Utf8Path, means: Means) -> Result<Found, Fin
     let mut read = read(data_directory).map_err(failed)?;
     for _ in 1..ATTEMPTS {
         let found = judge(data_directory, directory, &read, means);
-        // Of several that start at once, any is found while the file is still empty.
+        // If several servers start at once, any of them is returned while the file is still empty.
         if !matches!((&found, &read), (Found::Stale(_), _) | (_, Read::Bad(_))) {
             return Ok(found);
         }
@@ -175,7 +174,7 @@ pub(crate) fn find(data_directory: &Utf8Path, means: Means) -> Result<Found, Fin
 enum Read {
     Absent,
     File(PidFile),
-    /// With the message, to compare by.
+    /// Includes the message, for comparison.
     Bad(String),
 }
 
@@ -276,8 +275,8 @@ fn is_keyed_by_inode(path: &Utf8Path) -> bool {
         .is_some_and(|major| major >= 13)
 }
 
-/// The file is no help: it is empty for a moment when a server starts, and may have been damaged
-/// since.
+/// The file cannot be used: it is empty for a moment when a server starts, and may have been
+/// damaged since.
 fn without_file(path: &Utf8Path, directory: DirectoryId, means: Means) -> Found {
     if let Some(found) = by_directory(path, directory, means) {
         return found;
@@ -291,7 +290,7 @@ fn without_file(path: &Utf8Path, directory: DirectoryId, means: Means) -> Found 
     }
     let reason = match PidFile::read(path) {
         Err(e) => StaleReason::Unreadable(e),
-        // It has come or gone meanwhile; the caller of this looks again.
+        // The file has appeared or disappeared meanwhile; the caller tries again.
         Ok(_) => StaleReason::Gone,
     };
     Found::Stale(Stale {
@@ -337,7 +336,7 @@ impl FindError {
     }
 }
 
-/// Why the server of a data directory could not be determined.
+/// The reason why the server of a data directory could not be determined.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum FindErrorKind {

@@ -1,4 +1,4 @@
-//! A postmaster whose identity was checked: signals, and what it says of itself.
+//! A postmaster whose identity was checked: its signals and its status.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
@@ -15,15 +15,15 @@ use crate::sys::{self, Means, Process};
 
 /// A postmaster whose identity was checked.
 ///
-/// On Linux it is held by a pidfd: a signal reaches this process or nobody, however often its
-/// number is given out again.
+/// On Linux it is held by a pidfd: a signal reaches this process or no process, even if its process
+/// ID is reused.
 ///
 /// # Races
 ///
 /// Without pidfd (Linux before 5.3, sandboxes that forbid it, other systems) the identity is
-/// checked again immediately before each signal. Between check and signal remain some microseconds
-/// in which the server would have to end, be waited for by its parent, and its number be given out
-/// again.
+/// checked again immediately before each signal. Some microseconds remain between check and signal.
+/// A wrong process is reached only if in that time the server exits, its parent reaps it, and its
+/// process ID is reused.
 #[derive(Debug)]
 pub struct Postmaster {
     pub(crate) process: Process,
@@ -50,8 +50,8 @@ impl FileVersion {
     }
 }
 
-/// How long a server may take from its execution until it handles signals: it is among the first
-/// things that it does.
+/// The longest time from the execution of a server until it handles signals, which is one of its
+/// first actions.
 const HANDLER_PATIENCE: Duration = Duration::from_secs(10);
 
 impl Postmaster {
@@ -65,14 +65,14 @@ impl Postmaster {
         &self.data_directory
     }
 
-    /// Whether it still runs. A zombie does not.
+    /// Returns whether the process still runs. A zombie does not.
     pub fn is_alive(&self) -> bool {
         !self.process.has_ended()
     }
 
-    /// Whether the process is stopped by a signal (SIGSTOP) or a debugger, or frozen with its
-    /// control group (`docker pause`): it does nothing, and answers nobody. A stopped process obeys
-    /// SIGCONT and SIGKILL, a frozen one no signal. Known on Linux only.
+    /// Returns whether the process is stopped by a signal (SIGSTOP) or a debugger, or frozen with
+    /// its control group (`docker pause`). Such a process does nothing and does not respond. A
+    /// stopped process obeys SIGCONT and SIGKILL, a frozen one no signal. Known on Linux only.
     pub fn is_suspended(&self) -> bool {
         sys::is_suspended(self.pid())
     }
@@ -105,11 +105,12 @@ impl Postmaster {
         holders
     }
 
-    /// What its lock file says; none as long as it has not written one, or after it has removed it.
+    /// The content of its lock file; none before the server has written one, and after it has
+    /// removed it.
     ///
     /// # Errors
     ///
-    /// The file cannot be read.
+    /// Fails if the file cannot be read.
     pub fn pid_file(&self) -> Result<Option<PidFile>, PidFileError> {
         let path = self.data_directory.join(PidFile::NAME);
         if self.file_before.is_some() && FileVersion::of(&path) == self.file_before {
@@ -118,15 +119,15 @@ impl Postmaster {
         Ok(PidFile::read_file(&path)?.filter(|file| file.pid == self.pid()))
     }
 
-    /// What it says of itself in its lock file; none as long as it has not said anything.
+    /// The status in its lock file; none before the server has written one.
     ///
     /// DIFFERENCE: from PostgreSQL 15 on a primary with `hot_standby = off` writes `standby` while
-    /// it recovers from a crash (`PerformWalRecovery`), and `pg_ctl` takes it for started. Here it
-    /// is [`Status::Starting`] until it accepts connections, as it was before.
+    /// it recovers from a crash (`PerformWalRecovery`), and `pg_ctl` reports it as started. Here it
+    /// is [`Status::Starting`] until it accepts connections, as in earlier versions.
     ///
     /// # Errors
     ///
-    /// The file cannot be read.
+    /// Fails if the file cannot be read.
     pub fn status(&self) -> Result<Option<Status>, PidFileError> {
         let status = self.pid_file()?.and_then(|file| file.status);
         Ok(match status {
@@ -135,8 +136,8 @@ impl Postmaster {
         })
     }
 
-    /// Whether there is the file that makes a standby: up to PostgreSQL 11, and since. Up to 11 the
-    /// same file makes a recovery that ends.
+    /// Checks for the file that makes a server a standby: its name up to PostgreSQL 11, and its
+    /// name since. Up to 11 the same file also starts a recovery that ends by itself.
     pub(crate) fn is_standby(&self) -> bool {
         let has = |name: &str| self.data_directory.join(name).exists();
         has("recovery.conf") || has("standby.signal")
@@ -144,16 +145,16 @@ impl Postmaster {
 
     /// Sends a signal.
     ///
-    /// A server that has only just been executed would be ended by [`Signal::Reload`] and
-    /// [`Signal::CheckRequests`]: these wait until it handles them, up to ten seconds.
+    /// [`Signal::Reload`] and [`Signal::CheckRequests`] would terminate a server that has only just
+    /// been executed. So these wait until the server handles them, up to ten seconds.
     ///
     /// # Races
     ///
-    /// None with a pidfd; without, see [`Postmaster`].
+    /// None with a pidfd; without one, see [`Postmaster`].
     ///
     /// # Errors
     ///
-    /// It has [exited](SignalErrorKind::Gone), belongs to [another
+    /// Fails if the server has [exited](SignalErrorKind::Gone), belongs to [another
     /// user](SignalErrorKind::NotPermitted), or does [not handle the
     /// signal](SignalErrorKind::NotHandled).
     pub fn send(&self, signal: Signal) -> Result<(), SignalError> {
@@ -163,8 +164,8 @@ impl Postmaster {
         })
     }
 
-    /// A postmaster installs its handlers first, and takes the lock of its directory afterwards
-    /// (`PostmasterMain`). Where the kernel does not show the handlers the lock file proves them.
+    /// A postmaster installs its handlers first, and acquires the lock of its directory afterwards
+    /// (`PostmasterMain`). Where the kernel does not show the handlers, the lock file proves them.
     pub(crate) fn wait_for_handler(&self, signal: Signal) -> Result<(), SignalError> {
         if !matches!(signal, Signal::Reload | Signal::CheckRequests) {
             return Ok(());
@@ -188,12 +189,13 @@ impl Postmaster {
         }
     }
 
-    /// Makes a standby the primary: writes the file `promote`, and sends [`Signal::CheckRequests`].
-    /// A server that is no standby takes no notice, and leaves the file.
+    /// Promotes a standby to a primary: writes the file `promote`, and sends
+    /// [`Signal::CheckRequests`]. A server that is not a standby ignores the request, and the file
+    /// stays.
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send), or the file cannot be written.
+    /// Fails as [`send`](Self::send) does, or if the file cannot be written.
     pub fn promote(&self) -> Result<(), SignalError> {
         self.request("promote")
     }
@@ -203,7 +205,7 @@ impl Postmaster {
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send), or the file cannot be written.
+    /// Fails as [`send`](Self::send) does, or if the file cannot be written.
     pub fn rotate_log(&self) -> Result<(), SignalError> {
         self.request("logrotate")
     }
@@ -216,7 +218,7 @@ impl Postmaster {
             .create(true)
             .truncate(false)
             .mode(0o600)
-            // Neither through a link nor, for want of a reader, into a pipe without end.
+            // Does not write through a link, and does not block on a pipe without a reader.
             .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK)
             .open(&path)
             .map_err(|e| {
@@ -224,7 +226,8 @@ impl Postmaster {
                 SignalError::new(self.pid(), signal, kind)
             })?;
         self.send(signal).inspect_err(|_| {
-            // Without the signal the file would take effect with the next one, whoever sends it.
+            // Without the signal the file would take effect with the next one, whichever process
+            // sends it.
             let _ = std::fs::remove_file(&path);
         })
     }

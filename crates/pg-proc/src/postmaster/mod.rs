@@ -1,4 +1,4 @@
-//! Who a postmaster is, what it does, and when it has gone.
+//! The identity of a postmaster, its state, and its exit.
 
 pub(crate) mod connection_info;
 pub(crate) mod find;

@@ -1,4 +1,4 @@
-//! The child processes that a crashed postmaster has left behind.
+//! The child processes left behind by a crashed postmaster.
 
 use std::time::Instant;
 
@@ -28,7 +28,7 @@ pub struct Orphans {
     directory: DirectoryId,
     /// The memory of the last server: its creator and its ID.
     segment: Option<(Pid, i32)>,
-    /// Whether a server has left anything by which it is known that it did not end in order.
+    /// Returns whether the server has left a sign that it was not shut down properly.
     crashed: bool,
     means: Means,
     processes: Vec<Process>,
@@ -40,7 +40,7 @@ impl Orphans {
     ///
     /// # Errors
     ///
-    /// The directory cannot be looked at.
+    /// Fails if the directory cannot be read.
     pub fn find(data_directory: impl AsRef<Utf8Path>) -> Result<Self, FindError> {
         let data_directory = data_directory.as_ref();
         Self::find_by(data_directory, Means::Native)
@@ -78,26 +78,27 @@ impl Orphans {
         self.processes.iter().map(Process::pid).collect()
     }
 
-    /// Whether there are none, and no process is attached to the shared memory.
+    /// Returns whether there are no such processes, and no process is attached to the shared
+    /// memory.
     pub fn is_empty(&self) -> bool {
         self.processes.is_empty() && !self.memory_is_attached()
     }
 
-    /// Waits until they have ended by themselves.
+    /// Waits until they have exited by themselves.
     ///
     /// # Errors
     ///
-    /// The deadline is over.
+    /// Fails if the wait times out.
     pub fn wait_gone(self, deadline: impl Into<Deadline>) -> Result<(), WaitError> {
         self.end(deadline.into(), None)
     }
 
-    /// Sends them SIGKILL, which harms nothing where there is no postmaster any more, and waits
-    /// until they have ended.
+    /// Sends SIGKILL to the processes, which is harmless without a postmaster, and waits until they
+    /// have exited.
     ///
     /// # Errors
     ///
-    /// One of them belongs to another user, or the deadline is over.
+    /// Fails if one of the processes belongs to another user, or the wait times out.
     pub fn kill(self, deadline: impl Into<Deadline>) -> Result<(), WaitError> {
         self.end(deadline.into(), Some(Signal::Kill))
     }

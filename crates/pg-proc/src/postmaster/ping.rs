@@ -13,7 +13,7 @@ use crate::deadline::Deadline;
 use crate::files::socket::SocketPath;
 use crate::wire::{self, ErrorFields, Message};
 
-/// Where a server is asked whether it accepts connections.
+/// The address at which a server is asked whether it accepts connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     address: Address,
@@ -62,11 +62,11 @@ impl Endpoint {
     }
 }
 
-/// What a server answers.
+/// The response of a server.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Ping {
-    /// It accepts connections. Whether it lets this user in is another question.
+    /// The server accepts connections. This does not mean that it accepts this user.
     Accepting,
     /// It is up, but does not accept connections now (SQLSTATE 57P03).
     Rejecting(Rejection),
@@ -75,13 +75,13 @@ pub enum Ping {
 }
 
 impl Ping {
-    /// Whether the server accepts connections.
+    /// Whether and when a server accepts connections.
     pub const fn is_accepting(&self) -> bool {
         matches!(self, Self::Accepting)
     }
 }
 
-/// Why a server does not accept connections.
+/// The reason why a server does not accept connections.
 ///
 /// The protocol has one code for all reasons. They differ only in the text, and that
 /// only in English: servers with another `lc_messages` give [`Unspecified`](Self::Unspecified).
@@ -96,16 +96,17 @@ pub enum Rejection {
     InRecovery,
     /// "the database system is not accepting connections", or "not yet": a standby.
     NotAccepting,
-    /// None of these texts; with what the server said.
+    /// Any other text, with the message of the server.
     Unspecified(String),
 }
 
 /// Asks a server whether it accepts connections, as `pg_isready` does: by the answer to a startup
 /// packet (protocol 3.0, PostgreSQL 7.4 and later). No password is needed or sent.
 ///
-/// Any answer but "cannot connect now" means that connections are accepted, also that the user is
-/// unknown (`PQping`, `internal_ping` in `src/interfaces/libpq/fe-connect.c`). If the server lets
-/// the user in, the session is ended properly at once.
+/// Any response but "cannot connect now" means that connections are accepted, including the
+/// response that the user is unknown (`PQping`, `internal_ping` in
+/// `src/interfaces/libpq/fe-connect.c`). If the server accepts the user, the session is terminated
+/// properly at once.
 ///
 /// The deadline covers everything, connecting too.
 pub fn ping(endpoint: &Endpoint, deadline: impl Into<Deadline>) -> Ping {
@@ -132,8 +133,8 @@ fn converse(endpoint: &Endpoint, deadline: Deadline) -> io::Result<Ping> {
                 return Ok(Ping::Accepting);
             }
             b'E' => return judge_error(&body),
-            // A notice, or the server's wish for another protocol version. One who sends them
-            // without end never lets a read wait, which is where the deadline counts otherwise.
+            // A notice, or a request for another protocol version. A peer that sends them endlessly
+            // never lets a read block, and otherwise only a blocked read checks the deadline.
             b'N' | b'v' if !deadline.is_over() => {}
             b'N' | b'v' => return Err(io::ErrorKind::TimedOut.into()),
             _ => return Err(wire::not_postgresql()),
@@ -240,8 +241,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Says goodbye and waits until the server has taken it in, so that it finds no broken
-    /// connection to log. The answer is known already: whatever goes wrong here is no matter.
+    /// Terminates the session and waits until the server has received the message, so that the
+    /// server does not log a broken connection. The result is known already, so errors are ignored.
     fn end_session(&mut self) {
         if self.write(&wire::message(b'X', &[])).is_err() {
             return;

@@ -1,4 +1,4 @@
-//! Whether a server that recovers is getting on with it.
+//! Detects whether a recovering server makes progress.
 
 use std::time::{Duration, Instant};
 
@@ -12,12 +12,12 @@ pub(crate) struct Progress {
     patience: Duration,
     seen: Option<Trace>,
     changed: Instant,
-    /// Whether the process that replays the log was seen, where it can be. Without it a server does
-    /// not recover, however slow it is.
+    /// True if the process that replays the log was seen, where it can be seen. Without this
+    /// process a server does not recover, however slow it is.
     has_begun: bool,
 }
 
-/// What a recovering server leaves behind as it goes.
+/// The traces that a recovering server leaves as it proceeds.
 #[derive(Debug, PartialEq, Eq)]
 struct Trace {
     status: Option<Status>,
@@ -26,10 +26,10 @@ struct Trace {
 
 #[derive(Debug, PartialEq, Eq)]
 enum Work {
-    /// Of a server that recovers what it has.
+    /// The traces of a server that replays the WAL that it has.
     Recovery(Option<Startup>),
-    /// Of one that waits for more when it has replayed all: it looks for it again and again, and so
-    /// is never idle. The farthest place in the log that it has been at counts.
+    /// The traces of a server that waits for more WAL when it has replayed all. It looks for WAL
+    /// again and again, and so is never idle. Only the farthest position in the log counts.
     Standby(Option<u64>),
 }
 
@@ -51,7 +51,7 @@ impl Progress {
         }
     }
 
-    /// Whether the server recovers, and something has changed within the last `patience`.
+    /// Returns whether the server recovers, and a trace has changed within the last `patience`.
     pub(crate) fn goes_on(&mut self, status: Option<Status>, is_standby: bool) -> bool {
         let startup = startup(self.postmaster);
         self.has_begun |= startup.is_some();
@@ -77,7 +77,8 @@ impl Progress {
 }
 
 impl Startup {
-    /// The number of the segment in its title, without the timeline, of which it tries several.
+    /// The number of the segment in its title, without the timeline, because the process tries
+    /// several timelines.
     fn place(&self) -> Option<u64> {
         let title = std::str::from_utf8(&self.title).ok()?;
         let name = title.trim_end_matches(['\0', ' ']).rsplit(' ').next()?;

@@ -9,8 +9,8 @@ use crate::pid::Pid;
 
 /// A postmaster that runs on this machine, as its process shows it: for a list.
 ///
-/// It holds nothing, so the process may have exited since. Whoever wants to do something with the
-/// server uses [`Postmaster::find`](crate::Postmaster::find) with the data directory.
+/// It holds no descriptor, so the process may have exited since. To act on the server, use
+/// [`Postmaster::find`](crate::Postmaster::find) with the data directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunningServer {
     pid: Pid,
@@ -58,8 +58,8 @@ impl RunningServer {
         self.uid
     }
 
-    /// The data directory: the working directory of the process or, if the caller may not look at
-    /// the process, what its command line names. None if neither is known.
+    /// The data directory: the working directory of the process or, if the caller may not examine
+    /// the process, the one on its command line. None if neither is known.
     pub fn data_directory(&self) -> Option<&Utf8Path> {
         self.data_directory.as_deref()
     }

@@ -18,7 +18,7 @@ use crate::sys::{DirectoryOf, Refusal, release};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Released {
-    /// Whether a System V segment was released.
+    /// The outcome for a System V segment.
     pub system_v: bool,
     /// The number of POSIX segments.
     pub posix: u32,
@@ -120,7 +120,7 @@ impl SharedMemoryError {
     }
 }
 
-/// Why shared memory was not released.
+/// The reason why shared memory was not released.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SharedMemoryErrorKind {

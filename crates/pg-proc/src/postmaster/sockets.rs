@@ -16,7 +16,7 @@ use crate::postmaster::handle::Postmaster;
 use crate::postmaster::ping::{Endpoint, Ping, ping};
 use crate::sys;
 
-/// How long a process that listens may take to answer.
+/// The longest time in which a listening process may respond.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// An address at which another process listens.
@@ -115,7 +115,7 @@ fn is_served(socket: &SocketPath) -> bool {
 ///
 /// # Errors
 ///
-/// The socket cannot be removed.
+/// Fails if the socket cannot be removed.
 pub fn remove_dead_socket(data_directory: impl AsRef<Utf8Path>) -> io::Result<bool> {
     let data_directory = data_directory.as_ref();
     let Ok(_turn) = DirectoryLock::acquire(data_directory, Deadline::after(Duration::ZERO)) else {

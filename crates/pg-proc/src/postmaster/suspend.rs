@@ -15,9 +15,10 @@ use crate::sys::{self, Process};
 ///
 /// # Cleanup
 ///
-/// Dropping this resumes the server, in the process that made it only. If that process is killed, a
-/// [bound](crate::Ownership) server is still ended by its [`StopPlan`](crate::StopPlan): it obeys
-/// none of the signals before SIGKILL, which comes last, and the warden kills its children then.
+/// Dropping this resumes the server, but only in the process that made it. If that process is
+/// killed, a [bound](crate::Ownership) server is still shut down by its
+/// [`StopPlan`](crate::StopPlan). A stopped server obeys none of the signals before SIGKILL, which
+/// comes last, and the warden kills its children then.
 #[derive(Debug)]
 #[must_use = "the server is resumed when this is dropped"]
 pub struct Suspended {
@@ -41,8 +42,8 @@ impl Postmaster {
     ///
     /// # Races
     ///
-    /// A child process is opened before its parent is looked at, so no signal reaches a process
-    /// that is not the server's; without pidfd, see [`Postmaster`].
+    /// A child process is opened before its parent is examined, so a signal reaches only processes
+    /// of the server; without pidfd, see [`Postmaster`].
     pub fn suspend(self, deadline: impl Into<Deadline>) -> Result<Suspended, SuspendError> {
         let (deadline, since, pid) = (deadline.into(), Instant::now(), self.pid());
         let failed = |kind| SuspendError::new(pid, kind);
@@ -148,7 +149,7 @@ pub enum SuspendErrorKind {
     TimedOut {
         /// The first process that has not stopped.
         running: Pid,
-        /// How long it was waited for.
+        /// The time that was waited.
         waited: std::time::Duration,
     },
     /// The system refused for another reason.

@@ -15,12 +15,12 @@ use crate::postmaster::watcher::Watcher;
 use crate::signal::Signal;
 
 impl Postmaster {
-    /// Waits until `done` says so, asking it at first and whenever something in the data directory
-    /// has changed.
+    /// Waits until `done` returns true. It is called first at once, and then after each change in
+    /// the data directory.
     ///
     /// # Errors
     ///
-    /// It has ended, or the deadline is over.
+    /// Fails if the server exits or the wait times out.
     pub fn wait_until(
         &self,
         done: impl FnMut() -> bool,
@@ -34,8 +34,8 @@ impl Postmaster {
     ///
     /// # Errors
     ///
-    /// It has ended, or the deadline is over. Servers before PostgreSQL 10 never say that they are
-    /// ready: [`wait_accepting`](Self::wait_accepting) asks them.
+    /// Fails if the server exits or the wait times out. Servers before PostgreSQL 10 never report
+    /// that they are ready: [`wait_accepting`](Self::wait_accepting) connects to them instead.
     pub fn wait_ready(&self, deadline: impl Into<Deadline>) -> Result<Status, WaitError> {
         self.wait_status(&[Status::Ready, Status::Standby], deadline)
     }
@@ -44,7 +44,7 @@ impl Postmaster {
     ///
     /// # Errors
     ///
-    /// It has ended, or the deadline is over.
+    /// Fails if the server exits or the wait times out.
     pub fn wait_status(
         &self,
         wanted: &[Status],
@@ -53,30 +53,30 @@ impl Postmaster {
         for_status(self, wanted, deadline.into(), None)
     }
 
-    /// Waits until the process has ended, and after a crash until its children, which outlive it
-    /// and hold its shared memory, have ended too: a new server can be started then.
+    /// Waits until the process has exited. After a crash, waits until its children have exited too:
+    /// they outlive it and hold its shared memory. A new server can be started then.
     ///
     /// # Errors
     ///
-    /// The deadline is over.
+    /// Fails if the wait times out.
     pub fn wait_gone(&self, deadline: impl Into<Deadline>) -> Result<(), WaitError> {
         for_end(self, deadline.into())
     }
 
-    /// Sends SIGKILL to the postmaster and then to its children, and waits until all are gone: a
+    /// Sends SIGKILL to the postmaster and then to its children, and waits until all have exited. A
     /// new server, which recovers from the write-ahead log, can be started then.
     ///
     /// # Errors
     ///
-    /// It belongs to another user, or the deadline is over. That it has gone already is no error.
+    /// Fails if the server belongs to another user, or the wait times out. A server that has exited
+    /// already is not an error.
     ///
     /// # Cleanup
     ///
-    /// The socket that the lock file names is removed, with its lock file, which would stand in the
-    /// way of other servers. The lock file of the directory and the System V segment stay behind,
-    /// and POSIX shared memory with them; the next start takes care of them, and where there will
-    /// be none,
-    /// [`release_shared_memory`](crate::release_shared_memory) does.
+    /// The socket that the lock file names is removed with its lock file, because both would block
+    /// other servers. The lock file of the directory, the System V segment and POSIX shared memory
+    /// stay. The next start releases them. If no start follows,
+    /// [`release_shared_memory`](crate::release_shared_memory) does so.
     pub fn kill(&self, deadline: impl Into<Deadline>) -> Result<(), WaitError> {
         let deadline = deadline.into();
         let since = Instant::now();
@@ -89,18 +89,18 @@ impl Postmaster {
         }
         for_process(self, deadline)?;
         for_orphans(self, deadline, Some(Signal::Kill))?;
-        // What stays stands in the way of other servers only.
+        // Files that stay affect other servers only.
         let _ = sockets::remove_dead_socket(self.data_directory());
         Ok(())
     }
 
-    /// Waits until the server answers on this endpoint that it accepts connections, asking again
-    /// and again. For servers before PostgreSQL 10, and to be certain of a particular address. Ends
-    /// at once when the server does.
+    /// Waits until the server accepts connections on this endpoint, connecting repeatedly. For
+    /// servers before PostgreSQL 10, and to be certain of a particular address. Fails at once when
+    /// the server exits.
     ///
     /// # Errors
     ///
-    /// It has ended, or the deadline is over.
+    /// Fails if the server exits or the wait times out.
     pub fn wait_accepting(
         &self,
         endpoint: &Endpoint,
@@ -124,10 +124,10 @@ pub(crate) fn for_status(
         .map(|patience| (Progress::new(postmaster.pid(), patience), patience));
     let mut last = None;
     loop {
-        // Asked first: a server that has ended meanwhile leaves `ready` in its file.
+        // Checked first: a server that has exited meanwhile leaves `ready` in its file.
         let ended = postmaster.process.has_ended();
-        // A file that is being written can be read by halves; it is looked at again when that is
-        // done.
+        // A file may be read while it is being written; it is read again when the write is
+        // complete.
         let status = postmaster.status().ok().flatten();
         if ended {
             return Err(failed(WaitErrorKind::Exited(None)));
@@ -139,7 +139,7 @@ pub(crate) fn for_status(
             }
         }
         let recovering = progress.as_mut().is_some_and(|(progress, patience)| {
-            // Nothing depends on it before.
+            // Nothing depends on the result before.
             deadline.remaining().is_some_and(|left| left <= *patience)
                 && progress.goes_on(last, postmaster.is_standby())
         });
@@ -234,7 +234,7 @@ pub(crate) fn for_orphans(
 ) -> Result<(), WaitError> {
     match Orphans::find_by(postmaster.data_directory(), postmaster.means) {
         Ok(orphans) => orphans.end(deadline, signal),
-        // The directory is gone, and nothing can be found by it.
+        // The directory has been removed, and nothing can be found by it.
         Err(_) => Ok(()),
     }
 }

@@ -1,4 +1,4 @@
-//! Why a wait for a server ended without success.
+//! The reason why a wait for a server ended without success.
 
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
@@ -51,7 +51,7 @@ impl WaitError {
     }
 }
 
-/// Why a wait ended without success.
+/// The reason why a wait ended without success.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum WaitErrorKind {

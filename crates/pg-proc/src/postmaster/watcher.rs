@@ -14,8 +14,8 @@ use crate::sys::{DirectoryEvents, Means};
 const SHORTEST: Duration = Duration::from_micros(200);
 /// Longest pause of a wait that has to poll.
 const LONGEST: Duration = Duration::from_millis(5);
-/// How often to look even where events are expected: a file system in user space may not report
-/// any.
+/// The interval between checks where events are expected: a file system in user space may not
+/// report any.
 const ANYWAY: Duration = Duration::from_millis(250);
 
 /// Sleeps until something may have happened.
@@ -46,7 +46,7 @@ impl Watcher {
         }
     }
 
-    /// `end` becomes readable when the process has ended.
+    /// `end` becomes readable when the process has exited.
     pub(crate) fn pause(
         &self,
         end: Option<BorrowedFd<'_>>,
