@@ -62,11 +62,11 @@ fn the_exit_status_is_that_of_the_command() {
     assert_eq!(code("exit 3"), Some(3));
     assert_eq!(code("kill -9 $$"), Some(137));
     assert_eq!(code("kill -TERM $$"), Some(143));
-    let unknown = said(&["run", "--", "no-such-program", "--help"]);
+    let unknown = said(&["run", "--", "/no/such/program", "--help"]);
     assert_eq!(unknown.code, Some(1));
     assert_says(
         &unknown.err,
-        &["error: failed to run no-such-program: No such file"],
+        &["error: failed to run /no/such/program: No such file"],
     );
 }
 
