@@ -479,7 +479,7 @@ mod tests {
 
     /// A program that forks workers, or makes itself a daemon, has copies of all of its values.
     #[test]
-    fn a_copy_in_a_forked_process_ends_nothing() {
+    fn a_forked_copy_shuts_nothing_down() {
         let room = tempfile::tempdir().expect("a directory");
         let room = Utf8Path::from_path(room.path()).expect("UTF-8");
         let kept = room.join("kept");

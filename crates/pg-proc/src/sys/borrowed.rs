@@ -162,7 +162,7 @@ mod tests {
 
     /// A sandbox that takes effect in between may refuse the way back.
     #[test]
-    fn nobody_goes_on_as_another() {
+    fn no_thread_keeps_the_rights_of_another_account() {
         // SAFETY: a number.
         let is_root = unsafe { libc::geteuid() } == 0;
         let outcome = outcome_in_forked_process(|| {

@@ -419,7 +419,7 @@ mod tests {
 
     /// As sandboxes do that know the calls of their time only.
     #[test]
-    fn a_refused_limit_is_no_panic() {
+    fn a_refused_limit_does_not_panic() {
         assert!(succeeds_in_forked_process(|| {
             refuse(libc::SYS_prlimit64);
             assert_eq!(descriptor_limit(), 65_536);
