@@ -29,6 +29,14 @@ impl Cluster {
     /// Makes the server read its configuration files again, with SIGHUP. Returns its process ID at
     /// once.
     ///
+    /// ```no_run
+    /// # fn example(cluster: &pg_cluster::Cluster) -> Result<(), Box<dyn std::error::Error>> {
+    /// cluster.settings().set("work_mem", "64MB")?;
+    /// cluster.reload()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// Fails if no server is running or the server cannot be signalled.
@@ -126,6 +134,16 @@ impl Cluster {
     /// Promotes a standby to a primary. Returns its process ID at once;
     /// [`wait_until_promoted`](Self::wait_until_promoted) can follow.
     ///
+    /// ```no_run
+    /// # fn example(cluster: &pg_cluster::Cluster) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// cluster.promote()?;
+    /// cluster.wait_until_promoted(Duration::from_secs(60))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// Fails if no server is running, the server cannot be signalled, or it is not a standby by the
@@ -190,6 +208,15 @@ impl Cluster {
     /// (port, socket directory) are not repeated, unlike with `pg_ctl restart`. Unless the options
     /// say [detached](crate::Ownership::Detached), the new server is bound to this program, even if
     /// another program started the old one.
+    ///
+    /// ```no_run
+    /// # fn example(cluster: &pg_cluster::Cluster) -> Result<(), Box<dyn std::error::Error>> {
+    /// use pg_cluster::{StartOptions, StopPlan};
+    ///
+    /// cluster.restart(&StopPlan::fast(), &StartOptions::new().port(5433))?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

@@ -55,6 +55,20 @@ pub enum Readiness {
 impl Cluster {
     /// The state of the cluster, by its directory and the process that holds it.
     ///
+    /// ```no_run
+    /// # fn example(cluster: &pg_cluster::Cluster) -> Result<(), Box<dyn std::error::Error>> {
+    /// use pg_cluster::State;
+    ///
+    /// match cluster.state()? {
+    ///     State::Absent | State::Uninitialized => println!("not initialized"),
+    ///     State::Stopped => println!("stopped"),
+    ///     State::Ready(pid) => println!("process {pid} accepts connections"),
+    ///     other => println!("{other:?}"),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// Fails if the directory or `postmaster.pid` cannot be read.
@@ -115,6 +129,17 @@ impl Cluster {
     /// Returns whether the server accepts connections, by the last line of `postmaster.pid` of the
     /// identified server. No connection is made.
     ///
+    /// ```no_run
+    /// # fn example(cluster: &pg_cluster::Cluster) -> Result<(), Box<dyn std::error::Error>> {
+    /// use pg_cluster::Readiness;
+    ///
+    /// if cluster.readiness()? != Readiness::Ready {
+    ///     println!("no connections are accepted now");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// Fails as [`state`](Self::state) does.
@@ -144,6 +169,14 @@ impl Cluster {
     /// The identity, the formats and the state of the cluster, from `global/pg_control`. If the
     /// installation has `pg_controldata`, and it succeeds, checksums and all other entries are
     /// included.
+    ///
+    /// ```no_run
+    /// # fn example(cluster: &pg_cluster::Cluster) -> Result<(), Box<dyn std::error::Error>> {
+    /// let control = cluster.control_data()?;
+    /// println!("system identifier {}, state {}", control.system_identifier, control.state);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
