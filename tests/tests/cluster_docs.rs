@@ -101,7 +101,7 @@ fn every_message_is_shown() {
     for (name, texts) in [
         ("pg-proc", "crates/pg-proc/texts/texts.txt"),
         ("pg-cluster", "crates/pg-cluster/texts/texts.txt"),
-        ("pg-fixture", "crates/pg-fixture/src/texts.txt"),
+        ("pg-fixture", "crates/pg-fixture/texts/texts.txt"),
     ] {
         let directory = root.join("crates").join(name).join("src");
         let shown = fs::read_to_string(root.join(texts)).unwrap();

@@ -203,7 +203,7 @@ fn programs_of_the_right_installation_are_connected() {
     );
     assert_says(
         &run(&["-D", &data, "pg_dump", "--help"]).out,
-        &["pg_dump dumps a"],
+        &["pg_dump [OPTION]... [DBNAME]"],
     );
     assert_says(
         &run(&["-D", &data, "pg_controldata"]).out,

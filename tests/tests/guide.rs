@@ -17,13 +17,14 @@ const EXPLAINED: [&str; 8] = [
 ];
 
 /// Files of which it explains the frequent ones.
-const MENTIONED: [&str; 7] = [
+const MENTIONED: [&str; 8] = [
     include_str!("../../crates/pg-cluster/src/init/options.rs"),
     include_str!("../../crates/pg-install/src/discovery/error.rs"),
     include_str!("../../crates/pg-install/src/installation/error.rs"),
     include_str!("../../crates/pg-proc/src/files/socket.rs"),
     include_str!("../../crates/pg-proc/src/fs/locked_file.rs"),
     include_str!("../../crates/pg-proc/src/launch/spawn_error.rs"),
+    include_str!("../../crates/pg-proc/src/postmaster/suspend.rs"),
     include_str!("../../crates/pg-proc/src/postmaster/wait_error.rs"),
 ];
 

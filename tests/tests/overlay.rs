@@ -223,6 +223,15 @@ fn a_file_that_is_no_part_of_an_extension_is_refused() {
         panic!("{error:?}");
     };
     assert_eq!(*path, room.join("absent.so"));
+    // Nobody writes into this pipe.
+    let pipe = room.join("pipe.sql");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    let error = make().add([&pipe]).unwrap_err();
+    assert!(
+        matches!(error.kind(), OverlayErrorKind::File(path, _) if *path == pipe),
+        "{error:?}"
+    );
 }
 
 #[test]

@@ -435,6 +435,18 @@ fn a_stopped_server_and_a_password_are_named() {
 }
 
 #[test]
+fn databases_can_be_made_after_an_older_state_is_restored() {
+    let room = Room::new();
+    let server = with_table(builder(&room, &server())).start().unwrap();
+    let snapshot = server.snapshot().unwrap();
+    drop(server.database().unwrap());
+    server.restore(&snapshot).unwrap();
+    let database = server.database().unwrap();
+    let mut client = client_of(database.connection_info(), database.name()).unwrap();
+    assert_eq!(ask(&mut client, "SELECT count(*) FROM t"), "0");
+}
+
+#[test]
 fn any_text_is_a_key() {
     let room = Room::new();
     let shared = builder(&room, &server());

@@ -266,4 +266,9 @@ fn a_failing_test_shows_the_end_of_its_log() {
         let quiet = said(quiet);
         assert!(!quiet.contains("division by zero"), "{quiet}");
     }
+    // Nobody reads what it says: it fails all the same, and is not aborted.
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let status = child(TEST, "fails").stderr(writer).status().unwrap();
+    assert_eq!(status.code(), Some(101), "{status}");
 }

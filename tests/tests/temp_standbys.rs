@@ -48,8 +48,8 @@ fn follows(standby: &Replica, primary: &Replica, row: i32) {
 fn standbys_stream_from_the_first_moment_on() {
     for installation in servers() {
         let set = set(&installation, 2);
-        let states = "SELECT string_agg(application_name || ' ' || state, ', ' ORDER BY 1) \
-                      FROM pg_stat_replication";
+        let states = "SELECT string_agg(name || ' ' || state, ', ' ORDER BY name) \
+                      FROM (SELECT application_name AS name, state FROM pg_stat_replication) AS s";
         let version = installation.version();
         // A WAL sender catches up for a moment.
         let mut primary = client(set.primary());

@@ -17,7 +17,7 @@ pub(crate) struct Args {
     bindir: Option<Utf8PathBuf>,
 }
 
-/// Files of the same tests, and what each test has.
+/// The files with the same tests, and the environment of each test.
 const WAYS: [(&str, &str); 3] = [
     ("own", "a server of its own"),
     ("shared", "a database in a shared server"),
@@ -41,7 +41,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     };
     let mut totals = Vec::new();
     for runner in runners {
-        // Building is no part of the totals, nor is the template, which is made once.
+        // The totals do not include building, or creating the template once.
         time(runner, &bindir, &["--no-run"])?;
         for (way, what) in WAYS {
             time(runner, &bindir, &["--test", way])?;
@@ -69,12 +69,12 @@ fn time(runner: &[&str], bindir: &Utf8Path, arguments: &[&str]) -> Result<Durati
         .args(["--target-dir", target.as_str()])
         .args(arguments)
         .env("SAMPLE_BINDIR", bindir);
-    let told = format!("cargo {} {}", runner.join(" "), arguments.join(" "));
-    println!("{told}");
+    let command = format!("cargo {} {}", runner.join(" "), arguments.join(" "));
+    println!("{command}");
     let begun = Instant::now();
     let status = cargo.status().context("failed to run cargo")?;
     if !status.success() {
-        bail!("the sample's tests failed under `{told}`");
+        bail!("the sample's tests failed under `{command}`");
     }
     Ok(begun.elapsed())
 }

@@ -1,5 +1,5 @@
-//! What a database in a shared server costs, beside creating and dropping one by hand, and beside a
-//! server for each.
+//! The cost of a database in a shared server, compared with creating and dropping a database
+//! manually, and with a server for each test.
 
 use std::time::Instant;
 
@@ -30,8 +30,8 @@ pub(crate) fn measure(sheet: &mut Sheet, rounds: usize, ground: &Ground) {
     databases(sheet, what, rounds, &tables);
 }
 
-/// Many of each in a round: released databases are dropped when there are many, and that is a part
-/// of what they cost.
+/// Measures many databases per round. Released databases are dropped in batches, and the cost of
+/// dropping them is included.
 fn databases(sheet: &mut Sheet, what: &str, rounds: usize, builder: &TempClusterBuilder) {
     let kept = builder.share("bench").unwrap();
     let info = kept.connection_info();

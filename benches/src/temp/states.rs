@@ -1,5 +1,5 @@
-//! How long it takes to keep a state, to go back to it, and to go on from it elsewhere; and to take a
-//! server that is ready.
+//! How long it takes to keep a state, to go back to it, and to go on from it elsewhere; and to take
+//! a //! server that is ready.
 
 use std::fs;
 use std::num::NonZeroUsize;

@@ -5,7 +5,9 @@ use std::error::Error;
 use std::fmt;
 use std::iter;
 
-use pg_install::{DiscoveryError, InstallationError, MissingProgramError, ParseRequestError};
+use pg_install::{
+    DiscoveryError, InstallationError, MissingProgramError, OverlayError, ParseRequestError,
+};
 use pg_proc::data_directory::{NewDataDirectoryError, RemovalError};
 use pg_proc::{
     AccountError, DetachError, FileError, GuardError, LockError, RunError, SharedMemoryError,
@@ -15,7 +17,8 @@ use pgconf_parse::hba::EditError as AccessEditError;
 use pgconf_parse::{EditError, SyntaxError, ValueError};
 
 use crate::{
-    AccessError, ClusterError, ControlError, InitError, RemoveError, SettingsError, StartError,
+    AccessError, ClusterError, ControlError, InitError, LogError, RemoveError, ReplicationError,
+    SettingsError, StartError,
 };
 
 /// Prints an error with its causes on one line and, if one of them has a hint, the hint below it.
@@ -73,7 +76,8 @@ fn hint<'e>(error: &'e (dyn Error + 'static)) -> Option<Cow<'e, str>> {
     }
     hint_of_one_of!(
         ClusterError StartError InitError ControlError AccessError SettingsError RemoveError
-        DiscoveryError InstallationError MissingProgramError ParseRequestError
+        LogError ReplicationError DiscoveryError InstallationError MissingProgramError
+        OverlayError ParseRequestError
         SpawnError RunError DetachError SignalError SharedMemoryError AccountError LockError
         GuardError FileError RemovalError NewDataDirectoryError SocketPathError SyntaxError
         ValueError EditError AccessEditError

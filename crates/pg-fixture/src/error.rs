@@ -140,8 +140,8 @@ pub enum TempErrorKind {
     #[error("no server of the cluster is running")]
     NotRunning,
     /// The server could not be frozen.
-    #[error("the server cannot be frozen")]
-    Suspend(#[source] SuspendError),
+    #[error(transparent)]
+    Suspend(SuspendError),
     /// The control file, which says whether the files are whole, cannot be read.
     #[error("it cannot be determined whether the files are whole")]
     ControlData(#[source] ControlDataError),

@@ -282,7 +282,7 @@ impl Prepared<'_> {
     }
 
     /// Writes what the server reads at its start, which may come before the databases are complete.
-    pub(crate) fn begin_clone<'t>(
+    fn begin_clone<'t>(
         &'t self,
         template: &'t Template,
         identity: Option<Identity>,
@@ -316,7 +316,7 @@ impl Prepared<'_> {
         }
     }
 
-    pub(crate) fn start(&self) -> Result<ConnectionInfo, TempErrorKind> {
+    fn start(&self) -> Result<ConnectionInfo, TempErrorKind> {
         let (plan, temp) = (self.plan, &self.temp);
         let address = match plan.builder.listen {
             Listen::SocketOnly => {

@@ -1,8 +1,8 @@
 //! PostgreSQL servers for tests: [`TempCluster`] is a server of its own in tens of milliseconds,
 //! [`SharedCluster`] a database of its own in a server that many processes share.
 //!
-//! A [`TempCluster`] can be restarted, crashed and frozen; a [`Snapshot`] keeps its state, to go back
-//! to it or to start other servers from it; a [`TempPool`] keeps servers ready.
+//! A [`TempCluster`] can be restarted, crashed and frozen. A [`Snapshot`] keeps its state, to
+//! restore it or to start other servers from it. A [`TempPool`] keeps servers ready.
 //!
 //! It is not a client library: bring `postgres`, `tokio-postgres` or `sqlx` and give them
 //! [`TempCluster::uri`].

@@ -274,12 +274,14 @@ pub(crate) struct LogUse {
     pub(crate) on_panic: OnPanic,
 }
 
+/// Prints to standard error, or to nobody if that cannot be written: `eprintln!` panics then, which
+/// aborts the process if another panic is unwinding.
 #[expect(
     clippy::print_stderr,
     reason = "a test that fails has no other place to say why"
 )]
-fn print(text: &str) {
-    eprintln!("{text}");
+pub(crate) fn print(text: &str) {
+    let _ = std::panic::catch_unwind(|| eprintln!("{text}"));
 }
 
 fn indented_end(log: &str) -> String {

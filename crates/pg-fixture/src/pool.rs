@@ -63,12 +63,13 @@ struct State {
 }
 
 impl TempPool {
-    /// Begins to start servers, so many of which are to be ready at any time.
+    /// Starts servers in the background and keeps `size` of them ready.
     ///
     /// # Errors
     ///
-    /// Fails if the servers are to be [detached](pg_proc::Ownership::Detached), or the thread that starts them cannot be started. That a server cannot be started is
-    /// reported by [`acquire`](Self::acquire).
+    /// Fails if the servers are to be [detached](pg_proc::Ownership::Detached), or if the thread
+    /// that starts them cannot be created. If a server cannot be started,
+    /// [`acquire`](Self::acquire) reports it.
     pub fn new(builder: TempClusterBuilder, size: NonZeroUsize) -> Result<Self, TempError> {
         if builder.is_detached() {
             let problem = "the servers of a pool cannot be detached".to_owned();

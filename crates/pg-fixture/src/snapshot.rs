@@ -1,6 +1,6 @@
 //! The state of a temporary cluster, kept to go back to, or to go on from in another server.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -62,9 +62,9 @@ impl TempCluster {
     ///
     /// # Errors
     ///
-    /// Fails if the cluster has tablespaces outside of its data directory, which is looked at before
-    /// anything is done, if the server does not stop or start, or if no storage has enough room.
-    /// The server is started again then, if that is possible.
+    /// Fails if the cluster has tablespaces outside of its data directory, which is checked first,
+    /// if the server does not stop or start, or if no storage has enough room. The server is then
+    /// started again if possible.
     pub fn snapshot(&self) -> Result<Snapshot, TempError> {
         let _turn = self.take_turn();
         self.take_snapshot().map_err(during("take a snapshot of"))
@@ -165,6 +165,11 @@ impl TempCluster {
             let _ = self.start_server();
             return Err(kind);
         }
+        // The state may have no template for databases, and counts others.
+        *self
+            .databases
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = None;
         std::thread::scope(|scope| {
             let builder = std::thread::Builder::new().name("pg-cluster remove".to_owned());
             let removing = builder.spawn_scoped(scope, || remove(&old));

@@ -9,7 +9,7 @@ use pg_cluster::{Cluster, ConnectionInfo, Signal, StartOptions, StopPlan};
 use crate::builder::TempClusterBuilder;
 use crate::databases::Databases;
 use crate::error::TempError;
-use crate::log::LogUse;
+use crate::log::{LogUse, print};
 use crate::root::Root;
 #[cfg(doc)]
 use crate::storage::Storage;
@@ -250,17 +250,12 @@ impl Drop for TempCluster {
                 .then(Signal::Kill, std::time::Duration::from_secs(2));
             let _ = self.cluster.stop(&plan);
             if self.keep == Keep::OnPanic {
-                say_kept(self.path());
+                let path = self.path();
+                print(&format!(
+                    "the files of the temporary cluster are kept in {path}"
+                ));
             }
             self.give_away();
         }
     }
-}
-
-#[expect(
-    clippy::print_stderr,
-    reason = "a test that fails has no other place to say where its data are"
-)]
-fn say_kept(path: &Utf8Path) {
-    eprintln!("the files of the temporary cluster are kept in {path}");
 }

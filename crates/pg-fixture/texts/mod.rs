@@ -134,6 +134,29 @@ fn every_kind() -> Vec<TempErrorKind> {
         replica(ReplicaErrorKind::NotAStandby),
         replica(ReplicaErrorKind::Primary),
     ]
+    .into_iter()
+    .chain(replicas_of(&cluster, &device))
+    .collect()
+}
+
+/// Those that have a cause of the crate below.
+fn replicas_of(absent: &Cluster, device: &Cluster) -> [TempErrorKind; 6] {
+    use ReplicaErrorKind as K;
+    let denied = io::ErrorKind::PermissionDenied.into();
+    let start = absent.start(&StartOptions::new());
+    let setting = absent.settings().set("a b", "c");
+    let role = absent.replication_role();
+    let control = ControlData::read("/nowhere/data");
+    [
+        replica(K::Replication(role.expect_err("no directory"))),
+        replica(K::Start(start.expect_err("no directory"))),
+        replica(K::Control(
+            device.stop(&StopPlan::fast()).expect_err("a device"),
+        )),
+        replica(K::Settings(setting.expect_err("no directory"))),
+        replica(K::ControlData(control.expect_err("no directory"))),
+        replica(K::File("/data/standby.signal".into(), denied)),
+    ]
 }
 
 fn replica(kind: ReplicaErrorKind) -> TempErrorKind {

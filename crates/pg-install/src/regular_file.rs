@@ -6,17 +6,22 @@ use std::io::{self, Read as _};
 use camino::Utf8Path;
 use rustix::fs::{Mode, OFlags};
 
-/// Returns up to `limit` bytes from the start of a regular file.
+/// Opens a regular file.
 ///
 /// The function does not block on a pipe or a device, even if it replaces the file meanwhile.
-pub(crate) fn read_start(path: &Utf8Path, limit: u64) -> io::Result<Vec<u8>> {
+pub(crate) fn open(path: &Utf8Path) -> io::Result<File> {
     // The type is checked before opening, because opening has an effect on some devices.
     require_regular(&fs::metadata(path)?)?;
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = File::from(rustix::fs::open(path.as_std_path(), flags, Mode::empty())?);
     require_regular(&file.metadata()?)?;
+    Ok(file)
+}
+
+/// Returns up to `limit` bytes from the start of a regular file, opened as by [`open`].
+pub(crate) fn read_start(path: &Utf8Path, limit: u64) -> io::Result<Vec<u8>> {
     let mut start = Vec::new();
-    file.take(limit).read_to_end(&mut start)?;
+    open(path)?.take(limit).read_to_end(&mut start)?;
     Ok(start)
 }
 

@@ -97,6 +97,8 @@ fn values(texts: &mut Vec<String>) {
     texts.push(shown(&long, long.hint()));
     let state = "asleep".parse::<ControlState>().expect_err("no state");
     texts.push(shown(&state, None));
+    let lsn = "0".parse::<Lsn>().expect_err("no slash");
+    texts.push(shown(&lsn, None));
     let detach = DetachError { pid: pid() };
     texts.push(shown(&detach, detach.hint()));
 }

@@ -42,6 +42,8 @@ pub(crate) enum Command {
     Check(commands::settings::check::Args),
     Diff(commands::settings::diff::Args),
     Hba(commands::hba::Args),
+    Standby(commands::standby::Args),
+    Rewind(commands::rewind::Args),
     List(commands::list::Args),
     Installations(commands::installations::Args),
     Doctor(commands::doctor::Args),
@@ -89,4 +91,64 @@ fn of_program(name: &'static str) -> clap::Command {
         .hide(true)
         .disable_help_flag(true)
         .arg(arguments)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every help once, in `texts/help.txt`. After a change, `PG_UPDATE_TEXTS=1 cargo test` writes
+    /// that file anew.
+    #[test]
+    fn the_help_is_the_one_that_was_reviewed() {
+        let mut command = command().term_width(100);
+        command.build();
+        let mut text = String::new();
+        render(&mut command, &mut text);
+        if std::env::var_os("PG_UPDATE_TEXTS").is_some() {
+            let path = concat!(env!("CARGO_MANIFEST_DIR"), "/texts/help.txt");
+            std::fs::write(path, &text).unwrap();
+            return;
+        }
+        assert_eq!(text, include_str!("../texts/help.txt"));
+    }
+
+    fn render(command: &mut clap::Command, text: &mut String) {
+        let name = command.get_display_name().unwrap_or("pgcluster").to_owned();
+        let help = command.render_long_help().to_string();
+        let lines = help.lines().map(|line| format!("{}\n", line.trim_end()));
+        text.push_str(&format!(
+            "==> {name} --help\n{}\n",
+            lines.collect::<String>()
+        ));
+        let shown =
+            |command: &&mut clap::Command| !command.is_hide_set() && command.get_name() != "help";
+        for subcommand in command.get_subcommands_mut().filter(shown) {
+            render(subcommand, text);
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_shows_examples() {
+        for command in command()
+            .get_subcommands()
+            .filter(|command| !command.is_hide_set())
+        {
+            let after = command
+                .get_after_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            let has_own = command.has_subcommands();
+            assert!(
+                after.contains("Examples:") || has_own,
+                "{}",
+                command.get_name()
+            );
+        }
+    }
 }

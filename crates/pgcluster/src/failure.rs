@@ -10,7 +10,7 @@ use pg_fixture::TempError;
 use serde_json::json;
 
 use crate::answer::{Form, NOT_RUNNING};
-use crate::words::{BOLD, DIM, RED, paint};
+use crate::words::{BOLD, DIM, RED, harmless, paint};
 
 /// A command that failed.
 #[derive(Debug)]
@@ -111,12 +111,18 @@ impl Failure {
                 format!("{object}\n")
             }
             Form::Text => {
-                let mut text = format!("{} {}\n", paint(RED, "error:"), self.message());
+                // What a program has written may have several lines.
+                let message: Vec<String> = self.message().lines().map(harmless).collect();
+                let mut text = format!("{} {}\n", paint(RED, "error:"), message.join("\n"));
                 if let Some(hint) = self.hint() {
+                    let hint = harmless(&hint);
                     text.push_str(&format!("{} {hint}\n", paint(BOLD, "hint:")));
                 }
                 for line in self.log().iter().flat_map(|log| log.lines()) {
-                    text.push_str(&format!("{}\n", paint(DIM, &format!("  {line}"))));
+                    text.push_str(&format!(
+                        "{}\n",
+                        paint(DIM, &format!("  {}", harmless(line)))
+                    ));
                 }
                 text
             }

@@ -6,11 +6,10 @@ use std::os::unix::fs::MetadataExt as _;
 use std::time::SystemTime;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use pg_cluster::conf::Document;
 use pg_cluster::proc::{Account, Found, Pid, PidFile, Postmaster, RunningServer};
 use pg_cluster::{ConnectionInfo, MajorVersion};
 
-use crate::target::DEBIAN_CONFIGURATION;
+use crate::target::{DEBIAN_CONFIGURATION, read_configuration};
 
 /// Where data directories are kept, with `*` for any name: by Debian and its images, by Red Hat, by
 /// Alpine and Arch, and by Homebrew.
@@ -150,7 +149,7 @@ fn name_of(uid: u32) -> String {
 fn of_debian(root: &Utf8Path) -> Vec<(Utf8PathBuf, String)> {
     let pattern = format!("{DEBIAN_CONFIGURATION}/*/*");
     let data = |directory: Utf8PathBuf| {
-        let document = Document::parse(fs::read(directory.join("postgresql.conf")).ok()?);
+        let document = read_configuration(&directory.join("postgresql.conf"))?;
         let data = document.get("data_directory")?.value_lossy().into_owned();
         let name = directory
             .strip_prefix(inside(root, DEBIAN_CONFIGURATION))
@@ -216,6 +215,13 @@ mod tests {
             let text = format!("data_directory = '{data}'\n");
             fs::write(directory.join("postgresql.conf"), text).unwrap();
         }
+        // Nobody writes into this pipe.
+        let hostile = root.join("etc/postgresql/15/pipe");
+        fs::create_dir_all(&hostile).unwrap();
+        let made = std::process::Command::new("mkfifo")
+            .arg(hostile.join("postgresql.conf"))
+            .status();
+        assert!(made.unwrap().success());
         let mut named = of_debian(&root);
         named.sort();
         let placed = in_places(&root);

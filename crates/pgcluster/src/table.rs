@@ -2,7 +2,7 @@
 
 use anstyle::Style;
 
-use crate::words::{BOLD, PLAIN, paint};
+use crate::words::{BOLD, PLAIN, harmless, paint};
 
 /// A text and its style.
 #[derive(Clone, Debug)]
@@ -14,7 +14,7 @@ pub(crate) struct Cell {
 impl Cell {
     pub(crate) fn styled(text: impl Into<String>, style: Style) -> Self {
         Self {
-            text: text.into(),
+            text: harmless(&text.into()),
             style,
         }
     }
@@ -74,5 +74,15 @@ mod tests {
         let text = table(["V", "STATE", "X"], rows);
         let plain = anstream::adapter::strip_str(&text).to_string();
         assert_eq!(plain, "V     STATE  X\n16.3  ready\n9.6          größer\n");
+    }
+
+    #[test]
+    fn a_cell_commands_no_terminal_and_begins_no_line() {
+        let evil = "/tmp/\u{1b}]0;title\u{7}\n15  ready\u{9b}2J";
+        let text = table(["DIRECTORY"], vec![[evil.into()]]);
+        let plain = anstream::adapter::strip_str(&text).to_string();
+        let row = r"/tmp/\u{1b}]0;title\u{7}\n15  ready\u{9b}2J";
+        assert_eq!(plain, format!("DIRECTORY\n{row}\n"));
+        assert!(!text.contains("\u{1b}]"), "{text:?}");
     }
 }

@@ -4,6 +4,7 @@ use std::fs;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use pg_cluster::conf::Document;
+use pg_cluster::proc::{open_regular_file, read_all};
 use pg_cluster::{Cluster, Installation, MajorVersion, Request, State};
 
 use crate::failure::{Failure, Result};
@@ -13,6 +14,8 @@ pub(crate) const DEBIAN_CONFIGURATION: &str = "/etc/postgresql";
 /// Where Debian keeps their data.
 const DEBIAN_DATA: &str = "/var/lib/postgresql";
 const CONFIG_FILE: &str = "postgresql.conf";
+/// In bytes.
+const LONGEST_CONFIGURATION: u64 = 16 << 20;
 
 /// The argument DIR.
 #[derive(Clone, Debug, clap::Args)]
@@ -91,7 +94,7 @@ pub(crate) fn configuration_elsewhere(data_directory: &Utf8Path) -> Option<Utf8P
 /// version in the path of the file, as on Debian.
 fn request_for(file: &Utf8Path) -> Request {
     let of_data = || {
-        let document = Document::parse(fs::read(file).ok()?);
+        let document = read_configuration(file)?;
         let data = document.get("data_directory")?.value_lossy().into_owned();
         MajorVersion::from_pg_version_file(format!("{data}/PG_VERSION")).ok()
     };
@@ -100,6 +103,14 @@ fn request_for(file: &Utf8Path) -> Request {
         Some(major) => Request::series(major),
         None => Request::any(),
     }
+}
+
+/// Reads a configuration file, whose owner may have put a pipe there or a file without an end.
+pub(crate) fn read_configuration(file: &Utf8Path) -> Option<Document> {
+    let file = open_regular_file(file).ok()?;
+    Some(Document::parse(
+        read_all(&file, LONGEST_CONFIGURATION).ok()?,
+    ))
 }
 
 /// A directory could not be read.

@@ -17,6 +17,21 @@ pub(crate) fn paint(style: Style, text: &str) -> String {
     format!("{style}{text}{style:#}")
 }
 
+/// The text with control characters written as escapes: names of other users' directories and what
+/// a server has logged must not command the terminal of who reads about them, or look like lines of
+/// this program.
+pub(crate) fn harmless(text: &str) -> String {
+    let mut harmless = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '\t' => harmless.push(letter),
+            _ if letter.is_control() => harmless.extend(letter.escape_default()),
+            _ => harmless.push(letter),
+        }
+    }
+    harmless
+}
+
 /// A duration to its largest unit: `3 min`.
 pub(crate) fn rounded(duration: Duration) -> String {
     const UNITS: [(u64, &str); 3] = [(86_400, "d"), (3_600, "h"), (60, "min")];

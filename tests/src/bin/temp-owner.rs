@@ -1,13 +1,14 @@
 //! Makes a temporary cluster as its arguments say, and waits to be killed.
 //!
-//! `temp-owner CACHE STORAGE temp|many|drop|shared|setup` prints `building` when a setup step runs,
-//! and the root directory and URI when a server is there. STORAGE is a directory, or `automatic`.
+//! `temp-owner CACHE STORAGE MODE` prints `building` when a setup step runs, the root directory and
+//! URI when a server is there, or what it has just done. STORAGE is a directory, or `automatic`.
 
 #![allow(clippy::unwrap_used)]
 
 use std::io::{Read as _, Write as _};
+use std::num::NonZeroUsize;
 
-use pg_fixture::{Storage, TempCluster};
+use pg_fixture::{Storage, TempCluster, TempPool};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -41,6 +42,37 @@ fn main() {
             drop(temp);
             say("dropped");
         },
+        "states" => {
+            let temp = builder.start().unwrap();
+            loop {
+                let snapshot = temp.snapshot().unwrap();
+                say("snapshot");
+                let branch = temp.branch().unwrap();
+                say("branch");
+                branch.restore(&snapshot).unwrap();
+                say("restored");
+            }
+        }
+        "pool" => loop {
+            let pool = TempPool::new(builder.clone(), NonZeroUsize::MIN).unwrap();
+            for _ in 0..3 {
+                drop(pool.acquire().unwrap());
+                say("acquired");
+            }
+        },
+        "freeze" => {
+            let temp = builder.start().unwrap();
+            loop {
+                let frozen = temp.freeze().unwrap();
+                say("frozen");
+                drop(frozen);
+                temp.restart().unwrap();
+                say("restarted");
+                temp.crash().unwrap();
+                say("crashed");
+                temp.start_again().unwrap();
+            }
+        }
         "shared" => {
             let database = builder
                 .linger(std::time::Duration::from_millis(300))

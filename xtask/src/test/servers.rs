@@ -32,6 +32,15 @@ impl Selection {
             no_installed: false,
         }
     }
+
+    /// A few servers that need not be fetched.
+    pub(crate) fn here() -> Self {
+        Self {
+            all: false,
+            no_fetch: true,
+            ..Self::all()
+        }
+    }
 }
 
 pub(crate) struct Chosen {

@@ -14,7 +14,7 @@ use super::link::Link;
 use super::replica::{Replica, socket_of};
 use super::set::ReplicaSet;
 use crate::error::{TempErrorKind, at};
-use crate::launch::{Failure, Launched, Prepared, Timing};
+use crate::launch::{Failure, Launched, Timing};
 use crate::plan::Plan;
 use crate::temp_cluster::PORT;
 use crate::template::{Identity, Template};
@@ -33,6 +33,17 @@ const AT_LEAST: [(&str, u64); 5] = [
     ("max_locks_per_transaction", 64),
 ];
 
+/// What all members are cloned from, and where to.
+struct Clones<'a> {
+    template: &'a Template,
+    identity: Option<Identity>,
+    storage: &'a Utf8Path,
+    /// A standby replays nothing that touches a database before a client writes to the primary,
+    /// which none does before the set is complete: what holds for a server that starts early
+    /// ([`TempCluster`](crate::TempCluster)) holds for it too.
+    timing: Timing,
+}
+
 impl Plan<'_> {
     /// Clones the template for each member, starts the primary and then its standbys.
     pub(super) fn launch_set(&self, shape: Replication) -> Result<ReplicaSet, TempErrorKind> {
@@ -50,38 +61,29 @@ impl Plan<'_> {
         storage: &Utf8Path,
         timing: Timing,
     ) -> Result<Option<ReplicaSet>, Failure> {
-        let (primary, clones) = std::thread::scope(|scope| {
-            // The standbys' files are written while the primary starts.
-            let clone = || -> Result<Vec<Prepared<'_>>, Failure> {
-                (0..shape.standbys)
-                    .map(|_| {
-                        let prepared = self.prepare(storage, None)?;
-                        prepared.begin_clone(template, identity)?.databases()?;
-                        Ok(prepared)
-                    })
-                    .collect()
-            };
-            let thread = std::thread::Builder::new().name("pg-cluster clone".to_owned());
-            let clones = thread.spawn_scoped(scope, clone);
-            let primary = self.launch_primary(template, identity, storage, timing);
-            let clones = match clones {
-                Ok(thread) => thread.join().unwrap_or(Err(Failure::Damaged)),
-                Err(_) => clone(),
-            };
-            (primary, clones)
-        });
-        let Some((launched, options)) = primary? else {
+        let clones = Clones {
+            template,
+            identity,
+            storage,
+            timing,
+        };
+        let Some(primary) = self.launch_primary(&clones)? else {
             return Ok(None);
         };
-        let mut members = vec![self.member("primary".to_owned(), launched, options, None)?];
-        for (index, clone) in clones?.into_iter().enumerate() {
-            let upstream = match shape.is_chain {
-                true => members.last(),
-                false => members.first(),
+        let mut members = vec![primary];
+        if shape.is_chain {
+            for number in 1..=shape.standbys {
+                let Some(before) = members.last() else { break };
+                let Some(standby) = self.launch_standby(number, &clones, before)? else {
+                    return Ok(None);
+                };
+                members.push(standby);
+            }
+        } else {
+            let Some(standbys) = self.launch_standbys(shape.standbys, &clones, &members)? else {
+                return Ok(None);
             };
-            let Some(upstream) = upstream else { continue };
-            let standby = self.launch_standby(index + 1, clone, upstream)?;
-            members.push(standby);
+            members.extend(standbys);
         }
         for standby in members.iter().skip(1) {
             standby.wait_streaming(STREAMING).map_err(failed)?;
@@ -89,40 +91,70 @@ impl Plan<'_> {
         Ok(Some(ReplicaSet::new(members, shape.synchronous)))
     }
 
-    fn launch_primary(
-        &self,
-        template: &Template,
-        identity: Option<Identity>,
-        storage: &Utf8Path,
-        timing: Timing,
-    ) -> Result<Option<(Launched, StartOptions)>, Failure> {
-        let mut prepared = self.prepare(storage, None)?;
+    fn launch_primary(&self, clones: &Clones<'_>) -> Result<Option<Replica>, Failure> {
+        let mut prepared = self.prepare(clones.storage, None)?;
         let options = self.keeping_wal(prepared.options.clone());
         prepared.options = options.clone();
-        let launched = prepared.launch(template, identity, timing)?;
-        Ok(launched.map(|launched| (launched, options)))
+        let launched = prepared.launch(clones.template, clones.identity, clones.timing)?;
+        launched
+            .map(|launched| self.member("primary".to_owned(), launched, options, None))
+            .transpose()
+    }
+
+    /// Starts standbys of the first member, at once.
+    fn launch_standbys(
+        &self,
+        standbys: usize,
+        clones: &Clones<'_>,
+        members: &[Replica],
+    ) -> Result<Option<Vec<Replica>>, Failure> {
+        let Some(primary) = members.first() else {
+            return Ok(None);
+        };
+        std::thread::scope(|scope| {
+            let launch = |number| move || self.launch_standby(number, clones, primary);
+            let others: Vec<_> = (2..=standbys)
+                .map(|number| {
+                    let thread = std::thread::Builder::new().name("pg-cluster standby".to_owned());
+                    thread
+                        .spawn_scoped(scope, launch(number))
+                        .map_err(at(clones.storage))
+                })
+                .collect();
+            let first = launch(1)();
+            let others = others.into_iter().map(|thread| match thread?.join() {
+                Ok(launched) => launched,
+                Err(_) => Err(Failure::Damaged),
+            });
+            // All of them end before any failure is returned.
+            let all: Vec<_> = std::iter::once(first).chain(others).collect();
+            all.into_iter().collect()
+        })
     }
 
     fn launch_standby(
         &self,
         number: usize,
-        mut prepared: Prepared<'_>,
+        clones: &Clones<'_>,
         upstream: &Replica,
-    ) -> Result<Replica, Failure> {
+    ) -> Result<Option<Replica>, Failure> {
         let name = format!("standby{number}");
+        let mut prepared = self.prepare(clones.storage, None)?;
         let account = self.recipe.account.as_ref();
         let directory = prepared.temp.path().to_owned();
         let link = Link::open(&directory, account, upstream.socket()).map_err(at(&directory))?;
         let primary = self.keeping_wal(prepared.options.clone());
-        let standby = self.as_standby(&name, primary.clone(), &directory);
+        prepared.options = self.as_standby(&name, primary.clone(), &directory);
+        // The template has no such file.
         make_standby(&prepared.temp.cluster, &self.conninfo(&name, &directory))
             .map_err(at(prepared.temp.cluster.data_directory()))?;
-        prepared.options = standby;
-        let info = prepared.start()?;
-        let launched = prepared.launched(info);
+        let launched = prepared.launch(clones.template, clones.identity, clones.timing)?;
+        let Some(launched) = launched else {
+            return Ok(None);
+        };
         let standby = self.member(name, launched, primary, Some(link))?;
         standby.note_followed(upstream);
-        Ok(standby)
+        Ok(Some(standby))
     }
 
     fn member(

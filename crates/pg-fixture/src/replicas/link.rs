@@ -121,7 +121,7 @@ impl Link {
         let begun = Instant::now();
         let mut state = self.shared.lock();
         loop {
-            if state.streaming.is_some() {
+            if state.streaming.is_some() && state.is_open {
                 return Ok(());
             }
             let left = limit.saturating_sub(begun.elapsed());
@@ -300,6 +300,10 @@ impl Shared {
 
     fn note(&self, number: u64, answer: Answer) {
         let mut state = self.lock();
+        // It may have been cut since it was read from.
+        if !state.connections.iter().any(|(found, _)| *found == number) {
+            return;
+        }
         match answer {
             Answer::Streams => {
                 state.streaming = Some(number);
@@ -420,6 +424,11 @@ mod tests {
             link.problem(),
             Some(ReplicaErrorKind::Disconnected)
         ));
+        let waited = link.wait_streaming(Duration::ZERO).unwrap_err();
+        assert!(
+            matches!(waited, ReplicaErrorKind::Disconnected),
+            "{waited:?}"
+        );
         server.write_all(b"x").unwrap();
         standby
             .set_read_timeout(Some(Duration::from_millis(30)))
@@ -442,6 +451,8 @@ mod tests {
         assert_eq!(server.read(&mut [0]).unwrap(), 0);
         let mut again = UnixStream::connect(&link.socket).unwrap();
         assert_eq!(again.read(&mut [0]).unwrap_or(0), 0);
+        // What the server that is followed no more had sent before.
+        link.shared.note(1, Answer::Streams);
         let error = link.wait_streaming(Duration::ZERO).unwrap_err();
         assert!(
             matches!(error, ReplicaErrorKind::Unreachable(_)),

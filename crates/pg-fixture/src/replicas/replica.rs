@@ -326,11 +326,11 @@ impl Replica {
     /// Runs a statement in the session of this replica, in a new one if the server has ended it.
     fn query(&self, sql: &str) -> Result<Rows, SqlError> {
         let mut slot = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(session) = &mut *slot {
+        // A forked process leaves its parent's session alone.
+        if let Some(session) = slot.as_mut().filter(|session| session.is_own()) {
             match session.run(sql) {
                 // `idle_session_timeout`, a restart, a crash of another backend.
-                Err(SqlError::Io(_)) => {}
-                Err(SqlError::Server { code, .. }) if code.starts_with("57P") => {}
+                Err(error) if error.ends_session() => {}
                 outcome => return outcome,
             }
         }

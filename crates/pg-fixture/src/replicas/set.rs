@@ -56,8 +56,9 @@ impl ReplicaSet {
         &self.members
     }
 
-    /// Makes this standby the primary, and has those follow it that followed the former one. Returns when it accepts writes
-    /// and those that run and are not [disconnected](Replica::disconnect) stream from it.
+    /// Promotes this standby and attaches the standbys of the former primary to it. Returns when it
+    /// accepts writes and all running standbys that are not [disconnected](Replica::disconnect)
+    /// stream from it.
     ///
     /// The former primary is left as it is: killed, stopped, or still a primary of its own, as a
     /// failover finds it. [`rejoin`](Self::rejoin) takes it back. Which standby has most of what
@@ -96,8 +97,8 @@ impl ReplicaSet {
         Ok(())
     }
 
-    /// Takes a former primary back as a standby of the present one: `pg_rewind` takes away what only
-    /// it has. Its server is stopped first, and streams when this returns.
+    /// Takes a former primary back as a standby of the present one: `pg_rewind` removes the changes
+    /// that only it has. Its server is stopped first, and streams when this returns.
     ///
     /// # Errors
     ///

@@ -245,12 +245,8 @@ fn remove(path: &Utf8Path) -> Result<(), OverlayErrorKind> {
 /// The copy has the modification time of the original. An existing copy with the same time and size
 /// is kept.
 pub(super) fn copy(from: &Utf8Path, to: &Utf8Path, mode: u32) -> Result<(), OverlayErrorKind> {
-    let mut source = File::open(from).map_err(at(from))?;
+    let mut source = regular_file::open(from).map_err(at(from))?;
     let found = source.metadata().map_err(at(from))?;
-    if !found.is_file() {
-        let error = io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
-        return Err(at(from)(error));
-    }
     let is_same = |there: &fs::Metadata| {
         there.is_file()
             && there.size() == found.size()

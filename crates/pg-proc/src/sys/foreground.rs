@@ -90,8 +90,8 @@ extern "C" fn on_signal(
     }
 }
 
-/// Whether the kernel sent the signal for a key: to the whole foreground group, in which the program
-/// is, too. A terminal that hangs up sends SIGHUP to the leader of the session alone
+/// Returns whether the kernel sent the signal for a key: to the whole foreground group, which the
+/// program belongs to. A terminal that hangs up sends SIGHUP to the leader of the session alone
 /// (`tty_signal_session_leader` in drivers/tty/tty_jobctrl.c).
 fn is_from_keyboard(signal: libc::c_int, code: libc::c_int) -> bool {
     if !matches!(signal, libc::SIGINT | libc::SIGQUIT) {

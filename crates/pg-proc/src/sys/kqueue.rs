@@ -15,8 +15,10 @@ use rustix::event::kqueue::{
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Mode, OFlags};
 
-use crate::files::pid_file::PidFile;
 use crate::pid::Pid;
+
+/// `PidFile::NAME`, which is not of this layer.
+const LOCK_FILE: &str = "postmaster.pid";
 
 /// A queue that becomes readable when the process exits: `EVFILT_PROC` with `NOTE_EXIT`, kqueue(2).
 /// None if the system refuses, as for a process of another account or one that has exited.
@@ -87,7 +89,7 @@ impl DirectoryEvents {
     fn watch_lock_file(&self) {
         // Opening must not wait for the other end of a FIFO.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let file = rustix::fs::openat(&self.directory, PidFile::NAME, flags, Mode::empty()).ok();
+        let file = rustix::fs::openat(&self.directory, LOCK_FILE, flags, Mode::empty()).ok();
         let mut watched = self
             .lock_file
             .lock()

@@ -273,6 +273,30 @@ mod tests {
         assert_eq!(process.send(Signal::Kill), Err(Errno::SRCH));
     }
 
+    /// Kernels before Linux 5.3 have no such call.
+    #[test]
+    fn a_process_is_held_by_its_number_where_there_is_no_pidfd() {
+        let mut child = std::process::Command::new("sleep")
+            .arg("1000")
+            .spawn()
+            .unwrap();
+        let pid = Pid::new(child.id() as i32).unwrap();
+        let process = std::thread::scope(|scope| {
+            let hold = || {
+                refuse(&[libc::SYS_pidfd_open]);
+                let process = Process::open_child(pid);
+                assert!(process.descriptor().is_none());
+                assert!(!process.has_ended());
+                process.send(Signal::Kill).unwrap();
+                process
+            };
+            scope.spawn(hold).join().unwrap()
+        });
+        child.wait().unwrap();
+        assert!(process.has_ended());
+        assert_eq!(process.send(Signal::Kill), Err(Errno::SRCH));
+    }
+
     #[test]
     fn a_sandbox_may_refuse_the_signal_by_descriptor() {
         let mut child = std::process::Command::new("sleep")

@@ -12,9 +12,11 @@ pub(crate) mod promote;
 pub(crate) mod reload;
 pub(crate) mod remove;
 pub(crate) mod restart;
+pub(crate) mod rewind;
 pub(crate) mod run;
 pub(crate) mod settings;
 pub(crate) mod shell;
+pub(crate) mod standby;
 pub(crate) mod start;
 pub(crate) mod status;
 pub(crate) mod stop;
@@ -52,6 +54,8 @@ pub(crate) fn run(matches: &ArgMatches, form: Form) -> Result<Answer> {
         Command::Check(args) => settings::check::run(args),
         Command::Diff(args) => settings::diff::run(args),
         Command::Hba(args) => hba::run(args),
+        Command::Standby(args) => standby::run(args),
+        Command::Rewind(args) => rewind::run(args),
         Command::List(args) => list::run(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Installations(args) => installations::run(args),

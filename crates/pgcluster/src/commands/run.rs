@@ -23,6 +23,7 @@ Examples:
   pgcluster run -- cargo nextest run
   pgcluster run --version 16 --set wal_level=logical -- npm test
   pgcluster run --setup 'sqlx migrate run' --key migrations -- cargo test
+  pgcluster run --standbys 1 -- sh -c 'psql $STANDBY_URL_1'
   pgcluster run --tcp -- ./gradlew test     # for clients that know no sockets
   pgcluster run -- sh -c 'pgcluster psql'   # a shell in a fresh server")]
 pub(crate) struct Args {
@@ -35,7 +36,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<Answer> {
-    let server = args.temporary.start()?;
+    let servers = args.temporary.start()?;
+    let server = servers.primary();
     let mut words = args.command.iter();
     let program = words
         .next()
@@ -45,6 +47,9 @@ pub(crate) fn run(args: &Args) -> Result<Answer> {
     let data_directory = server.cluster().data_directory();
     let variables = connection::variables(server.connection_info(), data_directory);
     connection::connect(&mut command, variables);
+    for (number, uri) in (1..).zip(servers.standbys()) {
+        command.env(format!("STANDBY_URL_{number}"), uri);
+    }
     match run_in_foreground(command) {
         Ok(status) => Ok(Answer::silent(exit_code(status))),
         Err(error) => Err(Failure::new(NotRun {

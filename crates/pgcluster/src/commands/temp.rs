@@ -20,14 +20,16 @@ Examples:
   pgcluster temp                  # until Ctrl-D
   pgcluster temp --json --tcp     # as a child with a pipe
 
-With --json, one line with uri, host, port, user, database, data_directory, version and pid.")]
+With --json, one line with uri, host, port, user, database, data_directory, version,
+pid and standbys, which is a list of URIs.")]
 pub(crate) struct Args {
     #[command(flatten)]
     temporary: Temporary,
 }
 
 pub(crate) fn run(args: &Args, form: Form) -> Result<Answer> {
-    let server = args.temporary.start()?;
+    let servers = args.temporary.start()?;
+    let server = servers.primary();
     let info = server.connection_info();
     let cluster = server.cluster();
     let mut object = connection::json(info);
@@ -49,6 +51,7 @@ pub(crate) fn run(args: &Args, form: Form) -> Result<Answer> {
         "pid".to_owned(),
         json!(cluster.pid()?.map(|pid| pid.as_raw())),
     );
+    object.insert("standbys".to_owned(), json!(servers.standbys()));
     Answer::new(info.uri(), object.into()).write(form)?;
     io::copy(&mut io::stdin().lock(), &mut io::sink())?;
     Ok(Answer::silent(0))

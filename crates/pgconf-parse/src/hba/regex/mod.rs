@@ -2,9 +2,11 @@
 //! simple.
 //!
 //! Simple expressions are compiled to programs of a machine that follows all alternatives at once,
-//! so that matching takes a bounded time. Expressions with back references, lookaround, word boundaries or embedded options are
-//! not evaluated.
-//! Servers match byte by byte, because they match names before they know the encoding of a database.
+//! so that matching takes a bounded time. Expressions with back references, lookaround, word
+//! boundaries or embedded options are not evaluated.
+//!
+//! Servers match byte by byte, because they match names before they know the encoding of a
+//! database.
 
 mod parser;
 

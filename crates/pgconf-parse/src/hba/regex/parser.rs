@@ -1,7 +1,7 @@
 //! The lexer of regc_lex.c and the parser of regcomp.c, with one token of lookahead as there, for
 //! that decides which of several errors is reported.
 
-// This module is long because the lexer depends on the state of the parser.
+// Long, because the lexer depends on the state of the parser.
 
 /// The greatest number of repetitions: `DUPMAX`.
 const MAX_REPETITIONS: u32 = 255;

@@ -14,6 +14,7 @@ mod rng;
 mod run;
 mod scenarios;
 mod scene;
+mod states;
 mod tally;
 mod temps;
 mod victim;

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use super::rng::Rng;
 use super::scene::{Loss, Scene};
 use super::{
-    crashes, databases, disks, hostile, identity, kills, planted, replicas, rivals, temps, worlds,
+    crashes, databases, disks, hostile, identity, kills, planted, replicas, rivals, states, temps,
+    worlds,
 };
 
 pub(crate) struct Scenario {
@@ -50,7 +51,7 @@ impl Scenario {
 }
 
 #[rustfmt::skip]
-pub(crate) const ALL: [Scenario; 36] = [
+pub(crate) const ALL: [Scenario; 39] = [
     of("kill-init", "SIGKILL during `init`", kills::init),
     of("kill-settings", "SIGKILL of a writer of settings", kills::settings),
     of("kill-start", "SIGKILL of who starts a server", kills::start),
@@ -61,9 +62,12 @@ pub(crate) const ALL: [Scenario; 36] = [
     of("kill-shared", "SIGKILL of users of a shared server", temps::shared),
     of("kill-database", "SIGKILL of users of databases", databases::users),
     of("many-databases", "several who take and release databases", databases::many),
+    of("kill-states", "SIGKILL during snapshot, restore and branch", states::snapshots),
+    of("kill-pool", "SIGKILL of who fills and empties a pool", states::pools),
+    of("kill-freezer", "SIGKILL of who freezes, crashes and restarts a server", states::freezers),
     of("kill-owner", "SIGKILL, abort and exit of a server's owner", crashes::owners),
     of("kill-server", "SIGKILL of a server, of its children, of the warden", crashes::servers),
-    of("failover", "SIGKILL of primaries, standbys and their processes, and cut networks", replicas::failovers),
+    of("failover", "SIGKILL of primaries and standbys, cut networks", replicas::failovers),
     of("kill-backup", "SIGKILL during a base backup", replicas::backups),
     of("kill-rewind", "SIGKILL during a rewind", replicas::rewinds),
     of("late-start", "a start that is given too little time", crashes::impatience),

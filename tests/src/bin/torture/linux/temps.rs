@@ -15,18 +15,18 @@ const START: Duration = Duration::from_millis(250);
 const BUILD: Duration = Duration::from_millis(2000);
 
 /// Where the clusters of a case are made.
-struct Place {
+pub(super) struct Place {
     cache: Utf8PathBuf,
     storage: Utf8PathBuf,
 }
 
 impl Place {
-    fn new(scene: &Scene, cache: Utf8PathBuf) -> Self {
+    pub(super) fn new(scene: &Scene, cache: Utf8PathBuf) -> Self {
         let storage = scene.room.directory("storage");
         Self { cache, storage }
     }
 
-    fn owner(&self, scene: &Scene, mode: &str) -> Result<Victim, Loss> {
+    pub(super) fn owner(&self, scene: &Scene, mode: &str) -> Result<Victim, Loss> {
         scene.sibling(
             "temp-owner",
             [self.cache.as_str(), self.storage.as_str(), mode],
@@ -35,7 +35,7 @@ impl Place {
 
     /// The next start removes what a killed program had no guard for. What it had not even marked
     /// is removed when it is old enough, which we help with.
-    fn is_swept(&self, scene: &Scene) -> Result<(), Loss> {
+    pub(super) fn is_swept(&self, scene: &Scene) -> Result<(), Loss> {
         scene.alone()?;
         self.start(scene)?;
         scene.alone()?;

@@ -6,13 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use camino::Utf8PathBuf;
 use pg_cluster::{ConnectionInfo, Request, Utf8Path};
-use pg_fixture::{Listen, TempCluster, TempClusterBuilder};
+use pg_fixture::{Listen, ReplicaSet, TempCluster, TempClusterBuilder};
 
 use crate::connection;
 use crate::failure::Result;
 use crate::progress::Progress;
-
-mod fingerprint;
 
 /// How a temporary cluster is to be made.
 #[derive(Clone, Debug, clap::Args)]
@@ -33,6 +31,9 @@ pub(crate) struct Temporary {
     /// Setting of the server; can be repeated
     #[arg(long = "set", short = 's', value_name = "NAME=VALUE", value_parser = assignment)]
     settings: Vec<(String, String)>,
+    /// Standbys that follow the server: STANDBY_URL_1, STANDBY_URL_2...
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    standbys: usize,
     /// Shell command that prepares the database, such as migrations; can be repeated
     #[arg(long, value_name = "CMD")]
     setup: Vec<String>,
@@ -52,7 +53,7 @@ pub(crate) fn assignment(text: &str) -> std::result::Result<(String, String), St
 
 impl Temporary {
     /// Makes the cluster, with all setup done.
-    pub(crate) fn start(&self) -> Result<TempCluster> {
+    pub(crate) fn start(&self) -> Result<Servers> {
         let progress = Shared::new("making a temporary cluster");
         let mut builder = TempCluster::builder()
             .version(self.version.clone())
@@ -63,40 +64,68 @@ impl Temporary {
             builder = builder.listen(Listen::Loopback);
         }
         if !self.key.is_empty() {
-            builder = self.with_kept_setup(builder, &progress)?;
+            builder = self.with_kept_setup(builder, &progress);
         }
-        let server = builder.start()?;
+        let servers = match self.standbys {
+            0 => Servers::One(Box::new(builder.start()?)),
+            standbys => Servers::Set(Box::new(builder.standbys(standbys).start()?)),
+        };
         progress.stop();
         if self.key.is_empty() {
             for command in &self.setup {
-                set_up(
-                    command,
-                    server.connection_info(),
-                    server.cluster().data_directory(),
-                )?;
+                let server = servers.primary();
+                let data_directory = server.cluster().data_directory();
+                set_up(command, server.connection_info(), data_directory)?;
             }
         }
-        Ok(server)
+        Ok(servers)
     }
 
-    /// The steps are part of the template. Their key is the command and the content of what it
-    /// depends on.
+    /// The steps are part of the template. Their key is the command, in a step of its own that does
+    /// nothing, and the content of what it depends on.
     fn with_kept_setup(
         &self,
         mut builder: TempClusterBuilder,
         progress: &Shared,
-    ) -> Result<TempClusterBuilder> {
-        let fingerprint = fingerprint::of(&self.key)?;
+    ) -> TempClusterBuilder {
         for command in &self.setup {
-            let (command, progress) = (command.clone(), progress.clone());
-            let key = format!("{command} with {fingerprint}");
-            builder = builder.setup(key, move |info: &ConnectionInfo| {
-                // Its output must not be mixed with ours.
-                progress.stop();
-                set_up(&command, info, Utf8Path::new(""))
-            });
+            let nothing = |_: &ConnectionInfo| Ok::<(), SetupError>(());
+            let (step, progress) = (command.clone(), progress.clone());
+            builder = builder.setup(command.clone(), nothing).setup_from(
+                self.key.clone(),
+                move |info: &ConnectionInfo| {
+                    // Its output must not be mixed with ours.
+                    progress.stop();
+                    set_up(&step, info, Utf8Path::new(""))
+                },
+            );
         }
-        Ok(builder)
+        builder
+    }
+}
+
+/// A temporary server, alone or with standbys.
+#[derive(Debug)]
+pub(crate) enum Servers {
+    One(Box<TempCluster>),
+    Set(Box<ReplicaSet>),
+}
+
+impl Servers {
+    /// The one that takes writes.
+    pub(crate) fn primary(&self) -> &TempCluster {
+        match self {
+            Self::One(server) => server,
+            Self::Set(set) => set.primary(),
+        }
+    }
+
+    /// The connection URIs of the standbys.
+    pub(crate) fn standbys(&self) -> Vec<String> {
+        match self {
+            Self::One(_) => Vec::new(),
+            Self::Set(set) => set.standbys().map(|standby| standby.uri()).collect(),
+        }
     }
 }
 

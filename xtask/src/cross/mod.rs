@@ -1,8 +1,11 @@
-//! `cargo xtask cross`: checks all crates and tests for other targets.
+//! `cargo xtask cross`: checks all crates and tests for other targets, and runs tests for
+//! those that can be linked and executed here.
 //!
 //! If rustup has the target's standard library, cargo uses that. Otherwise Debian's packages
 //! rustc-web, cargo-web and rust-web-src build the standard library from its source. A linker for
 //! the target is not required, because nothing is linked.
+
+mod run;
 
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
@@ -19,6 +22,13 @@ pub(crate) struct Args {
     /// All targets of docs/platform.md
     #[arg(long)]
     all: bool,
+    /// Run tests for this target instead of checking: the unit and integration tests that need no
+    /// server, or those named
+    #[arg(long, value_name = "TARGET", conflicts_with_all = ["targets", "all"])]
+    run: Option<String>,
+    /// Tests of the package pg-tests to run, on the servers of this machine
+    #[arg(long, value_name = "NAME", value_delimiter = ',', requires = "run")]
+    tests: Vec<String>,
     /// Directory for build results [default: `target/cross`]
     #[arg(long)]
     target_dir: Option<Utf8PathBuf>,
@@ -46,6 +56,11 @@ const OTHERS: [&str; 6] = [
 const NOT_CHECKED: &str = "pg-benches";
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let directory = args.target_dir.clone();
+    let directory = directory.unwrap_or_else(|| workspace::root().join("target/cross"));
+    if let Some(target) = &args.run {
+        return run::run(target, &directory, &args.tests);
+    }
     let mut targets: Vec<&str> = args.targets.iter().map(String::as_str).collect();
     if targets.is_empty() {
         targets.extend(MOST_DIFFERENT);
@@ -54,8 +69,6 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         targets.extend(OTHERS);
     }
     let toolchains = Toolchains::find()?;
-    let directory = args.target_dir.clone();
-    let directory = directory.unwrap_or_else(|| workspace::root().join("target/cross"));
     let mut outcomes = Vec::new();
     for target in targets {
         println!("{target}");
