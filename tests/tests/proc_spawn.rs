@@ -275,9 +275,7 @@ fn the_log_goes_where_it_should() {
         .batch_execute("DO $$ BEGIN FOR i IN 1..20000 LOOP RAISE LOG 'a message'; END LOOP; END $$")
         .expect("DO");
     let mut server = server;
-    server
-        .detach()
-        .expect_err("its log has to be read by somebody");
+    server.detach().expect_err("its log needs a reader");
     drop(server);
 
     let unwritable = cluster.options().log(Log::File("/nowhere/log".into()));

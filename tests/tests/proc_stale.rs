@@ -21,7 +21,9 @@ fn survives_every_operation(cluster: &Cluster, bystander: &mut Child) {
     }
     let orphans = Orphans::find(&cluster.data).expect("orphans");
     assert!(orphans.is_empty());
-    orphans.kill(patience()).expect("nobody to kill");
+    orphans
+        .kill(patience())
+        .expect("there are no processes to kill");
     release_shared_memory(&cluster.data).expect("nothing to release");
 
     let server = cluster.start();

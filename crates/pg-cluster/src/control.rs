@@ -238,7 +238,7 @@ impl Cluster {
             .map_err(|error| failed(ControlErrorKind::Find(error)))?
         {
             Occupant::Server(postmaster) => postmaster,
-            Occupant::Nobody => return Err(failed(ControlErrorKind::NotRunning)),
+            Occupant::NoProcess => return Err(failed(ControlErrorKind::NotRunning)),
             Occupant::SingleUser(pid) | Occupant::Unknown(pid) => {
                 return Err(failed(ControlErrorKind::Held(pid)));
             }

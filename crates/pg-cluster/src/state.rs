@@ -88,8 +88,8 @@ impl Cluster {
             }
             Occupant::SingleUser(pid) => State::SingleUser(pid),
             Occupant::Unknown(pid) => State::Unknown(pid),
-            Occupant::Nobody if self.is_initialized() => State::Stopped,
-            Occupant::Nobody
+            Occupant::NoProcess if self.is_initialized() => State::Stopped,
+            Occupant::NoProcess
                 if self
                     .data_directory()
                     .read_dir_utf8()
@@ -97,7 +97,7 @@ impl Cluster {
             {
                 State::Uninitialized
             }
-            Occupant::Nobody => State::Absent,
+            Occupant::NoProcess => State::Absent,
         })
     }
 
@@ -112,7 +112,7 @@ impl Cluster {
         Ok(match self.occupant()? {
             Occupant::Server(postmaster) => Some(postmaster.pid()),
             Occupant::SingleUser(pid) | Occupant::Unknown(pid) => Some(pid),
-            Occupant::Nobody => None,
+            Occupant::NoProcess => None,
         })
     }
 
@@ -145,7 +145,7 @@ impl Cluster {
     /// Fails as [`state`](Self::state) does.
     pub fn readiness(&self) -> Result<Readiness, FindError> {
         Ok(match self.occupant()? {
-            Occupant::Nobody => Readiness::NoServer,
+            Occupant::NoProcess => Readiness::NoServer,
             Occupant::Server(postmaster)
                 if status(&postmaster) == Some(Status::Ready) && !postmaster.is_suspended() =>
             {
@@ -215,7 +215,7 @@ impl Cluster {
             Found::Unknown { pid, .. } => Occupant::Unknown(pid),
             _ => match own {
                 Some(server) => Occupant::Server(AnyPostmaster::Own(server)),
-                None => Occupant::Nobody,
+                None => Occupant::NoProcess,
             },
         })
     }
@@ -239,7 +239,7 @@ impl Cluster {
 /// The process that holds a data directory.
 #[derive(Debug)]
 pub(crate) enum Occupant {
-    Nobody,
+    NoProcess,
     Server(AnyPostmaster),
     SingleUser(Pid),
     Unknown(Pid),

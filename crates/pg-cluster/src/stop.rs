@@ -208,7 +208,7 @@ impl Cluster {
     /// The server; an error if the process that holds the directory is not a postmaster.
     fn to_be_stopped(&self) -> Result<Option<AnyPostmaster>, ControlError> {
         match self.occupant() {
-            Ok(Occupant::Nobody) => Ok(None),
+            Ok(Occupant::NoProcess) => Ok(None),
             Ok(Occupant::Server(postmaster)) => Ok(Some(postmaster)),
             Ok(Occupant::SingleUser(pid) | Occupant::Unknown(pid)) => {
                 Err(self.not_stopped(ControlErrorKind::Held(pid)))

@@ -50,7 +50,7 @@ impl Causes {
 
     fn busy(&self) -> LockError {
         let acquire = || DirectoryLock::acquire(self.room(), Deadline::after(Duration::ZERO));
-        let _held = acquire().expect("nobody else knows it");
+        let _held = acquire().expect("no other process uses it");
         acquire().expect_err("it is held")
     }
 
@@ -99,7 +99,7 @@ impl Causes {
         let ready = server.wait_ready(Duration::ZERO);
         // A polite request to terminate would take effect too slowly.
         let _ = server.postmaster().kill(Duration::from_secs(60));
-        ready.expect_err("it is no server")
+        ready.expect_err("it is not a server")
     }
 
     fn wait(&self) -> WaitError {

@@ -123,7 +123,7 @@ impl Cluster {
             Occupant::SingleUser(pid) | Occupant::Unknown(pid) => {
                 return Err(failed(StartErrorKind::Held(pid)));
             }
-            Occupant::Nobody => {}
+            Occupant::NoProcess => {}
         }
         let listening = preconditions::check(self, options).map_err(failed)?;
         // Child processes left behind by a crashed postmaster hold its shared memory until they
@@ -193,7 +193,7 @@ impl Cluster {
             Occupant::SingleUser(pid) | Occupant::Unknown(pid) => {
                 Err(failed(StartErrorKind::Held(pid)))
             }
-            Occupant::Nobody => {
+            Occupant::NoProcess => {
                 let has_failed = self.exit_status().is_some_and(|status| !status.success());
                 Err(match self.server().filter(|_| has_failed) {
                     Some(server) => diagnosis::of_end(self, &server),

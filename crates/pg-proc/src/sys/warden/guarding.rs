@@ -24,7 +24,7 @@ pub(super) struct Guarding {
     /// The process that does it; zero before it has begun.
     worker: pid_t,
     is_over: bool,
-    /// Returns whether the lifeline may have a message or have ended.
+    /// True if the lifeline may have a message or have ended.
     pub(super) is_ready: bool,
 }
 

@@ -198,7 +198,7 @@ impl<T: Copy> List<T> {
         }
     }
 
-    /// True if memory was available for it.
+    /// Returns whether memory was available for it.
     pub(super) fn push(&mut self, value: T) -> bool {
         if self.length == self.capacity && !self.grow() {
             return false;

@@ -43,7 +43,7 @@ pub(super) struct Watched {
     watch: Watch,
     /// The time of the next step; zero when no program is being stopped.
     step_due: i64,
-    /// Returns whether the lifeline may have a message or have ended.
+    /// True if the lifeline may have a message or have ended.
     pub(super) is_ready: bool,
 }
 
@@ -289,12 +289,12 @@ impl Watched {
         pid == self.child && !self.child_ended
     }
 
-    /// True if the child must not be reaped yet.
+    /// Returns whether the child must not be reaped yet.
     pub(super) fn is_new(&self) -> bool {
         !self.may_reap
     }
 
-    /// True if it was detached from the beginning.
+    /// Returns whether it was detached from the beginning.
     pub(super) fn is_detached(&self) -> bool {
         self.order.bound == 0
     }
