@@ -41,7 +41,7 @@ fn refuse(user: Name) -> impl FnOnce(&mut Document) -> Result<(), EditError> {
     }
 }
 
-/// What the server says to a user, "in" if nothing.
+/// The error of the server for a user, or "in" if the user is accepted.
 fn outcome(cluster: &Cluster, user: &str) -> String {
     let info = cluster.connection_info().unwrap().unwrap();
     let uri = info.with_user(user).with_database("postgres").uri();
@@ -93,7 +93,7 @@ fn new_rules_hold_once_the_reload_returns() {
             (before.uid(), before.gid(), before.mode())
         );
 
-        // What was not known without the server: that bob is staff.
+        // Only the server knows that bob is a member of staff.
         let attempt = Attempt::local("postgres", "bob");
         let AccessDecision::DependsOn(_, fact) =
             hba.explain(&attempt, &hba.facts().unwrap()).unwrap()
@@ -110,7 +110,7 @@ fn new_rules_hold_once_the_reload_returns() {
         assert_eq!(rule.method(), Method::Reject);
         assert_eq!(rule.line().file(), path);
 
-        // The same once more changes nothing.
+        // Repeating the same change writes nothing.
         let inode = fs::metadata(&path).unwrap().ino();
         let nothing = |_: &mut Document| Ok(());
         let query = |sql: &str| ask(&mut client, sql);
@@ -127,7 +127,7 @@ fn new_rules_hold_once_the_reload_returns() {
 }
 
 #[test]
-fn what_a_server_rejects_leaves_file_and_rules_as_they_were() {
+fn a_rejected_change_keeps_file_and_rules() {
     for installation in servers() {
         let room = Room::new();
         let cluster = room.cluster(&installation);
@@ -154,7 +154,8 @@ fn what_a_server_rejects_leaves_file_and_rules_as_they_were() {
         let message = "the file contains no entries".to_owned();
         assert_eq!(problems(&error.unwrap_err()), [(None, message)]);
 
-        // Only the server does: it was built otherwise than was said.
+        // Only the server rejects it: it was built without the feature that the parser was told
+        // about.
         let hba = cluster.hba().for_server(Server::new(major).bsd(true));
         let bsd = NewRule::local(Name::all(), Name::all(), Method::Bsd);
         let query = |sql: &str| ask(&mut client, sql);
@@ -168,7 +169,7 @@ fn what_a_server_rejects_leaves_file_and_rules_as_they_were() {
         assert_eq!(fs::read(&path).unwrap(), before);
         assert_eq!(outcome(&cluster, "postgres"), "in");
 
-        // Another program wrote it: nothing is put back, and the server is not told.
+        // Another program wrote the file: nothing is restored, and the server does not reload.
         fs::write(&path, "local all all bsd\n").unwrap();
         let error = hba.reload(|sql| ask(&mut client, sql)).unwrap_err();
         assert_eq!(problems(&error), [(Some(1), message.to_owned())]);
@@ -178,13 +179,13 @@ fn what_a_server_rejects_leaves_file_and_rules_as_they_were() {
         let error = cluster.hba().explain(&attempt, &Facts::new()).unwrap_err();
         assert!(matches!(error.kind(), AccessErrorKind::Rejected(_)));
         assert_eq!(outcome(&cluster, "postgres"), "in");
-        // Nor does an ordinary reload make the server use it.
+        // An ordinary reload does not make the server use the file either.
         cluster
             .reload_and_verify(|sql| ask(&mut client, sql))
             .unwrap();
         assert_eq!(outcome(&cluster, "postgres"), "in");
 
-        // A query that fails is no acceptance.
+        // A query that fails does not count as acceptance.
         fs::write(&path, &before).unwrap();
         let mut calls = 0;
         let query = |sql: &str| {
@@ -207,7 +208,7 @@ fn what_a_server_rejects_leaves_file_and_rules_as_they_were() {
 }
 
 #[test]
-fn a_rule_that_can_never_match_is_no_rejection() {
+fn a_rule_that_can_never_match_is_accepted() {
     for installation in servers() {
         let room = Room::new();
         let cluster = room.cluster(&installation);
@@ -278,7 +279,7 @@ fn the_configured_file_is_the_one_that_is_changed() {
     give_to_servers(&other);
     cluster.settings().set("hba_file", other.as_str()).unwrap();
     assert_eq!(cluster.hba().path(), other);
-    // The server goes by the old one until it is started anew.
+    // The server uses the old file until it is restarted.
     let query = |sql: &str| ask(&mut client, sql);
     let error = cluster
         .hba()
@@ -313,7 +314,7 @@ fn a_setting_does_not_lead_root_to_the_files_of_others() {
 }
 
 #[test]
-fn a_list_that_only_root_can_read_is_no_list_for_the_server() {
+fn a_list_that_only_root_can_read_is_ignored_by_the_server() {
     let Some(_) = stranger() else { return };
     let room = Room::new();
     let cluster = room.cluster(&server());
@@ -334,7 +335,7 @@ fn a_list_that_only_root_can_read_is_no_list_for_the_server() {
 }
 
 #[test]
-fn temporary_clusters_go_by_the_rules_they_are_given() {
+fn temporary_clusters_use_the_given_rules() {
     let me = me();
     for installation in servers() {
         let builder = TempCluster::builder()
@@ -396,7 +397,7 @@ fn temporary_clusters_go_by_the_rules_they_are_given() {
 }
 
 #[test]
-fn the_superuser_of_a_temporary_cluster_gets_in_over_tcp() {
+fn the_superuser_of_a_temporary_cluster_can_connect_over_tcp() {
     let builder = TempCluster::builder()
         .listen(Listen::Loopback)
         .password("secret")
@@ -414,7 +415,7 @@ fn the_superuser_of_a_temporary_cluster_gets_in_over_tcp() {
     );
 }
 
-/// Rules by `samehost` and `samenet` need nothing but what this machine knows.
+/// Rules with `samehost` and `samenet` need only facts of this machine.
 #[test]
 fn the_addresses_of_this_machine_are_known() {
     let room = Room::new();
@@ -436,7 +437,7 @@ fn the_addresses_of_this_machine_are_known() {
         decide(Ipv4Addr::LOCALHOST),
         AccessDecision::Rule(_)
     ));
-    // TEST-NET-1 is nobody's.
+    // TEST-NET-1 is not assigned to any host.
     let documentation = Ipv4Addr::new(192, 0, 2, 1);
     assert_eq!(decide(documentation), AccessDecision::NoRule);
 }

@@ -1,4 +1,4 @@
-//! What clients are told: every form of it leads to the server, whatever letters it holds.
+//! Connection information: every form of it leads to the server, with any characters.
 
 #![allow(clippy::unwrap_used, reason = "it is a test throughout")]
 
@@ -11,7 +11,7 @@ proptest! {
 
     /// rust-postgres reads back what was given, from the URI and from the keywords.
     #[test]
-    fn a_client_reads_back_what_was_given(
+    fn clients_parse_every_value(
         directory in "/[^,\0]{0,30}",
         user in "[^\0]{1,20}",
         password in "[^\0]{1,20}",
@@ -36,7 +36,7 @@ proptest! {
 }
 
 #[test]
-fn it_comes_from_the_running_server_first() {
+fn the_running_server_takes_precedence_over_its_files() {
     for installation in servers() {
         let room = Room::new();
         let cluster = room.cluster(&installation);

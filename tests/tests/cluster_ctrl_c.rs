@@ -29,7 +29,7 @@ fn an_interrupt_in_the_terminal_does_not_reach_the_server() {
         println!("\nready {pid}");
         let mut line = String::new();
         std::io::stdin().read_line(&mut line).unwrap();
-        // SIGINT has been delivered to this group by now: the terminal is in order.
+        // SIGINT has been delivered to this group by now, so the terminal works.
         assert_eq!(cluster.pid().unwrap(), Some(pid));
         println!("\nalive {}", ask(&mut connect(&cluster), "SELECT 1"));
         return;

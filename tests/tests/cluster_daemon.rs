@@ -9,8 +9,8 @@ use std::time::Duration;
 use pg_cluster::Cluster;
 use pg_tests::{Room, connect, server};
 
-/// Nothing reads the log that the parent kept in memory. The server goes on, as long as the copy
-/// does.
+/// No process reads the log that the parent kept in memory. The server continues to run as long as
+/// the copy does.
 #[test]
 fn a_server_does_not_wait_for_the_reader_of_its_log() {
     let limit = Duration::from_secs(60);

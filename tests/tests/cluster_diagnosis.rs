@@ -1,6 +1,6 @@
-//! What a user in trouble is told, provoked on real servers: the reason, its details, and advice.
+//! Diagnoses of faults that are provoked on real servers: the reason, its details, and advice.
 
-// Long, because each diagnosis is provoked by a fault of its own.
+// Long, because each diagnosis needs its own fault.
 
 #![allow(clippy::unwrap_used, reason = "it is a test throughout")]
 
@@ -46,7 +46,7 @@ fn the_reason_of_initdb_is_shown_and_not_its_last_line() {
 }
 
 #[test]
-fn details_and_hints_of_the_server_come_along() {
+fn details_and_hints_of_the_server_are_included() {
     for installation in servers() {
         let room = Room::new();
         let cluster = room.cluster(&installation);
@@ -79,7 +79,7 @@ fn details_and_hints_of_the_server_come_along() {
         let mut after = before.clone();
         after[12] ^= 1;
         fs::write(&control, after).unwrap();
-        // From PostgreSQL 17 on the checksum is looked at first.
+        // From PostgreSQL 17 on the checksum is checked first.
         let text = report(&refused(&cluster, &options));
         if !text.contains("checksum") {
             assert_says(&text, &["CATALOG_VERSION_NO", "you need to initdb"]);
@@ -133,7 +133,7 @@ fn every_form_of_log_is_read() {
             );
         }
         fs::write(&hba, good).unwrap();
-        // A reason that nothing but the log tells.
+        // A reason that only the log contains.
         cluster.start(&room.start_options()).unwrap();
         cluster.kill().unwrap();
         let segments = cluster.data_directory().join("pg_wal").read_dir_utf8();
@@ -204,7 +204,7 @@ fn a_name_without_an_address_and_a_group_without_members_are_named() {
     }
 }
 
-/// A port that was free a moment ago; that nobody listens there is all that matters.
+/// A port that was free a moment ago; the test only needs that no process listens there.
 fn pg_tests_free_port() -> u16 {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
     listener.local_addr().unwrap().port()
@@ -318,7 +318,7 @@ fn signal(pid: pg_cluster::Pid, name: &str) {
     assert!(status.unwrap().success());
 }
 
-/// A server that is stopped, as by `docker pause`, answers nobody.
+/// A suspended server, as after `docker pause`, does not respond.
 #[test]
 fn a_suspended_server_is_not_ready() {
     for installation in servers() {
@@ -356,7 +356,7 @@ fn a_suspended_server_is_not_ready() {
 }
 
 #[test]
-fn a_shutdown_that_waits_says_for_whom() {
+fn a_shutdown_that_waits_names_the_holders() {
     for installation in servers() {
         let room = Room::new();
         let cluster = room.cluster(&installation);
@@ -388,8 +388,8 @@ fn a_shutdown_that_waits_says_for_whom() {
 }
 
 #[test]
-fn a_recovery_that_ends_in_a_shutdown_is_no_failure_of_the_server() {
-    // Before, a server that recovers says that it is up as soon as it has begun.
+fn a_shutdown_at_the_recovery_target_is_not_a_failure() {
+    // In versions before, a recovering server reports that it is up as soon as recovery has begun.
     for installation in servers_of(12..=99) {
         let room = Room::new();
         let cluster = room.cluster(&installation);
@@ -454,7 +454,7 @@ fn a_missing_directory_of_statistics_is_named() {
 
 /// The lock file of a socket whose server was killed, and whose PID belongs to another process.
 #[test]
-fn what_a_killed_server_leaves_of_its_socket_stops_nobody() {
+fn a_socket_left_by_a_killed_server_does_not_prevent_a_start() {
     for installation in servers() {
         let room = Room::new();
         let cluster = room.cluster(&installation);
@@ -468,7 +468,7 @@ fn what_a_killed_server_leaves_of_its_socket_stops_nobody() {
             "our own kill removes both"
         );
 
-        // A lock file of another directory's server that is gone, and a bystander.
+        // The lock file of another directory's server, which has exited, and a bystander.
         let bystander = Bystander::new();
         let other = Cluster::new(installation.clone(), room.join("other")).unwrap();
         other.init(&init_options()).unwrap();
@@ -518,7 +518,7 @@ impl Bystander {
     fn new() -> Self {
         let mut sleep = Command::new("sleep");
         sleep.arg("600").stdin(Stdio::null());
-        // A process of another user is no obstacle (`CreateLockFile`).
+        // A process of another user does not prevent the start (`CreateLockFile`).
         if let Some(account) = server_account() {
             sleep.uid(account.uid()).gid(account.gid());
         }
@@ -533,9 +533,10 @@ impl Drop for Bystander {
     }
 }
 
-/// A server of the same directory that has lost its `postmaster.pid` is nobody else's address.
+/// A server of the same directory that has lost its `postmaster.pid` is not reported as a foreign
+/// holder of the address.
 #[test]
-fn the_own_living_server_is_named() {
+fn the_running_server_of_the_cluster_is_named() {
     for installation in servers() {
         let room = Room::new();
         let cluster = room.cluster(&installation);
@@ -559,7 +560,7 @@ fn the_own_living_server_is_named() {
 
 /// A backend of a killed server holds its memory while another server has its address.
 #[test]
-fn memory_of_an_earlier_server_comes_before_the_address() {
+fn shared_memory_in_use_is_reported_before_the_address() {
     let room = Room::new();
     let cluster = room.cluster(&server());
     let detached = room.start_options().ownership(Ownership::Detached);

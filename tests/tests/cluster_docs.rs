@@ -71,7 +71,7 @@ fn every_difference_is_listed() {
 
 /// Each item that the table names is a public method of that type.
 #[test]
-fn the_table_for_people_from_py_postgresql_names_what_there_is() {
+fn the_table_for_users_of_py_postgresql_names_existing_items() {
     let Some(crates) = crates() else { return };
     let table = fs::read_to_string(workspace().join("docs/from-py-postgresql.md")).unwrap();
     let text: Vec<String> = crates

@@ -1,5 +1,5 @@
-//! Configuration elsewhere, as on Debian; what a data directory says of itself; lock files that
-//! lie.
+//! Configuration outside of the data directory, as on Debian; control data; lock files with false
+//! content.
 
 #![allow(clippy::unwrap_used, reason = "it is a test throughout")]
 
@@ -50,7 +50,7 @@ fn the_layout_of_debian() {
         assert_eq!(ask(&mut client, "SHOW config_file"), conf);
         assert_eq!(ask(&mut client, "SHOW hba_file"), etc.join("pg_hba.conf"));
         assert_eq!(ask(&mut client, "SHOW work_mem"), "7MB");
-        // An object that knows the data directory alone learns the rest from the running server.
+        // An object that has only the data directory reads the rest from the running server.
         let other = Cluster::new(installation, &data).unwrap();
         assert_eq!(
             (other.config_file(), other.pid().unwrap()),
@@ -100,7 +100,7 @@ fn files_elsewhere_by_settings_and_at_a_start() {
             ("ident_file", "another"),
             ("external_pid_file", "second.pid"),
         ]);
-        // Where it is to be found has to be known before a start.
+        // Its place has to be known before a start.
         let cluster = cluster.with_config_file(&conf).unwrap();
         let pid = cluster.start(&options).unwrap().pid();
         let other = Cluster::new(installation, &data).unwrap();
@@ -156,10 +156,11 @@ fn control_data_of_every_major() {
     }
 }
 
-/// Lock files of servers that are gone, whose number an innocent process has now, and of none at
-/// all: nobody is signalled, and the next start succeeds where PostgreSQL's own would.
+/// Lock files of servers that have exited, whose PID an innocent process has now, and lock files
+/// without any process. No process is signalled, and the next start succeeds wherever PostgreSQL's
+/// own would.
 #[test]
-fn lock_files_that_lie() {
+fn false_lock_files_signal_no_process() {
     let room = Room::new();
     let cluster = room.cluster(&server());
     let data = cluster.data_directory();

@@ -1,4 +1,4 @@
-//! What keeps a server from acting or from shutting down is named.
+//! The processes that keep a server from acting or from shutting down are named.
 
 #![allow(clippy::unwrap_used, reason = "it is a test throughout")]
 
@@ -89,7 +89,7 @@ fn send(pid: Pid, signal: &str) {
     assert!(sent.unwrap().success());
 }
 
-/// A control group with only this process, which `docker pause` would freeze with all others.
+/// A control group with only this process: `docker pause` would freeze a group with all processes.
 struct Freezer {
     group: String,
     /// The file, the word that freezes, and the word that thaws.

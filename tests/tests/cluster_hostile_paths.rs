@@ -1,9 +1,9 @@
 //! An account that changes a directory while root works below it: whatever it does there, nothing
 //! outside is touched. Takes root, and an account that is not root's.
 //!
-//! The account owns `home`, and exchanges `home/mid` with a link of its own to a directory that
-//! only root can enter, in the middle of a path that root was given. Whose process calls `rename`
-//! makes no difference to the kernel in a directory that its caller may write, so a thread does it.
+//! The account owns `home`, and exchanges `home/mid` with its own link to a directory that only
+//! root can enter, in the middle of a path that was passed to root. A thread calls `rename`: for
+//! the kernel it makes no difference which process does, if it may write the directory.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "it is a test throughout")]
@@ -34,7 +34,7 @@ cd "$data" && mkdir base global pg_wal && echo content > global/pg_control &&
     echo > postgresql.conf && echo 18 > PG_VERSION
 "#;
 
-/// What the account has, and what it is after.
+/// The files of the account, and its target.
 struct Stage {
     room: Room,
     account: Account,
@@ -121,8 +121,8 @@ impl Stage {
     }
 }
 
-/// From nothing to some hundred microseconds, of which no test waits for anything: any moment of
-/// the other thread's work is to be hit.
+/// From zero to some hundred microseconds, which no test relies on: the pause varies the moment at
+/// which the other thread's work is hit.
 fn pause() {
     std::thread::sleep(Duration::from_micros(random(300)));
 }
@@ -159,7 +159,7 @@ fn contents(directory: &Utf8Path) -> Vec<(Utf8PathBuf, [i64; 6], Option<Vec<u8>>
 
 /// An empty directory of root's, or none at all, where the link leads.
 #[test]
-fn init_makes_and_gives_away_nothing_of_roots() {
+fn init_neither_makes_nor_gives_away_files_of_root() {
     let Some(account) = stranger() else { return };
     let stage = Stage::new(account);
     let bait = stage.room.join("private/data");
@@ -201,7 +201,8 @@ fn init_does_not_follow_a_link_of_the_account() {
     stage.cluster().remove().unwrap_err();
     assert_eq!(contents(&stage.room.join("private")), before);
 
-    // To a directory of its own it may lead, and so may a link of root's to any.
+    // The link may lead to a directory of the account, and a link of root may lead to any
+    // directory.
     fs::create_dir(stage.room.join("home/own")).unwrap();
     stage.give("home/own");
     fs::remove_file(&link).unwrap();
@@ -242,7 +243,7 @@ fn remove_removes_nothing_elsewhere() {
 /// A configuration file that only root may read, where the link leads; and the same in the place of
 /// the file itself.
 #[test]
-fn settings_neither_read_nor_replace_files_of_roots() {
+fn settings_neither_read_nor_replace_files_of_root() {
     let Some(account) = stranger() else { return };
     let stage = Stage::new(account);
     for place in ["private", "home/mid"] {
@@ -287,7 +288,7 @@ fn settings_neither_read_nor_replace_files_of_roots() {
 
 /// The same for the access files, which are replaced in the same way.
 #[test]
-fn access_rules_neither_read_nor_replace_files_of_roots() {
+fn access_rules_neither_read_nor_replace_files_of_root() {
     let Some(account) = stranger() else { return };
     let stage = Stage::new(account);
     for place in ["private", "home/mid"] {

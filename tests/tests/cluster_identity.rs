@@ -15,7 +15,7 @@ fn detached(room: &Room) -> StartOptions {
     room.start_options().ownership(Ownership::Detached)
 }
 
-/// Somebody removes `postmaster.pid`, as advice on the web has it.
+/// `postmaster.pid` is removed by hand, as advice on the web recommends.
 fn without_lock_file(room: &Room, cluster: &Cluster) -> pg_proc::Pid {
     let started = cluster.start(&detached(room)).expect("a server");
     fs::remove_file(cluster.data_directory().join(PidFile::NAME)).expect("rm");
@@ -93,7 +93,7 @@ fn a_program_called_postgres_does_not_hold_a_cluster() {
 }
 
 #[test]
-fn a_reload_right_after_a_start_does_not_end_the_server() {
+fn a_reload_right_after_a_start_does_not_terminate_the_server() {
     for installation in servers() {
         let room = Room::new();
         let cluster = room.cluster(&installation);
@@ -108,15 +108,15 @@ fn a_reload_right_after_a_start_does_not_end_the_server() {
     }
 }
 
-/// As root in a container of Docker's: without CAP_SYS_PTRACE, CAP_IPC_OWNER and CAP_SYS_ADMIN.
-/// Takes root.
+/// Root as in a Docker container: without CAP_SYS_PTRACE, CAP_IPC_OWNER and CAP_SYS_ADMIN. Requires
+/// root.
 #[test]
-fn root_may_not_look_at_processes() {
+fn root_without_ptrace_identifies_servers() {
     if server_account().is_none() {
         return;
     }
     if role().is_none() {
-        let test = "root_may_not_look_at_processes";
+        let test = "root_without_ptrace_identifies_servers";
         let plain = child(test, "docker");
         let mut command = pg_tests::with_docker_capabilities();
         command.arg(plain.get_program()).args(plain.get_args());
@@ -133,7 +133,7 @@ fn root_may_not_look_at_processes() {
         let room = Room::new();
         let starter = room.cluster(&installation);
         let pid = starter.start(&detached(&room)).expect("a server").pid();
-        // What another program would do.
+        // The action of another program.
         let cluster = Cluster::new(installation, starter.data_directory()).expect("an account");
         assert_eq!(cluster.state().expect("a state"), State::Ready(pid));
         assert_eq!(ask(&mut connect(&cluster), "SELECT 1"), "1");

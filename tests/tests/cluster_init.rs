@@ -131,7 +131,7 @@ fn options_reach_the_server() {
         let mut client = connect_to(&info.with_user("admin").with_database("postgres"));
         let mut show = |name: &str| ask(&mut client, &format!("SHOW {name}"));
         assert_eq!(show("server_encoding"), "LATIN1");
-        // Which of its two names it is given differs between versions.
+        // The name that is passed to it differs between versions.
         assert!(["C", "POSIX"].contains(&show("lc_messages").as_str()));
         assert_eq!(show("data_checksums"), "on");
         assert_eq!(show("default_text_search_config"), "pg_catalog.simple");
@@ -150,7 +150,7 @@ fn options_reach_the_server() {
 
 /// The provider shows in what the server does with text, and in the catalog.
 #[test]
-fn locale_providers_sort_and_change_case_in_their_ways() {
+fn locale_providers_determine_order_and_case() {
     for installation in servers() {
         let major = installation.major_version().first();
         let mut cases = Vec::new();
@@ -194,7 +194,7 @@ fn locale_providers_sort_and_change_case_in_their_ways() {
 }
 
 #[test]
-fn checksums_and_access_are_the_usual_ones_unless_asked_for() {
+fn checksums_and_access_have_the_usual_defaults() {
     for installation in servers() {
         let major = installation.major_version().first();
         let mut cases = vec![(init_options(), if major >= 18 { "on" } else { "off" })];
@@ -216,7 +216,7 @@ fn checksums_and_access_are_the_usual_ones_unless_asked_for() {
 }
 
 #[test]
-fn what_a_major_lacks_is_told_before_initdb_runs() {
+fn unsupported_options_are_refused_before_initdb_runs() {
     let builtin = LocaleProvider::Builtin("C.UTF-8".to_owned());
     let cases: [(u16, InitOptions); 4] = [
         (11, init_options().wal_segment_megabytes(64)),
@@ -241,7 +241,7 @@ fn what_a_major_lacks_is_told_before_initdb_runs() {
                 }
             }
         }
-        // What older versions do anyway needs no option.
+        // The default of older versions needs no option.
         let cluster = Cluster::new(installation, room.join("plain")).unwrap();
         cluster
             .init(&init_options().data_checksums(DataChecksums::Off))
@@ -249,10 +249,10 @@ fn what_a_major_lacks_is_told_before_initdb_runs() {
     }
 }
 
-/// What is no text is no locale, and none of our business.
+/// A value that is not UTF-8 is not a locale and is ignored.
 #[test]
-fn the_environment_need_not_be_text() {
-    const NAME: &str = "the_environment_need_not_be_text";
+fn the_environment_may_contain_invalid_utf8() {
+    const NAME: &str = "the_environment_may_contain_invalid_utf8";
     if let Some(directory) = role() {
         let cluster = Cluster::new(server(), directory).unwrap();
         let options = init_options().locale(Locale::Environment);
@@ -389,7 +389,7 @@ fn with_initdb(room: &Room, script: &str) -> Installation {
     Installation::from_bin_directory(&bin).unwrap()
 }
 
-/// Opened for writing, it waits until somebody reads.
+/// Opening it for writing blocks until another process reads.
 fn fifo(room: &Room) -> Utf8PathBuf {
     let path = room.join("fifo");
     put_fifo(&path);
@@ -420,8 +420,8 @@ fn a_failed_initdb_leaves_the_neighbour_alone() {
     other.start(&room.start_options()).unwrap();
 }
 
-/// What runs as the server's account has a link in the place of its work, and root is to move what
-/// it leads to.
+/// A process of the server's account has put a link in the place of its work, and root is to move
+/// the target.
 #[test]
 fn a_link_in_the_place_of_the_work_is_not_followed() {
     let room = Room::new();
@@ -471,7 +471,7 @@ fn a_killed_init_leaves_the_directory_for_the_log() {
     assert_eq!((before.ino(), before.uid()), (after.ino(), after.uid()));
 }
 
-/// Nobody but root can give a directory away.
+/// Only root can give a directory to another user.
 #[test]
 fn an_account_that_cannot_be_served_leaves_nothing() {
     const NAME: &str = "an_account_that_cannot_be_served_leaves_nothing";
@@ -497,8 +497,8 @@ fn an_account_that_cannot_be_served_leaves_nothing() {
 /// The owner is killed at any moment: what is there then is a whole cluster or none, and the next
 /// attempt succeeds.
 #[test]
-fn a_killed_init_is_never_half_a_cluster() {
-    const NAME: &str = "a_killed_init_is_never_half_a_cluster";
+fn a_killed_init_never_leaves_an_incomplete_cluster() {
+    const NAME: &str = "a_killed_init_never_leaves_an_incomplete_cluster";
     if let Some(directory) = role() {
         let cluster = Cluster::new(server(), directory).unwrap();
         cluster.init(&init_options()).unwrap();
@@ -533,7 +533,7 @@ fn a_killed_init_is_never_half_a_cluster() {
 }
 
 #[test]
-fn of_two_who_initialise_one_wins() {
+fn one_of_two_concurrent_inits_succeeds() {
     let room = Room::new();
     let directory = room.join("data");
     let attempt = || {

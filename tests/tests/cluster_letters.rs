@@ -10,7 +10,7 @@ use pg_tests::{Room, ask, complete_server, connect_to, init_options};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
-/// What is given in one case.
+/// The values of one case.
 #[derive(Clone, Debug)]
 struct Given {
     user: String,
@@ -21,14 +21,14 @@ struct Given {
     values: Vec<String>,
 }
 
-/// What shells, `postgresql.conf`, URIs, keyword strings and command lines take for something else,
-/// among letters of all kinds.
+/// Characters that are special in shells, `postgresql.conf`, URIs, keyword strings and command
+/// lines, among letters of all kinds.
 const TEXT: &str = r#"-{0,2}[a-zA-Z0-9 '"\\$()`#=%&?@:;,+*~<>{}|éßЖ日🐘-]{1,12}"#;
 
 fn given() -> impl Strategy<Value = Given> {
     let name = TEXT;
     let file_name = r#"-{0,2}[a-zA-Z0-9 '"\\$()`#=%&?@:;,+*~éß日-]{1,10}"#;
-    // libpq cannot be told of a socket directory with a comma.
+    // libpq has no syntax for a socket directory with a comma.
     let socket_name = r#"-{0,2}[a-zA-Z0-9 '"\\$()`#=%&?@:;+*~éß日-]{1,10}"#;
     let values = proptest::collection::vec(prop_oneof![TEXT, "[^\0]{0,12}"], 20);
     (name, TEXT, name, file_name, socket_name, values).prop_map(
@@ -44,7 +44,7 @@ fn given() -> impl Strategy<Value = Given> {
 }
 
 #[test]
-fn any_letters_arrive() {
+fn special_characters_are_preserved() {
     let config = ProptestConfig {
         cases: pg_tests::rounds("PG_TESTS_LETTERS", 3),
         max_shrink_iters: 20,
@@ -116,7 +116,7 @@ fn arrive(given: &Given) {
 
 const WHERE: &str = "SELECT current_user || E'\\n' || current_database() || E'\\n'";
 
-/// By a client in Rust, from the keywords: from the URI it was asked before.
+/// By a client in Rust, with the keywords: the query before used the URI.
 fn asks_where_it_is(address: &ConnectionInfo) -> String {
     let mut client = postgres::Client::connect(&address.keywords(), postgres::NoTls).unwrap();
     ask(&mut client, WHERE)
@@ -132,7 +132,7 @@ fn psql(cluster: &Cluster, told: impl FnOnce(&mut Command) -> &mut Command) -> S
     let output = told(&mut command).output().unwrap();
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{complaint}");
-    // What follows the row.
+    // The output after the row.
     String::from_utf8(output.stdout)
         .unwrap()
         .strip_suffix('\n')

@@ -12,7 +12,7 @@ use pg_tests::{
 };
 
 #[test]
-fn from_nothing_to_nothing() {
+fn a_cluster_is_made_used_and_removed() {
     for installation in servers() {
         let room = Room::new();
         let cluster = Cluster::new(installation.clone(), room.join("data")).unwrap();
@@ -65,7 +65,7 @@ fn from_nothing_to_nothing() {
 }
 
 #[test]
-fn what_it_is_made_of() {
+fn the_parts_of_a_cluster_are_reported() {
     let installation = server();
     let cluster = Cluster::new(installation.clone(), "some/data").unwrap();
     let here = std::env::current_dir().unwrap();
@@ -80,7 +80,7 @@ fn what_it_is_made_of() {
     assert_eq!(*cluster.config_file(), here.join("etc/my.conf"));
 }
 
-/// Half an installation is told as that, before anything is touched.
+/// An incomplete installation is reported before anything is changed.
 #[test]
 fn programs_that_are_missing_are_named() {
     let room = Room::new();

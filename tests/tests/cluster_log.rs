@@ -1,5 +1,5 @@
-//! Where the server's log goes: memory, a file, the caller's standard error, nowhere, the server's
-//! own collector.
+//! The destinations of the server's log: memory, a file, the caller's standard error, none, the
+//! server's own collector.
 
 #![allow(clippy::unwrap_used, reason = "it is a test throughout")]
 
@@ -19,7 +19,7 @@ fn say(cluster: &Cluster, word: &str) {
 }
 
 #[test]
-fn each_destination_gets_it() {
+fn each_destination_receives_the_log() {
     for installation in servers() {
         let room = Room::new();
         let cluster = room.cluster(&installation);
@@ -33,7 +33,7 @@ fn each_destination_gets_it() {
                 .unwrap();
             say(&cluster, round);
             shut_down();
-            // Of this start only, while the file has both.
+            // Only the output of this start, although the file has both.
             let tail = cluster.log_tail().unwrap();
             assert!(
                 tail.contains(round) && (round == "first" || !tail.contains("first")),
@@ -44,7 +44,7 @@ fn each_destination_gets_it() {
         assert!(text.contains("first") && text.contains("second"), "{text}");
 
         cluster.start(&options.clone().log(Log::Tail(300))).unwrap();
-        // More than a pipe holds: a server whose words nobody took would stand still.
+        // More than a pipe holds: a server whose output is not read would block.
         for n in 0..20 {
             say(&cluster, &format!("word {n}. {}", "x".repeat(20_000)));
         }
@@ -62,7 +62,7 @@ fn each_destination_gets_it() {
         shut_down();
         assert_eq!(cluster.log_tail().as_deref(), Some(""));
 
-        // Without a word about it: memory for a bound server, a file for one that lives on.
+        // The defaults: memory for a bound server, a file for a detached one.
         cluster
             .start(&options.clone().ownership(Ownership::Detached))
             .unwrap();
@@ -76,8 +76,8 @@ fn each_destination_gets_it() {
 }
 
 #[test]
-fn the_callers_standard_error_gets_it() {
-    const NAME: &str = "the_callers_standard_error_gets_it";
+fn the_callers_standard_error_receives_the_log() {
+    const NAME: &str = "the_callers_standard_error_receives_the_log";
     if let Some(directory) = role() {
         let cluster = Cluster::new(server(), directory.join("data")).unwrap();
         let options = pg_cluster::StartOptions::new().socket_only(directory.join("s"));
@@ -156,7 +156,7 @@ fn the_collector_begins_a_new_file() {
         fs::rename(logs.join("one.log"), logs.join("old.log")).unwrap();
         assert_eq!(files_in(&logs), 1);
         assert_eq!(Some(cluster.rotate_log().unwrap()), cluster.pid().unwrap());
-        // What it is told later it does later.
+        // Signals take effect a moment later.
         let seen = |name: &str, word: &str| {
             fs::read_to_string(logs.join(name)).is_ok_and(|text| text.contains(word))
         };
@@ -177,7 +177,7 @@ fn the_collector_begins_a_new_file() {
 
 /// The server's account puts links to root's secret where root looks for its logs.
 #[test]
-fn root_reads_nobodys_file_for_the_account() {
+fn root_reads_no_other_file_for_the_account() {
     if !is_root() {
         return;
     }
@@ -203,7 +203,7 @@ fn root_reads_nobodys_file_for_the_account() {
     assert_eq!(cluster.log_tail(), None);
 }
 
-/// A server whose log goes to its collector has said little to the one who started it.
+/// A server with a log collector writes little to the log of its start.
 #[test]
 fn a_failed_start_is_explained_from_the_collectors_file() {
     for installation in servers() {

@@ -1,4 +1,4 @@
-//! Data directories with things that are no files in the place of files.
+//! Data directories with other objects in the place of files.
 
 #![allow(clippy::unwrap_used, reason = "it is a test throughout")]
 
@@ -10,10 +10,10 @@ use std::time::Duration;
 use pg_cluster::{Cluster, FileErrorKind, Ownership, SettingsErrorKind};
 use pg_tests::{OPERATIONS, Room, complete_server, is_root, names, put_fifo, server};
 
-/// Who opens a FIFO waits until somebody opens its other end, and nobody ever does.
+/// Opening a FIFO blocks until another process opens its other end, which never happens here.
 #[test]
-fn a_fifo_keeps_nobody_waiting() {
-    // The programs that are asked wait for their limit of time: side by side, since nothing works.
+fn a_fifo_does_not_block_a_caller() {
+    // The programs run until they time out: concurrently, because they are all idle.
     std::thread::scope(|scope| {
         for name in [
             "PG_VERSION",
@@ -83,9 +83,9 @@ fn a_device_is_not_replaced() {
     );
 }
 
-/// The same for what is written to ask something of a running server.
+/// The same for files that request something from a running server.
 #[test]
-fn a_fifo_is_no_request() {
+fn a_fifo_is_not_a_request() {
     let room = Room::new();
     let cluster = room.cluster(&server());
     cluster.start(&room.start_options()).unwrap();

@@ -22,7 +22,7 @@ fn a_link_of_the_account_shows_no_file_that_only_root_can_read() {
     symlink(&target, cluster.config_file()).unwrap();
     lchown(cluster.config_file(), uid, gid).unwrap();
 
-    // Also what only root's group can read.
+    // Includes files that only root's group can read.
     for mode in [0o600, 0o640] {
         set_mode(mode);
         let error = cluster.settings().get("secret").unwrap_err();

@@ -11,7 +11,7 @@ use pg_cluster::{Cluster, RemoveErrorKind, State};
 use pg_tests::{Room, child, connect, copy, init_options, random, role, rounds, server, servers};
 
 #[test]
-fn a_running_cluster_with_all_that_belongs_to_it() {
+fn a_running_cluster_is_removed_completely() {
     for installation in servers() {
         let room = Room::new();
         let wal = room.directory("wal");
@@ -44,7 +44,7 @@ fn a_running_cluster_with_all_that_belongs_to_it() {
 }
 
 #[test]
-fn what_is_no_cluster_is_refused() {
+fn a_directory_that_is_not_a_cluster_is_refused() {
     let room = Room::new();
     let other = room.directory("other");
     fs::write(other.join("precious"), "data").unwrap();
@@ -69,10 +69,10 @@ fn what_is_no_cluster_is_refused() {
     assert!(room.join("file").exists());
 }
 
-/// `pg_wal` that leads to somebody's home, and other links in the data directory: the links go,
-/// what they lead to remains.
+/// `pg_wal` that leads to another user's home, and other links in the data directory: the links are
+/// removed, and their targets stay.
 #[test]
-fn links_to_what_is_not_the_clusters_are_not_followed() {
+fn links_out_of_the_cluster_are_not_followed() {
     let room = Room::new();
     let cluster = room.cluster(&server());
     let data = cluster.data_directory();
@@ -91,7 +91,7 @@ fn links_to_what_is_not_the_clusters_are_not_followed() {
 }
 
 #[test]
-fn a_link_to_the_data_directory_goes_with_it() {
+fn a_link_to_the_data_directory_is_removed_with_it() {
     let room = Room::new();
     let cluster = room.cluster(&server());
     symlink(cluster.data_directory(), room.join("link")).unwrap();

@@ -217,7 +217,7 @@ fn refused(standby: &Cluster, from: &ConnectionInfo, options: &BaseBackupOptions
 }
 
 #[test]
-fn a_base_backup_that_fails_says_why_and_leaves_nothing() {
+fn a_failed_base_backup_has_a_reason_and_leaves_nothing() {
     for installation in complete() {
         let room = Room::new();
         let (primary, address) = primary(&room, &installation, &init_options().password(SECRET));
@@ -257,7 +257,7 @@ fn a_base_backup_that_fails_says_why_and_leaves_nothing() {
             "{error:?}"
         );
 
-        // What is there stays as it is.
+        // The existing content stays.
         let data = room.directory("standby");
         fs::write(data.join("thesis.txt"), "mine").unwrap();
         let error = standby.init_standby_of(&good, &backup()).unwrap_err();
@@ -276,7 +276,7 @@ fn another_major_version_is_refused() {
         unreachable!("checked before");
     };
     if newest.major_version() == oldest.major_version() {
-        // With `PG_TESTS_BINDIRS` of one version there is nothing to refuse.
+        // With `PG_TESTS_BINDIRS` of one version there is no other version to refuse.
         return;
     }
     for (server, own) in [(oldest, newest), (newest, oldest)] {
@@ -322,7 +322,7 @@ fn a_program_that_is_missing_is_named() {
 }
 
 #[test]
-fn tablespaces_go_where_they_are_told_or_leave_nothing() {
+fn tablespaces_are_mapped_or_leave_nothing() {
     let installation = complete().swap_remove(0);
     let room = Room::new();
     let (primary, address) = primary(&room, &installation, &init_options());
@@ -342,7 +342,7 @@ fn tablespaces_go_where_they_are_told_or_leave_nothing() {
     assert!(!names(&ours).is_empty());
     standby.start(&options_of_standby(&room)).unwrap();
     assert_eq!(ask(&mut connect(&standby), "SELECT i FROM there"), "42");
-    // Without a place of their own they would be those of the primary.
+    // Without a mapping the tablespaces would be in the directories of the primary.
     standby.stop(&StopPlan::fast()).unwrap();
     let other = Cluster::new(installation, room.join("other")).unwrap();
     let error = refused(&other, &address, &backup());
@@ -469,7 +469,7 @@ fn a_cluster_that_cannot_be_rewound_is_not_touched() {
 }
 
 #[test]
-fn another_cluster_is_no_source_of_a_rewind() {
+fn another_cluster_is_not_a_source_of_a_rewind() {
     let installation = complete().swap_remove(0);
     let (room, other) = (Room::new(), Room::new());
     let init = init_options().data_checksums(DataChecksums::On);
@@ -483,7 +483,7 @@ fn another_cluster_is_no_source_of_a_rewind() {
     cluster.start(&room.start_options()).unwrap();
 }
 
-/// What a wait for a position that never comes ends with, long before its time is over.
+/// The error of a wait for a position that is never replayed, long before the timeout.
 #[track_caller]
 fn silent(standby: &Cluster) -> ReplicationProblemKind {
     let mut reader = connect(standby);
@@ -499,7 +499,7 @@ fn silent(standby: &Cluster) -> ReplicationProblemKind {
 }
 
 #[test]
-fn a_standby_without_wal_says_why() {
+fn a_standby_without_wal_reports_the_reason() {
     for installation in complete() {
         let (room, elsewhere) = (Room::new(), Room::new());
         let (primary, address) = primary(&room, &installation, &init_options());
@@ -552,7 +552,7 @@ fn a_standby_without_wal_says_why() {
     }
 }
 
-/// A standby that was promoted for a moment has a history of its own.
+/// A standby that was promoted for a moment has its own history.
 #[test]
 fn a_fork_of_the_history_is_named() {
     let installation = complete().swap_remove(0);
@@ -573,7 +573,7 @@ fn a_fork_of_the_history_is_named() {
 }
 
 #[test]
-fn a_paused_standby_times_out_and_says_so() {
+fn a_paused_standby_times_out_with_that_reason() {
     let installation = complete().swap_remove(0);
     let room = Room::new();
     let (primary, address) = primary(&room, &installation, &init_options());

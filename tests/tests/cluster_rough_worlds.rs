@@ -1,4 +1,4 @@
-//! What a user is told where the machine, the container or the account is in the way.
+//! Faults of the machine, the container or the account, and their diagnoses.
 
 #![allow(clippy::unwrap_used, reason = "it is a test throughout")]
 
@@ -13,7 +13,7 @@ use pg_tests::{
     server_account, servers,
 };
 
-/// Without a time zone database, in a mount namespace of its own, which only root can make.
+/// Without a time zone database, in a separate mount namespace, which only root can make.
 #[test]
 fn a_missing_time_zone_database_is_named() {
     const NAME: &str = "a_missing_time_zone_database_is_named";
@@ -51,10 +51,10 @@ fn a_missing_time_zone_database_is_named() {
     assert!(status.unwrap().success());
 }
 
-/// The limit of the System V segments, in an IPC namespace of its own, which only root can make.
+/// The limit of the System V segments, in a separate IPC namespace, which only root can make.
 #[test]
-fn a_limit_of_shared_memory_is_no_full_disk() {
-    const NAME: &str = "a_limit_of_shared_memory_is_no_full_disk";
+fn a_limit_of_shared_memory_is_not_a_full_disk() {
+    const NAME: &str = "a_limit_of_shared_memory_is_not_a_full_disk";
     if role().is_some() {
         for installation in servers() {
             let room = Room::new();
@@ -101,7 +101,7 @@ fn a_limit_of_shared_memory_is_no_full_disk() {
 
 /// Under root an include that the server's account cannot read is not in effect.
 #[test]
-fn what_the_account_cannot_read_is_not_in_effect() {
+fn a_file_that_the_account_cannot_read_is_not_in_effect() {
     let Some(account) = server_account() else {
         return;
     };
@@ -168,10 +168,11 @@ impl Drop for BoundFile {
     }
 }
 
-/// Without capabilities, and with one user in a namespace: which case it is, and nothing is left.
+/// Without capabilities, and with one user in a namespace: the case is reported, and nothing is
+/// left.
 #[test]
-fn a_root_that_is_not_quite_root_is_told_why() {
-    const NAME: &str = "a_root_that_is_not_quite_root_is_told_why";
+fn a_root_without_capabilities_is_reported() {
+    const NAME: &str = "a_root_without_capabilities_is_reported";
     if let Some(role) = role() {
         let (kind, path) = role.as_str().split_once(':').unwrap();
         let cluster = Cluster::new(server(), path).unwrap();
@@ -236,8 +237,8 @@ fn a_root_that_is_not_quite_root_is_told_why() {
 
 /// A user ID without a name, as containers have it.
 #[test]
-fn a_user_without_an_entry_is_told_what_to_do() {
-    const NAME: &str = "a_user_without_an_entry_is_told_what_to_do";
+fn a_user_without_a_passwd_entry_gets_a_hint() {
+    const NAME: &str = "a_user_without_a_passwd_entry_gets_a_hint";
     if let Some(path) = role() {
         let cluster = Cluster::new(server(), path.join("data")).unwrap();
         let text = report(&cluster.init(&init_options()).unwrap_err());

@@ -1,4 +1,4 @@
-//! Settings: what is written is what the server reads, and what it will not use is told.
+//! Settings: the server reads the values that were written, and ineffective values are reported.
 
 #![allow(clippy::unwrap_used, reason = "it is a test throughout")]
 
@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 #[test]
-fn a_mapping_over_the_file() {
+fn settings_are_a_map_over_the_file() {
     let room = Room::new();
     let cluster = room.cluster(&server());
     let settings = cluster.settings();
@@ -72,7 +72,7 @@ fn a_mapping_over_the_file() {
     );
 }
 
-/// What was set is what the server reads: many values at once, read back by `pg_file_settings` and
+/// The server reads the values that were set: many at once, read back by `pg_file_settings` and
 /// `SHOW`.
 #[test]
 fn the_server_reads_what_was_set() {
@@ -120,14 +120,14 @@ fn the_server_reads_what_was_set() {
 }
 
 #[test]
-fn what_another_file_says_later_is_told() {
+fn a_later_assignment_in_another_file_is_reported() {
     let room = Room::new();
     let cluster = room.cluster(&server());
     let settings = cluster.settings();
     let auto = cluster.data_directory().join("postgresql.auto.conf");
     fs::write(&auto, "# by ALTER SYSTEM\nWORK_MEM = '9MB'\n").unwrap();
     for _ in 0..2 {
-        // The second time the file says so already, and the server still does not.
+        // The second time the file already has the value, and the server still does not.
         let written = settings.set("work_mem", "7MB").unwrap();
         let shadowed = &written.shadowed[..];
         assert!(
@@ -208,7 +208,7 @@ fn mode_owner_and_link_remain() {
 }
 
 #[test]
-fn the_servers_own_program_judges() {
+fn the_servers_own_program_checks_settings() {
     for installation in servers() {
         let room = Room::new();
         let cluster = room.cluster(&installation);

@@ -78,12 +78,12 @@ fn a_killed_writer_leaves_the_old_file_or_the_new_one() {
         assert_eq!(marks(&fs::metadata(&path).unwrap()), before);
     }
     assert!(last > 0, "something was written");
-    // What the last one left beside the file is cleared by the next.
+    // The next writer removes the file that the killed one left.
     cluster.settings().set("my.v", last + 1).unwrap();
     assert_eq!(fs::read_dir(cluster.data_directory()).unwrap().count(), 1);
 }
 
-/// Many processes, each with settings of its own and one that all of them count up: nothing is
+/// Many processes, each with its own settings and one that all of them increment: no update is
 /// lost.
 #[test]
 fn no_update_is_lost() {
@@ -158,8 +158,8 @@ fn unchanged(cluster: &Cluster) {
     assert!(!beside.exists());
 }
 
-/// For root, to whom no mode is a limit: a file system that is full, and one that is read-only. For
-/// others: a closed directory.
+/// Root is not limited by modes, so it gets a full and a read-only file system. Other users get a
+/// closed directory.
 #[test]
 fn a_file_that_cannot_be_replaced_remains() {
     let room = Room::new();

@@ -1,6 +1,7 @@
 //! Starts that get no shared memory.
 //!
-//! By itself, since the warden ends what is left when another server of the same program exits.
+//! In its own test program, since the warden kills the processes left behind when another server of
+//! the same program exits.
 
 #![allow(clippy::unwrap_used, reason = "it is a test throughout")]
 
@@ -11,7 +12,7 @@ use pg_tests::{Orphan, Room, refused, servers};
 
 /// No huge pages for a terabyte, and a backend of a dead postmaster that holds the segment.
 #[test]
-fn shared_memory_cannot_be_had() {
+fn a_lack_of_shared_memory_is_reported() {
     for installation in servers() {
         let room = Room::new();
         let cluster = room.cluster(&installation);

@@ -17,7 +17,7 @@ use pg_tests::{Room, ask, complete_server, connect, copy, give_to_servers, rows,
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A copy of a cluster that does not run, which follows the server at this address, or nobody.
+/// A copy of a cluster that does not run, which follows the server at this address, or no server.
 fn standby_of(primary: &Cluster, at: &Utf8Path, follows: Option<&ConnectionInfo>) -> Cluster {
     copy(primary.data_directory(), at);
     let standby = Cluster::new(primary.installation().clone(), at).unwrap();
@@ -90,7 +90,7 @@ fn a_hot_standby_follows_and_is_promoted() {
         let control = standby.control_data().unwrap();
         assert_eq!(control.state, ControlState::ArchiveRecovery);
 
-        // From now on a transaction is over when the standby shows it.
+        // From now on a transaction is complete when the standby shows it.
         let mut client = connect(&primary);
         let synchronous = [
             ("synchronous_standby_names", "*"),
@@ -108,7 +108,7 @@ fn a_hot_standby_follows_and_is_promoted() {
         client
             .batch_execute("CREATE TABLE t AS SELECT 7 AS i")
             .unwrap();
-        // And the checkpointer, which is what a commit goes by, another moment after.
+        // The checkpointer, on which a commit depends, follows a moment later.
         let end = ask(&mut client, "SELECT pg_current_wal_lsn()");
         let mut reader = connect(&standby);
         standby
@@ -170,8 +170,8 @@ fn a_cold_standby_is_started_and_promoted() {
     }
 }
 
-/// With a base backup that lacks the log of its own time, a standby waits for that: it is there,
-/// and nobody can connect.
+/// With a base backup that lacks the WAL written during the backup, a standby waits for that WAL:
+/// the server runs, but does not accept connections.
 #[test]
 fn a_standby_that_is_not_consistent_is_starting() {
     let installation = complete_server();
@@ -201,7 +201,7 @@ fn a_standby_that_is_not_consistent_is_starting() {
     );
     assert_eq!(standby.state().unwrap(), State::Starting(pid));
     assert_eq!(standby.readiness().unwrap(), Readiness::NotReady);
-    // It looks for more again and again, and is never idle: that is no recovery that goes on.
+    // It looks for more WAL again and again, and is never idle: this is not progress.
     let patient = options
         .wait(StartWait::Ready)
         .timeout(Duration::ZERO)
@@ -263,8 +263,8 @@ fn crash(cluster: &Cluster, options: &StartOptions) {
     cluster.kill().unwrap();
 }
 
-/// Ready means that clients can connect, also where the server itself would be content with less:
-/// from PostgreSQL 15 on, a primary with `hot_standby = off` says `standby` while it recovers.
+/// Ready means that clients can connect. From PostgreSQL 15 on a primary with `hot_standby = off`
+/// reports `standby` while it recovers, which is not enough.
 #[test]
 fn recovery_is_over_when_a_start_returns() {
     for installation in servers() {
@@ -281,10 +281,10 @@ fn recovery_is_over_when_a_start_returns() {
     }
 }
 
-/// A start without patience for recovery ends with its time; that one with patience goes on is
-/// shown in `proc_wait`.
+/// A start without patience for recovery fails at its timeout. `proc_wait` shows that a start with
+/// patience continues.
 #[test]
-fn recovery_is_given_up_where_that_is_asked_for() {
+fn a_start_without_patience_times_out_during_recovery() {
     let room = Room::new();
     let cluster = room.cluster(&server());
     let options = room.start_options();

@@ -1,4 +1,4 @@
-//! Starting, waiting, asking how it goes: servers of this object, of others, of an earlier run.
+//! Starting, waiting, and state: servers of this object, of other objects, of an earlier run.
 
 #![allow(clippy::unwrap_used, reason = "it is a test throughout")]
 
@@ -18,7 +18,7 @@ use pg_tests::{Room, ask, child, connect, role, server, servers};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
-fn it_is_known_from_the_first_moment() {
+fn a_server_is_known_before_it_writes_its_lock_file() {
     for installation in servers() {
         let room = Room::new();
         let cluster = room.cluster(&installation);
@@ -59,7 +59,7 @@ fn it_is_known_from_the_first_moment() {
 
 /// A server stopped in the moment after it was spawned, before it has a lock file.
 #[test]
-fn one_that_was_just_spawned_can_be_stopped() {
+fn a_server_that_was_just_spawned_can_be_stopped() {
     let room = Room::new();
     let cluster = room.cluster(&server());
     let spawned = cluster
@@ -73,7 +73,7 @@ fn one_that_was_just_spawned_can_be_stopped() {
 }
 
 #[test]
-fn values_for_a_start_arrive_as_they_are() {
+fn values_for_a_start_are_passed_unchanged() {
     let values = [
         "it's", "a b", "$(id)", "`id`", "-x", "--", "\"", "\\", "\\n", "a\nb", "a\tb", " lead",
         "trail ", "=", "a=b", "#", "%", "é", "日本", "'", "''", "\u{1}",
@@ -95,7 +95,7 @@ fn values_for_a_start_arrive_as_they_are() {
 
 /// Spaces, quotes, commas, letters beyond ASCII in every path that a start names.
 #[test]
-fn paths_with_odd_letters() {
+fn paths_may_contain_special_characters() {
     for installation in servers() {
         let room = Room::new();
         let odd = room.directory(r#"a b, "é' $(x) \"#);
@@ -118,7 +118,7 @@ fn paths_with_odd_letters() {
 }
 
 #[test]
-fn a_scope_is_a_server() {
+fn a_scoped_server_stops_at_the_end_of_its_scope() {
     let room = Room::new();
     let cluster = room.cluster(&server());
     {
@@ -141,9 +141,10 @@ fn a_scope_is_a_server() {
     ));
 }
 
-/// Two threads with one object, and two objects: one server, which nobody's loss takes away.
+/// Two threads with one object, and two objects: one server, which the failure of a thread does not
+/// stop.
 #[test]
-fn of_many_who_start_one_wins() {
+fn one_of_many_concurrent_starts_succeeds() {
     let room = Room::new();
     let one = Arc::new(room.cluster(&server()));
     let objects = [
@@ -181,10 +182,10 @@ fn of_many_who_start_one_wins() {
     assert_eq!(ask(&mut connect(&one), "SELECT 1"), "1");
 }
 
-/// The same from processes that know nothing of each other. The losers are told who won.
+/// The same from independent processes. The losers learn the process ID of the server.
 #[test]
-fn of_many_processes_that_start_one_wins() {
-    const NAME: &str = "of_many_processes_that_start_one_wins";
+fn one_of_many_starting_processes_succeeds() {
+    const NAME: &str = "one_of_many_starting_processes_succeeds";
     let line_of_input = || std::io::stdin().read_line(&mut String::new()).unwrap();
     if let Some(directory) = role() {
         let cluster = Cluster::new(server(), directory.join("data")).unwrap();
@@ -237,7 +238,7 @@ fn of_many_processes_that_start_one_wins() {
         .iter()
         .filter(|outcome| outcome.starts_with("won "));
     assert_eq!(won.count(), 1, "{outcomes:?}");
-    // Without the right to look at processes of other accounts there is nothing to be seen.
+    // Without the right to examine processes of other accounts there is nothing to check.
     if std::env::var_os("PG_TESTS_CONFINED").is_none() {
         assert_eq!(postmasters_in(cluster.data_directory()), [pid]);
     }
@@ -266,7 +267,7 @@ fn postmasters_in(directory: &Utf8Path) -> Vec<String> {
         .collect()
 }
 
-/// The server of another program, which has ended: found, asked, told, stopped.
+/// The server of another program, which has exited: found, examined, signalled, stopped.
 #[test]
 fn a_detached_server_outlives_its_program() {
     const NAME: &str = "a_detached_server_outlives_its_program";
@@ -313,10 +314,10 @@ fn a_detached_server_outlives_its_program() {
     assert_eq!(cluster.pid().unwrap(), None);
 }
 
-/// A bound one ends with its program, however that ends.
+/// A bound server exits with its program, however the program exits.
 #[test]
-fn a_bound_server_ends_with_its_program() {
-    const NAME: &str = "a_bound_server_ends_with_its_program";
+fn a_bound_server_exits_with_its_program() {
+    const NAME: &str = "a_bound_server_exits_with_its_program";
     if let Some(directory) = role() {
         let cluster = Cluster::new(server(), directory.join("data")).unwrap();
         let options = pg_cluster::StartOptions::new()
@@ -342,13 +343,13 @@ fn a_bound_server_ends_with_its_program() {
 }
 
 #[test]
-fn started_again_while_it_stops() {
+fn a_server_is_started_again_while_it_stops() {
     let room = Room::new();
     let cluster = room.cluster(&server());
     let first = cluster.start(&room.start_options()).unwrap();
     cluster.signal(Signal::Fast).unwrap();
     let second = cluster.start(&room.start_options()).unwrap();
-    // The old one is told "already running" only as long as it has not begun to stop.
+    // The old server is reported as running only until it begins to stop.
     if second != Started::AlreadyRunning(first.pid()) {
         assert!(matches!(second, Started::Now(pid) if pid != first.pid()));
         assert_eq!(ask(&mut connect(&cluster), "SELECT 1"), "1");

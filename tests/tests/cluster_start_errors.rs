@@ -13,7 +13,7 @@ use pg_cluster::{Cluster, Installation, StartErrorKind, StartWait, StopPlan};
 use pg_tests::{Mount, Room, can_mount, copy, init_options, refused, server, servers};
 
 #[test]
-fn before_anything_is_started() {
+fn errors_are_found_before_the_server_is_started() {
     let room = Room::new();
     let options = room.start_options();
     let cluster = Cluster::new(server(), room.join("none")).unwrap();
@@ -87,7 +87,7 @@ fn before_anything_is_started() {
 }
 
 #[test]
-fn bad_configuration_is_told_with_file_and_line() {
+fn bad_configuration_is_reported_with_file_and_line() {
     for installation in servers() {
         let room = Room::new();
         let cluster = room.cluster(&installation);
@@ -121,7 +121,7 @@ fn bad_configuration_is_told_with_file_and_line() {
                 problems[0].message.contains(message),
                 "{line}: {problems:?}"
             );
-            // A bad value is told without its place by some versions.
+            // Some versions report a bad value without its line.
             if ["a b c", "no_such_setting = 1"].contains(&line) {
                 assert_eq!(problems[0].file.as_deref(), Some(file.as_path()));
                 assert_eq!(problems[0].line, u32::try_from(lines + 2).ok());
@@ -150,8 +150,8 @@ fn bad_configuration_is_told_with_file_and_line() {
     }
 }
 
-/// A server whose messages nobody understands: all letters of its standard error that are not in
-/// paths are replaced.
+/// A server with unreadable messages: all letters of its standard error outside of paths are
+/// replaced.
 fn garbling(installation: &Installation, room: &Room) -> Installation {
     let bin = room.directory("bin");
     let real = installation.require(pg_cluster::Program::Postgres).unwrap();
@@ -244,7 +244,7 @@ fn reasons_do_not_depend_on_the_language() {
         );
         fs::write(cluster.hba_file(), hba).unwrap();
     }
-    // A crash, and the write-ahead log is gone.
+    // A crash, and the write-ahead log is missing.
     cluster.start(&room.start_options()).unwrap();
     cluster.kill().unwrap();
     for segment in cluster
@@ -267,9 +267,9 @@ fn reasons_do_not_depend_on_the_language() {
     }
 }
 
-/// What recovery needs has been overwritten, or the file that says where to begin.
+/// A file that recovery needs has been overwritten, or the file that contains its starting point.
 #[test]
-fn damage_is_told_apart() {
+fn kinds_of_damage_are_distinguished() {
     for installation in servers() {
         let room = Room::new();
         let cluster = room.cluster(&installation);
@@ -316,7 +316,7 @@ fn damage_is_told_apart() {
 }
 
 #[test]
-fn a_socket_directory_of_others() {
+fn a_socket_directory_of_another_user_is_refused() {
     let room = Room::new();
     let cluster = room.cluster(&server());
     let closed = room.directory("closed");
@@ -330,7 +330,7 @@ fn a_socket_directory_of_others() {
 }
 
 #[test]
-fn one_that_ends_after_start_has_returned() {
+fn a_server_that_exits_after_its_start_is_reported() {
     let room = Room::new();
     let cluster = room.cluster(&server());
     let bad = room
@@ -360,7 +360,7 @@ fn one_that_ends_after_start_has_returned() {
 }
 
 #[test]
-fn too_slow_a_start_leaves_no_server() {
+fn a_start_that_times_out_leaves_no_server() {
     let room = Room::new();
     let cluster = room.cluster(&server());
     let error = refused(
@@ -381,7 +381,7 @@ fn too_slow_a_start_leaves_no_server() {
 /// A limit on the size of files, for any user; and a file system that is full, which only root can
 /// mount.
 #[test]
-fn no_space_is_left() {
+fn a_full_file_system_is_reported() {
     let room = Room::new();
     let cluster = room.cluster(&server());
     let bin = room.directory("bin");

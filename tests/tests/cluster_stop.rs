@@ -13,7 +13,7 @@ use pg_tests::{Orphan, Room, ask, connect, server, servers};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
-fn each_mode_does_what_it_says() {
+fn each_mode_shuts_the_server_down_as_documented() {
     for installation in servers() {
         let room = Room::new();
         let cluster = room.cluster(&installation);
@@ -27,7 +27,7 @@ fn each_mode_does_what_it_says() {
         );
         cluster.wait_until_stopped(Duration::ZERO).unwrap();
 
-        // Smart waits for the client, and lets nobody in meanwhile.
+        // A smart shutdown waits for the client, and accepts no new connections meanwhile.
         let pid = cluster.start(&room.start_options()).unwrap().pid();
         let mut client = connect(&cluster);
         assert_eq!(cluster.signal(Signal::Smart).unwrap(), Some(pid));
@@ -65,8 +65,8 @@ fn each_mode_does_what_it_says() {
     }
 }
 
-/// Killed with busy clients: nothing of it is left when `kill` returns, so that the next start can
-/// follow at once.
+/// Killed with busy clients: all processes have exited when `kill` returns, so that the next start
+/// can follow at once.
 #[test]
 fn a_start_can_follow_a_kill_at_once() {
     for installation in servers() {
@@ -88,9 +88,9 @@ fn a_start_can_follow_a_kill_at_once() {
     }
 }
 
-/// The postmaster is gone, one of its children is not: then nothing has stopped yet.
+/// The postmaster has exited, and one of its children has not: then the server has not stopped yet.
 #[test]
-fn what_a_crash_has_left_is_not_stopped() {
+fn child_processes_after_a_crash_are_not_stopped() {
     for installation in servers() {
         let room = Room::new();
         let cluster = room.cluster(&installation);
@@ -117,7 +117,7 @@ fn what_a_crash_has_left_is_not_stopped() {
 }
 
 #[test]
-fn the_escalation_reports_the_step_that_was_enough() {
+fn an_escalation_reports_the_step_that_sufficed() {
     let room = Room::new();
     let cluster = room.cluster(&server());
     let pid = cluster.start(&room.start_options()).unwrap().pid();

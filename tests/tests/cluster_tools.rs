@@ -1,5 +1,5 @@
-//! What the facade gives to tools that are built on it: programs ready to run, guards, and servers
-//! that go on without the value that started them.
+//! The interface for tools that are built on this crate: programs ready to run, guards, and servers
+//! that outlive the value that started them.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -34,7 +34,7 @@ fn a_program_of_the_installation_runs_as_the_clusters_account() {
 }
 
 #[test]
-fn a_program_that_is_not_there_is_named() {
+fn a_missing_program_is_named() {
     let pairs = [("VERSION", "PostgreSQL 16.3"), ("BINDIR", "/nowhere")];
     let installation = Installation::from_pairs(pairs).unwrap();
     let cluster = Cluster::new(installation, "/nowhere/data").unwrap();
@@ -53,7 +53,7 @@ fn guarded(room: &Room) -> (Utf8PathBuf, Cluster) {
 }
 
 #[test]
-fn a_guarded_cluster_goes_with_its_value_and_after_its_server() {
+fn a_guarded_cluster_is_removed_after_its_server_exits() {
     let room = Room::new();
     let (top, cluster) = guarded(&room);
     let started = cluster.start(&room.start_options()).unwrap();
@@ -80,7 +80,7 @@ fn running(cluster: &Cluster) -> Postmaster {
 }
 
 #[test]
-fn a_server_that_was_let_go_ends_as_if_its_owner_had() {
+fn letting_go_of_a_server_shuts_it_down() {
     let room = Room::new();
     let (top, mut cluster) = guarded(&room);
     cluster.start(&room.start_options()).unwrap();

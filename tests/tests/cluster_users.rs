@@ -1,5 +1,5 @@
-//! Users of the operating system: whose server it is, and what others are told of it. Takes root,
-//! who can be anybody.
+//! Users of the operating system: the owner of a server, and the view of other users. Requires
+//! root, which can become any user.
 
 #![allow(clippy::unwrap_used, reason = "it is a test throughout")]
 
@@ -75,7 +75,7 @@ fn a_link_of_the_server_is_not_followed_to_files_of_others() {
     );
     assert_eq!(fs::read_to_string(&target).unwrap(), "work_mem = 5MB\n");
 
-    // Nor by way of a link of root's to one of its own.
+    // A link of root to a link of the account is refused too.
     let link = room.join("link");
     fs::rename(cluster.config_file(), &link).unwrap();
     std::os::unix::fs::symlink(&link, cluster.config_file()).unwrap();
@@ -116,11 +116,11 @@ fn a_server_does_not_name_files_of_others() {
     cluster.kill().unwrap();
 }
 
-/// One who may look into the directory is told the process and no more; one who may not, that.
-/// Neither does any harm.
+/// A user who may read the directory sees only the process ID. A user who may not gets an error.
+/// Neither causes any damage.
 #[test]
-fn another_users_server_is_left_alone() {
-    const NAME: &str = "another_users_server_is_left_alone";
+fn a_server_of_another_user_is_not_signalled() {
+    const NAME: &str = "a_server_of_another_user_is_not_signalled";
     if let Some(role) = role() {
         assert!(!is_root());
         let (directory, expected) = (role.parent().unwrap(), role.file_name().unwrap());

@@ -15,7 +15,7 @@ use proc_fixture::{
     Cluster, account, bin_directories, busy, patience, wait_removed, wait_until_busy,
 };
 
-/// How often a server is killed and started again; `PG_TESTS_CRASHES` changes it.
+/// The number of times a server is killed and started again; `PG_TESTS_CRASHES` changes it.
 fn rounds() -> usize {
     std::env::var("PG_TESTS_CRASHES")
         .ok()
@@ -30,7 +30,7 @@ fn starts_at_once_after_a_kill() {
     for round in 0..rounds() {
         let clients = [busy(&cluster), busy(&cluster)];
         wait_until_busy(&cluster, 2);
-        // One half by the server that was started, one by what anybody finds.
+        // Half of them through the server that was started, half through one that was found.
         if round % 2 == 0 {
             server.postmaster().kill(patience()).expect("killed");
         } else {
@@ -50,7 +50,7 @@ fn starts_at_once_after_a_kill() {
 
 /// PostgreSQL lets two through that find the same stale file.
 #[test]
-fn of_those_who_start_at_once_one_stays() {
+fn one_of_several_concurrent_starts_stays() {
     let cluster = Cluster::new();
     let mut server = cluster.start();
     for _ in 0..5 {
@@ -163,7 +163,7 @@ fn the_memory_of_another_directory_is_not_released() {
     );
 }
 
-/// The guard gives the memory back too, when nobody is left to do it otherwise.
+/// The guard releases the memory too, when no other process can do so.
 #[test]
 fn the_guard_releases_shared_memory() {
     let cluster = Cluster::new();
@@ -208,7 +208,7 @@ fn posix_segments(server: Pid) -> BTreeSet<String> {
         .split_ascii_whitespace()
         .chain([server.to_string().as_str()])
     {
-        // As the account of the server: root may lack the right to look.
+        // As the account of the server: root may not have the right to examine it.
         let maps = Command::new("/bin/cat")
             .arg(format!("/proc/{pid}/maps"))
             .account(account())

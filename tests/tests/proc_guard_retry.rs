@@ -46,7 +46,7 @@ fn the_next_warden_gets_the_order_of_a_killed_one() {
     assert!(!guarded.exists());
 }
 
-/// Whether the thread of this name sleeps (proc_pid_stat(5)).
+/// Returns whether the thread of this name sleeps (proc_pid_stat(5)).
 fn sleeps(name: &str) -> bool {
     let tasks = fs::read_dir("/proc/self/task").unwrap().flatten();
     let mut stats = tasks.filter_map(|task| fs::read_to_string(task.path().join("stat")).ok());

@@ -1,4 +1,4 @@
-//! Servers that are found, whatever their lock file says.
+//! Servers are found whatever their lock file contains.
 
 mod identity_fixture;
 mod proc_fixture;
@@ -91,7 +91,7 @@ fn a_server_under_an_emulator_is_found() {
     }
 }
 
-/// What stays attached to the memory of a killed server counts, with or without its lock file.
+/// Processes attached to the memory of a killed server count, with or without its lock file.
 #[test]
 fn orphans_are_found_without_a_lock_file() {
     let cluster = Cluster::new();

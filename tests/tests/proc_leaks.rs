@@ -1,5 +1,5 @@
-//! Starting and stopping over and over leaves nothing behind in the owner. Alone in its process, so
-//! that nothing else is counted.
+//! Starting and stopping repeatedly leaks nothing in the owner. Alone in its process, so that only
+//! this is counted.
 
 mod proc_fixture;
 
@@ -51,7 +51,7 @@ fn round(cluster: &Cluster, number: usize) {
         .expect("spawn");
     server.wait_ready(patience()).expect("ready");
     match number % 4 {
-        // Dropped, and so ended by its plan.
+        // Dropped, and so stopped by its plan.
         0 => {}
         1 => server.send(Signal::Immediate).expect("signal"),
         2 => server.postmaster().kill(patience()).expect("killed"),

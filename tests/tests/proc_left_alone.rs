@@ -1,6 +1,7 @@
 //! The child processes of a detached server that was killed by another program.
 //!
-//! By itself, since the warden ends what is left when another server of the same program exits.
+//! In its own test program, since the warden kills the processes left behind when another server of
+//! the same program exits.
 
 mod proc_fixture;
 
@@ -13,10 +14,10 @@ use pg_proc::{
 };
 use proc_fixture::{Cluster, busy, patience, wait_until_busy};
 
-/// The postmaster is killed by somebody else, and nobody sees to its children: a detached server's
-/// warden does not.
+/// Another process kills the postmaster, and its children remain: the warden of a detached server
+/// does not kill them.
 #[test]
-fn children_that_were_left_alone() {
+fn children_of_a_killed_postmaster_are_orphans() {
     let cluster = Cluster::new();
     let detached = cluster.options().ownership(Ownership::Detached);
     let server = cluster.command().spawn_server(&detached).expect("spawn");

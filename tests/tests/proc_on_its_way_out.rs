@@ -1,6 +1,7 @@
 //! A backend that outlives its postmaster for some milliseconds.
 //!
-//! By itself, since the warden ends what is left when another server of the same program exits.
+//! In its own test program, since the warden kills the processes left behind when another server of
+//! the same program exits.
 
 mod proc_fixture;
 
@@ -12,7 +13,7 @@ use proc_fixture::{Cluster, patience};
 /// The kernel frees a killed process's memory, which takes a while, before it lets go of what it
 /// shared.
 #[test]
-fn one_that_is_on_its_way_out_counts() {
+fn an_exiting_child_counts_as_an_orphan() {
     let cluster = Cluster::new();
     let detached = cluster.options().ownership(Ownership::Detached);
     let server = cluster.command().spawn_server(&detached).expect("spawn");

@@ -20,22 +20,22 @@ fn rounds() -> usize {
 }
 
 #[test]
-fn killed() {
+fn a_killed_owner_leaves_nothing() {
     end_owners("wait", |owner| owner.kill().expect("kill"));
 }
 
 #[test]
-fn panicking() {
+fn a_panicking_owner_leaves_nothing() {
     end_owners("panic", |_| {});
 }
 
 #[test]
-fn exiting() {
+fn an_exiting_owner_leaves_nothing() {
     end_owners("exit", |_| {});
 }
 
 #[test]
-fn aborting_and_returning() {
+fn aborting_and_returning_owners_leave_nothing() {
     end_owner("abort", |_| {});
     end_owner("return", |_| {});
     end_owner("throw-away", |owner| owner.kill().expect("kill"));
@@ -65,7 +65,7 @@ fn end_owners(how: &str, end: impl Fn(&mut Child) + Sync) {
     );
 }
 
-/// How long it took from the owner's end until its server and its directory were gone.
+/// The time from the owner's exit until its server had exited and its directory was removed.
 fn end_owner(how: &str, end: impl Fn(&mut Child)) -> Duration {
     let cluster = Cluster::new();
     std::fs::write(cluster.root.join("marker"), "").expect("marker");

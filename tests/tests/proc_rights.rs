@@ -11,8 +11,8 @@ use identity_fixture::{claim, is_running};
 use pg_proc::{Command, PidFile};
 use proc_fixture::{Cluster, account, bin_directories, patience};
 
-/// Without `ps` the shared memory is a witness; a process without one is neither the server nor
-/// not the server.
+/// Without `ps` the shared memory is the evidence; without any, it is unknown whether a process is
+/// the server.
 #[test]
 fn a_server_is_found_without_ps() {
     let cluster = Cluster::new();
@@ -32,7 +32,7 @@ fn a_server_is_found_without_ps() {
     assert!(is_running(&ask(), server.pid()), "{}", ask());
 }
 
-/// As root in a container of Docker's. Takes root.
+/// Root as in a Docker container. Requires root.
 #[test]
 fn a_server_is_found_without_the_right_to_trace() {
     let Some(servers) = account() else { return };

@@ -1,4 +1,4 @@
-//! A server's life: started, waited for, found, signalled, ended.
+//! The life of a server: started, waited for, found, signalled, stopped.
 
 mod proc_fixture;
 

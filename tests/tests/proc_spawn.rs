@@ -1,4 +1,4 @@
-//! What a started program finds, and what becomes of it.
+//! The environment of a started program, and its exit.
 
 mod proc_fixture;
 
@@ -43,13 +43,13 @@ fn nothing_of_the_caller_is_inherited() {
             .find(|line| line.starts_with(field))
             .expect(field);
         let mask = u64::from_str_radix(line.rsplit('\t').next().expect("mask"), 16).expect("mask");
-        // 32 and 33 belong to the C library, which lets nobody set them.
+        // 32 and 33 are reserved by the C library, which does not let programs set them.
         assert_eq!(mask & !(3 << 31), 0, "{line}");
     }
     assert_eq!(text(&sh("umask")), "0077");
     assert_eq!(text(&sh("pwd")), "/");
 
-    // A session of its own.
+    // The program has its own session.
     let stat = text(&Command::new("/bin/cat").arg("/proc/self/stat"));
     let fields: Vec<&str> = stat.split(' ').collect();
     assert_eq!(fields[0], fields[5]);
@@ -84,7 +84,7 @@ fn the_environment_is_cleaned() {
 }
 
 #[test]
-fn arguments_are_no_shell_words() {
+fn arguments_are_not_shell_words() {
     let odd = ["a b", "$(id)", "'", "\"", "", "*", "\\"];
     let output = Command::new("/usr/bin/printf")
         .arg("%s\\n")
@@ -119,7 +119,7 @@ fn input_and_both_outputs() {
         .expect("tee");
     assert_eq!((output.stdout.len(), output.stderr.len()), (10, 10));
     assert_eq!(text(&sh("cat")), "", "no input");
-    // Input that nobody reads.
+    // The program does not read its input.
     sh("exit 0")
         .input(vec![0; 1 << 20])
         .run(patience())
@@ -127,7 +127,7 @@ fn input_and_both_outputs() {
 }
 
 #[test]
-fn failures_tell_what_happened() {
+fn failures_have_a_reason() {
     let error = sh("echo out; echo why >&2; exit 3")
         .run(patience())
         .expect_err("status 3");
@@ -161,14 +161,14 @@ fn failures_tell_what_happened() {
 }
 
 #[test]
-fn what_a_program_leaves_behind_is_ended() {
+fn processes_left_by_a_program_are_killed() {
     // It holds the output open: who waits for its end waits for long.
     let pid = text(&sh("setsid sleep 1000 & echo $!"));
     assert!(!Utf8Path::new("/proc").join(pid).exists());
 }
 
 #[test]
-fn a_program_ends_with_its_owner() {
+fn a_program_is_killed_when_its_owner_exits() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = Utf8Path::from_path(directory.path()).expect("UTF-8");
     give_to_account(path);
@@ -237,7 +237,7 @@ fn a_server_runs_as_its_account() {
         text(&Command::new("/usr/bin/id").arg("-G").account(nobody)),
         "54321"
     );
-    // Not root: it cannot become another, and says so.
+    // A caller that is not root cannot switch to another account, and reports this.
     let helper = tempfile::tempdir().expect("a directory");
     let helper = Utf8Path::from_path(helper.path())
         .expect("UTF-8")
@@ -275,9 +275,7 @@ fn the_log_goes_where_it_should() {
         .batch_execute("DO $$ BEGIN FOR i IN 1..20000 LOOP RAISE LOG 'a message'; END LOOP; END $$")
         .expect("DO");
     let mut server = server;
-    server
-        .detach()
-        .expect_err("its log has to be read by somebody");
+    server.detach().expect_err("its log needs a reader");
     drop(server);
 
     let unwritable = cluster.options().log(Log::File("/nowhere/log".into()));
@@ -292,7 +290,7 @@ fn the_log_goes_where_it_should() {
 }
 
 #[test]
-fn memory_is_no_place_for_the_log_of_a_detached_server() {
+fn a_detached_server_cannot_log_to_memory() {
     let cluster = Cluster::new();
     let options = cluster
         .options()
@@ -306,7 +304,7 @@ fn memory_is_no_place_for_the_log_of_a_detached_server() {
 }
 
 #[test]
-fn a_detached_server_lives_on() {
+fn a_detached_server_outlives_its_owner() {
     let cluster = Cluster::new();
     for early in [true, false] {
         let mut options = cluster.options();
@@ -366,7 +364,7 @@ fn plans_escalate() {
 }
 
 #[test]
-fn guards_remove_what_was_meant() {
+fn guards_remove_only_the_named_directories() {
     let parent = tempfile::tempdir().expect("a directory");
     let parent = Utf8Path::from_path(parent.path()).expect("UTF-8");
     let outside = parent.join("outside");

@@ -21,7 +21,9 @@ fn survives_every_operation(cluster: &Cluster, bystander: &mut Child) {
     }
     let orphans = Orphans::find(&cluster.data).expect("orphans");
     assert!(orphans.is_empty());
-    orphans.kill(patience()).expect("nobody to kill");
+    orphans
+        .kill(patience())
+        .expect("there are no processes to kill");
     release_shared_memory(&cluster.data).expect("nothing to release");
 
     let server = cluster.start();
@@ -39,7 +41,7 @@ fn survives_every_operation(cluster: &Cluster, bystander: &mut Child) {
 #[test]
 fn a_reused_pid_is_not_signalled() {
     let cluster = Cluster::new();
-    // As close to a server as a sleep can be: its user, its directory, its age.
+    // A sleep that resembles a server as closely as possible: its user, its directory, its age.
     let mut sleep = std::process::Command::new("sleep");
     sleep.arg("1000").current_dir(&cluster.data);
     if let Some(account) = account() {
@@ -60,7 +62,7 @@ fn a_server_of_another_directory_is_not_signalled() {
     let (other, cluster) = (Cluster::new(), Cluster::new());
     let server = other.start();
     let file = fs::read(other.data.join(PidFile::NAME)).expect("its lock file");
-    // The file says whatever that server's says, as after a copy of the whole directory.
+    // The file has the content of that server's file, as after a copy of the whole directory.
     fs::write(cluster.data.join(PidFile::NAME), file).expect("a lock file");
     assert!(matches!(
         reason(FINDS[0], &cluster),
@@ -82,7 +84,7 @@ fn a_server_of_another_directory_is_not_signalled() {
     assert_eq!(one, 1);
 }
 
-/// Neither does a name make a server, nor a working directory, nor a lock file.
+/// A name, a working directory or a lock file does not make a process a server either.
 #[test]
 fn a_program_called_postgres_is_not_signalled() {
     let cluster = Cluster::new();
@@ -167,7 +169,7 @@ fn a_copied_directory_has_no_server() {
     }
 }
 
-/// PostgreSQL takes whoever has the number in a socket's lock file for a server.
+/// PostgreSQL takes any process with the PID in a socket's lock file for a server.
 #[test]
 fn the_lock_of_a_socket_names_a_bystander() {
     let cluster = Cluster::new();
@@ -283,7 +285,7 @@ fn a_pid_of_no_process_is_stale() {
             );
         }
     }
-    // A single-user process that is none.
+    // The file claims a single-user process, which does not exist.
     fs::write(&file, "-1\n").expect("write");
     for find in FINDS {
         assert!(matches!(

@@ -99,7 +99,7 @@ fn recovery_extends_a_deadline() {
     let newest = pg_tests::server();
     let server = if newest.version().major() < 12 {
         let file = cluster.data.join("recovery.conf");
-        // The newest time line is asked for before anything is replayed.
+        // The newest timeline is looked for before anything is replayed.
         let text = format!("restore_command = '{waiting}'\nrecovery_target_timeline = 'latest'\n");
         fs::write(&file, text).expect("write");
         proc_fixture::give_to_account(&file);
@@ -112,7 +112,7 @@ fn recovery_extends_a_deadline() {
         let command = cluster.command().args(["-c", &setting]);
         command.spawn_server(&cluster.options()).expect("a server")
     };
-    // Opening it waits for one who reads.
+    // Opening it blocks until another process reads.
     let opened = fs::File::options()
         .write(true)
         .open(&gate)
@@ -135,9 +135,9 @@ fn recovery_extends_a_deadline() {
         .expect_err("it does not stop");
 }
 
-/// A server that is stuck before it could recover is waited for no longer than was said.
+/// A server that is stuck before recovery could begin does not extend the deadline.
 #[test]
-fn what_does_not_recover_extends_nothing() {
+fn only_recovery_extends_a_deadline() {
     let cluster = Cluster::new();
     let control = cluster.data.join("global/pg_control");
     fs::remove_file(&control).expect("rm");
@@ -166,7 +166,7 @@ fn standby_and_promotion() {
         ping(&cluster.endpoint(), patience()),
         Ping::Rejecting(Rejection::NotAccepting | Rejection::StartingUp)
     ));
-    // Opening a pipe to write would wait for one who reads.
+    // Opening a pipe for writing blocks until another process reads.
     let request = cluster.data.join("promote");
     put_fifo(&request);
     let error = server.postmaster().promote().expect_err("a pipe");
@@ -231,7 +231,7 @@ fn answer(address: &str, bytes: &'static [u8]) -> (Endpoint, std::thread::JoinHa
         let mut sent = vec![0; 8];
         stream.read_exact(&mut sent).expect("a packet");
         stream.write_all(bytes).expect("an answer");
-        // Whoever has heard enough may be gone.
+        // A client that has read enough may have disconnected.
         let _ = stream.shutdown(std::net::Shutdown::Write);
         let _ = stream.read_to_end(&mut sent);
         sent
@@ -282,7 +282,7 @@ fn protocol() {
             "{nonsense:?}"
         );
     }
-    // Accepts, and says nothing.
+    // Accepts, and sends nothing.
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let silent = Endpoint::tcp(listener.local_addr().expect("an address"));
     match ping(&silent, soon()) {

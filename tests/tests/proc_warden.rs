@@ -45,7 +45,7 @@ fn all_servers_of_a_program_have_one_parent() {
     assert_eq!(threads.split_whitespace().last(), Some("1"));
 }
 
-/// None of what the caller has in memory is in the warden's.
+/// The warden contains none of the data in the memory of the caller.
 #[test]
 fn the_warden_holds_none_of_the_callers_memory() {
     let ballast: Vec<u8> = (0..64_usize << 20).map(|n| (n % 251) as u8).collect();
@@ -88,7 +88,7 @@ fn an_idle_warden_exits() {
 /// The variable that makes a program its own warden does nothing unless a socket of the same user
 /// comes with it.
 #[test]
-fn nobody_becomes_a_warden_by_a_variable_alone() {
+fn a_variable_alone_makes_no_warden() {
     let output = StdCommand::new(env!("CARGO_BIN_EXE_proc-owner"))
         .args(["env", "/usr/bin/env"])
         .env("PG_PROC_WARDEN", "1")
@@ -100,9 +100,9 @@ fn nobody_becomes_a_warden_by_a_variable_alone() {
     assert!(text.contains("PATH="), "{text}");
 }
 
-/// A static program has no loader. The loader as the program, as it is for a library in the process
-/// of another program: it cannot be executed anew, so the warden is forked, and gives back the
-/// memory that it does not need.
+/// A static program does not have a loader. The loader is the program, as for a library in the
+/// process of another program. It cannot be executed anew, so the warden is forked, and releases
+/// the memory that it does not need.
 #[cfg(not(target_feature = "crt-static"))]
 #[test]
 fn a_program_that_cannot_be_executed_anew_is_forked() {
@@ -133,8 +133,8 @@ fn with_descriptors(limit: usize, arguments: &[&str]) -> StdCommand {
     command
 }
 
-/// With whichever descriptor the owner or the warden is out of them, a program runs to its end or
-/// is reported as not started. None is waited for in vain.
+/// Whichever descriptor the owner or the warden lacks, a program runs to its end or is reported as
+/// not started. No wait hangs.
 #[test]
 fn a_lack_of_descriptors_is_reported() {
     let room = tempfile::tempdir().expect("a directory");
@@ -162,8 +162,8 @@ fn a_lack_of_descriptors_is_reported() {
     assert!(outcomes.contains(&true) && outcomes.contains(&false));
 }
 
-/// A guard needs more descriptors in the warden than in its owner. Those that the warden cannot
-/// take are errors, and the others hold.
+/// A guard needs more descriptors in the warden than in its owner. Guards that the warden cannot
+/// take are errors, and the others work.
 #[test]
 fn guards_that_exceed_the_descriptors_of_the_warden_are_refused() {
     let room = tempfile::tempdir().expect("a directory");
@@ -212,10 +212,10 @@ fn a_program_with_changed_rights_is_not_run_twice() {
 
 /// Processes that lose their parent while the program runs become the warden's children.
 #[test]
-fn what_a_running_program_leaves_is_reaped_and_spared() {
+fn orphans_of_a_running_program_are_reaped_and_not_killed() {
     let room = tempfile::tempdir().expect("a directory");
     let room = Utf8Path::from_path(room.path()).expect("UTF-8");
-    // One that has ended when its number can be read, and one that stays.
+    // One process that has exited when its PID can be read, and one that stays.
     let script = "(sleep 0.1 & echo $! > ended.new); (sleep 600 & echo $! > stays.new); \
                   mv ended.new ended; mv stays.new stays; sleep 600";
     let server = Command::new("/bin/sh")
@@ -239,7 +239,7 @@ fn what_a_running_program_leaves_is_reaped_and_spared() {
         assert!(!patience.is_over(), "a zombie");
         std::thread::yield_now();
     }
-    // The end of another program is no reason to kill what this one has left.
+    // The exit of another program is not a reason to kill the processes that this one left behind.
     for _ in 0..3 {
         Command::new("/bin/true").run(patience).expect("true");
     }

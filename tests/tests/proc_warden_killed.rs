@@ -1,4 +1,4 @@
-//! A warden that was killed. By itself, since all servers of a program end with its warden.
+//! A killed warden. In its own test program, since all servers of a program exit with its warden.
 
 #![cfg(target_os = "linux")]
 

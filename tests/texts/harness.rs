@@ -1,6 +1,6 @@
-//! How the crates compare the texts of their errors with those in `texts.txt`: every kind of error
-//! once, with its causes and advice. After a change of a text, `PG_UPDATE_TEXTS=1 cargo test`
-//! writes that file anew.
+//! Compares the texts of the errors with those in `texts.txt`: every kind of error once, with its
+//! causes and advice. After a change of a text, `PG_UPDATE_TEXTS=1 cargo test` writes that file
+//! anew.
 //!
 //! A link in the directory `texts` of each crate leads here, so that a packaged crate has a copy.
 
@@ -13,7 +13,7 @@ pub(crate) fn shown(error: &dyn Error, hint: Option<Cow<'_, str>>) -> String {
     shown_where(error, hint, |_| true)
 }
 
-/// The same with only some of the causes, for errors that have texts of their own elsewhere.
+/// The same with only some of the causes, for errors whose texts are checked elsewhere.
 pub(crate) fn shown_where(
     error: &dyn Error,
     hint: Option<Cow<'_, str>>,

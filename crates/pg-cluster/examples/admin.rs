@@ -1,8 +1,8 @@
-//! Administration of a cluster that somebody else made and runs.
+//! Administration of a cluster that another program made and runs.
 //!
-//! `admin DATA_DIRECTORY` says what there is. `admin DATA_DIRECTORY NAME=VALUE...` also changes
+//! `admin DATA_DIRECTORY` describes the cluster. `admin DATA_DIRECTORY NAME=VALUE...` also changes
 //! settings: each is checked by the server's own program first, all of them are written at once,
-//! and a running server reads them.
+//! and a running server reloads them.
 
 #![allow(
     clippy::print_stdout,
@@ -35,7 +35,7 @@ fn main() -> ExitCode {
 fn run(directory: &str, changes: &[String]) -> Result<bool, Box<dyn Error>> {
     let major = MajorVersion::from_pg_version_file(format!("{directory}/PG_VERSION"))?;
     let installation = Discovery::new().find(&Request::series(major))?;
-    // Where postgresql.conf is kept apart from the data, as on Debian: `Cluster::from_config_file`.
+    // If postgresql.conf is not in the data directory, as on Debian: `Cluster::from_config_file`.
     let cluster = Cluster::new(installation.into_installation(), directory)?;
     describe(&cluster)?;
     if changes.is_empty() {

@@ -39,19 +39,19 @@ fn run(directory: &str) -> Result<(), Box<dyn Error>> {
     let cluster = Cluster::new(installation_for(directory)?, directory)?;
     if !cluster.is_initialized() {
         cluster.init(&InitOptions::new().user(USER))?;
-        // Kept in the file, since they hold for every start. What differs from start to start goes
+        // Kept in the file, since they apply to every start. Settings that differ between starts go
         // into `StartOptions`.
         cluster
             .settings()
             .update([("work_mem", "16MB"), ("max_connections", "20")])?;
     }
 
-    // No TCP, and the socket where nobody but the owner of the data may go: no port to choose, no
-    // password to keep.
+    // No TCP, and the socket is in a directory that only the owner of the data can enter: no port
+    // to choose, no password to keep.
     let options = StartOptions::new().socket_only(cluster.data_directory());
     match cluster.start(&options)? {
         Started::Now(pid) => println!("started process {pid}"),
-        // Another run of this program; the server is that one's, and ends with it.
+        // Another run of this program started the server, and the server exits with that run.
         Started::AlreadyRunning(pid) => println!("process {pid} is running already"),
         _ => {}
     }
@@ -71,8 +71,8 @@ fn run(directory: &str) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// What the data was made with, even if a newer major version has been installed since, which could
-/// not read it.
+/// The installation that the data was made with. A newer major version that was installed since
+/// could not read it.
 fn installation_for(directory: &str) -> Result<Installation, Box<dyn Error>> {
     let wanted = match MajorVersion::from_pg_version_file(format!("{directory}/PG_VERSION")) {
         Ok(major) => Request::series(major),
@@ -92,7 +92,7 @@ fn work(address: &ConnectionInfo) -> Result<(), postgres::Error> {
     client.close()
 }
 
-/// What went wrong, what may help, and what the server said.
+/// The error, its causes, advice, and the messages of the server.
 fn report(error: &(dyn Error + 'static)) {
     eprintln!("embedded: {}", Report::new(error));
     if let Some(error) = error.downcast_ref::<StartError>() {

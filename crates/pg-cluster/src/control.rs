@@ -29,6 +29,14 @@ impl Cluster {
     /// Makes the server read its configuration files again, with SIGHUP. Returns its process ID at
     /// once.
     ///
+    /// ```no_run
+    /// # fn example(cluster: &pg_cluster::Cluster) -> Result<(), Box<dyn std::error::Error>> {
+    /// cluster.settings().set("work_mem", "64MB")?;
+    /// cluster.reload()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// Fails if no server is running or the server cannot be signalled.
@@ -126,6 +134,16 @@ impl Cluster {
     /// Promotes a standby to a primary. Returns its process ID at once;
     /// [`wait_until_promoted`](Self::wait_until_promoted) can follow.
     ///
+    /// ```no_run
+    /// # fn example(cluster: &pg_cluster::Cluster) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// cluster.promote()?;
+    /// cluster.wait_until_promoted(Duration::from_secs(60))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// Fails if no server is running, the server cannot be signalled, or it is not a standby by the
@@ -191,6 +209,15 @@ impl Cluster {
     /// say [detached](crate::Ownership::Detached), the new server is bound to this program, even if
     /// another program started the old one.
     ///
+    /// ```no_run
+    /// # fn example(cluster: &pg_cluster::Cluster) -> Result<(), Box<dyn std::error::Error>> {
+    /// use pg_cluster::{StartOptions, StopPlan};
+    ///
+    /// cluster.restart(&StopPlan::fast(), &StartOptions::new().port(5433))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// Fails if the server does not stop ([`StartErrorKind::Stop`]), or does not start again.
@@ -211,7 +238,7 @@ impl Cluster {
             .map_err(|error| failed(ControlErrorKind::Find(error)))?
         {
             Occupant::Server(postmaster) => postmaster,
-            Occupant::Nobody => return Err(failed(ControlErrorKind::NotRunning)),
+            Occupant::NoProcess => return Err(failed(ControlErrorKind::NotRunning)),
             Occupant::SingleUser(pid) | Occupant::Unknown(pid) => {
                 return Err(failed(ControlErrorKind::Held(pid)));
             }

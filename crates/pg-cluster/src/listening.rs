@@ -78,6 +78,14 @@ impl Cluster {
     ///
     /// None if the server does not listen.
     ///
+    /// ```no_run
+    /// # fn example(cluster: &pg_cluster::Cluster) -> Result<(), Box<dyn std::error::Error>> {
+    /// let address = cluster.connection_info()?.ok_or("the server listens nowhere")?;
+    /// println!("psql '{}'", address.with_user("postgres").with_database("app").uri());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// Fails if it cannot be determined whether a server is running.

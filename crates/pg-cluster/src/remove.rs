@@ -93,6 +93,15 @@ impl Cluster {
     /// Other links are removed and not followed. The directories of tablespaces stay, empty, and so
     /// does a directory of configuration files outside of the data directory.
     ///
+    /// ```no_run
+    /// # fn example(cluster: &pg_cluster::Cluster) -> Result<(), Box<dyn std::error::Error>> {
+    /// if cluster.is_initialized() {
+    ///     cluster.remove()?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// Fails if the directory is not a data directory, the server does not stop, or a file cannot

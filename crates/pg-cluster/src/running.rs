@@ -28,6 +28,17 @@ impl Cluster {
     /// Starts the server, waits until it is ready, and shuts it down when the result is dropped. A
     /// server that is running already is used, and shut down too.
     ///
+    /// ```no_run
+    /// # fn example(cluster: &pg_cluster::Cluster) -> Result<(), Box<dyn std::error::Error>> {
+    /// use pg_cluster::StartOptions;
+    ///
+    /// let running = cluster.run_scoped(&StartOptions::new().socket_only("/tmp"))?;
+    /// println!("{:?}", running.cluster().connection_info()?);
+    /// running.finish()?; // or drop it, which ignores errors
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// Fails as [`start`](Self::start) does.

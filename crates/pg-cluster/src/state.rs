@@ -55,6 +55,20 @@ pub enum Readiness {
 impl Cluster {
     /// The state of the cluster, by its directory and the process that holds it.
     ///
+    /// ```no_run
+    /// # fn example(cluster: &pg_cluster::Cluster) -> Result<(), Box<dyn std::error::Error>> {
+    /// use pg_cluster::State;
+    ///
+    /// match cluster.state()? {
+    ///     State::Absent | State::Uninitialized => println!("not initialized"),
+    ///     State::Stopped => println!("stopped"),
+    ///     State::Ready(pid) => println!("process {pid} accepts connections"),
+    ///     other => println!("{other:?}"),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// Fails if the directory or `postmaster.pid` cannot be read.
@@ -74,8 +88,8 @@ impl Cluster {
             }
             Occupant::SingleUser(pid) => State::SingleUser(pid),
             Occupant::Unknown(pid) => State::Unknown(pid),
-            Occupant::Nobody if self.is_initialized() => State::Stopped,
-            Occupant::Nobody
+            Occupant::NoProcess if self.is_initialized() => State::Stopped,
+            Occupant::NoProcess
                 if self
                     .data_directory()
                     .read_dir_utf8()
@@ -83,7 +97,7 @@ impl Cluster {
             {
                 State::Uninitialized
             }
-            Occupant::Nobody => State::Absent,
+            Occupant::NoProcess => State::Absent,
         })
     }
 
@@ -98,7 +112,7 @@ impl Cluster {
         Ok(match self.occupant()? {
             Occupant::Server(postmaster) => Some(postmaster.pid()),
             Occupant::SingleUser(pid) | Occupant::Unknown(pid) => Some(pid),
-            Occupant::Nobody => None,
+            Occupant::NoProcess => None,
         })
     }
 
@@ -115,12 +129,23 @@ impl Cluster {
     /// Returns whether the server accepts connections, by the last line of `postmaster.pid` of the
     /// identified server. No connection is made.
     ///
+    /// ```no_run
+    /// # fn example(cluster: &pg_cluster::Cluster) -> Result<(), Box<dyn std::error::Error>> {
+    /// use pg_cluster::Readiness;
+    ///
+    /// if cluster.readiness()? != Readiness::Ready {
+    ///     println!("no connections are accepted now");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// Fails as [`state`](Self::state) does.
     pub fn readiness(&self) -> Result<Readiness, FindError> {
         Ok(match self.occupant()? {
-            Occupant::Nobody => Readiness::NoServer,
+            Occupant::NoProcess => Readiness::NoServer,
             Occupant::Server(postmaster)
                 if status(&postmaster) == Some(Status::Ready) && !postmaster.is_suspended() =>
             {
@@ -144,6 +169,14 @@ impl Cluster {
     /// The identity, the formats and the state of the cluster, from `global/pg_control`. If the
     /// installation has `pg_controldata`, and it succeeds, checksums and all other entries are
     /// included.
+    ///
+    /// ```no_run
+    /// # fn example(cluster: &pg_cluster::Cluster) -> Result<(), Box<dyn std::error::Error>> {
+    /// let control = cluster.control_data()?;
+    /// println!("system identifier {}, state {}", control.system_identifier, control.state);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -182,7 +215,7 @@ impl Cluster {
             Found::Unknown { pid, .. } => Occupant::Unknown(pid),
             _ => match own {
                 Some(server) => Occupant::Server(AnyPostmaster::Own(server)),
-                None => Occupant::Nobody,
+                None => Occupant::NoProcess,
             },
         })
     }
@@ -206,7 +239,7 @@ impl Cluster {
 /// The process that holds a data directory.
 #[derive(Debug)]
 pub(crate) enum Occupant {
-    Nobody,
+    NoProcess,
     Server(AnyPostmaster),
     SingleUser(Pid),
     Unknown(Pid),

@@ -43,6 +43,21 @@ impl Cluster {
     /// without their postmaster they cannot shut down properly. After SIGKILL the shared memory of
     /// the server is released, so that the next start can follow at once.
     ///
+    /// ```no_run
+    /// # fn example(cluster: &pg_cluster::Cluster) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// use pg_cluster::{Signal, StopPlan, Stopped};
+    ///
+    /// let plan = StopPlan::new(Signal::Smart, Duration::from_secs(5))
+    ///     .then(Signal::Fast, Duration::from_secs(30));
+    /// if let Stopped::By { signal, .. } = cluster.stop(&plan)? {
+    ///     println!("stopped by {signal}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// Fails if the state of the data directory cannot be determined, the server may not be
@@ -75,6 +90,19 @@ impl Cluster {
 
     /// Sends a signal to the server, and returns its process ID at once; none if no server is
     /// running. [`stop`](Self::stop) also waits until the server has exited.
+    ///
+    /// ```no_run
+    /// # fn example(cluster: &pg_cluster::Cluster) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// use pg_cluster::Signal;
+    ///
+    /// if cluster.signal(Signal::Smart)?.is_some() {
+    ///     cluster.wait_until_stopped(Duration::from_secs(600))?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -180,7 +208,7 @@ impl Cluster {
     /// The server; an error if the process that holds the directory is not a postmaster.
     fn to_be_stopped(&self) -> Result<Option<AnyPostmaster>, ControlError> {
         match self.occupant() {
-            Ok(Occupant::Nobody) => Ok(None),
+            Ok(Occupant::NoProcess) => Ok(None),
             Ok(Occupant::Server(postmaster)) => Ok(Some(postmaster)),
             Ok(Occupant::SingleUser(pid) | Occupant::Unknown(pid)) => {
                 Err(self.not_stopped(ControlErrorKind::Held(pid)))

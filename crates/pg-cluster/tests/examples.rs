@@ -1,4 +1,4 @@
-//! The example programs do what their first lines say, against a real server.
+//! The example programs work as their first lines describe, with a real server.
 
 use std::env;
 use std::fs::{self, Permissions};

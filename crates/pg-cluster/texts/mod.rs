@@ -50,7 +50,7 @@ impl Causes {
 
     fn busy(&self) -> LockError {
         let acquire = || DirectoryLock::acquire(self.room(), Deadline::after(Duration::ZERO));
-        let _held = acquire().expect("nobody else knows it");
+        let _held = acquire().expect("no other process uses it");
         acquire().expect_err("it is held")
     }
 
@@ -97,9 +97,9 @@ impl Causes {
         let server = Command::new("/bin/sleep").arg("60").spawn_server(&options);
         let server = server.expect("a program");
         let ready = server.wait_ready(Duration::ZERO);
-        // It would be asked to end, and takes its time.
+        // A polite request to terminate would take effect too slowly.
         let _ = server.postmaster().kill(Duration::from_secs(60));
-        ready.expect_err("it is no server")
+        ready.expect_err("it is not a server")
     }
 
     fn wait(&self) -> WaitError {
@@ -109,7 +109,7 @@ impl Causes {
 }
 
 #[test]
-fn every_error_reads_as_it_did() {
+fn every_error_has_its_recorded_text() {
     let causes = Causes::new();
     let mut texts = Vec::new();
     let sections = [
@@ -130,7 +130,7 @@ fn every_error_reads_as_it_did() {
     compare(&text, env!("CARGO_MANIFEST_DIR"), expected);
 }
 
-/// Without what differs from run to run and from system to system.
+/// Removes the parts that differ between runs and between systems.
 fn steady(text: &str, causes: &Causes) -> String {
     let socket = pg_proc::MAX_SOCKET_PATH.to_string();
     let own = format!("process {}", std::process::id());

@@ -176,7 +176,7 @@ fn statements() -> Vec<String> {
 }
 
 #[test]
-fn every_error_reads_as_it_did() {
+fn every_error_has_its_recorded_text() {
     let texts: Vec<String> = every_kind()
         .into_iter()
         .map(|kind| shown(&TempError::from(kind)))

@@ -15,7 +15,7 @@ fn ipv6_is_bracketed_and_its_zone_encoded() {
 }
 
 #[test]
-fn debug_keeps_the_password_to_itself() {
+fn debug_output_omits_the_password() {
     let info = ConnectionInfo::tcp("localhost", 1).with_password("hunter2");
     assert!(!format!("{info:?}").contains("hunter2"));
     assert!(info.uri().contains("hunter2"));

@@ -26,7 +26,7 @@ fn a_lock_names_its_holder_and_leaves_no_thread() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    // What it runs outlives it, and ends with its input.
+    // Its child process outlives it, and exits at the end of its input.
     let _input = holder.stdin.take().unwrap();
     let mut output = holder.stdout.take().unwrap();
     std::io::Read::read_exact(&mut output, &mut [0; 7]).unwrap();
@@ -44,7 +44,7 @@ fn a_lock_names_its_holder_and_leaves_no_thread() {
     }
     assert_eq!(threads(), before);
 
-    // Who waits gets it when the holder is killed.
+    // A waiting process acquires the lock when the holder is killed.
     let lock = std::thread::scope(|scope| {
         let waiter = scope.spawn(|| DirectoryLock::acquire(room, Deadline::never()));
         holder.kill().unwrap();

@@ -3,7 +3,7 @@
 use pg_proc::{Pid, PidFile, PidFileErrorKind, PostmasterOpts, ServerKind, Status};
 use proptest::prelude::*;
 
-/// A file as PostgreSQL 10 and later writes it, cut after so many lines.
+/// A file in the format of PostgreSQL 10 and later, cut after this number of lines.
 fn lines(number: i32, seconds: i64, port: u16, key: i32, id: i32, count: usize) -> String {
     let (key, id) = (key as i64 as u64, id as i64 as u64);
     let all = [
@@ -41,7 +41,7 @@ proptest! {
     }
 
     #[test]
-    fn what_a_server_writes_is_what_is_read(
+    fn server_files_are_read_as_written(
         number in 1..=i32::MAX, single in any::<bool>(), seconds in 0..=i64::MAX,
         port in 1..=u16::MAX, key in any::<i32>(), id in any::<i32>(), count in 1..=8_usize,
     ) {
@@ -58,9 +58,9 @@ proptest! {
         prop_assert_eq!(file.status, (count >= 8).then_some(Status::Standby));
     }
 
-    /// However a file is cut, nothing is read that the whole one does not say.
+    /// A truncated file is never read as anything that the whole file does not contain.
     #[test]
-    fn a_torn_file_never_lies(at in 0..80_usize) {
+    fn a_torn_file_is_never_misread(at in 0..80_usize) {
         let whole = lines(4711, 1_700_000_000, 5432, 5, 6, 8);
         let at = at.min(whole.len());
         let full = PidFile::parse(whole.as_bytes()).expect("a file");
@@ -86,8 +86,7 @@ proptest! {
         }
     }
 
-    /// Nothing is escaped in that file, so arguments with `" "` in them are the one thing that is
-    /// not read back.
+    /// Nothing is escaped in that file, so arguments that contain `" "` are the one exception.
     #[test]
     fn command_lines_are_read_back(
         program in "/[a-z ]{1,10}[a-z]",
@@ -101,7 +100,7 @@ proptest! {
     }
 
     #[test]
-    fn process_numbers_are_positive(number in any::<i64>()) {
+    fn process_ids_are_positive(number in any::<i64>()) {
         let parsed = number.to_string().parse::<Pid>();
         prop_assert_eq!(parsed.is_ok(), (1..=i64::from(i32::MAX)).contains(&number));
     }

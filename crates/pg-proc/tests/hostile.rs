@@ -1,5 +1,5 @@
-//! What those may do who can write into a data directory, listen on a socket or be run: nothing of
-//! it makes a caller wait beyond its deadline, read without end, or believe anything.
+//! Attacks by a process that can write into a data directory, listen on a socket or be run. None of
+//! them makes a caller wait beyond its deadline, read without end, or trust false data.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs::{self, File};
@@ -29,7 +29,7 @@ fn must_end<T: Send + 'static>(what: impl FnOnce() -> T + Send + 'static) -> T {
 /// Makes something at a path.
 type Make = fn(&Utf8Path);
 
-/// Things that may stand in the place of a file, after what has to be said of them.
+/// Objects that may replace a file, with their descriptions.
 const PLACES: [(&str, Make); 7] = [
     ("not regular", |path| {
         assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
@@ -64,7 +64,7 @@ fn data_directories(
 }
 
 #[test]
-fn whatever_stands_in_the_place_of_the_lock_file() {
+fn any_object_may_replace_the_lock_file() {
     for (expected, data, _directory) in data_directories(PidFile::NAME) {
         let directory = data.clone();
         let verdict = match must_end(move || PidFile::read(&directory)) {
@@ -94,7 +94,7 @@ fn whatever_stands_in_the_place_of_the_lock_file() {
 }
 
 #[test]
-fn whatever_stands_in_the_place_of_the_options_file() {
+fn any_object_may_replace_the_options_file() {
     for (expected, data, _directory) in data_directories(PostmasterOpts::NAME) {
         let verdict = match must_end(move || PostmasterOpts::read(&data)) {
             Ok(None) => "absent",
@@ -111,7 +111,7 @@ fn whatever_stands_in_the_place_of_the_options_file() {
 }
 
 #[test]
-fn a_pipe_is_no_directory_to_lock() {
+fn a_pipe_is_not_a_directory_to_lock() {
     let directory = tempfile::tempdir().unwrap();
     let pipe = Utf8PathBuf::try_from(directory.path().join("pipe")).unwrap();
     assert!(
@@ -125,9 +125,9 @@ fn a_pipe_is_no_directory_to_lock() {
     assert!(matches!(error.kind(), LockErrorKind::Open(_)), "{error:?}");
 }
 
-/// Such a server never lets the reader wait, which is when deadlines are usually looked at.
+/// Such a server never lets a read block, and deadlines are usually checked when a read blocks.
 #[test]
-fn a_server_that_never_stops_talking() {
+fn an_endless_server_response_times_out() {
     const NOTICE: [u8; 5] = [b'N', 0, 0, 0, 4];
     const WELCOME: [u8; 9] = [b'R', 0, 0, 0, 8, 0, 0, 0, 0];
     for (first, accepting) in [(&NOTICE[..], false), (&WELCOME, true)] {
@@ -154,7 +154,7 @@ fn a_server_that_never_stops_talking() {
 }
 
 #[test]
-fn a_program_that_never_stops_writing() {
+fn endless_output_of_a_program_times_out() {
     for script in ["exec yes", "exec yes >&2", "yes & exec yes >&2"] {
         let command = pg_proc::Command::new("/bin/sh")
             .args(["-c", script])

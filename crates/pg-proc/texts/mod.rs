@@ -19,7 +19,7 @@ fn refused() -> io::Error {
     io::ErrorKind::Unsupported.into()
 }
 
-/// What a walk says of a link that it does not follow.
+/// The error for a link that a walk does not follow.
 fn foreign_link() -> io::Error {
     let link = ForeignLink {
         link: "/tmp/link".into(),
@@ -65,7 +65,7 @@ fn not_found() -> SpawnErrorKind {
 }
 
 #[test]
-fn every_error_reads_as_it_did() {
+fn every_error_has_its_recorded_text() {
     let mut texts = Vec::new();
     let sections = [
         values,

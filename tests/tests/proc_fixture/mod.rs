@@ -23,7 +23,7 @@ pub(crate) use linux::{Process, wait_removed};
 #[cfg(not(target_os = "linux"))]
 pub(crate) use portable::{Process, wait_removed};
 
-/// Every socket is in a directory of its own, so the same number serves all.
+/// Every socket is in its own directory, so the same port serves all.
 pub(crate) const PORT: u16 = 5432;
 
 /// No test waits this long unless something is wrong.
@@ -81,7 +81,7 @@ impl Cluster {
         cluster
     }
 
-    /// Only the directory around.
+    /// Removes only the surrounding directory.
     pub(crate) fn empty(bin: &Utf8Path) -> Self {
         let temporary = tempfile::Builder::new()
             .prefix("pg-proc.")
@@ -102,7 +102,7 @@ impl Cluster {
         }
     }
 
-    /// From now on somebody else removes the directory.
+    /// From now on the test removes the directory.
     pub(crate) fn leave_to_others(mut self) -> Utf8PathBuf {
         if let Some(guard) = self.guard.take() {
             guard.release();
@@ -172,7 +172,8 @@ impl Cluster {
     }
 }
 
-/// Leaves only the database `postgres`: two thirds of the files are copies that nobody here uses.
+/// Leaves only the database `postgres`: two thirds of the files are copies that these tests do not
+/// use.
 fn slim(data: &Utf8Path) {
     let base = data.join("base");
     let entries = base.read_dir_utf8().expect("base");
@@ -197,7 +198,7 @@ fn memory_or_disk() -> std::path::PathBuf {
 }
 
 impl Drop for Cluster {
-    /// A test may have killed its server: the guard gives its shared memory back when nobody uses
+    /// A test may have killed its server: the guard releases its shared memory when no process uses
     /// it.
     fn drop(&mut self) {
         if let Ok(orphans) = Orphans::find(&self.data) {

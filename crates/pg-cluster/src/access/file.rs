@@ -143,6 +143,15 @@ impl<D: AccessDocument> AccessFile<'_, D> {
 
     /// Returns successfully if the server would accept the file.
     ///
+    /// ```no_run
+    /// # fn example(cluster: &pg_cluster::Cluster) -> Result<(), Box<dyn std::error::Error>> {
+    /// if let Err(error) = cluster.hba().validate() {
+    ///     println!("{}", pg_cluster::Report::new(&error));
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// Fails with [`AccessErrorKind::Rejected`] if it would not, or if the file cannot be read.
@@ -167,8 +176,8 @@ impl<D: AccessDocument> AccessFile<'_, D> {
             .map_err(|kind| self.failed("change", kind))
     }
 
-    /// Changes the file, has the running server judge it, and has the server use it. Waits until
-    /// the server has read the file; connections that begin after that go by the new rules.
+    /// Changes the file, has the running server check it, and has the server use it. Waits until
+    /// the server has read the file. The new rules apply to connections that begin after that.
     ///
     /// The server's view of the file reads the file that is in place. So the file is replaced
     /// first, then checked, and the old content is restored if the server rejects the new one. A
@@ -193,7 +202,7 @@ impl<D: AccessDocument> AccessFile<'_, D> {
             .map_err(|kind| self.failed("change", kind))
     }
 
-    /// Has the running server use the file as it is, after it has judged it. See
+    /// Has the running server check the file as it is, and use it. See
     /// [`edit_and_reload`](Self::edit_and_reload).
     ///
     /// # Errors

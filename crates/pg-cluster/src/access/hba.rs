@@ -17,9 +17,9 @@ use crate::Cluster;
 /// the caller or to the owner of the file.
 ///
 /// A server reads the file when it starts and at each [reload](Cluster::reload). It rejects a file
-/// with one line in error as a whole: a running server keeps the rules that it has and only logs
-/// the error, and a server does not start. Therefore no change is made that the server would
-/// reject, as the parser judges it; [`edit_and_reload`](Self::edit_and_reload) also asks the
+/// with one invalid line as a whole: a running server keeps its rules and only logs the error, and
+/// a stopped server does not start. Therefore the parser checks each change, and a change that the
+/// server would reject is not made. [`edit_and_reload`](Self::edit_and_reload) also queries the
 /// running server.
 ///
 /// ```no_run
@@ -139,6 +139,22 @@ impl Hba<'_> {
 
     /// Returns which rule decides on an attempt to connect, by the current files. A running server
     /// uses the files as they were at its last reload.
+    ///
+    /// ```no_run
+    /// # fn example(cluster: &pg_cluster::Cluster) -> Result<(), Box<dyn std::error::Error>> {
+    /// use pg_cluster::AccessDecision;
+    /// use pg_cluster::conf::hba::Attempt;
+    ///
+    /// let hba = cluster.hba();
+    /// let attempt = Attempt::host([192, 0, 2, 7], "app", "bob");
+    /// match hba.explain(&attempt, &hba.facts()?)? {
+    ///     AccessDecision::Rule(rule) => println!("decided by {rule}"),
+    ///     AccessDecision::NoRule => println!("rejected"),
+    ///     other => println!("{other:?}"),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

@@ -34,6 +34,14 @@ pub enum MappingDecision {
 
 impl Cluster {
     /// The user name maps in `pg_ident.conf`.
+    ///
+    /// ```no_run
+    /// # fn example(cluster: &pg_cluster::Cluster) -> Result<(), Box<dyn std::error::Error>> {
+    /// cluster.ident().validate()?;
+    /// println!("{:?}", cluster.ident().mappings()?);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn ident(&self) -> Ident<'_> {
         AccessFile {
             cluster: self,

@@ -27,6 +27,15 @@ impl Cluster {
     /// The directory may be empty, or it and its parents may be missing. Under root the
     /// [account](Self::account) that the server will run as becomes its owner.
     ///
+    /// ```no_run
+    /// # fn example(cluster: &pg_cluster::Cluster) -> Result<(), Box<dyn std::error::Error>> {
+    /// use pg_cluster::{DataChecksums, InitOptions};
+    ///
+    /// cluster.init(&InitOptions::new().password("s3cret").data_checksums(DataChecksums::On))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// Fails if the directory is not empty, is a cluster already, or cannot be used. Fails if an

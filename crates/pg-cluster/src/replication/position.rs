@@ -43,6 +43,17 @@ impl Cluster {
     /// production`. Otherwise the files `standby.signal` and `recovery.signal` decide, or
     /// `recovery.conf` before PostgreSQL 12. A promotion removes or renames these files.
     ///
+    /// ```no_run
+    /// # fn example(cluster: &pg_cluster::Cluster) -> Result<(), Box<dyn std::error::Error>> {
+    /// use pg_cluster::ReplicationRole;
+    ///
+    /// if cluster.replication_role()? == ReplicationRole::Primary {
+    ///     println!("accepts writes");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// Fails if the control file or one of these files cannot be read.

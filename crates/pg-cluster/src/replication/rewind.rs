@@ -79,8 +79,8 @@ impl Cluster {
     /// A server that runs is stopped first, and one that crashed recovers first. The user has to be
     /// a superuser of the new primary, or to have the rights that the manual lists for `pg_rewind`.
     /// The new primary needs `full_page_writes` and, before PostgreSQL 16, a checkpoint since its
-    /// promotion, which this asks for if there is a `psql` and the user may. A password is kept as
-    /// [`init_standby_of`](Self::init_standby_of) keeps it.
+    /// promotion. This requests the checkpoint if the installation has `psql` and the user has the
+    /// right. A password is stored as by [`init_standby_of`](Self::init_standby_of).
     ///
     /// DIFFERENCE: `pg_rewind` replaces `postgresql.conf`, `pg_hba.conf` and similar files by those
     /// of the new primary. Here the data directory keeps its own.

@@ -16,14 +16,14 @@ use crate::Cluster;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SettingCheck {
-    /// The problem with the name or the value; none if the server would take them.
+    /// The problem with the name or the value; none if the server would accept them.
     pub problem: Option<SettingProblem>,
     /// True if a change takes effect only at the next start of the server. False for an unknown
     /// name.
     pub needs_restart: bool,
 }
 
-/// The reason for which a server would not take a setting.
+/// The reason why a server would reject a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SettingProblem {

@@ -27,7 +27,7 @@ pub enum Validation {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Written {
-    /// Returns whether the file has changed.
+    /// True if the file has changed.
     pub changed: bool,
     /// The settings of this change that a later file overrides.
     pub shadowed: Vec<Shadowed>,

@@ -134,6 +134,14 @@ impl<'c> Settings<'c> {
 
     /// Gives one setting a value; see [`Document::set`] for how the file changes.
     ///
+    /// ```no_run
+    /// # fn example(cluster: &pg_cluster::Cluster) -> Result<(), Box<dyn std::error::Error>> {
+    /// cluster.settings().set("work_mem", "64MB")?;
+    /// cluster.settings().set("max_connections", 50)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// Fails if the name or the value cannot be written, if the file cannot be read or replaced, or
@@ -226,6 +234,16 @@ impl<'c> Settings<'c> {
 
     /// All assignments to a setting over all files in the order of reading; the last one counts.
     ///
+    /// ```no_run
+    /// # fn example(cluster: &pg_cluster::Cluster) -> Result<(), Box<dyn std::error::Error>> {
+    /// let history = cluster.settings().explain("work_mem")?;
+    /// if let Some(origin) = history.winner() {
+    ///     println!("set in {origin}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// Fails as [`effective`](Self::effective) does.
@@ -235,6 +253,16 @@ impl<'c> Settings<'c> {
 
     /// Checks a value for a setting with the server's own program, without writing it: `postgres
     /// --describe-config` for the name, `postgres -C` for the value. This takes some 20 ms.
+    ///
+    /// ```no_run
+    /// # fn example(cluster: &pg_cluster::Cluster) -> Result<(), Box<dyn std::error::Error>> {
+    /// let check = cluster.settings().check("work_mem", "lots")?;
+    /// if let Some(problem) = check.problem {
+    ///     println!("{problem}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

@@ -59,6 +59,18 @@ impl Cluster {
     /// Before the start this checks that the directory is a cluster of the installation's major
     /// version, that the account may use it, and that the path of the socket is not too long.
     ///
+    /// ```no_run
+    /// # fn example(cluster: &pg_cluster::Cluster) -> Result<(), Box<dyn std::error::Error>> {
+    /// use pg_cluster::{StartOptions, Started};
+    ///
+    /// match cluster.start(&StartOptions::new().socket_only(cluster.data_directory()))? {
+    ///     Started::Now(pid) => println!("started process {pid}"),
+    ///     running => println!("process {} was running", running.pid()),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// Fails with a [`StartError`], which has the reason as far as it can be determined, and the
@@ -111,7 +123,7 @@ impl Cluster {
             Occupant::SingleUser(pid) | Occupant::Unknown(pid) => {
                 return Err(failed(StartErrorKind::Held(pid)));
             }
-            Occupant::Nobody => {}
+            Occupant::NoProcess => {}
         }
         let listening = preconditions::check(self, options).map_err(failed)?;
         // Child processes left behind by a crashed postmaster hold its shared memory until they
@@ -139,6 +151,19 @@ impl Cluster {
 
     /// Waits until the server, whichever process started it, accepts connections, or is a
     /// [standby](crate::State::Standby) that accepts none.
+    ///
+    /// ```no_run
+    /// # fn example(cluster: &pg_cluster::Cluster) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// use pg_cluster::{StartOptions, StartWait};
+    ///
+    /// cluster.start(&StartOptions::new().wait(StartWait::Spawned))?;
+    /// // ... other work ...
+    /// cluster.wait_until_started(Duration::from_secs(60))?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -168,7 +193,7 @@ impl Cluster {
             Occupant::SingleUser(pid) | Occupant::Unknown(pid) => {
                 Err(failed(StartErrorKind::Held(pid)))
             }
-            Occupant::Nobody => {
+            Occupant::NoProcess => {
                 let has_failed = self.exit_status().is_some_and(|status| !status.success());
                 Err(match self.server().filter(|_| has_failed) {
                     Some(server) => diagnosis::of_end(self, &server),

@@ -329,7 +329,7 @@ mod tests {
 
     /// The path leads somewhere else by the time something is done.
     #[test]
-    fn what_took_its_place_is_left_alone() {
+    fn a_replaced_directory_is_not_removed() {
         let room = tempfile::tempdir().unwrap();
         let path = |name: &str| Utf8Path::from_path(room.path()).unwrap().join(name);
         for name in ["held", "held/sub", "held/sub/sub", "other", "other/sub"] {

@@ -19,7 +19,7 @@ use crate::fs::walk::ForeignLink;
 use crate::maker::Maker;
 use crate::sys::{self, Errand, Place, Removal};
 
-/// Removes directories when the owner ends, however it ends, and when this value is dropped.
+/// Removes directories when the owner exits for any reason, and when this value is dropped.
 ///
 /// A separate process waits for that. Programs and servers that are started
 /// [`guarded_by`](crate::Command::guarded_by) this guard hold it back until all their processes
@@ -33,6 +33,24 @@ use crate::sys::{self, Errand, Place, Removal};
 /// Only the process that made the guard owns it. In a forked process, dropping the copy neither
 /// removes anything nor waits. The directories are removed when the last copy in a running process
 /// has been dropped.
+///
+/// ```no_run
+/// use pg_proc::{Command, GuardOptions, ServerOptions};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let guard = GuardOptions::new()
+///     .release_memory_of("/tmp/experiment/data")
+///     .remove("/tmp/experiment")
+///     .guard()?;
+/// let server = Command::new("/usr/lib/postgresql/17/bin/postgres")
+///     .args(["-D", "/tmp/experiment/data"])
+///     .guarded_by(&guard)
+///     .spawn_server(&ServerOptions::new("/tmp/experiment/data"))?;
+/// drop(server);
+/// drop(guard); // removes /tmp/experiment, as does the exit of the process
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Cleanup
 ///
@@ -137,6 +155,18 @@ impl GuardOptions {
 
 impl DirectoryGuard {
     /// Ends the guard without removing anything.
+    ///
+    /// ```no_run
+    /// use pg_proc::GuardOptions;
+    ///
+    /// let directory = std::env::temp_dir().join(format!("guard-{}", std::process::id()));
+    /// std::fs::create_dir(&directory)?;
+    /// let path = directory.to_str().ok_or("not UTF-8")?;
+    /// let guard = GuardOptions::new().remove(path).guard()?;
+    /// guard.release(); // the work is complete: keep it
+    /// # std::fs::remove_dir(&directory)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn release(mut self) {
         if !self.maker.is_this_process() {
             return;
@@ -152,6 +182,16 @@ impl DirectoryGuard {
     ///
     /// Something that was started [`guarded_by`](crate::Command::guarded_by) this guard and still
     /// runs holds it back.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    ///
+    /// # fn example(guard: pg_proc::DirectoryGuard) {
+    /// if !guard.remove(Duration::from_secs(5)) {
+    ///     eprintln!("a guarded process still runs");
+    /// }
+    /// # }
+    /// ```
     pub fn remove(mut self, deadline: impl Into<Deadline>) -> bool {
         self.lifeline = None;
         // Dropping it after that need not wait once more.

@@ -395,6 +395,20 @@ impl Server {
     /// whether it has. Returns false if the wait times out, or as soon as the server has exited and
     /// no more bytes can arrive.
     ///
+    /// ```no_run
+    /// # fn example(server: &mut pg_proc::Server) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// let mut position = 0;
+    /// while server.wait_log(position, Duration::from_secs(60))? {
+    ///     let part = server.read_log(position, 64 << 10)?;
+    ///     print!("{}", String::from_utf8_lossy(&part.bytes));
+    ///     position = part.end();
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// Fails if the log file cannot be read.
@@ -479,7 +493,7 @@ mod tests {
 
     /// A program that forks workers, or makes itself a daemon, has copies of all of its values.
     #[test]
-    fn a_copy_in_a_forked_process_ends_nothing() {
+    fn a_forked_copy_shuts_nothing_down() {
         let room = tempfile::tempdir().expect("a directory");
         let room = Utf8Path::from_path(room.path()).expect("UTF-8");
         let kept = room.join("kept");

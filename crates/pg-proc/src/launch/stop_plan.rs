@@ -43,12 +43,19 @@ impl StopPlan {
         self
     }
 
-    /// A fast shutdown that may take a minute, as `pg_ctl stop` does it, and nothing harder.
+    /// A fast shutdown that may take a minute, as with `pg_ctl stop`, and no further step.
     pub fn fast() -> Self {
         Self::new(Signal::Fast, Duration::from_secs(60))
     }
 
     /// A smart shutdown for 2 seconds, a fast one for 10, an immediate one for 5, then SIGKILL.
+    ///
+    /// ```
+    /// use pg_proc::{Signal, StopPlan};
+    ///
+    /// let plan = StopPlan::escalating();
+    /// assert!(matches!(plan.steps(), [(Signal::Smart, _), .., (Signal::Kill, _)]));
+    /// ```
     pub fn escalating() -> Self {
         Self::new(Signal::Smart, Duration::from_secs(2))
             .then(Signal::Fast, Duration::from_secs(10))
@@ -79,6 +86,13 @@ impl StopPlan {
     }
 
     /// Returns whether SIGKILL is among the steps.
+    ///
+    /// ```
+    /// use pg_proc::StopPlan;
+    ///
+    /// assert!(StopPlan::kill().kills());
+    /// assert!(!StopPlan::fast().kills());
+    /// ```
     pub fn kills(&self) -> bool {
         let mut signals = self.steps.iter().map(|&(signal, _)| signal);
         signals.any(|signal| signal == Signal::Kill)

@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_enters_where_nobody_watches() {
+    fn no_user_enters_without_a_warden() {
         let room = tempfile::tempdir().unwrap();
         let room = Utf8Path::from_path(room.path()).unwrap();
         let fifo = room.join("users");

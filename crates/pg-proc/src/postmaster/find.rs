@@ -109,6 +109,15 @@ impl Postmaster {
     /// Elsewhere, and on Linux without `/proc`, `kill(pid, 0)`, the kernel's record of that shared
     /// memory, and `ps` have to do.
     ///
+    /// ```
+    /// use pg_proc::{Found, Postmaster};
+    ///
+    /// if let Found::Stale(stale) = Postmaster::find("/srv/data")? {
+    ///     println!("the lock file is stale: {}", stale.reason);
+    /// }
+    /// # Ok::<(), pg_proc::FindError>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// Fails if the directory or the file cannot be read.

@@ -18,6 +18,20 @@ use crate::sys::{self, Means, Process};
 /// On Linux it is held by a pidfd: a signal reaches this process or no process, even if its process
 /// ID is reused.
 ///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use pg_proc::{Found, Postmaster, Signal};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// if let Found::Running(postmaster) = Postmaster::find("/srv/data")? {
+///     postmaster.send(Signal::Fast)?;
+///     postmaster.wait_gone(Duration::from_secs(60))?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Races
 ///
 /// Without pidfd (Linux before 5.3, sandboxes that forbid it, other systems) the identity is
@@ -86,6 +100,15 @@ impl Postmaster {
 
     /// The child processes that a shutdown waits for, with their titles: clients, WAL senders, the
     /// archiver. Known on Linux only.
+    ///
+    /// ```no_run
+    /// # fn example(postmaster: &pg_proc::Postmaster) -> Result<(), Box<dyn std::error::Error>> {
+    /// for (pid, title) in postmaster.holders_of_shutdown() {
+    ///     println!("a shutdown waits for process {pid} (`{title}`)");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn holders_of_shutdown(&self) -> Vec<(Pid, String)> {
         // These exit as soon as the postmaster signals them (`PostmasterStateMachine` in
         // src/backend/postmaster/postmaster.c).
@@ -124,6 +147,17 @@ impl Postmaster {
     /// DIFFERENCE: from PostgreSQL 15 on a primary with `hot_standby = off` writes `standby` while
     /// it recovers from a crash (`PerformWalRecovery`), and `pg_ctl` reports it as started. Here it
     /// is [`Status::Starting`] until it accepts connections, as in earlier versions.
+    ///
+    /// ```no_run
+    /// # fn example(postmaster: &pg_proc::Postmaster) -> Result<(), Box<dyn std::error::Error>> {
+    /// use pg_proc::Status;
+    ///
+    /// if postmaster.status()? == Some(Status::Ready) {
+    ///     println!("process {} accepts connections", postmaster.pid());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -192,6 +226,18 @@ impl Postmaster {
     /// Promotes a standby to a primary: writes the file `promote`, and sends
     /// [`Signal::CheckRequests`]. A server that is not a standby ignores the request, and the file
     /// stays.
+    ///
+    /// ```no_run
+    /// # fn example(postmaster: &pg_proc::Postmaster) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// use pg_proc::Status;
+    ///
+    /// postmaster.promote()?;
+    /// postmaster.wait_status(&[Status::Ready], Duration::from_secs(60))?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

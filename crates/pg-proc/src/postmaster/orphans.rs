@@ -23,12 +23,27 @@ use crate::sys::{self, DirectoryId, Means, Process, Segment};
 /// `postgres: ...`, their working directory is the data directory, and their parent is not a
 /// postmaster. Elsewhere they cannot be found. A wait for them is possible there: it counts the
 /// processes attached to the shared memory.
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use pg_proc::Orphans;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let orphans = Orphans::find("/srv/data")?;
+/// if !orphans.is_empty() {
+///     println!("killing {:?}", orphans.pids());
+///     orphans.kill(Duration::from_secs(10))?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Orphans {
     directory: DirectoryId,
     /// The memory of the last server: its creator and its ID.
     segment: Option<(Pid, i32)>,
-    /// Returns whether the server has left a sign that it was not shut down properly.
+    /// True if the server has left a sign that it was not shut down properly.
     crashed: bool,
     means: Means,
     processes: Vec<Process>,

@@ -30,7 +30,17 @@ impl Postmaster {
     }
 
     /// Waits until the server has started: [`Status::Ready`], or [`Status::Standby`] for a standby
-    /// that accepts no connections. Ends at once when the server does.
+    /// that accepts no connections. Returns at once when the server exits.
+    ///
+    /// ```no_run
+    /// # fn example(postmaster: &pg_proc::Postmaster) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// let status = postmaster.wait_ready(Duration::from_secs(60))?;
+    /// println!("{status:?}");
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -40,7 +50,7 @@ impl Postmaster {
         self.wait_status(&[Status::Ready, Status::Standby], deadline)
     }
 
-    /// Waits until the status is one of these. Ends at once when the server does.
+    /// Waits until the status is one of these. Returns at once when the server exits.
     ///
     /// # Errors
     ///
@@ -65,6 +75,16 @@ impl Postmaster {
 
     /// Sends SIGKILL to the postmaster and then to its children, and waits until all have exited. A
     /// new server, which recovers from the write-ahead log, can be started then.
+    ///
+    /// ```no_run
+    /// # fn example(postmaster: &pg_proc::Postmaster) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// postmaster.kill(Duration::from_secs(10))?;
+    /// pg_proc::release_shared_memory(postmaster.data_directory())?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

@@ -34,7 +34,8 @@ use libc::{
 const UNCHANGED: c_long = -1;
 
 impl Borrowed {
-    /// None if the system refuses, or if the calling thread could not return to what it is.
+    /// None if the system refuses, or if the calling thread could not restore its own rights
+    /// afterwards.
     pub(super) fn account(user: libc::uid_t, group: Option<libc::gid_t>) -> Option<Self> {
         let (mut real, mut effective, mut saved) = (0, 0, 0);
         let mut death_signal: c_int = 0;
@@ -60,7 +61,7 @@ impl Borrowed {
 }
 
 impl Drop for Borrowed {
-    /// Ends the process rather than go on as somebody else.
+    /// Aborts the process rather than continue with the rights of another account.
     fn drop(&mut self) {
         set(SET_USERS, self.user);
         set(SET_GROUPS, self.group);
@@ -80,7 +81,7 @@ impl Drop for Borrowed {
     }
 }
 
-/// Does something with all the rights of another account, and no others, in the calling thread.
+/// Calls a function in the calling thread with all the rights of another account, and no others.
 /// None if the system refuses.
 pub(crate) fn with_rights_of<T>(
     user: libc::uid_t,
@@ -102,15 +103,15 @@ impl Groups {
         // SAFETY: only counts.
         let count = unsafe { libc::getgroups(0, std::ptr::null_mut()) };
         let mut own = vec![0; usize::try_from(count).ok()?];
-        // SAFETY: the array has as many places as it is said to have.
+        // SAFETY: the array has as many elements as the length that is passed.
         let count = unsafe { libc::getgroups(count, own.as_mut_ptr()) };
         own.truncate(usize::try_from(count).ok()?);
         Self::set(groups).then_some(Self(own))
     }
 
-    /// Of the calling thread: the C library would change those of all threads.
+    /// Changes the calling thread only: the C library would change all threads.
     fn set(groups: &[libc::gid_t]) -> bool {
-        // SAFETY: the array has as many places as it is said to have.
+        // SAFETY: the array has as many elements as the length that is passed.
         unsafe { libc::syscall(SET_SUPPLEMENTARY, groups.len(), groups.as_ptr()) == 0 }
     }
 }
@@ -162,7 +163,7 @@ mod tests {
 
     /// A sandbox that takes effect in between may refuse the way back.
     #[test]
-    fn nobody_goes_on_as_another() {
+    fn no_thread_keeps_the_rights_of_another_account() {
         // SAFETY: a number.
         let is_root = unsafe { libc::geteuid() } == 0;
         let outcome = outcome_in_forked_process(|| {
@@ -175,14 +176,14 @@ mod tests {
             libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == libc::SIGABRT
         });
         assert_eq!(aborted, is_root, "{outcome:?}");
-        // Refused before anything was changed, it is no reason to end.
+        // A refusal before any change is not a reason to abort.
         assert!(succeeds_in_forked_process(|| {
             refuse(SET_USERS);
             assert!(Borrowed::account(4711, Some(4711)).is_none());
         }));
     }
 
-    /// With the rights of an account nothing of root's is read, not even by root's groups.
+    /// With the rights of an account, files of root cannot be read, not even through root's groups.
     #[test]
     fn rights_are_those_of_the_account_alone() {
         let directory = tempfile::tempdir().unwrap();
@@ -204,7 +205,7 @@ mod tests {
         assert_eq!(outcome, Some(0));
     }
 
-    /// Takes root: others have nothing to borrow.
+    /// Requires root: other users have no rights to borrow.
     #[test]
     fn everything_is_returned() {
         // SAFETY: numbers only.

@@ -17,17 +17,17 @@ pub(crate) struct DirectoryEvents {
 /// Instances that watch nothing, and the process that they are of: one that was forked must not
 /// take events away from the other.
 ///
-/// They are kept because the kernel takes its time to close one: it waits until nobody can be
-/// looking at a watch of it any more (`fsnotify_destroy_group`), 15 ms and longer. That is most of
-/// the time that a server needs to start. Taking a watch off waits for nothing.
+/// They are kept because closing one is slow: the kernel waits until no thread can be using a watch
+/// of it any more (`fsnotify_destroy_group`), 15 ms and longer. That is most of the time that a
+/// server needs to start. Removing a watch does not wait.
 static IDLE: Mutex<(u32, Vec<OwnedFd>)> = Mutex::new((0, Vec::new()));
 
-/// As many waits at once as are made quick.
+/// The number of simultaneous waits that are made fast.
 const MOST_IDLE: usize = 4;
 
 impl DirectoryEvents {
-    /// None if the system is out of instances (each user has 128 if nothing else is set) or
-    /// watches, or if the directory cannot be read.
+    /// None if the system is out of instances (128 for each user by default) or watches, or if the
+    /// directory cannot be read.
     pub(crate) fn of(path: &Utf8Path) -> Option<Self> {
         let changes =
             WatchFlags::CREATE | WatchFlags::MODIFY | WatchFlags::MOVED_TO | WatchFlags::DELETE;
@@ -69,7 +69,7 @@ impl DirectoryEvents {
 impl Drop for DirectoryEvents {
     fn drop(&mut self) {
         if let Some(instance) = self.instance.take() {
-            // It is gone already if the directory is.
+            // The watch is removed already if the directory is.
             let _ = inotify::remove_watch(&instance, self.watch);
             drain(&instance);
             keep(instance);

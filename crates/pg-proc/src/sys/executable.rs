@@ -1,4 +1,4 @@
-//! Whether an executable is a PostgreSQL server, by its content.
+//! Returns whether an executable is a PostgreSQL server, by its content.
 
 use std::fs::File;
 use std::hint::black_box;
@@ -10,7 +10,7 @@ use std::io::{Read, Result};
 const MASKED: [u8; 14] = masked(*b"PostmasterMain");
 const MASK: u8 = 0x55;
 
-/// How much of a program is read.
+/// The number of bytes of a program that are read.
 const LONGEST: u64 = 32 << 20;
 
 const fn masked<const N: usize>(mut bytes: [u8; N]) -> [u8; N] {

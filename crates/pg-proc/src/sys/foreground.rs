@@ -17,7 +17,7 @@ use crate::pid::Pid;
 /// The signals by which users and systems end a program in a terminal.
 const CAUGHT: [libc::c_int; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
 
-/// Where the handler writes the signals that are to be passed on.
+/// The descriptor to which the handler writes the signals that are to be passed on.
 static INPUT: AtomicI32 = AtomicI32::new(-1);
 
 /// The program in the foreground. Held while it is started, so that a signal that comes meanwhile
@@ -99,7 +99,7 @@ fn is_from_keyboard(signal: libc::c_int, code: libc::c_int) -> bool {
     }
     #[cfg(target_os = "linux")]
     return code == libc::SI_KERNEL;
-    // Elsewhere the code does not tell.
+    // On other systems the code does not show this.
     #[cfg(not(target_os = "linux"))]
     {
         let _ = code;

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use nix::errno::Errno;
 use nix::libc::{self, c_int, pid_t};
 
-/// A pipe whose ends are closed by exec, and neither of which takes the place of a standard stream.
+/// A pipe whose ends are closed by exec, and neither of which has the number of a standard stream.
 pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let (read, write) = cloexec_pipe()?;
     Ok((above_standard(read)?, above_standard(write)?))
@@ -81,9 +81,10 @@ pub(super) unsafe fn fork(child: impl FnOnce()) -> io::Result<pid_t> {
     }
 }
 
-/// Forks the warden or a child of a fork. The C library's `fork` would run what the owner has
-/// registered by pthread_atfork(3), and glibc's also writes to the stacks of threads that are no
-/// more (`reclaim_stacks` in `sysdeps/nptl/fork.h`): a forked warden has given both back.
+/// Forks the warden or a child of a fork. The C library's `fork` would run the handlers that the
+/// owner has registered by pthread_atfork(3), and glibc's also writes to the stacks of threads that
+/// do not exist any more (`reclaim_stacks` in `sysdeps/nptl/fork.h`): a forked warden has unmapped
+/// both.
 ///
 /// Async-signal-safe.
 ///
@@ -98,7 +99,8 @@ pub(super) unsafe fn fork_alone() -> pid_t {
     } else {
         [libc::c_long::from(libc::SIGCHLD), 0]
     };
-    // SAFETY: numbers; a child with memory of its own and the same stack, as by fork(2).
+    // SAFETY: all arguments are numbers. The child has its own memory and the same stack, as by
+    // fork(2).
     unsafe { libc::syscall(libc::SYS_clone, first, second, 0_usize, 0_usize, 0_usize) as pid_t }
 }
 
@@ -169,9 +171,9 @@ pub(super) fn listen_for_children(wake: RawFd) {
     }
 }
 
-/// Closes every descriptor but those in `keep`. Close-on-exec is no help for a process that never
-/// execs: without this it would keep the lifelines of other servers of the same owner open, and
-/// files and locks of the owner.
+/// Closes every descriptor except those in `keep`. Close-on-exec does not help in a process that
+/// never execs: without this it would keep open the lifelines of other servers of the same owner,
+/// and the owner's files and locks.
 ///
 /// Async-signal-safe.
 pub(super) fn close_all_but(keep: &mut [RawFd], limit: RawFd) {
@@ -189,7 +191,7 @@ pub(super) fn close_all_but(keep: &mut [RawFd], limit: RawFd) {
 fn close_between(first: RawFd, last: RawFd, limit: RawFd) {
     #[cfg(all(target_os = "linux", not(pg_portable)))]
     {
-        // SAFETY: closes descriptors of this process, none of which anything still refers to.
+        // SAFETY: closes descriptors of this process to which nothing refers any more.
         let done = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
         if done == 0 {
             return;
@@ -244,7 +246,8 @@ fn change_descriptor_limit(change: impl FnOnce(&mut libc::rlimit)) {
     }
 }
 
-/// Async-signal-safe. Whoever should have read is gone if this fails; there is nobody else to tell.
+/// Async-signal-safe. If this fails, the reader has exited, and there is no other process to
+/// notify.
 pub(super) fn write_all(fd: RawFd, bytes: &[u8]) {
     // SAFETY: the buffer is valid for its length.
     while unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) } < 0
@@ -264,8 +267,8 @@ pub(super) fn read(fd: RawFd, buffer: &mut [u8]) -> isize {
     }
 }
 
-/// Replaces the standard streams by `/dev/null`, so that whoever reads the owner's output sees its
-/// end when the owner ends. Async-signal-safe.
+/// Replaces the standard streams by `/dev/null`, so that a reader of the owner's output sees its
+/// end when the owner exits. Async-signal-safe.
 pub(super) fn let_go_of_streams() {
     // SAFETY: plain system calls on numbers.
     unsafe {
@@ -279,8 +282,8 @@ pub(super) fn let_go_of_streams() {
     }
 }
 
-/// Waits for a child that ends by itself at any moment. A caller that ignores SIGCHLD, or waits for
-/// children it does not know, may have got it already: then there is no status.
+/// Waits for a child that is about to exit by itself. A caller that ignores SIGCHLD, or waits for
+/// children that it did not start, may have reaped it already: then there is no status.
 pub(crate) fn reap(pid: pid_t) -> Option<c_int> {
     let mut status = 0;
     loop {
@@ -294,7 +297,7 @@ pub(crate) fn reap(pid: pid_t) -> Option<c_int> {
     }
 }
 
-/// Kills a child, unless somebody else has waited for it.
+/// Kills a child, unless another thread has reaped it.
 #[cfg(all(target_os = "linux", not(pg_portable)))]
 pub(super) fn kill_child(pid: pid_t) {
     // SAFETY: all zeros is a value of the plain C struct that the call fills in; the rest are
@@ -308,7 +311,7 @@ pub(super) fn kill_child(pid: pid_t) {
     }
 }
 
-/// What `ps -o comm` shows: at most 15 bytes. Async-signal-safe.
+/// Sets the name that `ps -o comm` shows: at most 15 bytes. Async-signal-safe.
 #[cfg(all(target_os = "linux", not(pg_portable)))]
 pub(super) fn name_this_process(name: &CStr) {
     // SAFETY: the name ends with a zero byte.
@@ -344,7 +347,8 @@ pub(crate) fn succeeds_in_forked_process(function: impl FnOnce()) -> bool {
     outcome_in_forked_process(function) == Some(0)
 }
 
-/// As [`succeeds_in_forked_process`]: the status of `waitpid`, unless the time is over.
+/// Like [`succeeds_in_forked_process`], but returns the status of `waitpid`, unless the time limit
+/// has passed.
 #[cfg(test)]
 pub(super) fn outcome_in_forked_process(function: impl FnOnce()) -> Option<c_int> {
     let run = || {
@@ -353,7 +357,7 @@ pub(super) fn outcome_in_forked_process(function: impl FnOnce()) -> Option<c_int
         // SAFETY: ends the process at once, running nothing that belongs to the parent.
         unsafe { libc::_exit(c_int::from(outcome.is_err())) };
     };
-    // SAFETY: what `function` does is safe in a forked process, as said above.
+    // SAFETY: `function` does only what is safe in a forked process, as required above.
     let child = unsafe { fork(run) }.expect("a process");
     let mut status = 0;
     for _ in 0..1000 {
@@ -375,7 +379,7 @@ pub(super) fn outcome_in_forked_process(function: impl FnOnce()) -> Option<c_int
 pub(super) fn refuse(call: libc::c_long) {
     let step = |code, jt, k| libc::sock_filter { code, jt, jf: 0, k };
     let mut steps = [
-        // The number of the call, and what to do with it and with others.
+        // The number of the call, and the action for this call and for the others.
         step((libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16, 0, 0),
         step(
             (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16,
@@ -417,9 +421,9 @@ mod tests {
     use super::*;
     use crate::deadline::Deadline;
 
-    /// As sandboxes do that know the calls of their time only.
+    /// Like sandboxes that allow only the calls that were known when they were written.
     #[test]
-    fn a_refused_limit_is_no_panic() {
+    fn a_refused_limit_does_not_panic() {
         assert!(succeeds_in_forked_process(|| {
             refuse(libc::SYS_prlimit64);
             assert_eq!(descriptor_limit(), 65_536);

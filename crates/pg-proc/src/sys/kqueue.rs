@@ -2,7 +2,7 @@
 //! BSDs.
 //!
 //! An event queue is a descriptor that poll(2) reports as readable when it has events. Events only
-//! shorten waits here: whoever waits looks at the process and at the directory after each wait, and
+//! shorten waits here: a waiting caller checks the process and the directory after each wait, and
 //! at least every quarter of a second. This module was compiled for these systems and never run.
 
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
@@ -38,7 +38,7 @@ pub(super) fn end_of(pid: Pid) -> Option<OwnedFd> {
 pub(crate) struct DirectoryEvents {
     queue: OwnedFd,
     directory: OwnedFd,
-    /// An event ends with its descriptor.
+    /// An event is removed when its descriptor is closed.
     lock_file: Mutex<Option<OwnedFd>>,
 }
 

@@ -25,8 +25,8 @@ pub(super) fn open_pidfd(pid: Pid) -> rustix::io::Result<OwnedFd> {
 
 pub(super) fn identify(evidence: &Evidence) -> Identity {
     let pid = evidence.pid;
-    // Held first, looked at second: what `/proc` says is about this process as long as it has not
-    // ended afterwards.
+    // The process is opened first and examined second: the content of `/proc` describes this
+    // process if it has not exited afterwards.
     let process = match open_pidfd(pid) {
         Ok(fd) => Process::Descriptor { pid, fd },
         Err(Errno::SRCH) => return Identity::Gone,
@@ -49,9 +49,9 @@ enum Look {
     Not(Identity),
 }
 
-/// In order: the working directory with the shared memory, whatever the program is called (an
-/// emulator, valgrind, the loader); the working directory with the program; the shared memory with
-/// its own record of the directory.
+/// The evidence in order: the working directory with the shared memory, whatever the program is
+/// called (an emulator, valgrind, the loader); the working directory with the program; the shared
+/// memory with its own record of the directory.
 fn look(evidence: &Evidence) -> Look {
     let pid = evidence.pid;
     let Some(stat) = Stat::read(pid) else {
@@ -109,7 +109,7 @@ fn look(evidence: &Evidence) -> Look {
     }
 }
 
-/// A process that cannot be looked at, and did not make shared memory that is still there.
+/// A process that cannot be examined, and did not make shared memory that still exists.
 fn unseen(evidence: &Evidence, stat: &Stat, status: Option<&Status>) -> Look {
     let user = status.map(|status| status.user);
     // A server runs as the owner of its directory.
@@ -167,12 +167,12 @@ pub(super) fn began(pid: Pid) -> Option<Began> {
 pub(super) fn has_ended(pid: Pid, began: Option<Began>) -> bool {
     match Stat::read(pid) {
         Some(stat) => stat.has_ended() || began.is_some_and(|began| began.0 != stat.start_ticks),
-        // Without `/proc`, or with one that hides others' processes, only this can be asked.
+        // Without `/proc`, or if it hides other users' processes, this is the only evidence.
         None => rustix::process::test_kill_process(pid.rustix()) == Err(Errno::SRCH),
     }
 }
 
-/// Whether the process catches or ignores a signal.
+/// Returns whether the process catches or ignores a signal.
 pub(super) fn handles(pid: Pid, signal: Signal) -> Option<bool> {
     let status = Status::read(pid)?;
     Some(status.handled >> (signal.as_raw() - 1) & 1 == 1)
@@ -191,8 +191,8 @@ pub(crate) fn children(parent: Pid) -> Vec<Pid> {
     }
 }
 
-/// The children of a process, held. Each is opened before its parent is looked at: what has not
-/// exited then is a child, whatever its number was before.
+/// The children of a process, opened. Each is opened before its parent is examined: a process that
+/// has not exited by then is a child, whatever process had its PID before.
 pub(crate) fn open_children(parent: Pid) -> Vec<Process> {
     let open = |pid: Pid| {
         let process = Process::open_child(pid);
@@ -203,8 +203,8 @@ pub(crate) fn open_children(parent: Pid) -> Vec<Process> {
     children(parent).into_iter().filter_map(open).collect()
 }
 
-/// Children of a postmaster of this directory that has gone. A living postmaster, which may be
-/// about to start, and its children are none. Looks at every process of the machine.
+/// The children of a postmaster of this directory that has exited. A running postmaster, which may
+/// be about to start, and its children do not count. Examines every process of the machine.
 pub(crate) fn orphans(directory: DirectoryId) -> Vec<Process> {
     parentless_servers_in(directory)
         .filter(|server| server.title.is_of_child())
@@ -212,9 +212,9 @@ pub(crate) fn orphans(directory: DirectoryId) -> Vec<Process> {
         .collect()
 }
 
-/// The postmaster of this directory, for want of a lock file that can be read, and of shared
-/// memory. Of several, all but one have just found that file and are about to end; which one stays
-/// cannot be seen. Looks at every process of the machine.
+/// The postmaster of this directory, if neither a readable lock file nor shared memory shows it. If
+/// there are several, all but one have just found that file and are about to exit; it cannot be
+/// determined which one stays. Examines every process of the machine.
 pub(crate) fn postmaster_in(directory: DirectoryId) -> Option<Process> {
     let mut found =
         parentless_servers_in(directory).filter(|server| server.title.is_of_postmaster());
@@ -222,7 +222,7 @@ pub(crate) fn postmaster_in(directory: DirectoryId) -> Option<Process> {
     found.next().is_none().then_some(first.process)
 }
 
-/// Whether the process was started as something else than a postmaster.
+/// Returns whether the process was started as something other than a postmaster.
 pub(crate) fn is_single_user(pid: Pid) -> bool {
     Title::read(pid).is_single_user()
 }
@@ -248,7 +248,7 @@ struct Server {
     title: Title,
 }
 
-/// Which of the programs seen are servers, by device and inode.
+/// Records which of the examined programs are servers, by device and inode.
 #[derive(Default)]
 struct Programs(Vec<((u64, u64), bool)>);
 
@@ -270,7 +270,7 @@ impl Server {
         if pid == Pid::current() {
             return None;
         }
-        // The name first: it is all that most processes are asked for. It proves nothing.
+        // The name is checked first, which rules out most processes. It proves nothing.
         let stat = Stat::read(pid).filter(|stat| stat.name.contains("postgres"))?;
         let began = Some(Began(stat.start_ticks));
         let process = match open_pidfd(pid) {
@@ -294,7 +294,7 @@ impl Server {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Title(Vec::new()),
             _ => return None,
         };
-        // All of that was said of the process that is held if it is still the same.
+        // All of this describes the opened process only if the process still exists.
         (!has_ended(pid, began)).then_some(Self {
             process,
             parent: stat.parent,
@@ -303,9 +303,9 @@ impl Server {
     }
 }
 
-/// What a process shows as its command line. Empty of one that is on its way out: the kernel takes
-/// its program and its title first, and it is still attached to the shared memory for as long as it
-/// takes to free its own.
+/// The command line that a process shows. It is empty for an exiting process: the kernel removes
+/// its program and its title first, and the process stays attached to the shared memory until its
+/// own memory is freed.
 pub(super) struct Title(Vec<u8>);
 
 impl Title {
@@ -313,14 +313,14 @@ impl Title {
         Self(fs::read(proc_path(pid, "cmdline")).unwrap_or_default())
     }
 
-    /// A postmaster keeps its command line; its children replace theirs (`init_ps_display`).
-    /// One that is on its way out does no more than a child that was left alone.
+    /// A postmaster keeps its command line; its children replace theirs (`init_ps_display`). A
+    /// process without a command line is already exiting; it is treated as an orphaned child.
     fn is_of_child(&self) -> bool {
         self.0.is_empty() || self.0.starts_with(b"postgres: ")
     }
 
-    /// Other modes than the postmaster's have to be named by the first argument
-    /// (`src/backend/main/main.c`), behind the program of an emulator.
+    /// Modes other than the postmaster's have to be named by the first argument
+    /// (`src/backend/main/main.c`), after the program of an emulator.
     fn has_argument(&self, modes: &[&[u8]]) -> bool {
         self.arguments().any(|argument| modes.contains(&argument))
     }
@@ -347,13 +347,14 @@ impl Title {
     }
 }
 
-/// Whether the process is stopped by a signal or a debugger (`T` and `t` in proc_pid_stat(5)), or
-/// frozen.
+/// Returns whether the process is stopped by a signal or a debugger (`T` and `t` in
+/// proc_pid_stat(5)), or frozen.
 pub(crate) fn is_suspended(pid: Pid) -> bool {
     Stat::read(pid).is_some_and(|stat| matches!(stat.state, b'T' | b't')) || is_frozen(pid)
 }
 
-/// By the freezer of its control group, which `docker pause` uses, of version 2 or 1 (cgroups(7)).
+/// Frozen by the freezer of its control group, which `docker pause` uses, of version 2 or 1
+/// (cgroups(7)).
 fn is_frozen(pid: Pid) -> bool {
     let says = |file: String, line: &str| {
         fs::read_to_string(file).is_ok_and(|text| text.lines().any(|found| found == line))
@@ -364,7 +365,7 @@ fn is_frozen(pid: Pid) -> bool {
         let (Some(controllers), Some(group)) = (fields.next(), fields.next()) else {
             return false;
         };
-        // Both versions at once have version 2 in a directory of its own.
+        // If both versions are mounted, version 2 has a separate directory.
         let mut second = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].into_iter();
         match controllers {
             "" => second.any(|root| says(format!("{root}{group}/cgroup.events"), "frozen 1")),
@@ -388,8 +389,9 @@ pub(crate) fn titles_of_children(parent: Pid) -> Vec<(Pid, String)> {
     children(parent).into_iter().filter_map(title).collect()
 }
 
-/// Why this process, whose user is called root, cannot take on another account, by what the kernel
-/// says of it (proc_pid_status(5), user_namespaces(7)); none if it can, as far as that is told.
+/// The reason why this process, whose user is called root, cannot switch to another account, by the
+/// kernel's record of it (proc_pid_status(5), user_namespaces(7)); none if it can, as far as the
+/// record shows.
 pub(crate) fn limit_of_root(uid: u32, gid: u32) -> Option<AccountErrorKind> {
     /// By number (`include/uapi/linux/capability.h`).
     const NEEDED: [(u32, &str); 3] = [(0, "CAP_CHOWN"), (6, "CAP_SETGID"), (7, "CAP_SETUID")];
@@ -414,8 +416,8 @@ pub(crate) fn limit_of_root(uid: u32, gid: u32) -> Option<AccountErrorKind> {
         .then_some(AccountErrorKind::Capabilities(missing))
 }
 
-/// Whether a user or group exists in this user namespace. Each line has the first of a range here,
-/// the first outside, and the length.
+/// Returns whether a user or group exists in this user namespace. Each line has the first ID of a
+/// range here, the first outside, and the length.
 fn is_mapped(map: &str, id: u32) -> bool {
     fs::read_to_string(map).is_ok_and(|map| {
         map.lines().any(|line| {
@@ -462,8 +464,7 @@ impl Stat {
         let (head, tail) = text.rsplit_once(')')?;
         let (_, name) = head.split_once('(')?;
         let fields: Vec<&str> = tail.split_ascii_whitespace().collect();
-        // The manual counts from 1, the number of the process; the state behind the name is the
-        // third.
+        // The manual counts from 1, the process ID; the state after the name is the third.
         let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
         Some(Self {
             name: name.to_owned(),
@@ -511,7 +512,7 @@ impl Status {
                 .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
                 .map(str::trim)
         };
-        // Real, effective, saved, and that of the file system.
+        // The real, effective and saved ID, and the ID of the file system.
         let effective = |name| field(name)?.split_ascii_whitespace().nth(1)?.parse().ok();
         let set = |name| u64::from_str_radix(field(name)?, 16).ok();
         Some(Self {

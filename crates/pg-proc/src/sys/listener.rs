@@ -4,10 +4,10 @@ use std::fs;
 
 use crate::pid::Pid;
 
-/// A process that listens on this port, on whichever address. None if there is none, or if its
-/// descriptors cannot be looked at: that takes the same user, or root. Known on Linux only.
+/// A process that listens on this port, at any address. None if there is none, or if its
+/// descriptors cannot be read, which requires the same user or root. Known on Linux only.
 ///
-/// All processes are looked at, so this is for errors alone.
+/// This examines all processes, so it is used for errors only.
 pub(crate) fn tcp_listener(port: u16) -> Option<Pid> {
     let sockets: Vec<String> = ["/proc/net/tcp", "/proc/net/tcp6"]
         .into_iter()

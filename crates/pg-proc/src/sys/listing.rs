@@ -1,4 +1,5 @@
-//! What the system lists of a process: by a system call where it has one for that, else by `ps`.
+//! The properties of a process that the system lists: by a system call where it has one, else by
+//! `ps`.
 
 use std::process::{Command, Stdio};
 
@@ -16,7 +17,7 @@ pub(super) struct Listing {
     pub(super) program: String,
 }
 
-/// Why a process is not listed.
+/// The reason why a process is not listed.
 pub(super) enum Unlisted {
     Absent,
     /// There is no `ps`, or one that does not work, or does not show this process.
@@ -27,7 +28,7 @@ impl Listing {
     pub(super) fn of(pid: Pid) -> Result<Self, Unlisted> {
         match Self::by_kernel(pid) {
             Some(listing) => Ok(listing),
-            // On macOS `ps` may see processes of others, which its callers may not.
+            // On macOS `ps` may examine processes of other users, and its callers may not.
             None => Self::by_ps(pid),
         }
     }
@@ -105,7 +106,7 @@ impl Listing {
             .map_err(|_| Unlisted::NoMeans)?;
         let text = String::from_utf8_lossy(&output.stdout);
         Self::parse(&text).ok_or_else(|| {
-            // Processes of others may be hidden from `ps`, and not from this.
+            // Processes of other users may be hidden from `ps`, and not from this.
             match rustix::process::test_kill_process(pid.rustix()) {
                 Err(Errno::SRCH) => Unlisted::Absent,
                 _ => Unlisted::NoMeans,

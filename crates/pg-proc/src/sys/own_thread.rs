@@ -5,9 +5,9 @@ use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
 use std::sync::mpsc;
 use std::thread::{Builder, JoinHandle};
 
-/// Starts a thread to which these descriptors belong. On Linux from 5.9 on they are in a table of
-/// the thread's own: a process that is forked meanwhile does not get them, so they are closed with
-/// this process, whatever it has forked. Nothing else is open in that thread.
+/// Starts a thread that owns these descriptors. On Linux from 5.9 on they are in the thread's own
+/// descriptor table. A process that is forked meanwhile does not inherit them, so they are closed
+/// when this process exits. That thread has no other open descriptors.
 pub(crate) fn spawn_with<const N: usize>(
     name: &str,
     descriptors: [OwnedFd; N],
@@ -37,13 +37,14 @@ fn keep_only<const N: usize>(mut kept: [RawFd; N]) -> bool {
 
     kept.sort_unstable();
     let close = |first: RawFd, last: RawFd, flags: libc::c_uint| {
-        // SAFETY: numbers only. In its own table the thread uses no descriptors but these.
+        // SAFETY: all arguments are numbers. With its own table the thread uses only these
+        // descriptors.
         first > last || unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) == 0 }
     };
     let Some(&highest) = kept.last() else {
         return false;
     };
-    // What is above is not even copied.
+    // The descriptors above are not even copied.
     if !close(highest + 1, RawFd::MAX, libc::CLOSE_RANGE_UNSHARE) {
         return false;
     }

@@ -9,10 +9,11 @@ use super::process::{Began, CLOCK_TOLERANCE, Evidence, Identity, Process};
 use super::segments::MadeFor;
 use crate::pid::Pid;
 
-/// Without `/proc` there are two witnesses. The kernel records which process created the shared
-/// memory segment that the lock file names, and whether anybody is attached, and the segment names
-/// its data directory: that is as good as certain. Where that cannot be asked (the file is too old
-/// or too new to name it, or the segment is gone), `ps` tells the program's name and age.
+/// Without `/proc` there are two kinds of evidence. The kernel records which process created the
+/// shared memory segment that the lock file names, and whether any process is attached, and the
+/// segment names its data directory: this is nearly certain. If the segment cannot be examined (the
+/// file is too old or too new to name it, or the segment was removed), `ps` shows the program's
+/// name and age.
 pub(super) fn identify(evidence: &Evidence) -> Identity {
     let pid = evidence.pid;
     let is_ours = match rustix::process::test_kill_process(pid.rustix()) {
@@ -20,7 +21,7 @@ pub(super) fn identify(evidence: &Evidence) -> Identity {
         Err(Errno::PERM) => false,
         Err(_) => return Identity::Gone,
     };
-    // Held first, looked at second: see `linux::identify`.
+    // Opened first, examined second: see `linux::identify`.
     let end = end_of(pid);
     let listing = Listing::of(pid);
     let unknown = || Identity::Unknown(listing.as_ref().ok().map(|listing| listing.uid));
@@ -65,7 +66,7 @@ pub(super) fn identify(evidence: &Evidence) -> Identity {
     }
 }
 
-/// Nothing reports the end of a process portably.
+/// No portable mechanism reports the exit of a process.
 #[cfg(not(any(
     target_vendor = "apple",
     target_os = "freebsd",

@@ -13,7 +13,7 @@ use crate::pid::Pid;
 use crate::shared_memory_id::SharedMemoryId;
 use crate::signal::Signal;
 
-/// Which means of the platform are used to identify, signal and wait.
+/// The means of the platform that are used to identify, signal and wait.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Means {
     /// The best there are: pidfd, `/proc` and inotify on Linux.
@@ -30,8 +30,8 @@ pub(crate) enum Process {
     /// A descriptor that stands for this process and never for a later one of the same number.
     #[cfg(all(target_os = "linux", not(pg_portable)))]
     Descriptor { pid: Pid, fd: OwnedFd },
-    /// A number, and when the process with that number began, to notice another one. `end` becomes
-    /// readable when the process has ended, where anything reports that.
+    /// A process ID, and the time at which that process began, to detect a reused ID. `end` becomes
+    /// readable when the process has exited, if the system can report that.
     Number {
         pid: Pid,
         began: Option<Began>,
@@ -43,7 +43,7 @@ pub(crate) enum Process {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Began(pub(crate) u64);
 
-/// A data directory, as the kernel knows it, with the only account that PostgreSQL lets serve it
+/// A data directory, by its identity for the kernel, with the only account that may serve it
 /// (`checkDataDir` in `src/backend/utils/init/miscinit.c`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DirectoryId {
@@ -66,7 +66,7 @@ impl DirectoryId {
     }
 }
 
-/// What is known of the process that is looked for.
+/// The known properties of the wanted process.
 pub(crate) struct Evidence {
     pub(crate) pid: Pid,
     pub(crate) directory: DirectoryId,
@@ -82,17 +82,18 @@ impl Evidence {
     }
 }
 
-/// How much later than its own record of its start a process may appear to have begun: the record
-/// has whole seconds, and both clocks are read one after the other.
+/// The longest time by which a process may appear to have begun after its own record of its start:
+/// the record has whole seconds, and the two clocks are read one after the other.
 pub(super) const CLOCK_TOLERANCE: i64 = 3;
 
-/// Whether a process is the one that is looked for.
+/// The result of comparing a process with the wanted one.
 #[derive(Debug)]
 pub(crate) enum Identity {
     Verified(Process),
-    /// It may be, but cannot be looked at closely enough; with its user, if known.
+    /// The process may be the wanted one, but cannot be examined closely enough; with its user, if
+    /// known.
     Unknown(Option<u32>),
-    /// There is no such process.
+    /// The process does not exist.
     Gone,
     Zombie,
     /// It runs another program.
@@ -115,7 +116,7 @@ pub(crate) fn identify(evidence: &Evidence, means: Means) -> Identity {
 }
 
 impl Process {
-    /// A process that cannot be waited for by anybody yet: its number is its own.
+    /// A process that no other thread can reap yet: its ID is not reused.
     pub(super) fn open_child(pid: Pid) -> Self {
         #[cfg(all(target_os = "linux", not(pg_portable)))]
         if let Ok(fd) = super::linux::open_pidfd(pid) {
@@ -136,7 +137,7 @@ impl Process {
         }
     }
 
-    /// Becomes readable when the process has ended.
+    /// Becomes readable when the process has exited.
     pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         match self {
             #[cfg(all(target_os = "linux", not(pg_portable)))]
@@ -145,7 +146,7 @@ impl Process {
         }
     }
 
-    /// A zombie has ended.
+    /// A zombie has exited.
     pub(crate) fn has_ended(&self) -> bool {
         match self {
             #[cfg(all(target_os = "linux", not(pg_portable)))]
@@ -156,8 +157,8 @@ impl Process {
         }
     }
 
-    /// Whether the process takes this signal otherwise than by ending; none where that cannot be
-    /// seen.
+    /// Returns whether the process does anything other than terminate at this signal; none if that
+    /// cannot be determined.
     pub(crate) fn handles(&self, signal: Signal) -> Option<bool> {
         #[cfg(all(target_os = "linux", not(pg_portable)))]
         return super::linux::handles(self.pid(), signal);
@@ -257,7 +258,8 @@ mod tests {
         assert_eq!(installed, 0);
     }
 
-    /// As kqueue reports the end on other systems, before anything else shows it.
+    /// Simulates kqueue on other systems, which reports the exit before any other mechanism shows
+    /// it.
     #[test]
     fn an_event_may_report_the_end_of_a_process() {
         let (reader, writer) = rustix::pipe::pipe().unwrap();

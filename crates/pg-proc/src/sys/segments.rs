@@ -14,7 +14,7 @@ use super::process::DirectoryId;
 use super::shared_memory::{HEADER, read_header};
 use crate::shared_memory_id::SharedMemoryId;
 
-/// What the kernel records of a segment.
+/// The kernel's record of a segment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Segment {
     pub(crate) id: c_int,
@@ -27,7 +27,7 @@ pub(crate) struct Segment {
     size: usize,
 }
 
-/// Whether a segment was made for a data directory.
+/// The result of comparing a segment with a data directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MadeFor {
     This,
@@ -43,8 +43,8 @@ impl Segment {
             .filter(|segment| segment.id == id)
     }
 
-    /// Whether its header names this directory. Of a header that may not be read the key decides,
-    /// which is the inode from PostgreSQL 13 on.
+    /// Returns whether its header names this directory. If the header may not be read, the key
+    /// decides, which is the inode from PostgreSQL 13 on.
     pub(crate) fn made_for(&self, directory: DirectoryId) -> MadeFor {
         if self.uid != directory.owner {
             return MadeFor::Another;
@@ -59,7 +59,7 @@ impl Segment {
         }
     }
 
-    /// As a lock file would name it.
+    /// In the form of a lock file.
     pub(crate) fn name(&self) -> SharedMemoryId {
         SharedMemoryId {
             key: self.key.unwrap_or_default(),
@@ -78,7 +78,7 @@ impl Segment {
     }
 }
 
-/// The same on every system. The libc crate lacks it for NetBSD and OpenBSD.
+/// The value is the same on every system. The libc crate lacks it for NetBSD and OpenBSD.
 const SHM_RDONLY: c_int = 0o10000;
 
 /// The first bytes of a segment. Async-signal-safe.
@@ -120,8 +120,8 @@ fn stat(id_or_index: c_int, command: c_int) -> Option<Segment> {
     })
 }
 
-/// `SHM_STAT_ANY` of Linux 4.17 needs no right over the segment, and takes its place in the
-/// kernel's table: the low bits of the ID, of which there are 15 unless the kernel was told
+/// `SHM_STAT_ANY` of Linux 4.17 does not require any right to the segment. It takes the index in
+/// the kernel's table: the low 15 bits of the ID, or more if the kernel was booted with
 /// `ipcmni_extend`.
 #[cfg(all(target_os = "linux", not(pg_portable)))]
 fn stat_of_others(id: c_int) -> Option<Segment> {
@@ -180,8 +180,8 @@ pub(crate) fn segments_for(directory: DirectoryId, _keyed_by_inode: bool) -> Vec
     segments_by_key(directory)
 }
 
-/// As [`segments_for`], for systems that do not list segments: only those of PostgreSQL 13 and
-/// later are found, unless other segments had many of the keys.
+/// Like [`segments_for`], for systems that do not list segments. Finds only segments of PostgreSQL
+/// 13 and later, unless other segments had many of the keys.
 pub(crate) fn segments_by_key(directory: DirectoryId) -> Vec<Segment> {
     // NetBSD has keys of 64 bits.
     let first = directory.inode as libc::key_t;

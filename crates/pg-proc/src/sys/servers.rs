@@ -18,7 +18,7 @@ pub(crate) struct ServerProcess {
     parent: i32,
     pub(crate) user: Option<u32>,
     pub(crate) directory: Option<PathBuf>,
-    /// Whether that path leads the caller to the same directory.
+    /// True if that path leads the caller to the same directory.
     pub(crate) is_reachable: bool,
     pub(crate) started_at: Option<i64>,
 }
@@ -35,7 +35,7 @@ pub(crate) fn servers() -> io::Result<Vec<ServerProcess>> {
 }
 
 fn server(pid: Pid) -> Option<ServerProcess> {
-    // The name first: it is all that most processes are asked for. It proves nothing.
+    // The name is checked first, which rules out most processes. It proves nothing.
     let stat = Stat::read(pid).filter(|stat| {
         let is_named = stat.name.contains("postgres") || stat.name.contains("postmaster");
         is_named && !stat.has_ended()

@@ -2,13 +2,13 @@
 //!
 //! Everything here is async-signal-safe: the guard does it too, after a fork.
 //!
-//! A server's main memory is anonymous and goes with its last process. What stays behind after
-//! SIGKILL is the small System V segment by which servers notice each other, and POSIX segments of
-//! parallel queries. The first, which `postmaster.pid` names, begins with a `PGShmemHeader`
-//! (`src/include/storage/pg_shmem.h`), which tells the device and inode of the data directory, and
-//! the handle of the control segment, which lists the others (`dsm_control_header` in
-//! `src/backend/storage/ipc/dsm.c`; `dsm_cleanup_using_control_segment` there is what a new server
-//! does).
+//! The main memory of a server is anonymous and is released with its last process. After SIGKILL
+//! two things remain: the small System V segment by which servers detect each other, and POSIX
+//! segments of parallel queries. The System V segment, which `postmaster.pid` names, begins with a
+//! `PGShmemHeader` (`src/include/storage/pg_shmem.h`). Its header has the device and inode of the
+//! data directory, and the handle of the control segment, which lists the POSIX segments
+//! (`dsm_control_header` in `src/backend/storage/ipc/dsm.c`). A new server releases them in
+//! `dsm_cleanup_using_control_segment` there.
 
 use std::ptr;
 
@@ -18,28 +18,28 @@ use nix::libc::{self, c_int, pid_t};
 use super::fork;
 use crate::shared_memory_id::SharedMemoryId;
 
-/// What was given back.
+/// The memory that was released.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Freed {
     pub(crate) system_v: bool,
     pub(crate) posix: u32,
 }
 
-/// Why nothing was given back.
+/// The reason why no memory was released.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// So many processes are attached.
+    /// This number of processes is attached.
     InUse(u64),
     /// The segment was not made for this data directory.
     NotOurs,
     Errno(c_int),
 }
 
-/// The directory whose server has gone.
+/// The directory whose server has exited.
 pub(crate) struct DirectoryOf<'a> {
     pub(crate) device: u64,
     pub(crate) inode: u64,
-    /// Who owns the directory, and so the memory.
+    /// The owner of the directory, and so of the memory.
     pub(crate) uid: u32,
     /// Content of its `postmaster.pid`.
     pub(crate) lock_file: &'a [u8],
@@ -100,7 +100,7 @@ fn segment_named_by(lock_file: &[u8]) -> Option<(pid_t, SharedMemoryId)> {
         .parse::<pid_t>()
         .ok()?;
     let line = std::str::from_utf8(lines.nth(5)?).ok()?;
-    // Without an end the line may be incomplete.
+    // Without a newline the line may be incomplete.
     lines.next()?;
     Some((creator.checked_abs()?, SharedMemoryId::from_line(line)?))
 }
@@ -138,11 +138,12 @@ fn control_segment(
     read_header(&header, directory.device, directory.inode).ok_or(Refusal::NotOurs)
 }
 
-/// As long as any known header; the segment of most servers holds nothing else.
+/// The length of the longest known header; the segment of most servers contains only the header.
 pub(super) const HEADER: usize = 64;
 
-/// Where a 64-bit server keeps handle, device and inode: from 9.4, before 9.4, and as development
-/// versions after 18 have it. Device and inode have to match, so a wrong guess is noticed.
+/// The offsets at which a 64-bit server keeps handle, device and inode: from 9.4 on, before 9.4,
+/// and in development versions after 18. Device and inode have to match, so a wrong guess is
+/// detected.
 const LAYOUTS: [(Option<usize>, usize, usize); 3] =
     [(Some(24), 40, 48), (None, 32, 40), (Some(32), 48, 56)];
 
@@ -217,7 +218,7 @@ struct Segment {
 }
 
 impl Segment {
-    /// None if it belongs to another user.
+    /// None if the segment belongs to another user.
     fn open(name: &Name, uid: u32) -> Option<Self> {
         // SAFETY: the name ends with a zero byte; all zeros is a value of the plain C struct that
         // the call fills in.

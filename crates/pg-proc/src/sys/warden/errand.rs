@@ -11,7 +11,7 @@ use super::protocol::{ErrandOrder, MAX_PARENTS, MemoryOrder, ORDER_ERRAND, Remov
 use super::start;
 use crate::sys::fork;
 
-/// What to do at the owner's end, in this order.
+/// The actions at the owner's exit, in this order.
 #[derive(Debug, Default)]
 pub(crate) struct Errand {
     /// Data directories whose server's shared memory is to be given back: a directory that is held
@@ -45,9 +45,9 @@ pub(crate) struct Removal {
     pub(crate) content_only: bool,
 }
 
-/// Has the warden see to an errand. It does it when every copy of the first descriptor is closed,
-/// and closes the other end of the second when it is through, after a byte that says so. Anything
-/// written into the first makes it do nothing.
+/// Gives the warden an errand. The warden performs it when every copy of the first descriptor is
+/// closed. It then writes a byte to the other end of the second, and closes that end. Anything
+/// written into the first cancels the errand.
 ///
 /// Returns when the warden has taken the order: a directory is never thought to be guarded while it
 /// is not. A warden that is killed before that has done nothing, and the next one gets the order.

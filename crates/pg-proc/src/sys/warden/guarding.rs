@@ -24,7 +24,7 @@ pub(super) struct Guarding {
     /// The process that does it; zero before it has begun.
     worker: pid_t,
     is_over: bool,
-    /// Whether the lifeline may have something to say.
+    /// True if the lifeline may have a message or have ended.
     pub(super) is_ready: bool,
 }
 
@@ -58,10 +58,10 @@ impl Guarding {
         pid == self.worker && pid > 0
     }
 
-    /// Waits for the worker if it has ended.
+    /// Reaps the worker if it has exited.
     pub(super) fn collect(&mut self) {
         if self.worker > 0 && !self.is_over {
-            // SAFETY: no status is asked for.
+            // SAFETY: no status is requested.
             let pid = unsafe { libc::waitpid(self.worker, std::ptr::null_mut(), libc::WNOHANG) };
             self.has_ended(pid);
         }
@@ -90,7 +90,7 @@ impl Guarding {
         !self.is_over
     }
 
-    /// A process of its own removes, so that the warden stays free for others.
+    /// A separate process removes, so that the warden stays responsive.
     fn begin_work(&mut self) {
         // SAFETY: this process has one thread, and the child ends without running anything of the
         // owner's.
@@ -101,7 +101,7 @@ impl Guarding {
                 // SAFETY: as above.
                 unsafe { libc::_exit(0) };
             }
-            // There is no other process to be had: it is done now.
+            // If no process can be created, the work is done now.
             self.is_over = true;
         }
         self.worker = child;
@@ -138,7 +138,7 @@ impl Guarding {
 /// Written when everything was done.
 const DONE: &[u8] = b"D";
 
-/// A directory to be removed, as the warden knows it.
+/// A directory to be removed, as the warden identifies it.
 struct Doomed<'a> {
     parent: RawFd,
     name: &'a CStr,
@@ -168,7 +168,7 @@ fn remove(removal: &Doomed<'_>) {
         }
         // Seen once, and removed meanwhile.
         marker = None;
-        // SAFETY: the name ends with a zero byte. An empty directory is all that this can remove.
+        // SAFETY: the name ends with a zero byte. This can only remove an empty directory.
         let gone =
             unsafe { libc::unlinkat(removal.parent, removal.name.as_ptr(), libc::AT_REMOVEDIR) }
                 == 0;
@@ -213,8 +213,8 @@ fn has_marker(directory: c_int, marker: Option<&CStr>) -> bool {
     }
 }
 
-/// Gives back what a killed server of this directory left behind. A server that is just being
-/// killed is waited for.
+/// Releases the memory left behind by a killed server of this directory. Waits for a server that is
+/// just being killed.
 fn release_memory<'a>(parent: RawFd, names: impl Iterator<Item = &'a CStr>) {
     let mut found: Option<(c_int, libc::stat)> = None;
     for name in names {
@@ -349,7 +349,7 @@ mod tree {
 #[cfg(not(all(target_os = "linux", not(pg_portable))))]
 fn empty(fd: c_int, _removal: &Doomed<'_>) {
     // SAFETY: system calls on numbers and on strings that end with a zero byte; the child execs or
-    // ends.
+    // exits.
     unsafe {
         let child = libc::fork();
         if child == 0 {

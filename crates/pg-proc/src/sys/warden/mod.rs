@@ -6,17 +6,17 @@
 //!       ────lifelines───>        ──reports─────> owner
 //! ```
 //!
-//! As the parent of a program the warden can signal it without a doubt about whom it hits: the
-//! process ID stays taken until the warden itself has waited for it. The lifelines end when the
-//! owner exits, however it exits, and the warden then stops what is bound to them. On Linux the
-//! warden also adopts the child processes that a crashed postmaster leaves behind, so that "all
-//! gone" is a fact and not a guess.
+//! As the parent of a program the warden can signal it without the risk of reaching another
+//! process: the process ID is not reused until the warden itself has reaped it. The lifelines are
+//! closed when the owner exits for any reason, and the warden then stops the bound programs. On
+//! Linux the warden also adopts the child processes left behind by a crashed postmaster, so it
+//! knows for certain when all have exited.
 //!
 //! When there has been nothing to watch for a second it exits; the next order starts another one.
 //!
-//! Should the warden itself be killed, the kernel sends each bound program a signal (Linux; that
-//! this is tied to a thread does not matter for a process with one thread). Elsewhere such a server
-//! would be left behind.
+//! If the warden itself is killed, the kernel sends each bound program a signal on Linux. (The
+//! kernel ties this signal to the parent's thread, and the warden has only one.) On other systems
+//! such a server keeps running.
 //!
 //! [`start`] is about how it comes to be. The owner's side of its orders is in [`order`] and
 //! [`errand`], the warden's in [`serve`], [`program`], [`users`] and [`guarding`]; both speak

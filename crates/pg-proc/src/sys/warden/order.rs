@@ -19,7 +19,7 @@ use crate::pid::Pid;
 use crate::sys::fork;
 use crate::sys::process::Process;
 
-/// What to execute. Everything is in the form that system calls take.
+/// The program to execute. Everything is in the form that system calls take.
 pub(crate) struct Program {
     pub(crate) path: CString,
     pub(crate) arguments: Vec<CString>,
@@ -31,7 +31,7 @@ pub(crate) struct Program {
     pub(crate) stderr: Sink,
 }
 
-/// Where a stream of the program goes.
+/// The destination of a stream of the program.
 pub(crate) enum Sink {
     Descriptor(OwnedFd),
     /// Opened for appending by the program's account, so that no link in a directory of that
@@ -39,7 +39,7 @@ pub(crate) enum Sink {
     File(CString),
 }
 
-/// What the warden does when the lifeline of a program ends.
+/// The warden's action when the lifeline of a program ends.
 pub(crate) struct Orders {
     /// Signals, and how long each may take; SIGKILL follows the last.
     pub(crate) steps: Vec<Step>,
@@ -50,15 +50,16 @@ pub(crate) struct Orders {
     pub(crate) whole_group: bool,
     /// Held open for as long as anything of the program lives.
     pub(crate) hold: Option<OwnedFd>,
-    /// Once the owner is gone, the program lives as long as it has users.
+    /// Once the owner has exited, the program runs as long as it has users.
     pub(crate) vigil: Option<Vigil>,
 }
 
 /// A program that was executed.
 pub(crate) struct Launched {
-    /// What it is bound to: see [`command`].
+    /// The binding of the program: see [`command`].
     pub(crate) lifeline: OwnedFd,
-    /// Where each [`Report`] comes from; it ends when the warden has no more to say, or is gone.
+    /// The source of each [`Report`]. It ends when the warden has sent the last report, or has
+    /// exited.
     pub(crate) reports: OwnedFd,
     pub(crate) process: Process,
 }
@@ -153,16 +154,17 @@ pub(crate) fn send(lifeline: &OwnedFd, bytes: &[u8]) {
     fork::write_all(lifeline.as_raw_fd(), bytes);
 }
 
-/// Writes into a pipe whose reader may be gone.
+/// Writes into a pipe whose reader may have exited.
 pub(crate) fn write(pipe: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
     let _no_signal = BlockedSigpipe::new();
     Ok(rustix::io::write(pipe, bytes)?)
 }
 
-/// How long the warden may take to answer. It is never busy for longer than a system call takes.
+/// The longest time for the warden's reply. The warden is never busy for longer than a system call
+/// takes.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What the warden says to an order: the program's process number, or zero if there is none.
+/// The warden's reply to an order: the process ID of the program, or zero if there is none.
 pub(super) fn answer(reports: &OwnedFd) -> Result<pid_t, LaunchError> {
     let failed = |stage, cause| LaunchError { stage, cause };
     let silent = |kind: io::ErrorKind| failed(Stage::Report, kind.into());

@@ -11,10 +11,11 @@ use std::ptr;
 
 use nix::libc::{self, c_char, c_void};
 
-/// How the parts of an order are aligned.
+/// The alignment of the parts of an order.
 const ALIGNMENT: usize = 8;
 
-/// An order in the making. It begins with a header of type `H`, which says where the rest is.
+/// An order under construction. It begins with a header of type `H`, which has the offsets of the
+/// other parts.
 pub(super) struct Writer<H> {
     bytes: Vec<u8>,
     header: std::marker::PhantomData<H>,
@@ -46,7 +47,8 @@ impl<H: Copy> Writer<H> {
         place
     }
 
-    /// Adds strings and an array of their places that ends with zero; returns the array's place.
+    /// Adds strings and an array of their offsets that ends with zero; returns the offset of the
+    /// array.
     pub(super) fn strings(&mut self, texts: &[CString]) -> usize {
         let mut places: Vec<usize> = texts.iter().map(|text| self.string(text)).collect();
         places.push(0);
@@ -83,7 +85,7 @@ fn nameless_file() -> io::Result<File> {
     Ok(rustix::fs::memfd_create(c"pg-proc order", MemfdFlags::CLOEXEC)?.into())
 }
 
-/// In the directory for temporary files, for the moment between two system calls.
+/// Created in the directory for temporary files, for the moment between two system calls.
 #[cfg(not(any(all(target_os = "linux", not(pg_portable)), target_os = "freebsd")))]
 fn nameless_file() -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt as _;
@@ -196,7 +198,7 @@ impl<T: Copy> List<T> {
         }
     }
 
-    /// Whether there was memory for it.
+    /// Returns whether memory was available for it.
     pub(super) fn push(&mut self, value: T) -> bool {
         if self.length == self.capacity && !self.grow() {
             return false;
@@ -211,7 +213,7 @@ impl<T: Copy> List<T> {
         self.length = 0;
     }
 
-    /// Keeps those for which `keep` says so.
+    /// Keeps the entries for which `keep` returns true.
     pub(super) fn retain(&mut self, mut keep: impl FnMut(&mut T) -> bool) {
         let mut kept = 0;
         for index in 0..self.length {

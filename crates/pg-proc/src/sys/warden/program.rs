@@ -10,11 +10,12 @@ use super::protocol::{MAX_DESCRIPTORS, ProgramOrder, Report, Stage, Step, comman
 use super::users::{HANG_UP, Watch};
 use crate::sys::fork;
 
-/// A postmaster that ends in order has waited for its children, except for the log collector, which
-/// has its last words to write and ends with the pipe that they come from.
+/// A postmaster that shuts down properly has waited for its children, except for the log collector.
+/// The collector still writes the last messages, and exits when the pipe that they arrive on is
+/// closed.
 const LAST_WORDS_MS: i64 = 500;
-/// How often what is left of a program is looked at. New processes may appear when their parents
-/// end.
+/// The interval at which the remaining processes of a program are checked. New processes may appear
+/// when their parents exit.
 const LEFT_MS: i64 = 5;
 
 /// A program that is watched. Everything here is async-signal-safe.
@@ -28,25 +29,25 @@ pub(super) struct Watched {
     hold: RawFd,
     users: RawFd,
     child: pid_t,
-    /// How many programs the warden has started before.
+    /// The number of programs that the warden started before.
     number: u64,
-    /// The owner holds a handle, or is gone: the child may be waited for.
+    /// The owner has a handle, or has exited: the child may be reaped.
     may_reap: bool,
     child_ended: bool,
-    /// When what the child has left behind is to be killed.
+    /// The time at which the processes left behind by the child are to be killed.
     left_until: i64,
     bound: bool,
     owner_gone: bool,
     expect_signal: bool,
     next_step: usize,
     watch: Watch,
-    /// When the next step is due; zero when nothing is being ended.
+    /// The time of the next step; zero when no program is being stopped.
     step_due: i64,
-    /// Whether the lifeline may have something to say.
+    /// True if the lifeline may have a message or have ended.
     pub(super) is_ready: bool,
 }
 
-/// What a child needs to become the program.
+/// The data that a child needs to become the program.
 struct Start {
     payload: Payload<ProgramOrder>,
     order: ProgramOrder,
@@ -57,8 +58,8 @@ struct Start {
 }
 
 impl Watched {
-    /// Starts a program by an order and its descriptors. None if the order cannot be read: then
-    /// the reports end without a word.
+    /// Starts a program by an order and its descriptors. None if the order cannot be read: then the
+    /// stream of reports ends without a report.
     pub(super) fn start(descriptors: &[RawFd; MAX_DESCRIPTORS], number: u64) -> Option<Self> {
         let mut rest = descriptors.iter().copied();
         let mut next = || rest.next().unwrap_or(-1);
@@ -86,7 +87,7 @@ impl Watched {
             stdout,
             stderr,
         };
-        // An owner that has given up, or is gone, would never know of the program.
+        // An owner that has stopped waiting, or has exited, would never learn of the program.
         let child = if has_reader(reports) {
             start.fork()
         } else {
@@ -200,14 +201,14 @@ impl Start {
         // SAFETY: numbers only.
         unsafe {
             libc::prctl(libc::PR_SET_PDEATHSIG, self.order.if_warden_dies);
-            // It may have ended before the line above.
+            // The program may have exited before the line above.
             if libc::getppid() != parent {
                 libc::_exit(127);
             }
         }
     }
 
-    /// As on Linux: procctl(2) of FreeBSD. A process ID of zero means the calling process.
+    /// The same as on Linux: procctl(2) of FreeBSD. A process ID of zero means the calling process.
     #[cfg(target_os = "freebsd")]
     fn die_with(&self, parent: pid_t) {
         if self.order.bound == 0 {
@@ -241,7 +242,7 @@ impl Start {
                     Some(path) => {
                         let flags = libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT;
                         let flags = flags | libc::O_CLOEXEC | libc::O_NOCTTY;
-                        // Of a FIFO without a reader it makes an error, not a wait.
+                        // With a FIFO without a reader, the flag causes an error instead of a wait.
                         let waitless = flags | libc::O_NONBLOCK;
                         let fd = libc::open(path.as_ptr(), waitless, 0o600 as libc::c_uint);
                         check(Stage::Output, fd)?;
@@ -257,7 +258,8 @@ impl Start {
 }
 
 impl Watched {
-    /// Waits for the program if it has ended; whether it had, and may have left something behind.
+    /// Reaps the program if it has exited; returns whether it had, and may have left processes
+    /// behind.
     pub(super) fn collect(&mut self) -> bool {
         if !self.may_reap || self.child_ended {
             return false;
@@ -287,22 +289,23 @@ impl Watched {
         pid == self.child && !self.child_ended
     }
 
-    /// Whether the child must not be waited for yet.
+    /// Returns whether the child must not be reaped yet.
     pub(super) fn is_new(&self) -> bool {
         !self.may_reap
     }
 
-    /// Whether it was detached from the beginning.
+    /// Returns whether it was detached from the beginning.
     pub(super) fn is_detached(&self) -> bool {
         self.order.bound == 0
     }
 
-    /// When what it has left behind is to be killed, if it has ended and was bound.
+    /// The time at which its remaining processes are to be killed, if it has exited and was bound.
     pub(super) fn left_until(&self) -> Option<i64> {
         (self.child_ended && self.order.bound != 0).then_some(self.left_until)
     }
 
-    /// Whether a process may be its own that became the warden's child after so many starts.
+    /// Returns whether a process that became the warden's child after this number of starts may
+    /// belong to this program.
     pub(super) fn may_have_left(&self, starts: u64) -> bool {
         self.number < starts
     }
@@ -322,8 +325,8 @@ impl Watched {
         true
     }
 
-    /// Whether a living program can do without the warden. One that was bound gets a signal from
-    /// the kernel when the warden ends, and one that is guarded would lose its directory.
+    /// Returns whether a running program needs no warden. A bound program gets a signal from the
+    /// kernel when the warden exits, and a guarded one would lose its directory.
     pub(super) fn can_do_without(&self) -> bool {
         self.owner_gone && !self.bound && self.order.bound == 0 && self.hold < 0
     }
@@ -372,7 +375,7 @@ impl Watched {
         }
     }
 
-    /// Takes in what the owner says.
+    /// Reads the messages of the owner.
     pub(super) fn hear(&mut self) {
         let mut bytes = [0; 64];
         while !self.owner_gone {
@@ -451,8 +454,8 @@ impl Watched {
         if self.child_ended || child <= 0 {
             return;
         }
-        // SAFETY: the child was not waited for, so its number, and that of the group it leads, are
-        // its own.
+        // SAFETY: the child was not reaped, so its process ID, and that of the group it leads, are
+        // not reused.
         unsafe {
             if self.order.whole_group != 0 {
                 libc::kill(-child, signal);
@@ -481,7 +484,7 @@ fn check(stage: Stage, result: c_int) -> Result<(), (Stage, c_int)> {
     }
 }
 
-/// Whether anybody can still read what is written into a pipe.
+/// Returns whether any process can still read from a pipe.
 fn has_reader(pipe: RawFd) -> bool {
     let mut fd = libc::pollfd {
         fd: pipe,

@@ -1,11 +1,11 @@
-//! What the owner and the warden send each other: orders, commands and reports.
+//! The messages between the owner and the warden: orders, commands and reports.
 
 use nix::libc::{c_int, pid_t};
 
 /// Descriptors that come with one order, at most.
 pub(super) const MAX_DESCRIPTORS: usize = 24;
 
-/// Which of them the warden answers on.
+/// The descriptor on which the warden replies.
 pub(super) const ANSWER: usize = 2;
 
 /// An order to start a program, with its descriptors in this sequence: the order itself, lifeline,
@@ -16,7 +16,7 @@ pub(super) const ORDER_PROGRAM: u8 = b'P';
 /// lifeline, what is closed when all is done, and the parents of the directories.
 pub(super) const ORDER_ERRAND: u8 = b'G';
 
-/// How many directories one errand may have.
+/// The largest number of directories of one errand.
 pub(super) const MAX_PARENTS: usize = MAX_DESCRIPTORS - 3;
 
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +26,7 @@ pub(crate) struct Step {
     pub(crate) patience_ms: i64,
 }
 
-/// What was being done between fork and exec.
+/// The operation that failed between fork and exec.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
     Prepare,
@@ -57,12 +57,12 @@ impl Stage {
 /// Sent by the warden.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Report {
-    /// The order is being followed: the program's process number, or zero if there is none.
+    /// The order is being executed: the process ID of the program, or zero if there is none.
     Started(pid_t),
     NotStarted(c_int),
-    /// The program ended, with this status of `waitpid`.
+    /// The program exited, with this status of `waitpid`.
     Exited(c_int),
-    /// Nothing of it is left.
+    /// All its processes have exited.
     AllGone,
 }
 
@@ -93,7 +93,7 @@ impl Report {
     }
 }
 
-/// What the owner writes into the lifeline.
+/// The messages that the owner writes into the lifeline.
 pub(crate) mod command {
     /// The owner holds a handle of the program: its number may be given back.
     pub(crate) const SEEN: u8 = b'A';
@@ -105,7 +105,7 @@ pub(crate) mod command {
     pub(crate) const SIGNAL: u8 = b'S';
 }
 
-/// What the warden has to know of a program, in the form that it reads.
+/// The data on a program for the warden, in the form that it reads.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(super) struct ProgramOrder {
@@ -116,7 +116,7 @@ pub(super) struct ProgramOrder {
     /// A path to append to; zero if a descriptor was sent along.
     pub(super) stdout: usize,
     pub(super) stderr: usize,
-    /// Whether the account is another one, and who.
+    /// Whether the account is another one, and its IDs.
     pub(super) changes_account: usize,
     pub(super) uid: usize,
     pub(super) gid: usize,
@@ -127,14 +127,14 @@ pub(super) struct ProgramOrder {
     pub(super) bound: usize,
     pub(super) whole_group: usize,
     pub(super) if_warden_dies: usize,
-    /// Whether a descriptor to hold was sent along.
+    /// True if a descriptor to hold was sent along.
     pub(super) holds: usize,
     /// The directory that users lock; zero if there are none, else their FIFO was sent along.
     pub(super) lock: usize,
     pub(super) linger_ms: usize,
 }
 
-/// What the warden has to know of an errand, in the form that it reads.
+/// The data on an errand for the warden, in the form that it reads.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(super) struct ErrandOrder {
@@ -147,7 +147,7 @@ pub(super) struct ErrandOrder {
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(super) struct MemoryOrder {
-    /// Which of the parents.
+    /// The index of the parent.
     pub(super) parent: usize,
     pub(super) names: usize,
     pub(super) name_count: usize,

@@ -1,4 +1,4 @@
-//! What the warden does: it waits, takes orders, and sees to what it watches.
+//! The warden's main loop: it waits, executes orders, and supervises its programs and guards.
 
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, IntoRawFd as _, RawFd};
@@ -13,26 +13,25 @@ use super::program::Watched;
 use super::protocol::{ANSWER, MAX_DESCRIPTORS, ORDER_ERRAND, ORDER_PROGRAM, Report};
 use crate::sys::fork;
 
-/// How long it stays when there is nothing to watch. Starting it takes less than a millisecond; but
-/// one test after the other need not do so.
+/// The time after which an idle warden exits. Starting it takes less than a millisecond, but a
+/// sequence of tests should not have to.
 const IDLE_MS: i64 = 1000;
 
 /// The warden's whole world.
 struct Warden {
     control: RawFd,
-    /// Bytes come here when a child has ended.
+    /// Becomes readable when a child has exited.
     wake: RawFd,
     programs: List<Watched>,
     guards: List<Guarding>,
     waiting: List<libc::pollfd>,
-    /// Children that belong to no program: what programs have left behind, when they crashed or
-    /// before.
+    /// Children that belong to no program: orphans of programs that crashed, or that exited before.
     strangers: List<Stranger>,
-    /// How many programs were started.
+    /// The number of programs that were started.
     starts: u64,
-    /// Whether there may be any.
+    /// True if there may be any.
     has_strangers: bool,
-    /// Whether any child may have ended.
+    /// True if any child may have exited.
     may_have_ended: bool,
 }
 
@@ -47,10 +46,10 @@ struct Warden {
 )]
 struct Stranger {
     pid: pid_t,
-    /// How many programs had been started when it was seen first: none that was started later can
-    /// have left it.
+    /// The number of programs that had been started when the child was first seen: a program that
+    /// was started later cannot have left it behind.
     starts: u64,
-    /// Left by a detached server: it is not ended with other programs.
+    /// Left behind by a detached server: it is not killed with other programs.
     is_spared: bool,
 }
 
@@ -134,14 +133,14 @@ impl Warden {
         for program in self.programs.as_mut_slice() {
             if program.is_ready {
                 program.hear();
-                // It may have ended before it was allowed to be waited for.
+                // The program may have exited before it was allowed to be reaped.
                 self.may_have_ended = true;
             }
         }
     }
 
-    /// Waits for children that have ended. A program whose process ID the owner may still have to
-    /// make a handle of is not waited for yet.
+    /// Reaps children that have exited. A program is not reaped yet if the owner may still have to
+    /// open its process ID.
     fn collect_ended(&mut self) {
         let (mut has_detached_ended, mut has_bound_ended) = (false, false);
         if self.may_have_ended {
@@ -156,17 +155,17 @@ impl Warden {
                 guard.collect();
             }
         }
-        // A process that a running program has left may have ended, too.
+        // A process left behind by a running program may have exited, too.
         if self.has_strangers || self.may_have_ended {
-            // What a detached server leaves when it crashes is not this process's to end.
+            // The warden does not kill the processes left behind by a detached server that crashed.
             self.find_strangers(has_detached_ended && !has_bound_ended);
         }
     }
 
     fn look_after_programs(&mut self) {
         let now = fork::now_ms();
-        // What is left cannot be told apart by program, except for the time: it is killed when the
-        // last of the ended programs that may have left it has had its time.
+        // The remaining processes cannot be attributed to programs, except by time. They are killed
+        // after the grace period of the last program that has exited and may have left them behind.
         let programs = self.programs.as_slice();
         for stranger in self.strangers.as_slice().iter().filter(|s| !s.is_spared) {
             let ended = programs
@@ -187,8 +186,8 @@ impl Warden {
         });
     }
 
-    /// Reads from `/proc` which children there are. Finds none on kernels without
-    /// `CONFIG_PROC_CHILDREN`: backends notice by themselves that their postmaster is gone.
+    /// Reads the list of children from `/proc`. Finds none on kernels without
+    /// `CONFIG_PROC_CHILDREN`: backends notice by themselves that their postmaster has exited.
     #[cfg(all(target_os = "linux", not(pg_portable)))]
     fn find_strangers(&mut self, is_spared: bool) {
         let path = c"/proc/thread-self/children";
@@ -239,7 +238,7 @@ impl Warden {
         self.collect_unknown();
     }
 
-    /// Waits for whichever children have ended, unless one of them is not to be waited for yet.
+    /// Reaps all children that have exited, unless one of them must not be reaped yet.
     fn collect_unknown(&mut self) {
         if self.programs.as_slice().iter().any(Watched::is_new) {
             return;
@@ -346,8 +345,7 @@ impl Warden {
             });
             for (slot, fd) in descriptors.iter_mut().zip(received.flatten()) {
                 *slot = fd.into_raw_fd();
-                // Where the flag above does not exist.
-                // SAFETY: a number.
+                // Fallback for systems without the flag above. SAFETY: a number.
                 unsafe { libc::fcntl(*slot, libc::F_SETFD, libc::FD_CLOEXEC) };
             }
             if !is_whole || descriptors.iter().any(|&fd| fd >= most) {
@@ -356,7 +354,7 @@ impl Warden {
             }
             match kind {
                 [ORDER_PROGRAM] => {
-                    // What there is now was not left by this program.
+                    // The processes that exist now were not left behind by this program.
                     self.may_have_ended = true;
                     self.collect_ended();
                     if let Some(program) = Watched::start(&descriptors, self.starts) {
@@ -382,7 +380,7 @@ fn usable_descriptors() -> RawFd {
     limit - (limit / 4).min(80)
 }
 
-/// Says that there are no more descriptors to be had, if the one to say it on has come through.
+/// Reports that no more descriptors are available, if the descriptor for the report has arrived.
 fn refuse(descriptors: &[RawFd; MAX_DESCRIPTORS]) {
     if let Some(&answer) = descriptors.get(ANSWER) {
         let report = Report::NotStarted(libc::EMFILE);
@@ -394,7 +392,7 @@ fn refuse(descriptors: &[RawFd; MAX_DESCRIPTORS]) {
     }
 }
 
-/// Waits for a child that has ended; whether it had.
+/// Reaps a child if it has exited, and returns whether it had.
 #[cfg(all(target_os = "linux", not(pg_portable)))]
 fn is_collected(pid: pid_t) -> bool {
     let mut status = 0;

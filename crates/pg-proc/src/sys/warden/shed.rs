@@ -1,7 +1,7 @@
 //! Giving back the memory that a forked warden has inherited.
 //!
-//! Every page that both processes have is copied when the owner writes it. So whatever is large and
-//! not needed any more is unmapped: what the owner has allocated, and the stacks of its threads.
+//! Every page that both processes share is copied when the owner writes it. So large memory that
+//! the warden does not need is unmapped: the owner's allocations, and the stacks of its threads.
 //! Code, static data, and the stack and thread-local data of the thread that forked stay.
 
 use nix::libc::{self, c_void};
@@ -75,7 +75,7 @@ fn read_mappings(mappings: &mut List<Mapping>) -> bool {
         }
         for &byte in bytes {
             if byte != b'\n' {
-                // Longer lines end with a path, which does not matter.
+                // Longer lines end with a path, which is not used.
                 if let Some(slot) = line.get_mut(length) {
                     *slot = byte;
                     length += 1;

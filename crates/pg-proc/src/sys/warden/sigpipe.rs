@@ -1,4 +1,4 @@
-//! Writing into a pipe whose reader may be gone, without a signal.
+//! Writes into a pipe whose reader may have exited, without a signal.
 
 use std::ptr;
 

@@ -1,13 +1,13 @@
 //! The owner's side of the warden: finding or starting it, and sending it orders.
 //!
-//! On Linux the warden is this program executed anew: an initializer, which the loader runs before
-//! `main`, sees that it is to be the warden, and never returns. So it has nothing of the owner's
-//! memory, and starting it costs the same in a program of eight gigabytes as in a small one. The
-//! owner's page tables are copied for nothing, and no page that it writes later exists twice.
+//! On Linux the warden is this program executed anew. An initializer, which the loader runs before
+//! `main`, detects that the process is to be the warden, and never returns. So the warden has none
+//! of the owner's memory, and starting it costs the same in a program of eight gigabytes as in a
+//! small one. No page that the owner writes later is duplicated.
 //!
-//! Where that cannot be, it is forked: where this crate is part of a library that another program
-//! loads, where `/proc` or exec is out of reach, and outside Linux. On Linux it gives back the
-//! memory that it has inherited.
+//! If that is impossible, the warden is forked: if this crate is part of a library that another
+//! program loads, if `/proc` or exec is unavailable, and on systems other than Linux. On Linux a
+//! forked warden releases the memory that it has inherited.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -56,7 +56,7 @@ impl Owner {
 
 static WARDEN: Mutex<Option<Warden>> = Mutex::new(None);
 
-/// Sends an order to the warden, which is started if there is none.
+/// Sends an order to the warden, and starts the warden if none is running.
 pub(super) fn send(kind: u8, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
     let mut slot = WARDEN.lock().unwrap_or_else(PoisonError::into_inner);
     let owner = Owner::current();
@@ -123,8 +123,8 @@ fn control() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((fork::above_standard(ours)?, fork::above_standard(its)?))
 }
 
-/// What becomes the warden in a child of the owner: it gives back the owner's memory and goes on in
-/// a child of its own, which is nobody's to wait for.
+/// Becomes the warden in a child of the owner: releases the owner's memory and continues in a
+/// grandchild, which the owner cannot reap.
 fn adopt(control: RawFd, limit: RawFd) {
     #[cfg(all(target_os = "linux", not(pg_portable)))]
     super::shed::shed_memory();
@@ -144,7 +144,7 @@ fn run_in_child(control: RawFd, limit: RawFd) {
     unsafe { libc::_exit(status) }
 }
 
-/// Why the process in the middle has no child, by its exit status, if that is known.
+/// The reason why the intermediate process has no child, by its exit status, if it is known.
 fn failure(status: Option<c_int>) -> Option<io::Error> {
     let status = status.filter(|&status| libc::WIFEXITED(status))?;
     let errno = libc::WEXITSTATUS(status);
@@ -163,17 +163,17 @@ mod linux {
     use super::*;
     use crate::deadline::Deadline;
 
-    /// Where the new process finds its end of the control socket.
+    /// The number of the control socket in the new process.
     const CONTROL: RawFd = 3;
     /// The variable that makes a process the warden.
     const VARIABLE: &CStr = c"PG_PROC_WARDEN";
-    /// What is executed: this program, also where its file was replaced.
+    /// The path that is executed: this program, even if its file was replaced.
     const PROGRAM: &CStr = c"/proc/self/exe";
-    /// What `ps` shows.
+    /// The name that `ps` shows.
     const TITLE: &CStr = c"pg-proc: warden";
     /// Written by the warden before anything else.
     const GREETING: &[u8] = b"W";
-    /// How long the program may take to load.
+    /// The longest time that the program may take to load.
     const PATIENCE: Duration = Duration::from_secs(10);
 
     /// Executes this program as the warden; none where that is not possible.
@@ -199,8 +199,8 @@ mod linux {
         Ok((has_come && !has_failed).then_some(ours))
     }
 
-    /// Whether the initializer is part of the program, and not of a library that it has loaded:
-    /// only then is it run before `main`.
+    /// Returns whether the initializer is part of the program, and not of a library that it has
+    /// loaded: only then does it run before `main`.
     fn is_in_program() -> bool {
         // SAFETY: the kernel hands every process its program headers; they are never changed.
         unsafe {
@@ -228,7 +228,7 @@ mod linux {
     #[cfg(target_pointer_width = "32")]
     type Header = libc::Elf32_Phdr;
 
-    /// `posix_spawn` copies no page tables.
+    /// `posix_spawn` does not copy page tables.
     fn spawn(control: &OwnedFd) -> Option<pid_t> {
         // The loader may need these to find the program's libraries.
         let kept = std::env::vars_os().filter_map(|(name, value)| {
@@ -254,7 +254,7 @@ mod linux {
             libc::posix_spawn_file_actions_init(&mut actions);
             libc::posix_spawnattr_init(&mut attributes);
             libc::posix_spawn_file_actions_adddup2(&mut actions, control.as_raw_fd(), CONTROL);
-            // Nothing ends it before it has seen to its own signals.
+            // No signal terminates the process before it has set its own dispositions.
             let mut all: libc::sigset_t = std::mem::zeroed();
             libc::sigfillset(&mut all);
             libc::posix_spawnattr_setsigmask(&mut attributes, &all);
@@ -286,7 +286,7 @@ mod linux {
             if libc::getenv(VARIABLE.as_ptr()).is_null() {
                 return;
             }
-            // Of a program with more rights than its caller, the caller must not make a warden.
+            // The caller of a program with additional rights must not be able to make it a warden.
             if libc::getauxval(libc::AT_SECURE) != 0 || !is_ours(CONTROL) {
                 // If it was this crate all the same, `main` must not run a second time.
                 if was_executed_anew() {
@@ -300,7 +300,7 @@ mod linux {
         run_in_child(CONTROL, fork::descriptor_limit());
     }
 
-    /// Whether this process was started through the name that [`spawn`] takes.
+    /// Returns whether this process was started by the name that [`spawn`] uses.
     fn was_executed_anew() -> bool {
         // SAFETY: the kernel hands every process the name that it was executed by.
         unsafe {
@@ -309,7 +309,7 @@ mod linux {
         }
     }
 
-    /// Whether the other end of a socket is a process of the same user.
+    /// Returns whether the other end of a socket is a process of the same user.
     fn is_ours(socket: RawFd) -> bool {
         // SAFETY: the structure is valid, and its size is given.
         unsafe {

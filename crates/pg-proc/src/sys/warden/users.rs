@@ -10,7 +10,7 @@ use nix::libc::{self, c_int};
 
 use crate::sys::fork;
 
-/// What the warden needs to know of a server's users.
+/// The warden's record of a server's users.
 pub(crate) struct Vigil {
     pub(crate) users: Arc<OwnedFd>,
     /// The directory that users lock to enter.
@@ -18,15 +18,14 @@ pub(crate) struct Vigil {
     pub(crate) linger_ms: i64,
 }
 
-/// How long to wait for the lock before looking for users again. Whoever holds it may be about to
-/// enter.
+/// The pause before looking for users again if the lock is held. Its holder may be about to enter.
 const RETRY_MS: i64 = 10;
 
 /// A hang-up is always reported, but macOS does not watch a descriptor without any event
 /// (`poll_nocancel` in bsd/kern/sys_generic.c).
 pub(super) const HANG_UP: i16 = libc::POLLHUP;
 
-/// Where the vigil stands. Everything here is async-signal-safe.
+/// The state of the wait for users. Everything here is async-signal-safe.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Watch {
     /// When to decide; zero as long as there are users.
@@ -47,8 +46,8 @@ impl Watch {
         }
     }
 
-    /// Whether the last user has gone for good, which is said once. The FIFO is closed then. `lock`
-    /// is the directory that users lock to enter.
+    /// Returns whether the last user has left for good. Returns true only once, and closes the FIFO
+    /// then. `lock` is the directory that users lock to enter.
     pub(super) fn ends(&mut self, users: RawFd, lock: &CStr, linger_ms: i64) -> bool {
         if self.over {
             return false;
@@ -70,7 +69,7 @@ impl Watch {
     }
 }
 
-/// Whether no process has the FIFO open for writing.
+/// Returns whether no process has the FIFO open for writing.
 fn is_deserted(users: RawFd) -> bool {
     let mut fd = libc::pollfd {
         fd: users,
@@ -81,10 +80,11 @@ fn is_deserted(users: RawFd) -> bool {
     unsafe { libc::poll(&mut fd, 1, 0) > 0 && fd.revents & libc::POLLHUP != 0 }
 }
 
-/// Under the lock nobody enters: the FIFO is closed then, if it is still deserted. False if the
-/// lock is taken or there are users. If there is nothing to lock any more, nobody can enter either.
+/// Under the lock no user can enter, so the FIFO is closed if it still has no users. False if the
+/// lock is held or there are users. If the directory to lock does not exist any more, no user can
+/// enter either.
 fn close_if_deserted(users: RawFd, lock: &CStr) -> bool {
-    // SAFETY: the path ends with a zero byte; the descriptors are this process's.
+    // SAFETY: the path ends with a zero byte; the descriptors belong to this process.
     unsafe {
         let fd: c_int = libc::open(lock.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
         let is_busy = fd >= 0
