@@ -50,8 +50,8 @@ pub struct Database {
 ///
 /// Below the server's root, the directory `databases` has a directory for each database that is in
 /// use, locked by its user. The kernel releases the lock however that process exits, so a database
-/// without a directory, or with one that is not locked, is nobody's. A database that was dropped by
-/// its user and one whose user was killed are the same case.
+/// without a directory, or with one that is not locked, is not in use. A database that was dropped
+/// by its user and one whose user was killed are the same case.
 #[derive(Debug)]
 pub(crate) struct Databases {
     root: Utf8PathBuf,
@@ -108,11 +108,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const TEMPLATE_PATIENCE: Duration = Duration::from_secs(20);
 /// How long the sessions of a database may take to end.
 const SESSIONS_PATIENCE: Duration = Duration::from_secs(10);
-/// The pause between two looks at those sessions, of which the server does not report the end.
+/// The interval at which those sessions are checked: the server does not report their end.
 const PAUSE: Duration = Duration::from_millis(1);
 /// Sessions of one process that are kept open for the next statement.
 const MOST_IDLE: usize = 2;
-/// Released databases are dropped when there are so many, of 8 MB and more each.
+/// The number of released databases, of at least 8 MB each, at which they are dropped.
 const MANY: usize = 64;
 /// The same when the storage has less room than [`TIGHT`].
 const FEW: usize = 4;
@@ -124,7 +124,7 @@ const IN_USE: &str = "databases";
 const OTHERS: &str = "other-databases";
 const TEMPLATE: &str = "pg_fixture_template";
 const PREFIX: &str = "pgt_";
-/// Here sessions are opened: nobody copies it, and `initdb` makes it.
+/// Sessions are opened in this database: `initdb` makes it, and it is never copied.
 const ADMINISTRATION: &str = "postgres";
 
 /// The template is in use (`ERRCODE_OBJECT_IN_USE`).
@@ -336,7 +336,7 @@ impl Databases {
                 closed => closed?,
             };
             let moved = terminate_sessions(session, name).and_then(|()| {
-                // The server drops it later: a database without a directory is nobody's.
+                // The server drops it later: a database without a directory is not in use.
                 session.run(&format!("ALTER DATABASE {old} RENAME TO {aside}"))
             });
             if moved.is_err() {
@@ -439,8 +439,8 @@ impl Databases {
         let _ = thread.spawn(move || databases.sweep(Duration::ZERO));
     }
 
-    /// Drops the databases that nobody uses. Only one process does so at a time; it is waited for
-    /// so long. What fails is tried again by the next one.
+    /// Drops the databases that are not in use. Only one process does so at a time; this waits for
+    /// it up to `patience`. A database that cannot be dropped is left to the next call.
     fn sweep(&self, patience: Duration) {
         let path = self.root.join(IN_USE);
         if let Ok(_lock) = DirectoryLock::acquire(&path, patience) {

@@ -1,4 +1,4 @@
-//! Why there is no temporary cluster.
+//! The errors of temporary clusters.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -28,10 +28,10 @@ pub struct TempError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TempErrorKind {
-    /// There is no PostgreSQL installation that will do.
+    /// No suitable PostgreSQL installation was found.
     #[error("no installation was found")]
     Installation(#[source] DiscoveryError),
-    /// An option cannot be what it is.
+    /// The value of an option is not allowed.
     #[error("{0}")]
     Option(String),
     /// There is no account to run the server as.
@@ -43,8 +43,8 @@ pub enum TempErrorKind {
     /// A file or directory cannot be used: of the cluster itself, or of the template cache.
     #[error("{0} cannot be used")]
     File(Utf8PathBuf, #[source] io::Error),
-    /// The directory of the template cache belongs to somebody else or can be written by others:
-    /// what is in it cannot be trusted.
+    /// The directory of the template cache belongs to another user or can be written by other
+    /// users, so its contents cannot be trusted.
     #[error(
         "the template cache {path} is not private: its owner is user {owner} and its mode \
          {mode:04o}"

@@ -58,7 +58,7 @@ enum Progress<T> {
     Waiting(Box<dyn FnOnce() -> T + Send>),
     Working(Waker),
     Done(Result<T, Box<dyn Any + Send>>),
-    /// The result was returned, or nobody waits for it any more.
+    /// The result was returned, or the future was dropped.
     Over,
 }
 
@@ -106,7 +106,7 @@ impl<T> Drop for InThread<T> {
     }
 }
 
-/// Hands the outcome over, or drops it here if nobody waits for it.
+/// Hands the outcome over, or drops it here if the future was dropped.
 fn finish<T>(progress: &Mutex<Progress<T>>, outcome: thread::Result<T>) {
     let mut guard = lock(progress);
     if let Progress::Working(_) = &*guard

@@ -15,10 +15,10 @@ const SHUTDOWN: Duration = Duration::from_secs(60);
 /// How long it may take until all processes have stopped.
 const FREEZE: Duration = Duration::from_secs(10);
 
-/// A temporary server whose processes all stand still, until this is dropped.
+/// A temporary server whose processes are all suspended until this value is dropped.
 ///
-/// Clients stay connected and get no answer; what waits for the server, waits. Nothing that stops
-/// the server works meanwhile, except [`TempCluster::crash`].
+/// Clients stay connected and wait without an answer. Of the methods that stop the server, only
+/// [`TempCluster::crash`] works while it is frozen.
 ///
 /// # Cleanup
 ///

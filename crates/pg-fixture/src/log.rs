@@ -69,7 +69,7 @@ pub struct StatementsError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StatementsErrorKind {
-    /// The builder was not told to log statements.
+    /// The logging of statements was not enabled in the builder.
     #[error("statements are not logged")]
     NotLogged,
     /// Memory did not keep this many bytes of the log.
@@ -230,7 +230,7 @@ impl TempCluster {
     ///
     /// # Errors
     ///
-    /// Fails if the builder was not told to log statements, or the log cannot be read or is not
+    /// Fails if the builder did not enable statement logging, or the log cannot be read or is not
     /// complete.
     pub fn statements(&self) -> Result<Vec<Statement>, StatementsError> {
         self.statements_since(LogMark::beginning())
@@ -274,7 +274,7 @@ pub(crate) struct LogUse {
     pub(crate) on_panic: OnPanic,
 }
 
-/// Prints to standard error, or to nobody if that cannot be written: `eprintln!` panics then, which
+/// Prints to standard error, and ignores a failure to write: `eprintln!` panics then, which
 /// aborts the process if another panic is unwinding.
 #[expect(
     clippy::print_stderr,

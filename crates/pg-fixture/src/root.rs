@@ -16,7 +16,7 @@ use crate::storage::{self, is_fit_for_sockets};
 
 /// Begins the name of every directory of ours.
 pub(crate) const PREFIX: &str = "pgt-";
-/// In each of them, a file of this name with [`MARKER_TEXT`] tells that it is ours to remove.
+/// A directory with a file of this name that contains [`MARKER_TEXT`] may be removed.
 pub(crate) const MARKER: &str = ".pg-cluster-temporary";
 /// The subdirectory with the server's sockets.
 const SOCKETS: &str = "s";

@@ -56,7 +56,7 @@ impl Storage {
         Err(refused.unwrap_or_else(|| TempErrorKind::Option("there is no storage".to_owned())))
     }
 
-    /// The directories to try, in order, for a template of so many bytes.
+    /// The directories to try, in order, for a template of this size in bytes.
     pub(crate) fn candidates(&self, size: u64, account: Option<&Account>) -> Vec<Utf8PathBuf> {
         match self {
             Self::Directory(directory) => vec![directory.clone()],

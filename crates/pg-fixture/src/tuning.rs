@@ -1,4 +1,4 @@
-//! Settings for data that nobody will miss.
+//! Settings for data that does not have to survive a crash.
 
 use pg_install::Version;
 
@@ -15,7 +15,7 @@ pub(crate) fn settings(version: &Version, given: &[(String, String)]) -> Vec<(St
         ("full_page_writes", "off"),
         // Initialising the default, 128 MB, takes time at each start.
         ("shared_buffers", "16MB"),
-        // Memory-backed storage must not fill up with log that nobody will replay.
+        // Memory-backed storage must not fill up with WAL that will never be replayed.
         ("max_wal_size", "128MB"),
         ("min_wal_size", "32MB"),
         // In the data directory, which is removed: nothing is left in /dev/shm after a SIGKILL.

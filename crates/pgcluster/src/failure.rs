@@ -97,8 +97,7 @@ impl Failure {
         (!log.trim().is_empty()).then_some(log)
     }
 
-    /// Prints the error with its causes, the hint and the log. There is nobody to tell if that
-    /// fails.
+    /// Prints the error with its causes, the hint and the log. A failure to print is ignored.
     pub(crate) fn print(&self, form: Form) -> ExitCode {
         let text = match form {
             Form::Json => {

@@ -215,7 +215,7 @@ mod tests {
             let text = format!("data_directory = '{data}'\n");
             fs::write(directory.join("postgresql.conf"), text).unwrap();
         }
-        // Nobody writes into this pipe.
+        // No process writes into this pipe.
         let hostile = root.join("etc/postgresql/15/pipe");
         fs::create_dir_all(&hostile).unwrap();
         let made = std::process::Command::new("mkfifo")

@@ -178,7 +178,7 @@ impl Plan<'_> {
         Ok(Replica::new(name, temp, link, [primary, standby], conninfo))
     }
 
-    /// Whoever is disconnected for a moment shall find what it has missed.
+    /// Keeps WAL for a standby that is disconnected for a short time.
     fn keeping_wal(&self, options: StartOptions) -> StartOptions {
         let is_new = self.recipe.installation.version().major() >= 13;
         let (name, value) = match is_new {
@@ -262,7 +262,7 @@ pub(crate) fn apply(shape: Replication, cluster: &Cluster) -> Result<(), TempErr
         .map_err(|error| TempErrorKind::Replica(Box::new(error)))
 }
 
-/// Has a commit wait for so many standbys.
+/// Makes a commit wait for this number of standbys.
 pub(super) fn set_synchronous(cluster: &Cluster, standbys: usize) -> Result<(), ReplicaErrorKind> {
     let names = match standbys {
         0 => String::new(),

@@ -59,7 +59,7 @@ enum Problem {
 const BUFFER: usize = 64 << 10;
 
 impl Link {
-    /// A link in this directory, which nobody but the caller may write to, for the account alone.
+    /// A link in this directory, which only the caller can write to, for the account alone.
     pub(super) fn open(
         directory: &Utf8Path,
         account: Option<&Account>,
@@ -116,7 +116,7 @@ impl Link {
         state.cut();
     }
 
-    /// Waits until WAL streams, and is told the reason if the other server refuses.
+    /// Waits until WAL streams, and returns the reason if the other server refuses.
     pub(super) fn wait_streaming(&self, limit: Duration) -> Result<(), ReplicaErrorKind> {
         let begun = Instant::now();
         let mut state = self.shared.lock();

@@ -131,7 +131,7 @@ impl Manifest {
             };
             text.push_str(&line);
         }
-        // Tells a complete file from one that was cut off or changed.
+        // Distinguishes a complete file from a truncated or changed one.
         let hash = Hash::of(text.as_bytes());
         text.push_str(&format!("end {:x}\n", hash.0));
         text

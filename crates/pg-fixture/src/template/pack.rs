@@ -180,7 +180,7 @@ fn open_file_below(root: &Directory, path: &Utf8Path) -> io::Result<File> {
     parent.open_file(path.file_name().unwrap_or_default())
 }
 
-/// What the server makes anew: caches, and what tells of a process.
+/// Files that the server creates again: caches, and files about one server process.
 fn is_left_out(path: &Utf8Path) -> bool {
     let is_cache = path.file_name() == Some("pg_internal.init")
         && (path.starts_with("global") || is_of_database(path));

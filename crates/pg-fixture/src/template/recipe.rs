@@ -39,7 +39,7 @@ impl fmt::Debug for Setup {
 #[derive(Debug)]
 pub(crate) struct Extension {
     pub(crate) name: String,
-    /// Tells whether its files have changed.
+    /// Returns whether its files have changed.
     pub(crate) files: String,
 }
 

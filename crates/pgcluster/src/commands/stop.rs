@@ -11,7 +11,7 @@ use crate::failure::Result;
 use crate::progress::Progress;
 use crate::target::Target;
 
-/// Stop the server of a cluster, and wait until nothing of it is left
+/// Stop the server of a cluster, and wait until all its processes have exited
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
 A server that is not running is stopped already: exit status 0.

@@ -13,7 +13,7 @@ use crate::progress::Progress;
 use crate::table::{Cell, list};
 use crate::words::{BOLD, DIM, GREEN, RED, YELLOW, paint};
 
-/// Find what would keep a server from starting, and the remedy
+/// Report problems that would keep a server from starting, and their remedies
 ///
 /// Checks the machine: installation, account, rights, /proc, shared memory, locale, template cache.
 /// With DIR also that cluster: permissions, configuration, sockets, port, space. The only server
