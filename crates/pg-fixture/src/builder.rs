@@ -1,4 +1,4 @@
-//! How a temporary cluster is to be made.
+//! The options of a temporary cluster.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::temp_cluster::{Keep, Listen, SystemIdentifier, TempCluster};
 use crate::template::Setup;
 use pg_cluster::{ConnectionInfo, DataChecksums, Durability, InitOptions};
 
-/// How long another process may take to make a template: `initdb` and setup steps.
+/// The time that another process may take to make a template: `initdb` and setup steps.
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// The options of a temporary cluster; from [`TempCluster::builder`]. All of them have defaults.
@@ -97,9 +97,10 @@ impl TempClusterBuilder {
         self
     }
 
-    /// How the template is initialised. The default is [`InitOptions::new`] without waiting for the
-    /// disk, without data checksums and with WAL segments of 1 MB (from PostgreSQL 11 on), which
-    /// make a clone cheaper; what is set here replaces all of that but the last.
+    /// Sets how the template is initialized. The default is [`InitOptions::new`] without waiting
+    /// for the disk, without data checksums and with WAL segments of 1 MB (from PostgreSQL 11 on),
+    /// which make a clone cheaper. Options that are passed here replace these defaults, but
+    /// WAL segments stay at 1 MB unless the options set their size.
     ///
     /// [`wal_directory`](InitOptions::wal_directory) cannot be used here.
     pub fn init(mut self, options: InitOptions) -> Self {

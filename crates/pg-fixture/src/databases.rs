@@ -55,20 +55,20 @@ pub struct Database {
 #[derive(Debug)]
 pub(crate) struct Databases {
     root: Utf8PathBuf,
-    /// How users connect, except for the database.
+    /// The connection of the users, except for the database.
     info: ConnectionInfo,
     sockets: Utf8PathBuf,
     user: String,
     template: String,
     /// The major version of the server.
     major: u16,
-    /// How long a template that is in use is waited for.
+    /// The time to wait for a template that is in use.
     patience: Duration,
     /// Sessions that wait for the next statement.
     idle: Mutex<Vec<Session>>,
 }
 
-/// How a server is reached, and what its databases are copied from.
+/// The connection to a server, and the source of its databases.
 #[derive(Clone, Debug)]
 pub(crate) struct Source<'a> {
     /// The root directory of the server, with its files in `data`.
@@ -77,7 +77,7 @@ pub(crate) struct Source<'a> {
     pub(crate) info: ConnectionInfo,
     /// The database that the setup steps have prepared.
     pub(crate) database: &'a str,
-    /// What becomes of that database.
+    /// The use that is made of that database.
     pub(crate) sealing: Sealing,
     pub(crate) major: u16,
     pub(crate) patience: Duration,
@@ -101,12 +101,12 @@ struct Claim {
     maker: Maker,
 }
 
-/// How long the server may take for one message.
+/// The time limit for one message of the server.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long a template that is in use is waited for at most. One attempt takes the server five
+/// The longest wait for a template that is in use. One attempt takes the server five
 /// seconds (`CountOtherDBBackends` in procarray.c).
 const TEMPLATE_PATIENCE: Duration = Duration::from_secs(20);
-/// How long the sessions of a database may take to end.
+/// The time limit for the sessions of a database to end.
 const SESSIONS_PATIENCE: Duration = Duration::from_secs(10);
 /// The interval at which those sessions are checked: the server does not report their end.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -578,7 +578,7 @@ fn is_our_name(name: &str) -> bool {
     })
 }
 
-/// How many entries a directory has.
+/// Returns the number of entries of a directory.
 fn entries(directory: &Utf8Path) -> Option<usize> {
     Some(fs::read_dir(directory).ok()?.count())
 }

@@ -80,7 +80,7 @@ pub enum TempErrorKind {
         database: String,
         /// The processes that are connected to it.
         by: String,
-        /// What the server said.
+        /// The message of the server.
         #[source]
         refusal: Box<dyn Error + Send + Sync>,
     },
@@ -180,12 +180,12 @@ pub enum TempErrorKind {
 }
 
 impl TempError {
-    /// What went wrong.
+    /// The kind of the error.
     pub fn kind(&self) -> &TempErrorKind {
         &self.kind
     }
 
-    /// What may help, where something is known.
+    /// Returns advice, if there is any.
     pub fn hint(&self) -> Option<Cow<'_, str>> {
         match &self.kind {
             TempErrorKind::Installation(error) => error.hint(),
@@ -232,7 +232,7 @@ impl TempError {
     }
 }
 
-/// What may help against a refusal of the server with this SQLSTATE.
+/// Returns advice for an error of the server with this SQLSTATE.
 fn advice(code: &str) -> Option<&'static str> {
     match code {
         // ERRCODE_TOO_MANY_CONNECTIONS

@@ -17,7 +17,7 @@ impl TempCluster {
     ///
     /// # Errors
     ///
-    /// As [`start`](Self::start).
+    /// Fails as [`start`](Self::start) does.
     pub fn start_async() -> impl Future<Output = Result<Self, TempError>> + Send + use<> {
         Self::builder().start_async()
     }
@@ -32,7 +32,7 @@ impl TempClusterBuilder {
     ///
     /// # Errors
     ///
-    /// As [`start`](Self::start).
+    /// Fails as [`start`](Self::start) does.
     pub fn start_async(
         &self,
     ) -> impl Future<Output = Result<TempCluster, TempError>> + Send + use<> {

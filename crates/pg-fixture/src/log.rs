@@ -26,10 +26,10 @@ pub enum OnPanic {
     Silent,
 }
 
-/// How much of a log is printed.
+/// The number of lines or bytes of a log that are printed.
 const MOST_LINES: usize = 100;
 const MOST_BYTES: usize = 16 << 10;
-/// How much of the log is kept in memory, for those who wait for a message.
+/// The size of the log that is kept in memory, for waits for a message.
 pub(crate) const KEPT: usize = 1 << 20;
 
 /// The settings by which statements are logged so that [`TempCluster::statements`] can read them.
@@ -161,7 +161,8 @@ impl TempClusterBuilder {
     }
 }
 
-/// Whether two names are of one setting (`guc_name_compare`; `ParseLongOption` for the dash).
+/// Returns whether two names denote the same setting (`guc_name_compare`; `ParseLongOption` for the
+/// dash).
 pub(crate) fn is_same(ours: &str, given: &str) -> bool {
     given.replace('-', "_").eq_ignore_ascii_case(ours)
 }
@@ -210,7 +211,7 @@ impl TempCluster {
     ///
     /// # Errors
     ///
-    /// As [`wait_for_log`](Self::wait_for_log).
+    /// Fails as [`wait_for_log`](Self::wait_for_log) does.
     pub fn wait_for_message(
         &self,
         mark: LogMark,
@@ -240,7 +241,7 @@ impl TempCluster {
     ///
     /// # Errors
     ///
-    /// As [`statements`](Self::statements).
+    /// Fails as [`statements`](Self::statements) does.
     pub fn statements_since(&self, mark: LogMark) -> Result<Vec<Statement>, StatementsError> {
         let failed = |kind| StatementsError::new(self.path().to_owned(), kind);
         if !self.log_use.has_statements {
@@ -267,7 +268,7 @@ impl TempCluster {
     }
 }
 
-/// What a temporary cluster does with its log.
+/// The use that a temporary cluster makes of its log.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct LogUse {
     pub(crate) has_statements: bool,

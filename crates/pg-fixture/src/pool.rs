@@ -12,9 +12,9 @@ use crate::error::{TempError, TempErrorKind};
 use crate::log::OnPanic;
 use crate::temp_cluster::{Keep, TempCluster};
 
-/// How long dropping a pool waits for a server that is just being started.
+/// The time that dropping a pool waits for a server that is being started.
 const LAST_START: Duration = Duration::from_secs(5);
-/// How long [`TempPool::acquire`] waits for a server.
+/// The time that [`TempPool::acquire`] waits for a server.
 const ACQUIRE: Duration = Duration::from_secs(60);
 
 /// Servers of one kind that are kept ready, so that a test does not wait for the start of a server.
@@ -56,7 +56,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     ready: VecDeque<TempCluster>,
-    /// Why the last start has failed. The next one waits until that was handed out.
+    /// The error of the last start. The next start waits until the error has been returned.
     failed: Option<TempError>,
     is_closed: bool,
     has_thread_ended: bool,
@@ -96,7 +96,7 @@ impl TempPool {
     ///
     /// # Errors
     ///
-    /// As [`acquire_within`](Self::acquire_within).
+    /// Fails as [`acquire_within`](Self::acquire_within) does.
     pub fn acquire(&self) -> Result<TempCluster, TempError> {
         self.acquire_within(ACQUIRE)
     }

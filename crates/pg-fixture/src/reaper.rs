@@ -12,7 +12,7 @@ use pg_cluster::Cluster;
 use crate::root::{MARKER, PREFIX, Remains, remains, remove};
 use crate::storage;
 
-/// How often the directories are looked through, over all processes.
+/// The interval at which the directories are searched, over all processes.
 const PAUSE: Duration = Duration::from_secs(60);
 const NOTE: &str = "reaped";
 

@@ -210,7 +210,7 @@ pub(crate) fn random_name() -> String {
     (0..8).map(letter).collect()
 }
 
-/// What is left of a directory whose maker is gone.
+/// The state of a directory whose maker has exited.
 pub(crate) enum Remains {
     /// Not ours, or in use.
     None,
@@ -244,7 +244,7 @@ pub(crate) fn remains(path: &Utf8Path, user: u32) -> io::Result<Remains> {
     Ok(Remains::None)
 }
 
-/// Whether the marker is there, is a file of this user, and says what we write.
+/// Returns whether the marker exists, is a file of this user, and has the expected text.
 fn has_marker(path: &Utf8Path, user: u32) -> io::Result<bool> {
     let marker = path.join(MARKER);
     match fs::symlink_metadata(&marker) {

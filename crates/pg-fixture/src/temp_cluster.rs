@@ -76,7 +76,7 @@ pub struct TempCluster {
     pub(crate) root_certificate: Option<Utf8PathBuf>,
     /// Prepared when the first one is wanted.
     pub(crate) databases: Mutex<Option<Arc<Databases>>>,
-    /// What the server was started with, its port included.
+    /// The options of the server, including its port.
     pub(crate) start_options: StartOptions,
     /// How another server of the same state is made: without what is in that state already.
     pub(crate) builder: Arc<TempClusterBuilder>,
@@ -86,7 +86,7 @@ pub struct TempCluster {
     pub(crate) turn: Mutex<()>,
 }
 
-/// To whom server and files belong.
+/// The owner of server and files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Owner {
     /// This value: they go with it.
@@ -97,18 +97,18 @@ pub(crate) enum Owner {
     Users,
 }
 
-/// How a temporary server can be reached.
+/// The addresses of a temporary server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Listen {
-    /// By a Unix socket in a private directory only: no ports, so no races for them.
+    /// Only a Unix socket in a private directory. No TCP port is used, so none can be in use.
     #[default]
     SocketOnly,
     /// Also by TCP on 127.0.0.1, at a free port, for clients that do not support Unix sockets.
     Loopback,
 }
 
-/// Whether the files of a temporary cluster outlive it.
+/// The conditions under which the files of a temporary cluster are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Keep {

@@ -18,7 +18,7 @@ use crate::builder::TempClusterBuilder;
 use crate::error::{TempErrorKind, at};
 use crate::temp_cluster::{Listen, TempCluster};
 
-/// In the root of a cluster.
+/// The directory of the certificates in the root of a cluster.
 const DIRECTORY: &str = "tls";
 const AUTHORITY: &str = "ca.crt";
 const CERTIFICATE: &str = "server.crt";

@@ -55,8 +55,8 @@ pub(crate) fn of_shared(given: &[(String, String)]) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Whether a server with these settings reads nothing below `base` before the first client comes:
-/// see [`TempCluster`](crate::TempCluster).
+/// Returns whether a server with these settings reads nothing below `base` before the first client
+/// connects: see [`TempCluster`](crate::TempCluster).
 pub(crate) fn leaves_databases_alone(given: &[(String, String)]) -> bool {
     !given.iter().any(|(name, _)| {
         let name = name.to_ascii_lowercase().replace('-', "_");

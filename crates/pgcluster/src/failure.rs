@@ -1,4 +1,4 @@
-//! Why a command failed, on standard error.
+//! Errors of commands, printed to standard error.
 
 use std::error::Error;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! How a primary and its standbys are to be made.
+//! The options of a primary and its standbys.
 
 use crate::builder::TempClusterBuilder;
 use crate::error::{TempError, TempErrorKind};
@@ -17,9 +17,9 @@ pub struct ReplicaSetBuilder {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Replication {
     pub(crate) standbys: usize,
-    /// How many standbys have to have a commit before it is acknowledged.
+    /// The number of standbys that must have a commit before it is acknowledged.
     pub(crate) synchronous: usize,
-    /// Whether each standby follows the one before.
+    /// True if each standby follows the one before.
     pub(crate) is_chain: bool,
 }
 

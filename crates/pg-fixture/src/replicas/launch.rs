@@ -19,7 +19,7 @@ use crate::plan::Plan;
 use crate::temp_cluster::PORT;
 use crate::template::{Identity, Template};
 
-/// How long a standby may take to begin to stream.
+/// The time limit for a standby to begin to stream.
 pub(super) const STREAMING: Duration = Duration::from_secs(60);
 
 /// A standby refuses to start with less than the primary has, by the control file: that of a
@@ -33,7 +33,7 @@ const AT_LEAST: [(&str, u64); 5] = [
     ("max_locks_per_transaction", 64),
 ];
 
-/// What all members are cloned from, and where to.
+/// The source of all members, and the directories of their clones.
 struct Clones<'a> {
     template: &'a Template,
     identity: Option<Identity>,

@@ -48,14 +48,14 @@ struct State {
     problem: Option<Problem>,
 }
 
-/// Why the last connection did not come to stream.
+/// The reason why the last connection did not stream.
 #[derive(Clone, Debug)]
 enum Problem {
     Unreachable(io::ErrorKind),
     Refused { code: String, message: String },
 }
 
-/// How much is passed on at once.
+/// The number of bytes that are passed on at once.
 const BUFFER: usize = 64 << 10;
 
 impl Link {
@@ -136,7 +136,7 @@ impl Link {
         }
     }
 
-    /// Why nothing streams; none if something does, or nothing is known.
+    /// Returns why no WAL streams; none if WAL streams, or if the reason is not known.
     pub(super) fn problem(&self) -> Option<ReplicaErrorKind> {
         let state = self.shared.lock();
         match state.streaming {

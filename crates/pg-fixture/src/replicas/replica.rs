@@ -40,9 +40,9 @@ impl Deref for Replica {
     }
 }
 
-/// How long a statement of this module may take.
+/// The time limit of a statement of this module.
 const STATEMENT: Duration = Duration::from_secs(60);
-/// How long nothing has to come before the reason is looked for.
+/// The time without new WAL after which the reason is determined.
 const SILENCE: Duration = Duration::from_millis(200);
 
 const POSITION: &str = "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() \
@@ -130,7 +130,7 @@ impl Replica {
         }
     }
 
-    /// Why the standby gets nothing, as far as it can be known without its log.
+    /// Returns why the standby gets no WAL, if that is known without its log.
     fn fact(&self) -> Result<Option<ReplicaErrorKind>, ReplicaErrorKind> {
         let follows = self.follows.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(directory) = &*follows {
@@ -185,7 +185,7 @@ impl Replica {
     ///
     /// # Errors
     ///
-    /// As [`pause_replay`](Self::pause_replay).
+    /// Fails as [`pause_replay`](Self::pause_replay) does.
     pub fn resume_replay(&self) -> Result<(), ReplicaError> {
         let resumed = self.run("SELECT pg_wal_replay_resume()");
         resumed

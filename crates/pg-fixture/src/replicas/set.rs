@@ -14,7 +14,7 @@ use super::replica::Replica;
 ///
 /// # Cleanup
 ///
-/// As that of [`TempCluster`](crate::TempCluster), for each member. Dropping the value cuts the
+/// Each member is removed like a [`TempCluster`](crate::TempCluster). Dropping the value cuts the
 /// connections between them, and ends the standbys before the primary.
 #[derive(Debug)]
 pub struct ReplicaSet {
@@ -23,7 +23,7 @@ pub struct ReplicaSet {
     synchronous: usize,
 }
 
-/// How long a promotion may take.
+/// The time limit of a promotion.
 const PROMOTION: Duration = Duration::from_secs(60);
 
 impl ReplicaSet {

@@ -29,7 +29,7 @@ const OLD: &str = "old";
 const UNUSED: Duration = Duration::from_secs(30 * 86_400);
 /// At most this many are kept.
 const MOST: usize = 50;
-/// How old the note of a template's last use may get before it is renewed.
+/// The age at which the time of a template's last use is renewed.
 const NOTE: Duration = Duration::from_secs(3600);
 /// No key and no manifest is longer, in bytes.
 const LONGEST: u64 = 256 << 20;
@@ -44,7 +44,7 @@ pub(crate) struct Cache {
     building: Directory,
 }
 
-/// What the cache has for a key.
+/// The contents of the cache for a key.
 pub(crate) enum Entry<'a> {
     /// A sound template.
     Found(Template),

@@ -73,7 +73,7 @@ impl Template {
         })
     }
 
-    /// How many bytes a clone takes at least.
+    /// Returns the smallest size of a clone, in bytes.
     pub(crate) fn size(&self) -> u64 {
         self.manifest.size()
     }

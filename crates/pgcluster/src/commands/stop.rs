@@ -30,10 +30,10 @@ pub(crate) struct Args {
     timeout: u64,
 }
 
-/// How a server is stopped.
+/// The options of a stop.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Plan {
-    /// What the server does about its clients
+    /// Shutdown mode, which decides what happens to connected clients
     #[arg(long, value_enum, default_value_t = Mode::Fast)]
     mode: Mode,
     /// Fast shutdown, then immediate shutdown, then SIGKILL

@@ -40,7 +40,7 @@ pub(super) struct Finding {
     remedy: Option<String>,
 }
 
-/// How bad a finding is.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Fine,
@@ -71,7 +71,7 @@ impl Finding {
         Self::new(check, Verdict::Bad, message).with_remedy(Some(remedy.to_owned()))
     }
 
-    /// What an operation failed with.
+    /// The error of a failed operation.
     fn failed(check: &'static str, failure: &Failure) -> Self {
         Self::new(check, Verdict::Bad, failure.message()).with_remedy(failure.hint())
     }
