@@ -21,7 +21,7 @@ fn builder(room: &Room) -> TempClusterBuilder {
 }
 
 #[test]
-fn each_is_a_fresh_server_and_leaves_nothing() {
+fn each_cluster_is_fresh_and_is_removed_completely() {
     let room = Room::new();
     for installation in servers() {
         let builder = builder(&room).installation(installation.clone());
@@ -228,7 +228,7 @@ fn tcp_and_password() {
 
 /// One template serves all passwords, and holds none of them, nor anything made of one.
 #[test]
-fn the_cache_knows_no_password() {
+fn the_cache_contains_no_password() {
     let room = Room::new();
     for installation in servers() {
         let cache = room.join(&format!("cache{}", installation.version().num()));
@@ -263,7 +263,7 @@ fn the_cache_knows_no_password() {
 }
 
 #[test]
-fn a_template_that_was_damaged_is_made_again() {
+fn a_damaged_template_is_made_again() {
     let room = Room::new();
     let builder = builder(&room);
     drop(builder.start().unwrap());
@@ -305,7 +305,7 @@ fn a_template_that_was_damaged_is_made_again() {
 }
 
 #[test]
-fn a_restored_cache_is_used_after_a_look() {
+fn a_restored_cache_is_used_after_its_hash_was_compared() {
     let room = Room::new();
     let runs = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&runs);
@@ -344,7 +344,7 @@ fn a_cache_that_others_can_write_is_refused() {
 }
 
 #[test]
-fn a_cache_of_somebody_else_is_refused() {
+fn a_cache_of_another_user_is_refused() {
     let room = Room::new();
     // Under root something of the server's account, else something of root.
     let cache = match pg_tests::server_account() {
@@ -362,7 +362,7 @@ fn a_cache_of_somebody_else_is_refused() {
 /// As for the accounts of services, in containers and in builds that set `HOME` to something that
 /// is not there.
 #[test]
-fn without_a_home_the_cache_is_among_the_temporary_files() {
+fn without_a_home_the_cache_is_in_the_temporary_directory() {
     if let Some(storage) = pg_tests::role() {
         let builder = TempCluster::builder().installation(server());
         drop(
@@ -375,7 +375,7 @@ fn without_a_home_the_cache_is_among_the_temporary_files() {
     }
     let room = Room::new();
     fs::write(room.join("home"), "not even root can make a directory here").unwrap();
-    let test = "without_a_home_the_cache_is_among_the_temporary_files";
+    let test = "without_a_home_the_cache_is_in_the_temporary_directory";
     let mut child = pg_tests::child(test, room.directory("storage").as_str());
     let temporary = room.directory("temporary");
     child
@@ -413,7 +413,7 @@ fn two_builders_at_once_make_one_template() {
 }
 
 #[test]
-fn a_directory_with_a_comma_and_a_long_name_will_do() {
+fn a_directory_with_a_comma_and_a_long_name_can_be_used() {
     let room = Room::new();
     for name in ["a, b".to_owned(), "long".repeat(30)] {
         let storage = room.directory(&name);
@@ -455,7 +455,7 @@ fn files_are_kept_on_demand_and_after_a_panic() {
 }
 
 #[test]
-fn a_panic_that_unwinds_leaves_nothing() {
+fn a_panic_removes_the_cluster() {
     let room = Room::new();
     let storage = room.directory("room");
     let builder = builder(&room).storage(Storage::Directory(storage.clone()));
@@ -468,7 +468,7 @@ fn a_panic_that_unwinds_leaves_nothing() {
 }
 
 #[test]
-fn one_that_does_not_start_leaves_nothing_whoever_would_own_it() {
+fn a_failed_start_leaves_no_files_whatever_the_ownership() {
     let room = Room::new();
     let storage = room.directory("room");
     let builder = builder(&room)
@@ -490,7 +490,7 @@ fn one_that_does_not_start_leaves_nothing_whoever_would_own_it() {
 }
 
 #[test]
-fn a_detached_server_is_the_callers() {
+fn a_detached_server_outlives_its_value() {
     let room = Room::new();
     let log = room.directory("log").join("server.log");
     let temp = builder(&room)

@@ -154,7 +154,7 @@ fn a_database_with_a_prepared_transaction_is_not_reset() {
 }
 
 #[test]
-fn a_shared_server_has_room_for_many_and_the_caller_the_last_word() {
+fn a_shared_server_allows_many_connections_and_settings_of_the_caller_win() {
     let room = Room::new();
     for installation in servers() {
         let shared = builder(&room, &installation)
@@ -224,7 +224,7 @@ fn owner_command(room: &Room, mode: &str) -> Command {
 }
 
 #[test]
-fn users_that_are_killed_at_any_moment_leave_nothing() {
+fn databases_of_killed_users_are_removed() {
     let room = Room::new();
     let kept = builder(&room, &server()).share("databases").unwrap();
     for mode in ["acquire", "reset"] {
@@ -241,7 +241,7 @@ fn users_that_are_killed_at_any_moment_leave_nothing() {
             victim.kill();
         }
     }
-    // Whatever they left behind, the server has databases for others.
+    // The server still makes databases for other users.
     assert_eq!(owner(&room, "3").line(), "done");
     drop(kept);
     await_nothing_left(&room);
@@ -280,7 +280,7 @@ fn in_use_by(error: &TempError) -> &str {
 }
 
 #[test]
-fn a_template_in_use_is_waited_for_and_then_named() {
+fn a_wait_for_a_template_in_use_times_out_and_names_its_sessions() {
     let room = Room::new();
     for installation in servers() {
         let hasty = builder(&room, &installation).patience(Duration::from_millis(10));
@@ -298,11 +298,11 @@ fn a_template_in_use_is_waited_for_and_then_named() {
         let pid = ask(&mut inside, "SELECT pg_backend_pid()");
         assert_eq!(in_use_by(&error), format!("process {pid} (inside)"));
         assert_eq!(databases(&mut client), before);
-        // When it is free in time, nobody hears of it.
+        // If the template becomes free in time, no error is returned.
         let patient = builder(&room, &installation);
         std::thread::scope(|scope| {
             let user = scope.spawn(|| patient.share("in use"));
-            await_until("nobody copies the template", || {
+            await_until("no copy of the template is being made", || {
                 let copying = "SELECT count(*) FROM pg_stat_activity \
                                WHERE state = 'active' AND query LIKE 'CREATE DATABASE%'";
                 ask(&mut client, copying) == "1"
@@ -315,9 +315,9 @@ fn a_template_in_use_is_waited_for_and_then_named() {
     }
 }
 
-/// Somebody is connected to what is to become the template.
+/// A client is connected to the database that is to become the template.
 #[test]
-fn a_server_whose_own_database_is_in_use_says_so() {
+fn an_error_names_the_sessions_in_the_servers_own_database() {
     let room = Room::new();
     let temp = builder(&room, &server()).start().unwrap();
     let client = connect_to(temp.connection_info());
@@ -340,7 +340,7 @@ fn server_said(error: &TempError) -> String {
 }
 
 #[test]
-fn too_many_connections_are_named() {
+fn too_many_connections_are_reported() {
     let room = Room::new();
     for installation in servers() {
         // PostgreSQL 10 wants more than `max_wal_senders`.
@@ -365,7 +365,7 @@ fn too_many_connections_are_named() {
 }
 
 #[test]
-fn full_storage_is_named_and_nothing_is_left() {
+fn full_storage_is_reported_and_leaves_no_database() {
     if !can_mount() {
         return;
     }
@@ -413,7 +413,7 @@ fn shorten(path: &Utf8Path, bytes: u64) {
 }
 
 #[test]
-fn a_stopped_server_and_a_password_are_named() {
+fn a_stopped_server_and_a_password_are_reported() {
     let room = Room::new();
     let temp = builder(&room, &server()).start().unwrap();
     drop(temp.database().unwrap());
@@ -474,7 +474,7 @@ fn futures_need_no_runtime_and_may_be_dropped() {
             tokio::spawn(connection);
             client.simple_query("SELECT 1").await.unwrap();
         }
-        // Polled once, and then given up.
+        // Polled once, and then dropped.
         for _ in 0..3 {
             let mut one = Box::pin(builder.start_async());
             let mut other = Box::pin(builder.share_async("async"));

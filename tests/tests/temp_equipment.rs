@@ -40,7 +40,7 @@ fn templates(room: &Room) -> usize {
 }
 
 #[test]
-fn a_preloaded_library_is_there_beside_those_of_the_settings() {
+fn a_preloaded_library_is_added_to_those_of_the_settings() {
     let room = Room::new();
     for installation in servers_with("pg_stat_statements") {
         let temp = builder(&room, &installation)
@@ -62,7 +62,7 @@ fn a_preloaded_library_is_there_beside_those_of_the_settings() {
 fn extensions_are_in_the_database_before_the_setup_steps() {
     let room = Room::new();
     for installation in servers_with("earthdistance") {
-        // It requires `cube`, which nobody names.
+        // It requires `cube`, which the test does not name.
         let make = || {
             builder(&room, &installation)
                 .database("my app")
@@ -125,7 +125,7 @@ fn a_changed_extension_makes_another_template() {
 
 /// What the documentation names as another way than an overlay.
 #[test]
-fn another_directory_for_extensions_is_the_servers_business() {
+fn extensions_are_found_in_extension_control_path() {
     let room = Room::new();
     let directory = room.join("own/extension");
     fs::create_dir_all(&directory).unwrap();
@@ -164,7 +164,7 @@ fn another_directory_for_extensions_is_the_servers_business() {
 }
 
 #[test]
-fn what_is_not_installed_is_named_with_its_place() {
+fn a_missing_extension_or_library_is_named_with_its_directory() {
     let room = Room::new();
     for installation in servers() {
         let builder = builder(&room, &installation);
@@ -197,7 +197,7 @@ fn what_is_not_installed_is_named_with_its_place() {
 }
 
 #[test]
-fn an_extension_that_cannot_be_created_says_why() {
+fn the_error_of_create_extension_is_returned() {
     let room = Room::new();
     let control = room.join("broken.control");
     let script = room.join("broken--1.sql");
@@ -238,7 +238,7 @@ fn the_locale_is_that_of_the_cluster() {
 }
 
 #[test]
-fn servers_with_tls_speak_it_and_others_are_refused() {
+fn servers_with_tls_accept_it_and_servers_built_without_it_are_refused() {
     let room = Room::new();
     for installation in servers() {
         let builder = builder(&room, &installation).tls();

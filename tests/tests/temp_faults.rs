@@ -70,7 +70,7 @@ fn await_nothing_left(room: &Room) {
 }
 
 #[test]
-fn an_owner_that_is_killed_leaves_nothing() {
+fn the_cluster_of_a_killed_owner_is_removed() {
     let room = room();
     let mut owner = spawn(&room, "temp");
     assert!(!owner.line().is_empty());
@@ -79,7 +79,7 @@ fn an_owner_that_is_killed_leaves_nothing() {
 }
 
 #[test]
-fn owners_that_are_killed_at_any_moment_leave_nothing() {
+fn clusters_of_owners_killed_at_any_moment_are_removed() {
     let room = room();
     // Spread over the time that a start takes: cloning, starting, serving.
     let mut owner = spawn(&room, "temp");
@@ -97,7 +97,7 @@ fn owners_that_are_killed_at_any_moment_leave_nothing() {
 }
 
 #[test]
-fn three_hundred_that_were_killed_leave_nothing() {
+fn clusters_of_three_hundred_killed_owners_are_removed() {
     let room = room();
     for _ in 0..10 {
         let mut owner = spawn(&room, "many");
@@ -111,7 +111,7 @@ fn three_hundred_that_were_killed_leave_nothing() {
 }
 
 #[test]
-fn owners_that_are_killed_while_they_drop_leave_nothing() {
+fn clusters_of_owners_killed_during_drop_are_removed() {
     let room = room();
     let mut owner = spawn(&room, "drop");
     assert_eq!(owner.line(), "dropping");
@@ -134,7 +134,7 @@ fn owners_that_are_killed_while_they_drop_leave_nothing() {
 /// the clone fails, or the server, and both are made on the disk instead. And with one as small as
 /// in a container, which is not even tried.
 #[test]
-fn a_full_memory_is_left_for_the_disk() {
+fn the_disk_is_used_if_memory_is_full() {
     if !can_mount() {
         return;
     }
@@ -179,7 +179,7 @@ fn a_full_memory_is_left_for_the_disk() {
 
 /// `/dev/shm` and `TMPDIR` cannot be written, which is no reason to fail as long as `/tmp` can.
 #[test]
-fn storage_that_is_read_only_is_passed_over() {
+fn read_only_storage_is_skipped() {
     if !can_mount() {
         // To mount takes root, and `cargo xtask test` runs this as root, too.
         return;
@@ -259,9 +259,9 @@ fn a_waiting_builder_takes_over_from_a_killed_one() {
     await_nothing_left(&room);
 }
 
-/// A builder that does not get on, as one that was stopped, keeps nobody waiting for ever.
+/// A wait for a builder that makes no progress, such as a suspended one, times out.
 #[test]
-fn a_builder_that_hangs_is_waited_for_no_longer_than_was_asked() {
+fn a_wait_for_a_hanging_builder_times_out() {
     let room = Room::new();
     room.directory("storage");
     let mut first = spawn(&room, "setup");
@@ -346,7 +346,7 @@ fn users_of_a_shared_server_have_databases_of_their_own() {
 }
 
 #[test]
-fn a_shared_server_survives_any_user_and_ends_with_the_last() {
+fn a_shared_server_runs_until_its_last_user_exits() {
     let room = room();
     let mut first = spawn(&room, "shared");
     let line = first.line();

@@ -27,7 +27,7 @@ fn count(temp: &TempCluster) -> String {
 }
 
 #[test]
-fn a_restarted_server_has_address_settings_and_data() {
+fn a_restarted_server_keeps_address_settings_and_data() {
     for server in servers() {
         let room = Room::new();
         for listen in [Listen::SocketOnly, Listen::Loopback] {
@@ -63,7 +63,7 @@ fn a_restarted_server_has_address_settings_and_data() {
 }
 
 #[test]
-fn a_restarted_server_is_bound_and_goes_with_its_value() {
+fn a_restarted_server_is_removed_with_its_value() {
     let room = Room::new();
     let temp = builder(&room).start().unwrap();
     temp.restart().unwrap();
@@ -98,7 +98,7 @@ fn a_crashed_server_recovers_what_was_committed() {
     }
 }
 
-/// Whether all processes of the server stand still.
+/// Returns whether all processes of the server are suspended.
 fn are_frozen(data: &Utf8Path) -> bool {
     processes_below(data).iter().all(|process| {
         let stat = std::fs::read_to_string(process.join("stat")).unwrap_or_default();
@@ -112,7 +112,7 @@ fn are_frozen(data: &Utf8Path) -> bool {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_frozen_server_answers_when_it_is_thawed() {
+fn a_frozen_server_answers_after_it_is_resumed() {
     for server in servers() {
         let room = Room::new();
         let temp = builder(&room).installation(server).start().unwrap();
@@ -144,7 +144,7 @@ fn a_frozen_server_answers_when_it_is_thawed() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_server_that_forks_all_the_time_is_frozen_whole() {
+fn all_processes_of_a_forking_server_are_frozen() {
     let room = Room::new();
     let temp = builder(&room).start().unwrap();
     let data = temp.cluster().data_directory().to_owned();
@@ -180,7 +180,7 @@ fn a_frozen_server_can_be_crashed() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_frozen_server_goes_with_its_value() {
+fn a_frozen_server_is_removed_with_its_value() {
     let room = Room::new();
     let temp = builder(&room).start().unwrap();
     let path = temp.path().to_owned();
@@ -193,7 +193,7 @@ fn a_frozen_server_goes_with_its_value() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn an_owner_of_a_frozen_server_that_is_killed_leaves_nothing() {
+fn the_frozen_server_of_a_killed_owner_is_removed() {
     let room = Room::new();
     let storage = room.directory("storage");
     if let Some(given) = role() {
@@ -209,7 +209,7 @@ fn an_owner_of_a_frozen_server_that_is_killed_leaves_nothing() {
         let _ = std::io::stdin().read(&mut [0]);
         return;
     }
-    let test = "an_owner_of_a_frozen_server_that_is_killed_leaves_nothing";
+    let test = "the_frozen_server_of_a_killed_owner_is_removed";
     let mut command: Command = child(test, room.path().as_str());
     let mut owner = Victim::spawn(&mut command);
     while owner.line() != "frozen" {}

@@ -27,7 +27,7 @@ fn warn(temp: &TempCluster, words: &str) {
 }
 
 #[test]
-fn a_message_is_waited_for_wherever_the_log_goes() {
+fn a_wait_for_a_message_works_with_every_log_destination() {
     let room = Room::new();
     let logs = room.directory("logs");
     for installation in servers() {
@@ -192,7 +192,7 @@ fn no_statement_of_many_sessions_is_lost_or_mixed_up() {
 }
 
 #[test]
-fn statements_that_nobody_logs_are_refused() {
+fn listing_statements_fails_if_they_are_not_logged() {
     let room = Room::new();
     let temp = builder(&room).start().unwrap();
     let error = temp.statements().unwrap_err();
@@ -266,7 +266,7 @@ fn a_failing_test_shows_the_end_of_its_log() {
         let quiet = said(quiet);
         assert!(!quiet.contains("division by zero"), "{quiet}");
     }
-    // Nobody reads what it says: it fails all the same, and is not aborted.
+    // Its standard error is closed: the test still fails, and is not aborted.
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     let status = child(TEST, "fails").stderr(writer).status().unwrap();

@@ -33,7 +33,7 @@ fn await_ready(pool: &TempPool, count: usize) {
 }
 
 #[test]
-fn servers_are_ready_different_and_never_too_many() {
+fn a_pool_keeps_the_wanted_number_of_distinct_servers() {
     for server in servers() {
         let room = Room::new();
         let pool = TempPool::new(builder(&room).installation(server), TWO).unwrap();
@@ -61,7 +61,7 @@ fn servers_are_ready_different_and_never_too_many() {
 }
 
 #[test]
-fn a_pool_that_is_dropped_at_once_leaves_nothing() {
+fn a_pool_that_is_dropped_immediately_removes_its_servers() {
     let room = Room::new();
     drop(builder(&room).start().unwrap());
     for _ in 0..5 {
@@ -139,7 +139,7 @@ fn a_server_that_has_exited_meanwhile_is_not_handed_out() {
 }
 
 #[test]
-fn the_servers_of_a_pool_are_bound() {
+fn the_servers_of_a_pool_must_not_be_detached() {
     let room = Room::new();
     let detached = builder(&room).ownership(Ownership::Detached);
     let error = TempPool::new(detached, TWO).unwrap_err();

@@ -114,7 +114,7 @@ fn a_cluster_goes_back_to_its_snapshot_as_often_as_wanted() {
 }
 
 #[test]
-fn a_branch_has_the_state_and_goes_its_own_way() {
+fn a_branch_starts_with_the_state_and_changes_independently() {
     for server in servers() {
         let room = Room::new();
         let temp = builder(&room, server).start().unwrap();
@@ -152,7 +152,7 @@ fn a_snapshot_outlives_its_cluster() {
 }
 
 #[test]
-fn rules_and_passwords_are_those_of_the_snapshot() {
+fn a_restore_brings_back_access_rules_and_passwords() {
     let room = Room::new();
     let temp = builder(&room, server())
         .password("s3cret")
@@ -224,7 +224,7 @@ fn a_snapshot_of_another_major_is_refused_by_name() {
 }
 
 #[test]
-fn a_tablespace_outside_is_refused_before_anything_is_done() {
+fn a_snapshot_with_an_outside_tablespace_is_refused_before_the_server_stops() {
     for server in servers() {
         let room = Room::new();
         let outside = room.directory("outside");
@@ -250,7 +250,7 @@ fn a_tablespace_outside_is_refused_before_anything_is_done() {
 
 /// On a full disk nothing is lost, and nothing is left.
 #[test]
-fn without_room_the_cluster_keeps_its_state() {
+fn a_restore_without_disk_space_keeps_the_state() {
     if !can_mount() {
         return;
     }

@@ -45,7 +45,7 @@ fn follows(standby: &Replica, primary: &Replica, row: i32) {
 }
 
 #[test]
-fn standbys_stream_from_the_first_moment_on() {
+fn standbys_stream_when_start_returns() {
     for installation in servers() {
         let set = set(&installation, 2);
         let states = "SELECT string_agg(name || ' ' || state, ', ' ORDER BY name) \
@@ -78,7 +78,7 @@ fn standbys_stream_from_the_first_moment_on() {
 }
 
 #[test]
-fn a_set_is_made_of_what_the_builder_says() {
+fn a_set_has_the_options_of_its_builder() {
     let installation = server();
     let set = builder(&installation)
         .database("app")
@@ -163,7 +163,7 @@ fn replay_is_paused_resumed_and_delayed() {
 }
 
 #[test]
-fn a_partition_is_noticed_by_neither_server() {
+fn a_partition_does_not_close_the_connection() {
     for installation in servers() {
         let set = set(&installation, 1);
         let standby = set.standbys().next().unwrap();
@@ -181,7 +181,7 @@ fn a_partition_is_noticed_by_neither_server() {
         );
         assert!(
             begun.elapsed() < PATIENCE,
-            "it is told long before the time is over"
+            "the reason is returned long before the timeout"
         );
         assert_eq!(highest(standby), "1");
         assert_eq!(ask(&mut primary, sender), before, "the primary waits");
@@ -282,7 +282,7 @@ fn the_others_follow_a_promoted_standby() {
 }
 
 #[test]
-fn a_former_primary_is_taken_back() {
+fn a_former_primary_rejoins_as_a_standby() {
     for installation in servers() {
         let has_program = installation.program(Program::PgRewind).is_some();
         let set = builder(&installation)
@@ -321,7 +321,7 @@ fn a_former_primary_is_taken_back() {
 }
 
 #[test]
-fn another_family_is_recognized_by_facts() {
+fn a_server_of_another_cluster_is_recognized_by_its_identifier() {
     for installation in servers() {
         let (set, other) = (
             set(&installation, 1),
@@ -342,7 +342,7 @@ fn another_family_is_recognized_by_facts() {
 }
 
 #[test]
-fn wal_that_is_gone_is_told_by_the_server() {
+fn removed_wal_is_reported_with_the_message_of_the_server() {
     for installation in servers() {
         let keep = match installation.version().major() {
             13.. => "wal_keep_size",
@@ -414,8 +414,8 @@ fn two_temporary_clusters_replicate_logically() {
 
 /// Prints where a set is, and waits to be killed.
 #[test]
-fn a_set_goes_with_its_owner() {
-    const NAME: &str = "a_set_goes_with_its_owner";
+fn a_set_is_removed_with_its_owner() {
+    const NAME: &str = "a_set_is_removed_with_its_owner";
     if role().is_some() {
         let set = set(&server(), 2);
         let paths: Vec<&str> = set.members().iter().map(|m| m.path().as_str()).collect();
@@ -441,7 +441,7 @@ fn a_set_goes_with_its_owner() {
 }
 
 #[test]
-fn a_dropped_set_leaves_nothing() {
+fn a_dropped_set_is_removed_completely() {
     let set = set(&server(), 2);
     let paths: Vec<Utf8PathBuf> = set.members().iter().map(|m| m.path().to_owned()).collect();
     set.members()[2].disconnect();

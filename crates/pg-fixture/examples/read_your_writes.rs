@@ -53,7 +53,7 @@ pub(crate) fn run(builder: TempClusterBuilder) -> Outcome<()> {
         begun.elapsed()
     );
     if waited != 1 {
-        return Err("whoever waits for the position of a write sees it".into());
+        return Err("the write is not visible after the wait for its position".into());
     }
 
     // With little time, read from the primary instead.

@@ -1,4 +1,4 @@
-//! How a temporary cluster is to be made.
+//! The options of a temporary cluster.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -16,13 +16,13 @@ use crate::temp_cluster::{Keep, Listen, SystemIdentifier, TempCluster};
 use crate::template::Setup;
 use pg_cluster::{ConnectionInfo, DataChecksums, Durability, InitOptions};
 
-/// How long another process may take to make a template: `initdb` and setup steps.
+/// The time that another process may take to make a template: `initdb` and setup steps.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// How a temporary cluster is to be made; from [`TempCluster::builder`]. Nothing needs to be said.
+/// The options of a temporary cluster; from [`TempCluster::builder`]. All of them have defaults.
 ///
-/// A builder can be kept and [started](Self::start) as often as clusters are wanted; it is `Send`,
-/// `Sync` and cheap to clone.
+/// Each call of [`start`](Self::start) makes another cluster from the same builder. A builder is
+/// `Send`, `Sync` and cheap to clone.
 #[derive(Clone, Debug)]
 #[must_use = "nothing is started before `start`"]
 pub struct TempClusterBuilder {
@@ -97,9 +97,10 @@ impl TempClusterBuilder {
         self
     }
 
-    /// How the template is initialised. The default is [`InitOptions::new`] without waiting for the
-    /// disk, without data checksums and with WAL segments of 1 MB (from PostgreSQL 11 on), which
-    /// make a clone cheaper; what is set here replaces all of that but the last.
+    /// Sets how the template is initialized. The default is [`InitOptions::new`] without waiting
+    /// for the disk, without data checksums and with WAL segments of 1 MB (from PostgreSQL 11 on),
+    /// which make a clone cheaper. Options that are passed here replace these defaults, but
+    /// WAL segments stay at 1 MB unless the options set their size.
     ///
     /// [`wal_directory`](InitOptions::wal_directory) cannot be used here.
     pub fn init(mut self, options: InitOptions) -> Self {
@@ -113,25 +114,25 @@ impl TempClusterBuilder {
         self
     }
 
-    /// The superuser's password, which is then asked for.
+    /// Sets the superuser's password. Clients then have to give it.
     ///
-    /// The template has another one, which nobody knows once it is made: each clone is given its
-    /// own before its server starts, which takes some tens of milliseconds. Setup steps have to
-    /// take the password from what they are given.
+    /// The template has a random password, which is not stored. Each clone gets its own password
+    /// before its server starts, which takes some tens of milliseconds. Setup steps have to use the
+    /// password in the connection information that is passed to them.
     pub fn password(mut self, password: impl Into<String>) -> Self {
         self.init = self.init.password(password);
         self
     }
 
-    /// The database that clients are to connect to; `postgres` if not set. It is created in the
-    /// template if need be.
+    /// Sets the database that clients connect to; `postgres` if not set. It is created in the
+    /// template if it does not exist.
     pub fn database(mut self, name: impl Into<String>) -> Self {
         self.database = Some(name.into());
         self
     }
 
-    /// A setting of the server. It wins over those by which this type makes the server fast, such
-    /// as `fsync = off`.
+    /// Sets a setting of the server. It overrides the settings that make temporary servers fast,
+    /// such as `fsync = off`.
     pub fn setting(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.settings.push((name.into(), value.into()));
         self
@@ -202,33 +203,33 @@ impl TempClusterBuilder {
         self
     }
 
-    /// Where its files are kept.
+    /// Sets where the files of the cluster are kept.
     pub fn storage(mut self, storage: Storage) -> Self {
         self.storage = storage;
         self
     }
 
-    /// Whether the server can be reached by TCP too.
+    /// Sets whether the server listens on TCP, too.
     pub fn listen(mut self, listen: Listen) -> Self {
         self.listen = listen;
         self
     }
 
-    /// What becomes of the server when the process ends. Unless said otherwise it is shut down at
-    /// once, without a checkpoint, and everything is removed. With [`Ownership::Detached`] server
-    /// and files are left to the caller, also when the value is dropped.
+    /// Sets what happens to the server when the process exits. By default it is shut down
+    /// immediately, without a checkpoint, and its files are removed. With [`Ownership::Detached`]
+    /// server and files are left to the caller, even when the value is dropped.
     pub fn ownership(mut self, ownership: Ownership) -> Self {
         self.ownership = Some(ownership);
         self
     }
 
-    /// Whether the files are kept, to be looked at.
+    /// Sets whether the files are kept for inspection.
     pub fn keep(mut self, keep: Keep) -> Self {
         self.keep = keep;
         self
     }
 
-    /// Where the server's log goes; unless said otherwise its last 1 MiB is kept in memory, for
+    /// Sets where the server's log goes. By default its last 1 MiB is kept in memory, for
     /// [`TempCluster::log_tail`] and [`wait_for_log`](TempCluster::wait_for_log).
     pub fn log(mut self, log: Log) -> Self {
         self.log = Some(log);
@@ -241,8 +242,8 @@ impl TempClusterBuilder {
         self
     }
 
-    /// How long to wait for another process that makes the same template, or starts the same
-    /// [shared](Self::share) server; ten minutes unless said otherwise. That process may be
+    /// Sets how long to wait for another process that makes the same template, or starts the same
+    /// [shared](Self::share) server. The default is ten minutes. That process may be
     /// stopped, or its setup steps may hang.
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
@@ -262,8 +263,8 @@ impl TempClusterBuilder {
     ///
     /// # Errors
     ///
-    /// [`TempError`], which says what could not be done. Nothing is left behind then but, perhaps,
-    /// the template.
+    /// Fails if the template cannot be made or the server cannot be started. Only the template may
+    /// be left on disk then.
     ///
     /// # Cleanup
     ///

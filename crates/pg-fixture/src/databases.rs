@@ -50,25 +50,25 @@ pub struct Database {
 ///
 /// Below the server's root, the directory `databases` has a directory for each database that is in
 /// use, locked by its user. The kernel releases the lock however that process exits, so a database
-/// without a directory, or with one that is not locked, is nobody's. A database that was dropped by
-/// its user and one whose user was killed are the same case.
+/// without a directory, or with one that is not locked, is not in use. A database that was dropped
+/// by its user and one whose user was killed are the same case.
 #[derive(Debug)]
 pub(crate) struct Databases {
     root: Utf8PathBuf,
-    /// How users connect, except for the database.
+    /// The connection of the users, except for the database.
     info: ConnectionInfo,
     sockets: Utf8PathBuf,
     user: String,
     template: String,
     /// The major version of the server.
     major: u16,
-    /// How long a template that is in use is waited for.
+    /// The time to wait for a template that is in use.
     patience: Duration,
     /// Sessions that wait for the next statement.
     idle: Mutex<Vec<Session>>,
 }
 
-/// How a server is reached, and what its databases are copied from.
+/// The connection to a server, and the source of its databases.
 #[derive(Clone, Debug)]
 pub(crate) struct Source<'a> {
     /// The root directory of the server, with its files in `data`.
@@ -77,7 +77,7 @@ pub(crate) struct Source<'a> {
     pub(crate) info: ConnectionInfo,
     /// The database that the setup steps have prepared.
     pub(crate) database: &'a str,
-    /// What becomes of that database.
+    /// The use that is made of that database.
     pub(crate) sealing: Sealing,
     pub(crate) major: u16,
     pub(crate) patience: Duration,
@@ -101,18 +101,18 @@ struct Claim {
     maker: Maker,
 }
 
-/// How long the server may take for one message.
+/// The time limit for one message of the server.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long a template that is in use is waited for at most. One attempt takes the server five
+/// The longest wait for a template that is in use. One attempt takes the server five
 /// seconds (`CountOtherDBBackends` in procarray.c).
 const TEMPLATE_PATIENCE: Duration = Duration::from_secs(20);
-/// How long the sessions of a database may take to end.
+/// The time limit for the sessions of a database to end.
 const SESSIONS_PATIENCE: Duration = Duration::from_secs(10);
-/// The pause between two looks at those sessions, of which the server does not report the end.
+/// The interval at which those sessions are checked: the server does not report their end.
 const PAUSE: Duration = Duration::from_millis(1);
 /// Sessions of one process that are kept open for the next statement.
 const MOST_IDLE: usize = 2;
-/// Released databases are dropped when there are so many, of 8 MB and more each.
+/// The number of released databases, of at least 8 MB each, at which they are dropped.
 const MANY: usize = 64;
 /// The same when the storage has less room than [`TIGHT`].
 const FEW: usize = 4;
@@ -124,7 +124,7 @@ const IN_USE: &str = "databases";
 const OTHERS: &str = "other-databases";
 const TEMPLATE: &str = "pg_fixture_template";
 const PREFIX: &str = "pgt_";
-/// Here sessions are opened: nobody copies it, and `initdb` makes it.
+/// Sessions are opened in this database: `initdb` makes it, and it is never copied.
 const ADMINISTRATION: &str = "postgres";
 
 /// The template is in use (`ERRCODE_OBJECT_IN_USE`).
@@ -336,7 +336,7 @@ impl Databases {
                 closed => closed?,
             };
             let moved = terminate_sessions(session, name).and_then(|()| {
-                // The server drops it later: a database without a directory is nobody's.
+                // The server drops it later: a database without a directory is not in use.
                 session.run(&format!("ALTER DATABASE {old} RENAME TO {aside}"))
             });
             if moved.is_err() {
@@ -439,8 +439,8 @@ impl Databases {
         let _ = thread.spawn(move || databases.sweep(Duration::ZERO));
     }
 
-    /// Drops the databases that nobody uses. Only one process does so at a time; it is waited for
-    /// so long. What fails is tried again by the next one.
+    /// Drops the databases that are not in use. Only one process does so at a time; this waits for
+    /// it up to `patience`. A database that cannot be dropped is left to the next call.
     fn sweep(&self, patience: Duration) {
         let path = self.root.join(IN_USE);
         if let Ok(_lock) = DirectoryLock::acquire(&path, patience) {
@@ -578,7 +578,7 @@ fn is_our_name(name: &str) -> bool {
     })
 }
 
-/// How many entries a directory has.
+/// Returns the number of entries of a directory.
 fn entries(directory: &Utf8Path) -> Option<usize> {
     Some(fs::read_dir(directory).ok()?.count())
 }

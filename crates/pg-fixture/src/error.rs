@@ -1,4 +1,4 @@
-//! Why there is no temporary cluster.
+//! The errors of temporary clusters.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -28,10 +28,10 @@ pub struct TempError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TempErrorKind {
-    /// There is no PostgreSQL installation that will do.
+    /// No suitable PostgreSQL installation was found.
     #[error("no installation was found")]
     Installation(#[source] DiscoveryError),
-    /// An option cannot be what it is.
+    /// The value of an option is not allowed.
     #[error("{0}")]
     Option(String),
     /// There is no account to run the server as.
@@ -43,8 +43,8 @@ pub enum TempErrorKind {
     /// A file or directory cannot be used: of the cluster itself, or of the template cache.
     #[error("{0} cannot be used")]
     File(Utf8PathBuf, #[source] io::Error),
-    /// The directory of the template cache belongs to somebody else or can be written by others:
-    /// what is in it cannot be trusted.
+    /// The directory of the template cache belongs to another user or can be written by other
+    /// users, so its contents cannot be trusted.
     #[error(
         "the template cache {path} is not private: its owner is user {owner} and its mode \
          {mode:04o}"
@@ -80,7 +80,7 @@ pub enum TempErrorKind {
         database: String,
         /// The processes that are connected to it.
         by: String,
-        /// What the server said.
+        /// The message of the server.
         #[source]
         refusal: Box<dyn Error + Send + Sync>,
     },
@@ -180,12 +180,12 @@ pub enum TempErrorKind {
 }
 
 impl TempError {
-    /// What went wrong.
+    /// The kind of the error.
     pub fn kind(&self) -> &TempErrorKind {
         &self.kind
     }
 
-    /// What may help, where something is known.
+    /// Returns advice, if there is any.
     pub fn hint(&self) -> Option<Cow<'_, str>> {
         match &self.kind {
             TempErrorKind::Installation(error) => error.hint(),
@@ -232,7 +232,7 @@ impl TempError {
     }
 }
 
-/// What may help against a refusal of the server with this SQLSTATE.
+/// Returns advice for an error of the server with this SQLSTATE.
 fn advice(code: &str) -> Option<&'static str> {
     match code {
         // ERRCODE_TOO_MANY_CONNECTIONS

@@ -17,7 +17,7 @@ impl TempCluster {
     ///
     /// # Errors
     ///
-    /// As [`start`](Self::start).
+    /// Fails as [`start`](Self::start) does.
     pub fn start_async() -> impl Future<Output = Result<Self, TempError>> + Send + use<> {
         Self::builder().start_async()
     }
@@ -32,7 +32,7 @@ impl TempClusterBuilder {
     ///
     /// # Errors
     ///
-    /// As [`start`](Self::start).
+    /// Fails as [`start`](Self::start) does.
     pub fn start_async(
         &self,
     ) -> impl Future<Output = Result<TempCluster, TempError>> + Send + use<> {
@@ -58,7 +58,7 @@ enum Progress<T> {
     Waiting(Box<dyn FnOnce() -> T + Send>),
     Working(Waker),
     Done(Result<T, Box<dyn Any + Send>>),
-    /// The result was returned, or nobody waits for it any more.
+    /// The result was returned, or the future was dropped.
     Over,
 }
 
@@ -106,7 +106,7 @@ impl<T> Drop for InThread<T> {
     }
 }
 
-/// Hands the outcome over, or drops it here if nobody waits for it.
+/// Hands the outcome over, or drops it here if the future was dropped.
 fn finish<T>(progress: &Mutex<Progress<T>>, outcome: thread::Result<T>) {
     let mut guard = lock(progress);
     if let Progress::Working(_) = &*guard

@@ -368,7 +368,7 @@ fn free_port() -> io::Result<u16> {
         .port())
 }
 
-/// Why a clone was not made.
+/// The reason why a clone was not made.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// The template has to be made again.

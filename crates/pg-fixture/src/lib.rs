@@ -24,14 +24,14 @@
 //!
 //! # Guarantees
 //!
-//! Server and files are gone within a second after the program that made them has ended, however it
-//! ends. Nothing is removed that does not carry our marker. No password is kept in the template
-//! cache. Nothing waits without a limit.
+//! Server and files are removed within a second after the program that made them has exited, even
+//! if it was killed. Directories without the marker of this crate are never removed. No password is
+//! kept in the template cache. Every wait has a limit.
 //!
 //! # Limitations
 //!
-//! As those of [`pg_cluster`], which does the work and is re-exported as [`cluster`]: Unix only,
-//! PostgreSQL 10 and later.
+//! Unix only; PostgreSQL 10 and later. The limitations of [`pg_cluster`], which is re-exported as
+//! [`cluster`], hold here, too.
 //!
 //! # Features
 //!

@@ -10,15 +10,15 @@ use pg_proc::{ControlData, ControlState, Found, Postmaster, Suspended};
 use crate::error::{TempError, TempErrorKind, during};
 use crate::temp_cluster::TempCluster;
 
-/// How long a fast shutdown may take.
+/// The time limit of a fast shutdown.
 const SHUTDOWN: Duration = Duration::from_secs(60);
-/// How long it may take until all processes have stopped.
+/// The time limit for suspending all processes.
 const FREEZE: Duration = Duration::from_secs(10);
 
-/// A temporary server whose processes all stand still, until this is dropped.
+/// A temporary server whose processes are all suspended until this value is dropped.
 ///
-/// Clients stay connected and get no answer; what waits for the server, waits. Nothing that stops
-/// the server works meanwhile, except [`TempCluster::crash`].
+/// Clients stay connected and wait without an answer. Of the methods that stop the server, only
+/// [`TempCluster::crash`] works while it is frozen.
 ///
 /// # Cleanup
 ///
@@ -167,7 +167,7 @@ impl TempCluster {
         }
     }
 
-    /// Whether its server still runs.
+    /// Returns whether the server of the cluster still runs.
     pub(crate) fn is_alive(&self) -> bool {
         self.cluster.is_running().is_ok_and(|runs| runs)
     }

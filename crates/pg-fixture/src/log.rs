@@ -26,10 +26,10 @@ pub enum OnPanic {
     Silent,
 }
 
-/// How much of a log is printed.
+/// The number of lines or bytes of a log that are printed.
 const MOST_LINES: usize = 100;
 const MOST_BYTES: usize = 16 << 10;
-/// How much of the log is kept in memory, for those who wait for a message.
+/// The size of the log that is kept in memory, for waits for a message.
 pub(crate) const KEPT: usize = 1 << 20;
 
 /// The settings by which statements are logged so that [`TempCluster::statements`] can read them.
@@ -69,7 +69,7 @@ pub struct StatementsError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StatementsErrorKind {
-    /// The builder was not told to log statements.
+    /// The logging of statements was not enabled in the builder.
     #[error("statements are not logged")]
     NotLogged,
     /// Memory did not keep this many bytes of the log.
@@ -161,7 +161,8 @@ impl TempClusterBuilder {
     }
 }
 
-/// Whether two names are of one setting (`guc_name_compare`; `ParseLongOption` for the dash).
+/// Returns whether two names denote the same setting (`guc_name_compare`; `ParseLongOption` for the
+/// dash).
 pub(crate) fn is_same(ours: &str, given: &str) -> bool {
     given.replace('-', "_").eq_ignore_ascii_case(ours)
 }
@@ -210,7 +211,7 @@ impl TempCluster {
     ///
     /// # Errors
     ///
-    /// As [`wait_for_log`](Self::wait_for_log).
+    /// Fails as [`wait_for_log`](Self::wait_for_log) does.
     pub fn wait_for_message(
         &self,
         mark: LogMark,
@@ -230,7 +231,7 @@ impl TempCluster {
     ///
     /// # Errors
     ///
-    /// Fails if the builder was not told to log statements, or the log cannot be read or is not
+    /// Fails if the builder did not enable statement logging, or the log cannot be read or is not
     /// complete.
     pub fn statements(&self) -> Result<Vec<Statement>, StatementsError> {
         self.statements_since(LogMark::beginning())
@@ -240,7 +241,7 @@ impl TempCluster {
     ///
     /// # Errors
     ///
-    /// As [`statements`](Self::statements).
+    /// Fails as [`statements`](Self::statements) does.
     pub fn statements_since(&self, mark: LogMark) -> Result<Vec<Statement>, StatementsError> {
         let failed = |kind| StatementsError::new(self.path().to_owned(), kind);
         if !self.log_use.has_statements {
@@ -267,14 +268,14 @@ impl TempCluster {
     }
 }
 
-/// What a temporary cluster does with its log.
+/// The use that a temporary cluster makes of its log.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct LogUse {
     pub(crate) has_statements: bool,
     pub(crate) on_panic: OnPanic,
 }
 
-/// Prints to standard error, or to nobody if that cannot be written: `eprintln!` panics then, which
+/// Prints to standard error, and ignores a failure to write: `eprintln!` panics then, which
 /// aborts the process if another panic is unwinding.
 #[expect(
     clippy::print_stderr,

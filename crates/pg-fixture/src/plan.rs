@@ -1,4 +1,4 @@
-//! What a builder asks for, found out: the installation, the account, the template.
+//! The options of a builder, resolved for this machine: installation, account, template.
 
 use std::sync::OnceLock;
 
@@ -14,7 +14,7 @@ use crate::storage::Storage;
 use crate::temp_cluster::SystemIdentifier;
 use crate::template::{Cache, Entry, Key, Made, Recipe, Template};
 
-/// What `initdb` writes, roughly, in bytes.
+/// The approximate size of the files of `initdb`, in bytes.
 const TYPICAL: u64 = 64 << 20;
 
 /// A temporary cluster that is to be made.
@@ -149,7 +149,7 @@ impl Plan<'_> {
     }
 }
 
-/// Why no storage would do: what was wrong with the last one.
+/// The reason why no storage can be used: the error of the last one.
 pub(crate) fn no_storage(refused: Option<TempErrorKind>) -> TempErrorKind {
     refused.unwrap_or_else(|| TempErrorKind::Option("there is no storage".to_owned()))
 }

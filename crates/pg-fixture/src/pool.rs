@@ -12,12 +12,12 @@ use crate::error::{TempError, TempErrorKind};
 use crate::log::OnPanic;
 use crate::temp_cluster::{Keep, TempCluster};
 
-/// How long dropping a pool waits for a server that is just being started.
+/// The time that dropping a pool waits for a server that is being started.
 const LAST_START: Duration = Duration::from_secs(5);
-/// How long [`TempPool::acquire`] waits for a server.
+/// The time that [`TempPool::acquire`] waits for a server.
 const ACQUIRE: Duration = Duration::from_secs(60);
 
-/// Servers of one kind that are kept ready, so that a test need not wait for its own.
+/// Servers of one kind that are kept ready, so that a test does not wait for the start of a server.
 ///
 /// One thread starts them, one after the other, as long as fewer than the wanted number are ready.
 ///
@@ -34,10 +34,10 @@ const ACQUIRE: Duration = Duration::from_secs(60);
 ///
 /// # Cleanup
 ///
-/// Dropping the pool removes the servers that nobody has acquired, and waits up to five seconds for
-/// one that is just being started, which is removed in the background if it takes longer. Acquired
-/// servers belong to who acquired them, and outlive the pool. If the process ends in any other way,
-/// all of them are gone, as each [`TempCluster`] is.
+/// Dropping the pool removes the servers that were not acquired. It waits up to five seconds for a
+/// server that is being started; a slower one is removed in the background. Acquired servers
+/// outlive the pool. If the process exits without dropping the pool, all servers are removed, as
+/// each [`TempCluster`] is.
 #[derive(Debug)]
 pub struct TempPool {
     shared: Arc<Shared>,
@@ -56,7 +56,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     ready: VecDeque<TempCluster>,
-    /// Why the last start has failed. The next one waits until that was handed out.
+    /// The error of the last start. The next start waits until the error has been returned.
     failed: Option<TempError>,
     is_closed: bool,
     has_thread_ended: bool,
@@ -96,7 +96,7 @@ impl TempPool {
     ///
     /// # Errors
     ///
-    /// As [`acquire_within`](Self::acquire_within).
+    /// Fails as [`acquire_within`](Self::acquire_within) does.
     pub fn acquire(&self) -> Result<TempCluster, TempError> {
         self.acquire_within(ACQUIRE)
     }
@@ -140,7 +140,7 @@ impl TempPool {
         }
     }
 
-    /// How many servers are ready.
+    /// Returns the number of servers that are ready.
     pub fn ready(&self) -> usize {
         match self.maker.is_this_process() {
             true => self.shared.lock().ready.len(),
@@ -209,7 +209,8 @@ impl Shared {
     }
 }
 
-/// Nobody has used it: there is nothing to keep and nothing to explain.
+/// Prepares a server that was not used for removal: its files are not kept, and its log is not
+/// printed.
 fn throw_away(mut temp: TempCluster) {
     temp.keep = Keep::Never;
     temp.log_use.on_panic = OnPanic::Silent;

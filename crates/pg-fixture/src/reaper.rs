@@ -12,7 +12,7 @@ use pg_cluster::Cluster;
 use crate::root::{MARKER, PREFIX, Remains, remains, remove};
 use crate::storage;
 
-/// How often the directories are looked through, over all processes.
+/// The interval at which the directories are searched, over all processes.
 const PAUSE: Duration = Duration::from_secs(60);
 const NOTE: &str = "reaped";
 
@@ -26,7 +26,7 @@ pub(crate) fn reap_named(directory: &Utf8Path) {
 /// had a guard; once in a process, once a minute on a machine. The age of a file in the cache tells
 /// when that was done last.
 ///
-/// Nobody needs its outcome, and a directory that cannot be removed must not keep a test from
+/// Its outcome is not used, and a directory that cannot be removed must not keep a test from
 /// running.
 pub(crate) fn reap(cache: &Directory) {
     static ONCE: Once = Once::new();

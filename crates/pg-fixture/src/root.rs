@@ -16,7 +16,7 @@ use crate::storage::{self, is_fit_for_sockets};
 
 /// Begins the name of every directory of ours.
 pub(crate) const PREFIX: &str = "pgt-";
-/// In each of them, a file of this name with [`MARKER_TEXT`] tells that it is ours to remove.
+/// A directory with a file of this name that contains [`MARKER_TEXT`] may be removed.
 pub(crate) const MARKER: &str = ".pg-cluster-temporary";
 /// The subdirectory with the server's sockets.
 const SOCKETS: &str = "s";
@@ -210,7 +210,7 @@ pub(crate) fn random_name() -> String {
     (0..8).map(letter).collect()
 }
 
-/// What is left of a directory whose maker is gone.
+/// The state of a directory whose maker has exited.
 pub(crate) enum Remains {
     /// Not ours, or in use.
     None,
@@ -244,7 +244,7 @@ pub(crate) fn remains(path: &Utf8Path, user: u32) -> io::Result<Remains> {
     Ok(Remains::None)
 }
 
-/// Whether the marker is there, is a file of this user, and says what we write.
+/// Returns whether the marker exists, is a file of this user, and has the expected text.
 fn has_marker(path: &Utf8Path, user: u32) -> io::Result<bool> {
     let marker = path.join(MARKER);
     match fs::symlink_metadata(&marker) {

@@ -17,7 +17,7 @@ use crate::builder::TempClusterBuilder;
 use crate::error::{TempErrorKind, at};
 use crate::template::Setup;
 
-/// What a setup step depends on: when it changes, the step is run again.
+/// The dependencies of a setup step: if they change, the step is run again.
 ///
 /// A text, such as a version number, or files with their content.
 #[derive(Clone, Debug, PartialEq, Eq)]

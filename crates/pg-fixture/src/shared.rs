@@ -51,7 +51,7 @@ pub struct SharedCluster {
     _tenant: Tenant,
 }
 
-/// How long a server without users is kept if nothing else is said: long enough for a test runner
+/// The default time for which a server without users is kept: long enough for a test runner
 /// to start its next process.
 pub(crate) const LINGER: Duration = Duration::from_secs(2);
 /// The FIFO that counts the users, in the server's root.
@@ -79,7 +79,7 @@ impl SharedCluster {
     ///
     /// # Errors
     ///
-    /// As [`acquire`](Self::acquire).
+    /// Fails as [`acquire`](Self::acquire) does.
     pub fn acquire_async(
         key: &str,
     ) -> impl Future<Output = Result<Self, TempError>> + Send + use<> {
@@ -115,7 +115,7 @@ impl SharedCluster {
     ///
     /// # Errors
     ///
-    /// As [`Database::reset`].
+    /// Fails as [`Database::reset`] does.
     pub fn reset(&self) -> Result<(), TempError> {
         self.database.reset()
     }
@@ -153,7 +153,7 @@ impl TempClusterBuilder {
     ///
     /// # Errors
     ///
-    /// As [`share`](Self::share).
+    /// Fails as [`share`](Self::share) does.
     pub fn share_async(
         &self,
         key: &str,

@@ -203,7 +203,7 @@ impl Snapshot {
         self.root.path()
     }
 
-    /// How many bytes the files take, holes left out.
+    /// Returns the number of bytes of the files, without holes.
     pub fn size(&self) -> u64 {
         self.state.size()
     }
@@ -214,7 +214,7 @@ impl Snapshot {
     ///
     /// # Errors
     ///
-    /// As [`TempClusterBuilder::start`].
+    /// Fails as [`TempClusterBuilder::start`] does.
     pub fn branch(&self) -> Result<TempCluster, TempError> {
         let launch = || {
             let plan = self.origin.builder.plan()?;

@@ -20,7 +20,7 @@ pub(crate) struct Session {
     maker: Maker,
 }
 
-/// What went wrong with a session or a statement.
+/// An error of a session or a statement.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SqlError {
     /// The socket failed.

@@ -32,9 +32,9 @@ pub enum Storage {
 
 const MEMORY: &str = "/dev/shm";
 const DISK: &str = "/tmp";
-/// What is to be left free in memory for others, in bytes.
+/// The memory that is left free for other programs, in bytes.
 const RESERVE: u64 = 256 << 20;
-/// What our own names add to a directory: `/pgt-xxxxxxxx/s/.s.PGSQL.65535`.
+/// The length that the names of this crate add to a directory: `/pgt-xxxxxxxx/s/.s.PGSQL.65535`.
 const LONGEST_SUFFIX: usize = 31;
 
 impl Storage {
@@ -56,7 +56,7 @@ impl Storage {
         Err(refused.unwrap_or_else(|| TempErrorKind::Option("there is no storage".to_owned())))
     }
 
-    /// The directories to try, in order, for a template of so many bytes.
+    /// The directories to try, in order, for a template of this size in bytes.
     pub(crate) fn candidates(&self, size: u64, account: Option<&Account>) -> Vec<Utf8PathBuf> {
         match self {
             Self::Directory(directory) => vec![directory.clone()],
@@ -87,7 +87,7 @@ pub(crate) fn short() -> [Utf8PathBuf; 2] {
     [DISK.into(), MEMORY.into()]
 }
 
-/// Whether a socket in a directory of ours below this one can be named by clients.
+/// Returns whether the path of a socket below this directory is short enough for clients.
 pub(crate) fn is_fit_for_sockets(directory: &Utf8Path) -> bool {
     !directory.as_str().contains([',', '"'])
         && directory.as_str().len() + LONGEST_SUFFIX <= MAX_SOCKET_PATH

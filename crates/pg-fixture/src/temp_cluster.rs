@@ -28,7 +28,7 @@ pub(crate) const PORT: u16 = 5432;
 /// # Ok::<(), pg_fixture::TempError>(())
 /// ```
 ///
-/// # How it is so fast
+/// # Why it is fast
 ///
 /// `initdb` runs once; each cluster is a clone of its result. That template is kept in the user's
 /// cache directory (`$PG_CLUSTER_CACHE`, else `$XDG_CACHE_HOME/pg-cluster`, else
@@ -44,15 +44,15 @@ pub(crate) const PORT: u16 = 5432;
 /// and the autovacuum launcher connects to no database and sends its first worker after a quarter
 /// of a minute (`autovacuum_naptime` by the number of databases: `AutoVacLauncherMain`,
 /// `rebuild_database_list`); a clone that takes longer than ten seconds is made once more, the
-/// other way. Nobody can connect, since nobody knows the socket before [`start`](Self::start)
-/// returns, and then all files are complete. With TCP, preloaded libraries, setup steps or settings
-/// of autovacuum, everything is written before the server starts.
+/// other way. No client can connect before the files are complete, because the path of the socket
+/// is not known before [`start`](Self::start) returns. With TCP, preloaded libraries, setup steps
+/// or settings of autovacuum, everything is written before the server starts.
 ///
 /// # Settings
 ///
 /// `fsync`, `synchronous_commit` and `full_page_writes` are off, `shared_buffers` is 16 MB,
-/// `max_wal_size` 128 MB; there is no TCP. Each can be
-/// [set](TempClusterBuilder::setting) otherwise.
+/// `max_wal_size` is 128 MB, and the server does not listen on TCP. Each of these can be
+/// [changed](TempClusterBuilder::setting).
 ///
 /// # Cleanup
 ///
@@ -76,7 +76,7 @@ pub struct TempCluster {
     pub(crate) root_certificate: Option<Utf8PathBuf>,
     /// Prepared when the first one is wanted.
     pub(crate) databases: Mutex<Option<Arc<Databases>>>,
-    /// What the server was started with, its port included.
+    /// The options of the server, including its port.
     pub(crate) start_options: StartOptions,
     /// How another server of the same state is made: without what is in that state already.
     pub(crate) builder: Arc<TempClusterBuilder>,
@@ -86,7 +86,7 @@ pub struct TempCluster {
     pub(crate) turn: Mutex<()>,
 }
 
-/// To whom server and files belong.
+/// The owner of server and files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Owner {
     /// This value: they go with it.
@@ -97,28 +97,28 @@ pub(crate) enum Owner {
     Users,
 }
 
-/// How a temporary server can be reached.
+/// The addresses of a temporary server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Listen {
-    /// By a Unix socket in a private directory only: no ports, so no races for them.
+    /// Only a Unix socket in a private directory. No TCP port is used, so none can be in use.
     #[default]
     SocketOnly,
-    /// Also by TCP on 127.0.0.1, at a free port; for clients that know nothing else.
+    /// Also by TCP on 127.0.0.1, at a free port, for clients that do not support Unix sockets.
     Loopback,
 }
 
-/// Whether the files of a temporary cluster outlive it.
+/// The conditions under which the files of a temporary cluster are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Keep {
-    /// They never do.
+    /// The files are always removed.
     #[default]
     Never,
-    /// They do if the value is dropped while its thread panics, as in a failing test. The server is
-    /// shut down, and the path is printed to standard error.
+    /// The files are kept if the value is dropped while its thread panics, as in a failing test.
+    /// The server is shut down, and the path is printed to standard error.
     OnPanic,
-    /// They always do, if the value is dropped.
+    /// The files are kept whenever the value is dropped.
     Always,
 }
 
@@ -143,12 +143,12 @@ impl TempCluster {
     ///
     /// # Errors
     ///
-    /// As [`TempClusterBuilder::start`].
+    /// Fails as [`TempClusterBuilder::start`] does.
     pub fn start() -> Result<Self, TempError> {
         Self::builder().start()
     }
 
-    /// To say more about it.
+    /// Returns a builder for a server with other options.
     pub fn builder() -> TempClusterBuilder {
         TempClusterBuilder::new()
     }
@@ -178,8 +178,8 @@ impl TempCluster {
         &self.socket_directory
     }
 
-    /// The port: of TCP where it [listens](TempClusterBuilder::listen) there, and in the name of
-    /// the socket always.
+    /// The port. It is part of the name of the socket, and is the TCP port if the server
+    /// [listens](TempClusterBuilder::listen) on TCP.
     pub fn port(&self) -> u16 {
         self.info.port()
     }
@@ -220,8 +220,8 @@ impl TempCluster {
         self.cluster.let_go();
     }
 
-    /// Makes the files the caller's. The guard's end comes first, lest it remove what has no marker
-    /// any more but was found by it before.
+    /// Leaves the files to the caller. The guard ends first, because it could otherwise remove
+    /// files that it found before their marker was removed.
     fn give_away(&mut self) {
         if let Some(guard) = self.cluster.take_guard() {
             guard.release();

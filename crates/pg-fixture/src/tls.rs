@@ -18,7 +18,7 @@ use crate::builder::TempClusterBuilder;
 use crate::error::{TempErrorKind, at};
 use crate::temp_cluster::{Listen, TempCluster};
 
-/// In the root of a cluster.
+/// The directory of the certificates in the root of a cluster.
 const DIRECTORY: &str = "tls";
 const AUTHORITY: &str = "ca.crt";
 const CERTIFICATE: &str = "server.crt";
@@ -27,8 +27,7 @@ const KEY: &str = "server.key";
 pub(crate) const HOST: &str = "localhost";
 
 impl TempClusterBuilder {
-    /// Has the server speak TLS, on 127.0.0.1 at a free port ([`Listen::Loopback`]). Takes the
-    /// feature `tls`.
+    /// Enables TLS, on 127.0.0.1 at a free port ([`Listen::Loopback`]). Requires the feature `tls`.
     ///
     /// Its certificate is for `localhost`, 127.0.0.1 and ::1, and is signed by an authority of this
     /// process, whose key is forgotten at once and whose certificate is in
@@ -42,7 +41,8 @@ impl TempClusterBuilder {
     /// # Ok::<(), pg_fixture::TempError>(())
     /// ```
     ///
-    /// The server of a setup step speaks no TLS. A server that was built without it is an error.
+    /// The server of a setup step does not use TLS. [`start`](Self::start) fails if the server was
+    /// built without TLS.
     pub fn tls(mut self) -> Self {
         self.has_tls = true;
         self.listen = Listen::Loopback;
@@ -92,7 +92,7 @@ pub(crate) fn equip(
 ) -> Result<Utf8PathBuf, TempErrorKind> {
     let certificates = Certificates::of_this_process()?;
     let directory = root.join(DIRECTORY);
-    // Not the account's: nobody else can put another file in the place of the key.
+    // Owned by the caller, not the account: no other user can replace the key.
     DirBuilder::new()
         .mode(0o755)
         .create(&directory)

@@ -1,4 +1,4 @@
-//! Settings for data that nobody will miss.
+//! Settings for data that does not have to survive a crash.
 
 use pg_install::Version;
 
@@ -15,7 +15,7 @@ pub(crate) fn settings(version: &Version, given: &[(String, String)]) -> Vec<(St
         ("full_page_writes", "off"),
         // Initialising the default, 128 MB, takes time at each start.
         ("shared_buffers", "16MB"),
-        // Memory-backed storage must not fill up with log that nobody will replay.
+        // Memory-backed storage must not fill up with WAL that will never be replayed.
         ("max_wal_size", "128MB"),
         ("min_wal_size", "32MB"),
         // In the data directory, which is removed: nothing is left in /dev/shm after a SIGKILL.
@@ -55,8 +55,8 @@ pub(crate) fn of_shared(given: &[(String, String)]) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Whether a server with these settings reads nothing below `base` before the first client comes:
-/// see [`TempCluster`](crate::TempCluster).
+/// Returns whether a server with these settings reads nothing below `base` before the first client
+/// connects: see [`TempCluster`](crate::TempCluster).
 pub(crate) fn leaves_databases_alone(given: &[(String, String)]) -> bool {
     !given.iter().any(|(name, _)| {
         let name = name.to_ascii_lowercase().replace('-', "_");

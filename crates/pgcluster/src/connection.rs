@@ -1,4 +1,4 @@
-//! How a connection is passed to programs and to people.
+//! Connections, in the forms for programs and for people.
 
 use std::process::Command;
 

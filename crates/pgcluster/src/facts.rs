@@ -1,4 +1,4 @@
-//! What is known of a cluster and its server.
+//! Facts about a cluster and its server.
 
 use std::time::Duration;
 

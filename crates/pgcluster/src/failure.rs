@@ -1,4 +1,4 @@
-//! Why a command failed, on standard error.
+//! Errors of commands, printed to standard error.
 
 use std::error::Error;
 use std::fmt;
@@ -97,8 +97,7 @@ impl Failure {
         (!log.trim().is_empty()).then_some(log)
     }
 
-    /// Prints the error with its causes, the hint and the log. There is nobody to tell if that
-    /// fails.
+    /// Prints the error with its causes, the hint and the log. A failure to print is ignored.
     pub(crate) fn print(&self, form: Form) -> ExitCode {
         let text = match form {
             Form::Json => {

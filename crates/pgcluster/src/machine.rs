@@ -89,7 +89,7 @@ fn id(directory: &Utf8Path) -> Option<(u64, u64)> {
     Some((meta.dev(), meta.ino()))
 }
 
-/// What can be seen of a data directory and its server.
+/// The visible facts about a data directory and its server.
 fn of_directory(directory: &Utf8Path) -> Known {
     let file = PidFile::read(directory).ok().flatten();
     let mut known = Known {
@@ -127,7 +127,7 @@ fn of_directory(directory: &Utf8Path) -> Known {
     known
 }
 
-/// What can be seen of a server whose data directory the caller cannot reach.
+/// The visible facts about a server whose data directory the caller cannot reach.
 fn of_process(server: &RunningServer) -> Known {
     Known {
         data_directory: server.data_directory().map(Utf8Path::to_owned),
@@ -215,7 +215,7 @@ mod tests {
             let text = format!("data_directory = '{data}'\n");
             fs::write(directory.join("postgresql.conf"), text).unwrap();
         }
-        // Nobody writes into this pipe.
+        // No process writes into this pipe.
         let hostile = root.join("etc/postgresql/15/pipe");
         fs::create_dir_all(&hostile).unwrap();
         let made = std::process::Command::new("mkfifo")

@@ -12,7 +12,7 @@ use crate::connection;
 use crate::failure::Result;
 use crate::progress::Progress;
 
-/// How a temporary cluster is to be made.
+/// The options of a temporary cluster.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Temporary {
     /// PostgreSQL version: `16`, `>=14,<17`, `15.4`, `newest`

@@ -1,10 +1,10 @@
-//! How a primary and its standbys are to be made.
+//! The options of a primary and its standbys.
 
 use crate::builder::TempClusterBuilder;
 use crate::error::{TempError, TempErrorKind};
 use crate::replicas::set::ReplicaSet;
 
-/// How a primary and its standbys are to be made; from
+/// The options of a primary and its standbys; from
 /// [`TempClusterBuilder::standbys`].
 #[derive(Clone, Debug)]
 #[must_use = "nothing is started before `start`"]
@@ -17,9 +17,9 @@ pub struct ReplicaSetBuilder {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Replication {
     pub(crate) standbys: usize,
-    /// How many standbys have to have a commit before it is acknowledged.
+    /// The number of standbys that must have a commit before it is acknowledged.
     pub(crate) synchronous: usize,
-    /// Whether each standby follows the one before.
+    /// True if each standby follows the one before.
     pub(crate) is_chain: bool,
 }
 
@@ -34,11 +34,11 @@ const SETTINGS: [(&str, &str); 3] = [
     ("synchronous_commit", "on"),
 ];
 
-/// More standbys than `max_wal_senders` and `max_connections` allow would wait in vain.
+/// More standbys than `max_wal_senders` and `max_connections` allow would never connect.
 const MOST: usize = 8;
 
 impl TempClusterBuilder {
-    /// With so many hot standbys, up to eight, which stream from this cluster:
+    /// Adds the given number of hot standbys, up to eight, which stream from this cluster.
     /// [`start`](ReplicaSetBuilder::start) then returns a [`ReplicaSet`].
     ///
     /// ```no_run
@@ -75,9 +75,9 @@ impl TempClusterBuilder {
 }
 
 impl ReplicaSetBuilder {
-    /// Acknowledges a commit when so many standbys have replayed it: `synchronous_standby_names =
-    /// 'ANY n (*)'` and `synchronous_commit = remote_apply`. After a promotion as many are required
-    /// as then follow, if they are fewer.
+    /// Acknowledges a commit when this number of standbys have replayed it:
+    /// `synchronous_standby_names = 'ANY n (*)'` and `synchronous_commit = remote_apply`. If fewer
+    /// standbys follow after a promotion, only those are required.
     pub fn synchronous(mut self, standbys: usize) -> Self {
         self.replication.synchronous = standbys;
         self
@@ -94,8 +94,9 @@ impl ReplicaSetBuilder {
     ///
     /// # Errors
     ///
-    /// As [`TempClusterBuilder::start`]; with a password, a detached ownership, or more than eight
-    /// standbys; or if a standby does not follow within a minute. Nothing is left behind.
+    /// Fails as [`TempClusterBuilder::start`] does; if a password, detached ownership or more than
+    /// eight standbys are requested; or if a standby does not follow within a minute. All members
+    /// are removed then.
     pub fn start(&self) -> Result<ReplicaSet, TempError> {
         Ok(self.make()?)
     }

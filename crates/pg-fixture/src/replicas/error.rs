@@ -1,4 +1,4 @@
-//! Why something could not be done with a member of a replica set.
+//! The errors of operations on a member of a replica set.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -45,9 +45,9 @@ pub enum ReplicaErrorKind {
         "the standby has the system identifier {own}, and the server that it follows has {other}"
     )]
     SystemIdentifier {
-        /// That of the standby.
+        /// The identifier of the standby.
         own: u64,
-        /// That of the other server.
+        /// The identifier of the other server.
         other: u64,
     },
     /// The standby was not streaming within this time.
@@ -101,7 +101,7 @@ impl ReplicaError {
         &self.kind
     }
 
-    /// Whether a position was not replayed in time, and nothing else is known to be wrong.
+    /// Returns whether the wait for a position timed out, without any other known fault.
     pub fn is_timeout(&self) -> bool {
         match &self.kind {
             ReplicaErrorKind::Replication(error) => error.is_timeout(),
@@ -132,7 +132,7 @@ impl ReplicaError {
     }
 }
 
-/// What the error codes of a WAL sender stand for (`XLogSendPhysical` and `StartReplication` in
+/// Explains the error codes of a WAL sender (`XLogSendPhysical` and `StartReplication` in
 /// src/backend/replication/walsender.c, `ReplicationSlotAcquire` in slot.c).
 fn of_state(code: &str) -> Option<ReplicationProblemKind> {
     Some(match code {

@@ -19,7 +19,7 @@ use crate::plan::Plan;
 use crate::temp_cluster::PORT;
 use crate::template::{Identity, Template};
 
-/// How long a standby may take to begin to stream.
+/// The time limit for a standby to begin to stream.
 pub(super) const STREAMING: Duration = Duration::from_secs(60);
 
 /// A standby refuses to start with less than the primary has, by the control file: that of a
@@ -33,7 +33,7 @@ const AT_LEAST: [(&str, u64); 5] = [
     ("max_locks_per_transaction", 64),
 ];
 
-/// What all members are cloned from, and where to.
+/// The source of all members, and the directories of their clones.
 struct Clones<'a> {
     template: &'a Template,
     identity: Option<Identity>,
@@ -178,7 +178,7 @@ impl Plan<'_> {
         Ok(Replica::new(name, temp, link, [primary, standby], conninfo))
     }
 
-    /// Whoever is disconnected for a moment shall find what it has missed.
+    /// Keeps WAL for a standby that is disconnected for a short time.
     fn keeping_wal(&self, options: StartOptions) -> StartOptions {
         let is_new = self.recipe.installation.version().major() >= 13;
         let (name, value) = match is_new {
@@ -262,7 +262,7 @@ pub(crate) fn apply(shape: Replication, cluster: &Cluster) -> Result<(), TempErr
         .map_err(|error| TempErrorKind::Replica(Box::new(error)))
 }
 
-/// Has a commit wait for so many standbys.
+/// Makes a commit wait for this number of standbys.
 pub(super) fn set_synchronous(cluster: &Cluster, standbys: usize) -> Result<(), ReplicaErrorKind> {
     let names = match standbys {
         0 => String::new(),

@@ -48,18 +48,18 @@ struct State {
     problem: Option<Problem>,
 }
 
-/// Why the last connection did not come to stream.
+/// The reason why the last connection did not stream.
 #[derive(Clone, Debug)]
 enum Problem {
     Unreachable(io::ErrorKind),
     Refused { code: String, message: String },
 }
 
-/// How much is passed on at once.
+/// The number of bytes that are passed on at once.
 const BUFFER: usize = 64 << 10;
 
 impl Link {
-    /// A link in this directory, which nobody but the caller may write to, for the account alone.
+    /// A link in this directory, which only the caller can write to, for the account alone.
     pub(super) fn open(
         directory: &Utf8Path,
         account: Option<&Account>,
@@ -116,7 +116,7 @@ impl Link {
         state.cut();
     }
 
-    /// Waits until WAL streams, and is told the reason if the other server refuses.
+    /// Waits until WAL streams, and returns the reason if the other server refuses.
     pub(super) fn wait_streaming(&self, limit: Duration) -> Result<(), ReplicaErrorKind> {
         let begun = Instant::now();
         let mut state = self.shared.lock();
@@ -136,7 +136,7 @@ impl Link {
         }
     }
 
-    /// Why nothing streams; none if something does, or nothing is known.
+    /// Returns why no WAL streams; none if WAL streams, or if the reason is not known.
     pub(super) fn problem(&self) -> Option<ReplicaErrorKind> {
         let state = self.shared.lock();
         match state.streaming {

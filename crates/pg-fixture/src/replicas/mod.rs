@@ -7,9 +7,9 @@
 //!
 //! All members are clones of one cleanly stopped data directory, with the same system identifier,
 //! at the same position and timeline, so nothing is copied from the primary. Each standby connects
-//! through a relay in this process, its [`Link`](link::Link). That can be cut without either server
-//! being told, leads to another server after a failover without a restart, on every version, and
-//! reads what the other server answers.
+//! through a relay in this process, its [`Link`](link::Link). The relay can stop forwarding data
+//! while both connections stay open. After a failover it leads to another server without a restart,
+//! on every version. It also reads the answers of the other server.
 
 mod builder;
 mod error;

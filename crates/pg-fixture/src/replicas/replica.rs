@@ -40,9 +40,9 @@ impl Deref for Replica {
     }
 }
 
-/// How long a statement of this module may take.
+/// The time limit of a statement of this module.
 const STATEMENT: Duration = Duration::from_secs(60);
-/// How long nothing has to come before the reason is looked for.
+/// The time without new WAL after which the reason is determined.
 const SILENCE: Duration = Duration::from_millis(200);
 
 const POSITION: &str = "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() \
@@ -87,19 +87,20 @@ impl Replica {
             .map_err(|error: pg_proc::ParseLsnError| failed(ReplicaErrorKind::Sql(error.into())))
     }
 
-    /// Waits until the standby has replayed the position: whoever reads from it then sees all that
-    /// was committed on the primary before its [`lsn`](Self::lsn) was asked for. Returns how far
-    /// the standby is.
+    /// Waits until the standby has replayed the position, and returns the position that it has
+    /// reached. Queries on the standby then see all transactions that were committed on the primary
+    /// before its [`lsn`](Self::lsn) was queried.
     ///
-    /// A server notifies nobody of its replay, so this asks each millisecond, over one connection
-    /// that stays open.
+    /// A server does not notify clients of its replay. This method therefore queries the position
+    /// every millisecond, over one connection that stays open.
     ///
     /// # Errors
     ///
-    /// If the time is over; and within about a second, if the standby lacks the WAL and cannot get
-    /// it, with the reason: it is [disconnected](Self::disconnect), the server that it follows does
-    /// not run, refuses, or belongs to another family. What the log of the standby says is only
-    /// looked at if none of these is known.
+    /// Fails if the wait times out. Fails within about a second if the standby lacks the WAL and
+    /// cannot get it. The error gives the reason: the standby is
+    /// [disconnected](Self::disconnect), or the server that it follows does not run, refuses the
+    /// connection, or has another system identifier. The log of the standby is read only if none of
+    /// these reasons applies.
     pub fn wait_for(&self, lsn: Lsn, timeout: Duration) -> Result<Lsn, ReplicaError> {
         let begun = Instant::now();
         let wait = |limit: Duration| {
@@ -129,7 +130,7 @@ impl Replica {
         }
     }
 
-    /// Why the standby gets nothing, as far as it can be known without its log.
+    /// Returns why the standby gets no WAL, if that is known without its log.
     fn fact(&self) -> Result<Option<ReplicaErrorKind>, ReplicaErrorKind> {
         let follows = self.follows.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(directory) = &*follows {
@@ -149,7 +150,7 @@ impl Replica {
     ///
     /// # Errors
     ///
-    /// If the time is over, with the reason if it is known.
+    /// Fails if the wait times out, with the reason if it is known.
     pub fn wait_streaming(&self, timeout: Duration) -> Result<(), ReplicaError> {
         let waited = self.link.wait_streaming(timeout);
         waited.map_err(|kind| self.error("wait for the stream of", kind))
@@ -184,7 +185,7 @@ impl Replica {
     ///
     /// # Errors
     ///
-    /// As [`pause_replay`](Self::pause_replay).
+    /// Fails as [`pause_replay`](Self::pause_replay) does.
     pub fn resume_replay(&self) -> Result<(), ReplicaError> {
         let resumed = self.run("SELECT pg_wal_replay_resume()");
         resumed
@@ -192,12 +193,12 @@ impl Replica {
             .map_err(|kind| self.error("resume the replay of", kind))
     }
 
-    /// Has the standby replay each commit only when it is so old (`recovery_min_apply_delay`); zero
-    /// for at once. Before PostgreSQL 12 this restarts the server.
+    /// Delays the replay of each commit by this time (`recovery_min_apply_delay`); zero means no
+    /// delay. Before PostgreSQL 12 this restarts the server.
     ///
     /// # Errors
     ///
-    /// If the setting cannot be changed, or the server does not obey.
+    /// Fails if the setting cannot be changed, or if the server does not apply it.
     pub fn lag_by(&self, delay: Duration) -> Result<(), ReplicaError> {
         const SETTING: &str = "recovery_min_apply_delay";
         let failed = |kind| self.error("delay the replay of", kind);
@@ -224,20 +225,20 @@ impl Replica {
         self.restart()
     }
 
-    /// Parts the standby from the server that it follows, as a network does that has lost a cable:
-    /// nothing gets through in either direction, and neither server is told. Both notice when their
-    /// timeouts are over (`wal_receiver_timeout`, `wal_sender_timeout`: a minute).
+    /// Disconnects the standby from the server that it follows, as a broken network does. No data
+    /// gets through in either direction, and the connection is not closed. Both servers notice when
+    /// their timeouts expire (`wal_receiver_timeout`, `wal_sender_timeout`: a minute).
     pub fn disconnect(&self) {
         self.link.close();
     }
 
-    /// Ends what [`disconnect`](Self::disconnect) began. What was held back comes first, so the
-    /// connection goes on if no server has given it up.
+    /// Ends the effect of [`disconnect`](Self::disconnect). The data that was held back is
+    /// delivered first, so the connection continues unless a server has closed it.
     pub fn reconnect(&self) {
         self.link.reopen();
     }
 
-    /// Whether it is disconnected.
+    /// Returns whether the standby is disconnected.
     pub fn is_disconnected(&self) -> bool {
         !self.link.is_open()
     }

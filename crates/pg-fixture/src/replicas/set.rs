@@ -14,7 +14,7 @@ use super::replica::Replica;
 ///
 /// # Cleanup
 ///
-/// As that of [`TempCluster`](crate::TempCluster), for each member. Dropping the value cuts the
+/// Each member is removed like a [`TempCluster`](crate::TempCluster). Dropping the value cuts the
 /// connections between them, and ends the standbys before the primary.
 #[derive(Debug)]
 pub struct ReplicaSet {
@@ -23,7 +23,7 @@ pub struct ReplicaSet {
     synchronous: usize,
 }
 
-/// How long a promotion may take.
+/// The time limit of a promotion.
 const PROMOTION: Duration = Duration::from_secs(60);
 
 impl ReplicaSet {
@@ -60,9 +60,9 @@ impl ReplicaSet {
     /// accepts writes and all running standbys that are not [disconnected](Replica::disconnect)
     /// stream from it.
     ///
-    /// The former primary is left as it is: killed, stopped, or still a primary of its own, as a
-    /// failover finds it. [`rejoin`](Self::rejoin) takes it back. Which standby has most of what
-    /// was written is up to the caller: [`Replica::lsn`] compares them.
+    /// The former primary is not changed: it may be killed, stopped, or still running as a primary.
+    /// [`rejoin`](Self::rejoin) makes it a standby. The caller chooses the standby to promote;
+    /// [`Replica::lsn`] shows which one has replayed the most.
     ///
     /// # Errors
     ///
@@ -102,8 +102,8 @@ impl ReplicaSet {
     ///
     /// # Errors
     ///
-    /// If the member is the primary; if the installation has no `pg_rewind`, as server-only
-    /// packages; if it fails; or if the server does not start and follow.
+    /// Fails if the member is the primary, if the installation does not contain `pg_rewind`, if
+    /// `pg_rewind` fails, or if the server does not start and follow.
     pub fn rejoin(&self, member: &Replica) -> Result<(), ReplicaError> {
         let failed = |kind| member.error("rejoin", kind);
         let primary = self.primary();

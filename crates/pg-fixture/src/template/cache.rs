@@ -25,11 +25,11 @@ const MANIFEST: &str = "manifest";
 const USED: &str = "used";
 const STAGE: &str = "stage";
 const OLD: &str = "old";
-/// Templates that nobody has used for so long are removed.
+/// Templates that have not been used for this long are removed.
 const UNUSED: Duration = Duration::from_secs(30 * 86_400);
 /// At most this many are kept.
 const MOST: usize = 50;
-/// How old the note of a template's last use may get before it is renewed.
+/// The age at which the time of a template's last use is renewed.
 const NOTE: Duration = Duration::from_secs(3600);
 /// No key and no manifest is longer, in bytes.
 const LONGEST: u64 = 256 << 20;
@@ -44,7 +44,7 @@ pub(crate) struct Cache {
     building: Directory,
 }
 
-/// What the cache has for a key.
+/// The contents of the cache for a key.
 pub(crate) enum Entry<'a> {
     /// A sound template.
     Found(Template),
@@ -184,8 +184,8 @@ impl Cache {
         lock_private(&path, patience)
     }
 
-    /// Removes templates that nobody has used for long, the least recently used ones of too many,
-    /// and what dead builders have left. Failing at that is no reason to fail.
+    /// Removes templates that have not been used for a long time, the least recently used ones of
+    /// too many, and files that killed builders have left. Errors are ignored.
     fn prune(&self) {
         let mut templates = used(&self.templates);
         templates.sort_by_key(|(used, _)| std::cmp::Reverse(*used));

@@ -72,7 +72,7 @@ impl Identity {
     }
 }
 
-/// Whether this is a WAL segment: `IsXLogFileName` in src/include/access/xlog_internal.h.
+/// Returns whether this is a WAL segment: `IsXLogFileName` in src/include/access/xlog_internal.h.
 pub(super) fn is_segment(path: &Utf8Path) -> bool {
     path.parent() == Some(Utf8Path::new("pg_wal"))
         && path
@@ -80,7 +80,8 @@ pub(super) fn is_segment(path: &Utf8Path) -> bool {
             .is_some_and(|name| name.len() == 24 && name.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
-/// As `initdb` does it: the time in the upper half, in seconds. The lower half is random.
+/// Makes an identifier as `initdb` does, with the time in seconds in the upper half. The lower half
+/// is random.
 fn fresh_identifier() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let seconds = now.map_or(0, |time| time.as_secs());

@@ -1,4 +1,4 @@
-//! What a template depends on.
+//! The dependencies of a template.
 
 use std::fmt::Write as _;
 use std::os::unix::fs::MetadataExt as _;

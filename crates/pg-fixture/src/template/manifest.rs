@@ -1,4 +1,4 @@
-//! What is in a template, and where in its pack.
+//! The list of the files of a template, with their places in its pack.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
@@ -16,7 +16,7 @@ pub(crate) struct Manifest {
     pub(super) entries: Vec<Entry>,
 }
 
-/// By what a pack is recognised as the one that was written with this manifest.
+/// The data by which the pack that was written with this manifest is recognized.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
     pub(super) size: u64,
@@ -66,7 +66,7 @@ impl Stamp {
 }
 
 impl Entry {
-    /// Whether this is a file of a database, which nothing reads before the first client is
+    /// Returns whether this is a file of a database, which nothing reads before the first client is
     /// connected to that database.
     pub(super) fn is_of_database(&self) -> bool {
         is_of_database(&self.path) && self.content != Content::Directory
@@ -79,7 +79,7 @@ pub(super) fn is_of_database(path: &Utf8Path) -> bool {
 }
 
 impl Manifest {
-    /// How many bytes a clone takes at least.
+    /// Returns the smallest size of a clone, in bytes.
     pub(crate) fn size(&self) -> u64 {
         let of = |entry: &Entry| match &entry.content {
             Content::Directory => 4096,
@@ -131,13 +131,13 @@ impl Manifest {
             };
             text.push_str(&line);
         }
-        // Tells a complete file from one that was cut off or changed.
+        // Distinguishes a complete file from a truncated or changed one.
         let hash = Hash::of(text.as_bytes());
         text.push_str(&format!("end {:x}\n", hash.0));
         text
     }
 
-    /// None if this is not what [`to_text`](Self::to_text) writes.
+    /// Returns none if the text was not written by [`to_text`](Self::to_text).
     pub(super) fn parse(text: &str) -> Option<Self> {
         let end = text.strip_suffix('\n')?.rfind('\n')? + 1;
         let (text, end) = text.split_at(end);

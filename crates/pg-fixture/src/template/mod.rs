@@ -6,7 +6,7 @@
 //!                      pack        the data of all files but their zeros
 //!                      large/N     files that are big enough to be cloned by the file system
 //!                      used        noted when it was used last
-//! CACHE/building/HASH/             locked by whoever builds that template, in `stage`
+//! CACHE/building/HASH/             locked by the process that builds that template in `stage`
 //! ```
 //!
 //! One pack instead of a thousand files saves opening them. It is trusted as long as its size and
@@ -73,7 +73,7 @@ impl Template {
         })
     }
 
-    /// How many bytes a clone takes at least.
+    /// Returns the smallest size of a clone, in bytes.
     pub(crate) fn size(&self) -> u64 {
         self.manifest.size()
     }

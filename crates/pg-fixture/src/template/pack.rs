@@ -20,7 +20,7 @@ pub(super) const LARGE: &str = "large";
 const LARGE_SIZE: u64 = 8 << 20;
 /// Zeros are left out in blocks of this size, the unit in which file systems and tmpfs keep holes.
 const BLOCK: usize = 4096;
-/// How much of a file is read at once: a multiple of the block.
+/// The number of bytes of a file that are read at once: a multiple of the block.
 const PIECE: usize = 64 * BLOCK;
 static ZEROS: [u8; BLOCK] = [0; BLOCK];
 
@@ -35,12 +35,12 @@ pub(crate) struct Contents {
     entries: Vec<Entry>,
 }
 
-/// How long a pack is to be of use.
+/// The lifetime of a pack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Use {
-    /// By later processes, which recognize a damaged one, also after a crash of the machine.
+    /// For later processes, which recognize a damaged pack, even after a crash of the machine.
     Lasting,
-    /// By this process only.
+    /// For this process only.
     Fleeting,
 }
 
@@ -59,7 +59,7 @@ impl Contents {
         })
     }
 
-    /// How many bytes a pack of them takes at most.
+    /// Returns the largest size of a pack of these files, in bytes.
     pub(crate) fn size(&self) -> u64 {
         let of = |entry: &Entry| match entry.content {
             Content::Directory => 0,
@@ -180,7 +180,7 @@ fn open_file_below(root: &Directory, path: &Utf8Path) -> io::Result<File> {
     parent.open_file(path.file_name().unwrap_or_default())
 }
 
-/// What the server makes anew: caches, and what tells of a process.
+/// Files that the server creates again: caches, and files about one server process.
 fn is_left_out(path: &Utf8Path) -> bool {
     let is_cache = path.file_name() == Some("pg_internal.init")
         && (path.starts_with("global") || is_of_database(path));

@@ -17,7 +17,7 @@ use crate::sql::{identifier, literal};
 use crate::temp_cluster::PORT;
 use crate::tuning;
 
-/// How long a statement of a single-user server may take.
+/// The time limit of a statement of a single-user server.
 const STATEMENT: Duration = Duration::from_secs(120);
 
 type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
@@ -39,18 +39,18 @@ impl fmt::Debug for Setup {
 #[derive(Debug)]
 pub(crate) struct Extension {
     pub(crate) name: String,
-    /// Tells whether its files have changed.
+    /// Returns whether its files have changed.
     pub(crate) files: String,
 }
 
-/// How a template is made.
+/// The steps that make a template.
 #[derive(Debug)]
 pub(crate) struct Recipe<'a> {
     pub(crate) installation: Installation,
     pub(crate) account: Option<Account>,
     /// With a password of the template's own, if its clones have one.
     pub(crate) options: InitOptions,
-    /// What each clone's superuser is to have as password. The template must not: it is on disk.
+    /// The password of each clone's superuser. The template has another one, since it is on disk.
     pub(crate) password: Option<&'a str>,
     pub(crate) database: &'a str,
     pub(crate) settings: Vec<(String, String)>,

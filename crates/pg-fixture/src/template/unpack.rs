@@ -16,14 +16,15 @@ use super::pack::{LARGE, open_below};
 use crate::error::{TempErrorKind, at};
 use crate::temp_cluster::SystemIdentifier;
 
-/// How much of the pack is read at once: it stays in the processor's cache until it is written.
+/// The number of bytes of the pack that are read at once. They stay in the processor's cache until
+/// they are written.
 pub(super) const BATCH: u64 = 256 << 10;
 /// The same for the few files that a server reads when it starts: each thread is to have some.
 const FIRST_BATCH: u64 = 64 << 10;
 /// More threads than this get into each other's way in the kernel.
 const THREADS: usize = 4;
 
-/// Why a template could not be cloned.
+/// The reason why a template could not be cloned.
 #[derive(Debug)]
 pub(crate) enum CloneError {
     /// The template is not what its manifest says.

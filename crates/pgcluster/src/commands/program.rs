@@ -17,7 +17,7 @@ use crate::connection;
 use crate::failure::{Failure, Result};
 use crate::target;
 
-/// Whether there is a command for the program: `start` starts the server.
+/// Returns whether the program has its own command: `start` starts the server.
 pub(crate) fn is_offered(program: Program) -> bool {
     !matches!(
         program,

@@ -12,7 +12,7 @@ use crate::target::{self, Target};
 
 /// Make a former primary a standby of the one that replaced it, with pg_rewind
 ///
-/// What only the former primary has is lost. Its server is stopped first.
+/// Changes that only the former primary has are lost. Its server is stopped first.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -12,11 +12,11 @@ use crate::connection;
 use crate::failure::{Failure, Result};
 use crate::temporary::Temporary;
 
-/// Run a command with a temporary server, which is gone when the command has exited
+/// Run a command with a temporary server, and remove the server when the command has exited
 ///
-/// The command finds the server by DATABASE_URL and by PGHOST, PGPORT, PGUSER and PGDATABASE. It
-/// has the terminal and standard input. Ctrl-C reaches it first, and the server stays until it has
-/// exited. Its exit status is that of pgcluster.
+/// The variables DATABASE_URL, PGHOST, PGPORT, PGUSER and PGDATABASE lead the command to the
+/// server. The command has the terminal and standard input, and receives Ctrl-C. The server runs
+/// until the command has exited. pgcluster exits with the status of the command.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

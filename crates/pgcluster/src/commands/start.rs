@@ -28,7 +28,7 @@ pub(crate) struct Args {
     options: Options,
 }
 
-/// How a server is started.
+/// The options of a start.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
     /// Port, for this start

@@ -11,7 +11,7 @@ use crate::failure::Result;
 use crate::progress::Progress;
 use crate::target::Target;
 
-/// Stop the server of a cluster, and wait until nothing of it is left
+/// Stop the server of a cluster, and wait until all its processes have exited
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
 A server that is not running is stopped already: exit status 0.
@@ -30,10 +30,10 @@ pub(crate) struct Args {
     timeout: u64,
 }
 
-/// How a server is stopped.
+/// The options of a stop.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Plan {
-    /// What the server does about its clients
+    /// Shutdown mode, which decides what happens to connected clients
     #[arg(long, value_enum, default_value_t = Mode::Fast)]
     mode: Mode,
     /// Fast shutdown, then immediate shutdown, then SIGKILL

@@ -11,9 +11,9 @@ use crate::temporary::Temporary;
 
 /// Run a temporary server until standard input ends
 ///
-/// Prints the connection once, as a URI or with --json as an object on one line, when the server is
-/// ready. A program in any language starts this with a pipe as standard input, reads one line, and
-/// closes the pipe, or exits in whatever way: then server and files go.
+/// When the server is ready, one line is printed: the URI of the connection, or an object with
+/// --json. A program in any language can start this command with a pipe as standard input and read
+/// that line. Server and files are removed when the pipe is closed, or when the program exits.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -1,4 +1,4 @@
-//! What an account may do with a directory, by its permissions.
+//! The access of an account to a directory, by its permissions.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;

@@ -1,4 +1,4 @@
-//! What one cluster needs.
+//! Checks of one cluster.
 
 use std::fs;
 use std::io;
@@ -181,7 +181,7 @@ fn port(cluster: &Cluster) -> Option<Finding> {
     })
 }
 
-/// How the server before ended, and what it left.
+/// Checks how the previous server exited, and which processes it left.
 fn last_end(cluster: &Cluster) -> Option<Finding> {
     const CHECK: &str = "last end";
     let directory = cluster.data_directory();

@@ -1,4 +1,4 @@
-//! What every server of a machine needs.
+//! Checks of the machine.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -14,7 +14,7 @@ use super::{Finding, Verdict};
 use crate::failure::Failure;
 
 const MEMORY: &str = "/dev/shm";
-/// What temporary clusters want to be free in memory.
+/// The free memory that temporary clusters need.
 const ROOM: u64 = 512 << 20;
 
 pub(super) fn examine() -> Vec<Finding> {
@@ -153,7 +153,7 @@ fn memory(account: &Account) -> Finding {
     }
 }
 
-/// System V segments, of which each server needs one.
+/// Checks System V shared memory. Each server needs a segment.
 fn segments() -> Option<Finding> {
     let most: usize = fs::read_to_string("/proc/sys/kernel/shmmni")
         .ok()?

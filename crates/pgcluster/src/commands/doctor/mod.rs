@@ -13,7 +13,7 @@ use crate::progress::Progress;
 use crate::table::{Cell, list};
 use crate::words::{BOLD, DIM, GREEN, RED, YELLOW, paint};
 
-/// Find what would keep a server from starting, and the remedy
+/// Report problems that would keep a server from starting, and their remedies
 ///
 /// Checks the machine: installation, account, rights, /proc, shared memory, locale, template cache.
 /// With DIR also that cluster: permissions, configuration, sockets, port, space. The only server
@@ -40,7 +40,7 @@ pub(super) struct Finding {
     remedy: Option<String>,
 }
 
-/// How bad a finding is.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Fine,
@@ -71,7 +71,7 @@ impl Finding {
         Self::new(check, Verdict::Bad, message).with_remedy(Some(remedy.to_owned()))
     }
 
-    /// What an operation failed with.
+    /// The error of a failed operation.
     fn failed(check: &'static str, failure: &Failure) -> Self {
         Self::new(check, Verdict::Bad, failure.message()).with_remedy(failure.hint())
     }

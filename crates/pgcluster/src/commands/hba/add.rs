@@ -7,7 +7,7 @@ use crate::answer::Answer;
 use crate::failure::{Failure, Result};
 use crate::target::Target;
 
-/// Add a rule to pg_hba.conf, before all others unless told otherwise
+/// Add a rule to pg_hba.conf, by default before all other rules
 ///
 /// Nothing is written if the server would reject the file.
 #[derive(Clone, Debug, clap::Args)]

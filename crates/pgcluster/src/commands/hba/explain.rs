@@ -14,8 +14,8 @@ use crate::words::{RED, YELLOW, paint};
 /// Show which rule decides on an attempt to connect
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
-Exit status: 1 if no rule applies, so that the server rejects the attempt, or if that cannot be
-told.
+Exit status: 1 if no rule applies, so that the server rejects the attempt, or if the rule cannot be
+determined.
 
 Examples:
   pgcluster hba explain data --user bob --database app

@@ -53,7 +53,7 @@ pub(crate) fn run(args: &Args) -> Result<Answer> {
     Ok(Answer::new(lines.collect::<String>(), json).with_code(1))
 }
 
-/// What the server's program complains about.
+/// The problems that the server's program reports.
 pub(crate) fn of_settings(cluster: &Cluster) -> Result<Vec<String>> {
     let Err(failure) = ask_server(cluster, "port") else {
         return Ok(Vec::new());

@@ -91,7 +91,7 @@ fn from_defaults(cluster: &Cluster, ours: BTreeMap<String, String>) -> Result<Ve
     Ok(differences)
 }
 
-/// What the configuration files set, by names in lower case, as the server compares them.
+/// The settings of the configuration files, by names in lower case, as the server compares them.
 fn values(cluster: &Cluster) -> Result<BTreeMap<String, String>> {
     let configuration = cluster.settings().effective()?;
     let settings = configuration.settings().map(|setting| {

@@ -19,7 +19,7 @@ use crate::failure::{Failure, Result};
 use crate::target;
 use crate::words::{YELLOW, paint};
 
-/// The arguments DIR and NAME..., of which the first may be missing.
+/// The arguments DIR and NAME...; DIR may be missing.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Words {
     /// Data directory, in place of the first argument [env: PGDATA=]
@@ -78,7 +78,7 @@ fn assignments(words: &[String]) -> Result<Vec<(String, String)>> {
     words.iter().map(pair).collect()
 }
 
-/// How long a program of the server may take. It takes some 15 ms on a machine in good order.
+/// The time limit of the server's program, which normally takes some 15 ms.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The value that the server would use at its next start, or that the running one was given on its
