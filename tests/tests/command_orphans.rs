@@ -35,6 +35,10 @@ impl Run {
         let (pid, directory) = line.trim_end().split_once(' ').unwrap();
         let directory = Utf8PathBuf::from(directory);
         assert!(directory.join("postmaster.pid").exists());
+        // A shell that is about to execute a program loses SIGINT (`setsignal` in dash's trap.c).
+        while std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap() != "sleep\n" {
+            std::thread::yield_now();
+        }
         Self {
             child,
             command: Pid::from_raw(pid.parse().unwrap()).unwrap(),
