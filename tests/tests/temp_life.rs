@@ -6,7 +6,6 @@ use std::io::Read as _;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use camino::Utf8Path;
 use pg_cluster::ControlErrorKind;
 use pg_fixture::{Listen, Storage, TempCluster, TempClusterBuilder, TempErrorKind};
 use pg_tests::{Room, Victim, ask, child, connect_to, processes_below, role, server, servers};
@@ -98,16 +97,28 @@ fn a_crashed_server_recovers_what_was_committed() {
     }
 }
 
-/// Returns whether all processes of the server are suspended.
-fn are_frozen(data: &Utf8Path) -> bool {
-    processes_below(data).iter().all(|process| {
-        let stat = std::fs::read_to_string(process.join("stat")).unwrap_or_default();
+/// The postmaster and its child processes, as `/proc` lists them for every user.
+fn processes_of(temp: &TempCluster) -> Vec<String> {
+    let postmaster = temp.cluster().pid().unwrap().unwrap().to_string();
+    let children = format!("/proc/{postmaster}/task/{postmaster}/children");
+    let children = std::fs::read_to_string(children).unwrap();
+    let children = children.split_whitespace().map(str::to_owned);
+    std::iter::once(postmaster).chain(children).collect()
+}
+
+/// Returns whether all processes of the server, more than one, are suspended.
+fn are_frozen(temp: &TempCluster) -> bool {
+    let processes = processes_of(temp);
+    let is_stopped = |pid: &String| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         let state = stat
             .rsplit(')')
             .next()
             .and_then(|rest| rest.trim().chars().next());
-        state == Some('T')
-    })
+        // The postmaster reaps a child that has exited when it is resumed.
+        matches!(state, Some('T' | 'Z'))
+    };
+    processes.len() > 1 && processes.iter().all(is_stopped)
 }
 
 #[cfg(target_os = "linux")]
@@ -116,12 +127,10 @@ fn a_frozen_server_answers_after_it_is_resumed() {
     for server in servers() {
         let room = Room::new();
         let temp = builder(&room).installation(server).start().unwrap();
-        let data = temp.cluster().data_directory().to_owned();
         let mut client = connect_to(temp.connection_info());
         let (sender, answers) = std::sync::mpsc::channel();
         let frozen = temp.freeze().unwrap();
-        assert!(are_frozen(&data));
-        assert!(processes_below(&data).len() > 3);
+        assert!(are_frozen(&temp));
         let asking = std::thread::spawn(move || {
             sender.send(ask(&mut client, "SELECT 7")).unwrap();
         });
@@ -135,7 +144,7 @@ fn a_frozen_server_answers_after_it_is_resumed() {
             .unwrap_err();
         assert!(matches!(stopped.kind(), ControlErrorKind::Suspended(_)));
         assert!(answers.try_recv().is_err());
-        assert!(are_frozen(&data));
+        assert!(are_frozen(&temp));
         frozen.thaw();
         assert_eq!(answers.recv_timeout(PATIENCE).unwrap(), "7");
         asking.join().unwrap();
@@ -147,7 +156,6 @@ fn a_frozen_server_answers_after_it_is_resumed() {
 fn all_processes_of_a_forking_server_are_frozen() {
     let room = Room::new();
     let temp = builder(&room).start().unwrap();
-    let data = temp.cluster().data_directory().to_owned();
     let info = temp.connection_info().clone();
     let is_over = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -156,12 +164,14 @@ fn all_processes_of_a_forking_server_are_frozen() {
                 let _ = postgres::Client::connect(&info.uri(), postgres::NoTls);
             }
         });
-        for _ in 0..20 {
-            let frozen = temp.freeze().unwrap();
-            assert!(are_frozen(&data));
-            drop(frozen);
-        }
+        let tried: Vec<_> = (0..20)
+            .map(|_| temp.freeze().map(|_frozen| are_frozen(&temp)))
+            .collect();
         is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        // Not before: the other thread has to end if this fails.
+        for are_frozen in tried {
+            assert!(are_frozen.unwrap());
+        }
     });
 }
 
@@ -205,6 +215,7 @@ fn the_frozen_server_of_a_killed_owner_is_removed() {
             .start()
             .unwrap();
         let _frozen = temp.freeze().unwrap();
+        assert!(are_frozen(&temp));
         println!("\nfrozen");
         let _ = std::io::stdin().read(&mut [0]);
         return;
@@ -213,7 +224,6 @@ fn the_frozen_server_of_a_killed_owner_is_removed() {
     let mut command: Command = child(test, room.path().as_str());
     let mut owner = Victim::spawn(&mut command);
     while owner.line() != "frozen" {}
-    assert!(!processes_below(&storage).is_empty());
     owner.kill();
     let until = Instant::now() + PATIENCE;
     loop {
