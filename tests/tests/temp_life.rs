@@ -204,8 +204,6 @@ fn a_frozen_server_is_removed_with_its_value() {
 #[cfg(target_os = "linux")]
 #[test]
 fn the_frozen_server_of_a_killed_owner_is_removed() {
-    let room = Room::new();
-    let storage = room.directory("storage");
     if let Some(given) = role() {
         let room = given.as_path();
         let temp = TempCluster::builder()
@@ -220,6 +218,8 @@ fn the_frozen_server_of_a_killed_owner_is_removed() {
         let _ = std::io::stdin().read(&mut [0]);
         return;
     }
+    let room = Room::new();
+    let storage = room.directory("storage");
     let test = "the_frozen_server_of_a_killed_owner_is_removed";
     let mut command: Command = child(test, room.path().as_str());
     let mut owner = Victim::spawn(&mut command);
