@@ -22,6 +22,8 @@ pub(crate) struct Executables {
     pub(crate) tests: Vec<TestExecutable>,
     /// The programs of these packages that the tests start, by name.
     pub(crate) programs: BTreeMap<String, Utf8PathBuf>,
+    /// The names of all test executables of the workspace.
+    pub(crate) names: Vec<String>,
 }
 
 pub(crate) struct TestExecutable {
@@ -53,6 +55,9 @@ pub(crate) fn tests() -> Result<Executables> {
         let Some(path) = artifact.executable.map(Utf8PathBuf::from) else {
             continue;
         };
+        if artifact.profile.test {
+            executables.names.push(artifact.target.name.clone());
+        }
         let manifest = Utf8Path::new(&artifact.manifest_path);
         let package = SERVER_TESTS
             .into_iter()

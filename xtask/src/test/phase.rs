@@ -73,7 +73,13 @@ impl<'a> Phase<'a> {
         if nextest {
             let words = self.filter.iter();
             let sets: Vec<_> = words
-                .map(|word| format!("test(~{word}) | binary(~{word})"))
+                .map(|word| {
+                    // nextest rejects a word that is in no name of an executable.
+                    match executables.names.iter().any(|name| name.contains(word)) {
+                        true => format!("test(~{word}) | binary(~{word})"),
+                        false => format!("test(~{word})"),
+                    }
+                })
                 .collect();
             if !sets.is_empty() {
                 command.args(["-E", &sets.join(" | ")]);
