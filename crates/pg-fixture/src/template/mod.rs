@@ -25,6 +25,7 @@ mod manifest;
 mod pack;
 mod recipe;
 mod unpack;
+mod workers;
 
 use std::fs::File;
 use std::sync::atomic::AtomicBool;

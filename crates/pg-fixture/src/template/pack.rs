@@ -11,7 +11,8 @@ use pg_proc::Directory;
 
 use super::identity::{CONTROL_FILE, address_of_segment, is_segment, u64_at};
 use super::manifest::{Content, Entry, Extent, Hash, Manifest, Stamp, is_of_database};
-use super::unpack::{BATCH, threads};
+use super::unpack::BATCH;
+use super::workers::in_threads;
 use crate::error::{TempErrorKind, at};
 
 pub(super) const PACK: &str = "pack";
@@ -88,7 +89,7 @@ impl Contents {
             purpose,
             units: Mutex::new(units(&mut entries)),
         };
-        pack.run(threads())?;
+        pack.run()?;
         let stamp = pack.finish(stage).map_err(at(path))?;
         Ok(Manifest { stamp, entries })
     }
@@ -296,21 +297,9 @@ fn units(entries: &mut [Entry]) -> Vec<&mut [Entry]> {
 }
 
 impl Pack<'_> {
-    fn run(&self, threads: usize) -> Result<(), TempErrorKind> {
-        std::thread::scope(|scope| {
-            let others: Vec<_> = (1..threads)
-                .map_while(|_| {
-                    let builder = std::thread::Builder::new().name("pg-cluster pack".to_owned());
-                    builder.spawn_scoped(scope, || self.work()).ok()
-                })
-                .collect();
-            let own = self.work();
-            let died = |_| Err(at(self.path)(io::ErrorKind::Other.into()));
-            others
-                .into_iter()
-                .map(|thread| thread.join().unwrap_or_else(died))
-                .fold(own, Result::and)
-        })
+    fn run(&self) -> Result<(), TempErrorKind> {
+        let died = || at(self.path)(io::ErrorKind::Other.into());
+        in_threads("pg-cluster pack", died, || self.work())
     }
 
     fn work(&self) -> Result<(), TempErrorKind> {

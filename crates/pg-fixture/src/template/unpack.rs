@@ -13,6 +13,7 @@ use super::Template;
 use super::identity::{CONTROL_FILE, Identity};
 use super::manifest::{Content, Entry, Extent};
 use super::pack::{LARGE, open_below};
+use super::workers::in_threads;
 use crate::error::{TempErrorKind, at};
 use crate::temp_cluster::SystemIdentifier;
 
@@ -21,8 +22,6 @@ use crate::temp_cluster::SystemIdentifier;
 pub(super) const BATCH: u64 = 256 << 10;
 /// The same for the few files that a server reads when it starts: each thread is to have some.
 const FIRST_BATCH: u64 = 64 << 10;
-/// More threads than this get into each other's way in the kernel.
-const THREADS: usize = 4;
 
 /// The reason why a template could not be cloned.
 #[derive(Debug)]
@@ -73,7 +72,7 @@ impl<'a> Cloning<'a> {
                 files.push(entry);
             }
         }
-        cloning.run(&batches(&files, FIRST_BATCH), threads())?;
+        cloning.run(&batches(&files, FIRST_BATCH))?;
         Ok(cloning)
     }
 
@@ -82,29 +81,17 @@ impl<'a> Cloning<'a> {
         let template = self.template;
         let entries = template.manifest.entries.get(template.first_of_databases..);
         let files: Vec<&Entry> = entries.unwrap_or_default().iter().collect();
-        self.run(&batches(&files, BATCH), threads())
+        self.run(&batches(&files, BATCH))
     }
 
-    fn run(&self, batches: &[Batch<'_>], threads: usize) -> Result<(), CloneError> {
+    fn run(&self, batches: &[Batch<'_>]) -> Result<(), CloneError> {
         let job = Job {
             cloning: self,
             batches,
             next: AtomicUsize::new(0),
             failed: AtomicBool::new(false),
         };
-        std::thread::scope(|scope| {
-            let others: Vec<_> = (1..threads)
-                .map_while(|_| {
-                    let builder = std::thread::Builder::new().name("pg-cluster clone".to_owned());
-                    builder.spawn_scoped(scope, || job.work()).ok()
-                })
-                .collect();
-            let own = job.work();
-            others
-                .into_iter()
-                .map(|thread| thread.join().unwrap_or(Err(CloneError::Damaged)))
-                .fold(own, Result::and)
-        })
+        in_threads("pg-cluster clone", || CloneError::Damaged, || job.work())
     }
 
     fn directory(&self, entry: &Entry) -> Result<(), CloneError> {
@@ -214,12 +201,6 @@ impl Template {
             .map_err(|_| CloneError::Damaged)?;
         Ok(Identity::fresh(&bytes))
     }
-}
-
-pub(super) fn threads() -> usize {
-    std::thread::available_parallelism()
-        .map_or(1, usize::from)
-        .clamp(1, THREADS)
 }
 
 fn parent(entry: &Entry) -> &Utf8Path {

@@ -295,8 +295,9 @@ impl Tail {
 
     /// Waits until more than this many bytes were read; false if there are none to come.
     fn wait(&self, position: u64, deadline: Deadline) -> bool {
-        if self.total() > position || !self.maker.is_this_process() {
-            return self.total() > position;
+        let is_there = self.total() > position;
+        if is_there || !self.maker.is_this_process() {
+            return is_there;
         }
         let mut kept = self.shared.lock();
         while kept.tail.total() <= position && !kept.has_ended && !deadline.is_over() {

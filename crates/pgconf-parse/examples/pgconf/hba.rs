@@ -26,9 +26,7 @@ use std::io::Write;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use pgconf_parse::hba::{
-    Attempt, Decision, Document, Fact, NewRule, Row, Rule, RuleName, Rules, Shadow,
-};
+use pgconf_parse::hba::{Attempt, Decision, Document, NewRule, Row, Rule, RuleName, Rules, Shadow};
 use serde_json::{Value as Json, json};
 
 use crate::arguments::{self, Arguments};
@@ -157,7 +155,7 @@ fn explain(
         Decision::Rule(rule) => writeln!(out, "{rule:?}")?,
         Decision::DependsOn(rule, fact) => {
             writeln!(out, "{rule:?}")?;
-            writeln!(out, "depends on {}", described(fact))?;
+            writeln!(out, "depends on {fact}")?;
         }
         _ => writeln!(out, "no rule applies, the server rejects the connection")?,
     }
@@ -168,18 +166,6 @@ fn explain(
         )?;
     }
     Ok(matches!(decision, Decision::Rule(_)) && rules.is_accepted())
-}
-
-pub(crate) fn described(fact: &Fact) -> String {
-    let named = |what: &str, name: &[u8]| format!("{what} \"{}\"", String::from_utf8_lossy(name));
-    match fact {
-        Fact::Membership(role) => named("whether the user is a member of role", role),
-        Fact::HostName => "the host name of the client".to_owned(),
-        Fact::Interfaces => "the networks of the server".to_owned(),
-        Fact::Regex(pattern) => named("whether the name matches", pattern),
-        Fact::List(file) => named("the list in file", file),
-        fact => format!("{fact:?}"),
-    }
 }
 
 fn add(

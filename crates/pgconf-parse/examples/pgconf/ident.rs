@@ -27,7 +27,6 @@ use pgconf_parse::ident::{
 use serde_json::{Value as Json, json};
 
 use crate::arguments::{self, Arguments};
-use crate::hba::described;
 use crate::{Failure, bytes, write};
 
 const USAGE: &str = "usage: pgconf ident list [--major N] FILE...
@@ -123,7 +122,7 @@ fn users(
             Users::All => "any user".to_owned(),
             Users::MembersOf(role) => format!("members of role \"{}\"", text(role)),
             Users::Matching(regex) => format!("users that match \"{}\"", text(regex)),
-            Users::DependsOn(fact) => format!("depends on {}", described(fact)),
+            Users::DependsOn(fact) => format!("depends on {fact}"),
             users => format!("{users:?}"),
         };
         writeln!(out, "{mapping:?}\n    {users}")?;
@@ -142,7 +141,7 @@ fn explain(
     match &decision {
         Decision::Allowed(mapping) => writeln!(out, "{mapping:?}")?,
         Decision::DependsOn(mapping, fact) => {
-            writeln!(out, "{mapping:?}\ndepends on {}", described(fact))?;
+            writeln!(out, "{mapping:?}\ndepends on {fact}")?;
         }
         Decision::Broken(mapping) => {
             writeln!(out, "{mapping:?}\nrefused, because \\1 refers to nothing")?;

@@ -1,5 +1,6 @@
 //! The rule that decides on a connection: `check_hba`, with "it depends" where a fact is missing.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use crate::hba::address::{Address, Network};
@@ -219,6 +220,19 @@ pub enum Fact {
     Regex(Vec<u8>),
     /// The names in this list, which was not read.
     List(Vec<u8>),
+}
+
+impl fmt::Display for Fact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (what, name) = match self {
+            Self::Membership(role) => ("whether the user is a member of role", role),
+            Self::HostName => return f.write_str("the host name of the client"),
+            Self::Interfaces => return f.write_str("the networks of the server"),
+            Self::Regex(pattern) => ("whether the name matches", pattern),
+            Self::List(file) => ("the list in file", file),
+        };
+        write!(f, "{what} \"{}\"", String::from_utf8_lossy(name))
+    }
 }
 
 /// The decision on an attempt.

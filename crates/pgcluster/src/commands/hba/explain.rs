@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use pg_cluster::conf::hba::{Attempt, Encryption, Fact};
+use pg_cluster::conf::hba::{Attempt, Encryption};
 use pg_cluster::{AccessDecision, AccessRule};
 use serde_json::{Value, json};
 
@@ -72,7 +72,7 @@ pub(crate) fn run(args: &Args) -> Result<Answer> {
             Answer::new(rule.to_string(), json(Some(&rule), "rule", None))
         }
         AccessDecision::DependsOn(rule, fact) => {
-            let fact = described(&fact);
+            let fact = fact.to_string();
             let text = format!("{rule}\n{}", paint(YELLOW, &format!("depends on {fact}")));
             Answer::new(text, json(Some(&rule), "depends", Some(&fact))).with_code(1)
         }
@@ -92,16 +92,4 @@ fn json(rule: Option<&AccessRule>, decision: &str, depends_on: Option<&str>) -> 
         "text": rule.map(|rule| rule.line().text()),
         "method": rule.map(|rule| rule.method().name()),
     })
-}
-
-fn described(fact: &Fact) -> String {
-    let named = |what: &str, name: &[u8]| format!("{what} \"{}\"", String::from_utf8_lossy(name));
-    match fact {
-        Fact::Membership(role) => named("whether the user is a member of role", role),
-        Fact::HostName => "the host name of the client".to_owned(),
-        Fact::Interfaces => "the networks of the server".to_owned(),
-        Fact::Regex(pattern) => named("whether the name matches", pattern),
-        Fact::List(file) => named("the list in file", file),
-        fact => format!("{fact:?}"),
-    }
 }
