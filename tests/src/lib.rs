@@ -5,6 +5,8 @@ mod confinement;
 mod operations;
 mod orphan;
 mod said;
+mod suspension;
+mod temporary;
 mod victim;
 
 #[cfg(target_os = "linux")]
@@ -13,6 +15,8 @@ pub use confinement::{DOCKER, can_mount};
 pub use operations::{OPERATIONS, Operation};
 pub use orphan::Orphan;
 pub use said::{assert_says, refused, report};
+pub use suspension::{await_suspended, signal};
+pub use temporary::temp_builder;
 pub use victim::Victim;
 
 use std::env;

@@ -15,8 +15,8 @@ use pg_cluster::{
     SettingsErrorKind, Signal, StartErrorKind, Started, State, StopPlan, Validation,
 };
 use pg_tests::{
-    Orphan, Room, ask, assert_says, connect, give_to_servers, init_options, is_root, refused,
-    report, server, server_account, servers,
+    Orphan, Room, ask, assert_says, await_suspended, connect, give_to_servers, init_options,
+    is_root, refused, report, server, server_account, servers, signal,
 };
 
 /// The servers of one major version up to another, for what only they do.
@@ -313,11 +313,6 @@ fn a_library_that_does_not_exist_is_refused_before_and_named_after() {
     }
 }
 
-fn signal(pid: pg_cluster::Pid, name: &str) {
-    let status = Command::new("kill").args([name, &pid.to_string()]).status();
-    assert!(status.unwrap().success());
-}
-
 /// A suspended server, as after `docker pause`, does not respond.
 #[test]
 fn a_suspended_server_is_not_ready() {
@@ -326,13 +321,7 @@ fn a_suspended_server_is_not_ready() {
         let cluster = room.cluster(&installation);
         let pid = cluster.start(&room.start_options()).unwrap().pid();
         signal(pid, "-STOP");
-        // The kernel stops it as soon as it gets to it.
-        loop {
-            match cluster.state().unwrap() {
-                State::Suspended(found) if found == pid => break,
-                state => assert_eq!(state, State::Ready(pid)),
-            }
-        }
+        await_suspended(&cluster, pid);
         assert_eq!(cluster.readiness().unwrap(), Readiness::NotReady);
         let error = cluster.start(&room.start_options()).unwrap_err();
         assert!(

@@ -8,9 +8,9 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use pg_cluster::{
-    Cluster, ControlErrorKind, Pid, Program, Readiness, Signal, StartErrorKind, State, StopPlan,
+    Cluster, ControlErrorKind, Pid, Program, Readiness, Signal, StartErrorKind, StopPlan,
 };
-use pg_tests::{Room, ask, connect, server, servers};
+use pg_tests::{Room, ask, await_suspended, connect, server, servers, signal};
 
 const MOMENT: Duration = Duration::from_millis(500);
 
@@ -68,7 +68,7 @@ fn a_wal_sender_that_holds_up_a_shutdown_is_named() {
             assert!(receiver.try_wait().unwrap().is_none(), "it streams");
         }
         let receives = Pid::new(i32::try_from(receiver.id()).unwrap()).unwrap();
-        send(receives, "-STOP");
+        signal(receives, "-STOP");
         // It cannot confirm that it has this.
         ask(&mut client, "SELECT pg_switch_wal()");
         drop(client);
@@ -80,13 +80,6 @@ fn a_wal_sender_that_holds_up_a_shutdown_is_named() {
         receiver.wait().unwrap();
         cluster.stop(&StopPlan::escalating()).unwrap();
     }
-}
-
-fn send(pid: Pid, signal: &str) {
-    let sent = Command::new("kill")
-        .args([signal, &pid.to_string()])
-        .status();
-    assert!(sent.unwrap().success());
 }
 
 /// A control group with only this process: `docker pause` would freeze a group with all processes.
@@ -155,13 +148,7 @@ fn a_frozen_server_is_not_ready() {
         return;
     };
     freezer.freeze();
-    // The kernel freezes it as soon as it gets to it.
-    loop {
-        match cluster.state().unwrap() {
-            State::Suspended(found) if found == pid => break,
-            state => assert_eq!(state, State::Ready(pid)),
-        }
-    }
+    await_suspended(&cluster, pid);
     assert_eq!(cluster.readiness().unwrap(), Readiness::NotReady);
     let error = cluster.start(&room.start_options()).unwrap_err();
     assert!(matches!(error.kind(), StartErrorKind::Suspended(found) if *found == pid));

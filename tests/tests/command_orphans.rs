@@ -10,7 +10,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Stdio};
 
 use camino::Utf8PathBuf;
-use command_fixture::pgcluster;
+use command_fixture::{pass_on, pgcluster};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// `pgcluster run` with a command that does nothing but live.
@@ -116,16 +116,8 @@ fn an_ignored_signal_stays_ignored() {
     let inner = "kill -HUP $PPID; kill -HUP $$; echo survived";
     let mut command = std::process::Command::new("sh");
     let ours = pgcluster(&["run", "--", "sh", "-c", inner]);
-    command
-        .args(["-c", script, "sh"])
-        .arg(ours.get_program())
-        .args(ours.get_args());
-    for (name, value) in ours.get_envs() {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
+    command.args(["-c", script, "sh"]);
+    pass_on(&ours, &mut command);
     let output = command.output().unwrap();
     assert_eq!(output.stdout, b"survived\n", "{output:?}");
     assert_eq!(output.status.code(), Some(0));

@@ -12,7 +12,7 @@ use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 
 use camino::Utf8PathBuf;
-use command_fixture::{cluster, out, pgcluster};
+use command_fixture::{cluster, out, pass_on, pgcluster};
 use pg_tests::{Room, assert_says};
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -38,16 +38,8 @@ impl Terminal {
             options.read(true).write(true).open(&name).unwrap().into()
         };
         let mut leader = Command::new("setsid");
-        leader
-            .args(["-c", "-w"])
-            .arg(command.get_program())
-            .args(command.get_args());
-        for (name, value) in command.get_envs() {
-            match value {
-                Some(value) => leader.env(name, value),
-                None => leader.env_remove(name),
-            };
-        }
+        leader.args(["-c", "-w"]);
+        pass_on(command, &mut leader);
         let leader = leader
             .stdin(Stdio::from(side()))
             .stdout(side())

@@ -4,12 +4,12 @@
 #![allow(clippy::unwrap_used, reason = "it is a test throughout")]
 
 use std::fs;
-use std::process;
 use std::thread;
 use std::time::Duration;
 
 use camino::Utf8Path;
-use pg_proc::{Command, GuardOptions};
+use pg_proc::{Command, GuardOptions, Pid};
+use pg_tests::signal;
 
 #[test]
 fn the_next_warden_gets_the_order_of_a_killed_one() {
@@ -23,14 +23,9 @@ fn the_next_warden_gets_the_order_of_a_killed_one() {
         .args(["-c", "echo $PPID"])
         .run(limit);
     let warden = String::from_utf8(parent.unwrap().stdout).unwrap();
-    let signal = |name: &str| {
-        let sent = process::Command::new("kill")
-            .args([name, warden.trim()])
-            .status();
-        assert!(sent.unwrap().success(), "{name} {warden}");
-    };
+    let warden: Pid = warden.trim().parse().unwrap();
     // It takes nothing from now on.
-    signal("-STOP");
+    signal(warden, "-STOP");
     let options = GuardOptions::new().remove(&guarded);
     let orders = thread::Builder::new().name("orders".to_owned());
     let orders = orders.spawn(move || options.guard()).unwrap();
@@ -39,7 +34,7 @@ fn the_next_warden_gets_the_order_of_a_killed_one() {
     while !orders.is_finished() && !sleeps("orders") {
         thread::yield_now();
     }
-    signal("-KILL");
+    signal(warden, "-KILL");
     let guard = orders.join().unwrap().unwrap();
     assert!(guarded.exists());
     assert!(guard.remove(limit));

@@ -8,25 +8,17 @@ use std::time::{Duration, Instant};
 
 use camino::Utf8Path;
 use pg_cluster::{ConnectionInfo, Installation};
-use pg_fixture::{
-    Database, SharedCluster, Storage, TempCluster, TempClusterBuilder, TempError, TempErrorKind,
+use pg_fixture::{Database, SharedCluster, Storage, TempClusterBuilder, TempError, TempErrorKind};
+use pg_tests::{
+    Mount, Room, Victim, ask, can_mount, connect_to, processes_below, server, servers, temp_builder,
 };
-use pg_tests::{Mount, Room, Victim, ask, can_mount, connect_to, processes_below, server, servers};
 use postgres::NoTls;
 
 /// More than any limit of the library.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn builder(room: &Room, installation: &Installation) -> TempClusterBuilder {
-    let storage = room.join("storage");
-    if !storage.exists() {
-        room.directory("storage");
-    }
-    TempCluster::builder()
-        .installation(installation.clone())
-        .cache_directory(room.join("cache"))
-        .storage(Storage::Directory(storage))
-        .linger(Duration::from_millis(100))
+    temp_builder(room, installation.clone()).linger(Duration::from_millis(100))
 }
 
 fn with_table(builder: TempClusterBuilder) -> TempClusterBuilder {

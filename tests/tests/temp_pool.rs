@@ -6,22 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use pg_fixture::{Storage, TempCluster, TempClusterBuilder, TempErrorKind, TempPool};
+use pg_fixture::{TempCluster, TempClusterBuilder, TempErrorKind, TempPool};
 use pg_proc::{Ownership, Signal};
-use pg_tests::{Room, ask, connect_to, names, processes_below, server, servers};
+use pg_tests::{Room, ask, connect_to, names, processes_below, server, servers, temp_builder};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const TWO: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
 
 fn builder(room: &Room) -> TempClusterBuilder {
-    let storage = room.join("storage");
-    if !storage.exists() {
-        room.directory("storage");
-    }
-    TempCluster::builder()
-        .installation(server())
-        .cache_directory(room.join("cache"))
-        .storage(Storage::Directory(storage))
+    temp_builder(room, server())
 }
 
 fn await_ready(pool: &TempPool, count: usize) {

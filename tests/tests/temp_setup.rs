@@ -9,19 +9,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use camino::Utf8Path;
-use pg_fixture::{SetupKey, Storage, TempCluster, TempClusterBuilder, TempError, TempErrorKind};
-use pg_tests::{Room, ask, connect_to, server};
+use pg_fixture::{SetupKey, TempClusterBuilder, TempError, TempErrorKind};
+use pg_tests::{Room, ask, connect_to, server, temp_builder};
 use postgres::NoTls;
 
 fn builder(room: &Room) -> TempClusterBuilder {
-    let storage = room.join("storage");
-    if !storage.exists() {
-        room.directory("storage");
-    }
-    TempCluster::builder()
-        .installation(server())
-        .cache_directory(room.join("cache"))
-        .storage(Storage::Directory(storage))
+    temp_builder(room, server())
 }
 
 #[test]

@@ -4,20 +4,10 @@
 use std::error::Error as _;
 
 use camino::Utf8Path;
-use pg_fixture::{Storage, TempCluster, TempClusterBuilder, TempErrorKind};
-use pg_install::Installation;
-use pg_tests::{Room, ask, can_mount, connect_to, names, processes_below, server, servers};
-
-fn builder(room: &Room, server: Installation) -> TempClusterBuilder {
-    let storage = room.join("storage");
-    if !storage.exists() {
-        room.directory("storage");
-    }
-    TempCluster::builder()
-        .installation(server)
-        .cache_directory(room.join("cache"))
-        .storage(Storage::Directory(storage))
-}
+use pg_fixture::{Storage, TempCluster, TempErrorKind};
+use pg_tests::{
+    Room, ask, can_mount, connect_to, names, processes_below, server, servers, temp_builder,
+};
 
 fn execute(temp: &TempCluster, sql: &str) {
     connect_to(temp.connection_info())
@@ -84,7 +74,7 @@ fn assert_no_copies(temp: &TempCluster) {
 fn a_cluster_goes_back_to_its_snapshot_as_often_as_wanted() {
     for server in servers() {
         let room = Room::new();
-        let temp = builder(&room, server).start().unwrap();
+        let temp = temp_builder(&room, server).start().unwrap();
         fill(&temp);
         let (uri, id) = (temp.uri(), identifier(&temp));
         let snapshot = temp.snapshot().unwrap();
@@ -117,7 +107,7 @@ fn a_cluster_goes_back_to_its_snapshot_as_often_as_wanted() {
 fn a_branch_starts_with_the_state_and_changes_independently() {
     for server in servers() {
         let room = Room::new();
-        let temp = builder(&room, server).start().unwrap();
+        let temp = temp_builder(&room, server).start().unwrap();
         fill(&temp);
         let branch = temp.branch().unwrap();
         assert_filled(&temp);
@@ -142,7 +132,7 @@ fn a_branch_starts_with_the_state_and_changes_independently() {
 #[test]
 fn a_snapshot_outlives_its_cluster() {
     let room = Room::new();
-    let temp = builder(&room, server()).start().unwrap();
+    let temp = temp_builder(&room, server()).start().unwrap();
     fill(&temp);
     let snapshot = temp.snapshot().unwrap();
     drop(temp);
@@ -154,7 +144,7 @@ fn a_snapshot_outlives_its_cluster() {
 #[test]
 fn a_restore_brings_back_access_rules_and_passwords() {
     let room = Room::new();
-    let temp = builder(&room, server())
+    let temp = temp_builder(&room, server())
         .password("s3cret")
         .hba("local all alice trust\n")
         .start()
@@ -172,7 +162,7 @@ fn a_restore_brings_back_access_rules_and_passwords() {
 #[test]
 fn a_snapshot_of_a_crashed_server_is_whole() {
     let room = Room::new();
-    let temp = builder(&room, server()).start().unwrap();
+    let temp = temp_builder(&room, server()).start().unwrap();
     execute(
         &temp,
         "SET synchronous_commit = on; CREATE TABLE fruit AS SELECT 'fig'::text AS name",
@@ -189,8 +179,8 @@ fn a_snapshot_of_a_crashed_server_is_whole() {
 fn a_snapshot_of_another_cluster_is_refused_by_name() {
     let room = Room::new();
     let (temp, other) = (
-        builder(&room, server()).start().unwrap(),
-        builder(&room, server()).start().unwrap(),
+        temp_builder(&room, server()).start().unwrap(),
+        temp_builder(&room, server()).start().unwrap(),
     );
     let snapshot = other.snapshot().unwrap();
     let pid = temp.cluster().pid().unwrap();
@@ -212,8 +202,8 @@ fn a_snapshot_of_another_major_is_refused_by_name() {
         return;
     }
     let room = Room::new();
-    let old = builder(&room, oldest.clone()).start().unwrap();
-    let new = builder(&room, newest.clone()).start().unwrap();
+    let old = temp_builder(&room, oldest.clone()).start().unwrap();
+    let new = temp_builder(&room, newest.clone()).start().unwrap();
     let error = new.restore(&old.snapshot().unwrap()).unwrap_err();
     let reason = error.source().unwrap().to_string();
     assert!(
@@ -228,7 +218,7 @@ fn a_snapshot_with_an_outside_tablespace_is_refused_before_the_server_stops() {
     for server in servers() {
         let room = Room::new();
         let outside = room.directory("outside");
-        let temp = builder(&room, server).start().unwrap();
+        let temp = temp_builder(&room, server).start().unwrap();
         execute(
             &temp,
             &format!("CREATE TABLESPACE far LOCATION '{outside}'"),
@@ -258,7 +248,7 @@ fn a_restore_without_disk_space_keeps_the_state() {
     let disk = room.directory("disk");
     let mounted = pg_tests::Mount::tmpfs(&disk, "160m");
     pg_tests::give_to_servers(&disk);
-    let temp = builder(&room, server())
+    let temp = temp_builder(&room, server())
         .storage(Storage::Directory(disk.clone()))
         .start()
         .unwrap();

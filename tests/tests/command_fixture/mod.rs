@@ -47,6 +47,17 @@ pub(crate) fn pgcluster(arguments: &[&str]) -> Command {
     command
 }
 
+/// Has `outer` run this command: its program and arguments come last, its variables are set.
+pub(crate) fn pass_on(command: &Command, outer: &mut Command) {
+    outer.arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => outer.env(name, value),
+            None => outer.env_remove(name),
+        };
+    }
+}
+
 /// What the program printed, and its exit status.
 #[derive(Debug)]
 pub(crate) struct Said {
